@@ -1,0 +1,99 @@
+#include "ir/attr.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace jaxmps::ir {
+namespace {
+
+template <typename T>
+T load(const uint8_t* at) {
+  T value;
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
+
+double half_to_double(uint16_t bits) {
+  const int exponent = (bits >> 10) & 31, fraction = bits & 1023;
+  double magnitude;
+  if (exponent == 31) {
+    magnitude = fraction ? std::numeric_limits<double>::quiet_NaN()
+                         : std::numeric_limits<double>::infinity();
+  } else {
+    magnitude = exponent ? (1024 + fraction) / 1024.0 : fraction / 1024.0;
+    const int shift = (exponent ? exponent : 1) - 15;
+    magnitude = shift >= 0 ? magnitude * (1 << shift) : magnitude / (1 << -shift);
+  }
+  return bits & 0x8000 ? -magnitude : magnitude;
+}
+
+double bfloat_to_double(uint16_t bits) {
+  const uint32_t wide = uint32_t(bits) << 16;
+  float value;
+  std::memcpy(&value, &wide, sizeof value);
+  return value;
+}
+
+}  // namespace
+
+Dense Dense::copy(Type type, std::span<const uint8_t> bytes, bool splat) {
+  auto storage = std::make_shared<std::vector<uint8_t>>(bytes.begin(), bytes.end());
+  Dense dense;
+  dense.type = std::move(type);
+  dense.splat = splat;
+  dense.data = storage->data();
+  dense.owner = std::move(storage);
+  return dense;
+}
+
+int64_t Dense::int_at(int64_t index) const {
+  const uint8_t* at = data + (splat ? 0 : index) * byte_size(type.dtype);
+  switch (type.dtype) {
+    case DType::pred:
+    case DType::u2:
+    case DType::u4:
+    case DType::u8: return *at;
+    case DType::s2:
+    case DType::s4:
+    case DType::s8: return static_cast<int8_t>(*at);
+    case DType::s16: return load<int16_t>(at);
+    case DType::u16: return load<uint16_t>(at);
+    case DType::s32: return load<int32_t>(at);
+    case DType::u32: return load<uint32_t>(at);
+    case DType::s64:
+    case DType::u64:
+    case DType::index: return load<int64_t>(at);
+    default: return static_cast<int64_t>(float_at(index));
+  }
+}
+
+double Dense::float_at(int64_t index) const {
+  const uint8_t* at = data + (splat ? 0 : index) * byte_size(type.dtype);
+  switch (type.dtype) {
+    case DType::f64:
+    case DType::c128: return load<double>(at);
+    case DType::f32:
+    case DType::c64: return load<float>(at);
+    case DType::f16: return half_to_double(load<uint16_t>(at));
+    case DType::bf16: return bfloat_to_double(load<uint16_t>(at));
+    case DType::u64: return static_cast<double>(load<uint64_t>(at));
+    default: return static_cast<double>(int_at(index));
+  }
+}
+
+bool Dense::operator==(const Dense& other) const {
+  if (!(type == other.type) || splat != other.splat) return false;
+  const auto mine = bytes(), theirs = other.bytes();
+  return data == other.data || std::equal(mine.begin(), mine.end(), theirs.begin(), theirs.end());
+}
+
+bool Attr::operator==(const Attr& other) const { return value == other.value; }
+
+const Attr* find(const AttrDict& dict, std::string_view name) {
+  for (const NamedAttr& entry : dict) {
+    if (entry.name == name) return &entry.value;
+  }
+  return nullptr;
+}
+
+}  // namespace jaxmps::ir
