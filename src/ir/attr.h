@@ -145,6 +145,12 @@ struct Attr {
   // A plain integer is an s64, a plain double an f64 attribute.
   Attr(int64_t v);
   Attr(double v);
+  Attr(Ints v);
+  Attr(std::string v);
+  Attr(Dense v);
+  Attr(Type v);
+  Attr(Symbol v);
+  Attr(Enum v);
 
   template <typename T>
   const T* get_if() const {
