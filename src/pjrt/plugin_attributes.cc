@@ -1,0 +1,34 @@
+// PJRT_Plugin_Initialize and PJRT_Plugin_Attributes: what the plugin tells about itself before
+// there is a client.
+
+#include "pjrt/attributes.h"
+#include "pjrt/bindings.h"
+#include "pjrt/entry.h"
+
+namespace jaxmps::pjrt {
+namespace {
+
+Status initialize(PJRT_Plugin_Initialize_Args&) { return {}; }
+
+Status attributes(PJRT_Plugin_Attributes_Args& args) {
+  static const Attributes* list = [] {
+    auto* made = new Attributes;
+    // Clients serialise programs to this version of StableHLO, or to their own if it is lower.
+    made->add("stablehlo_current_version", std::vector<int64_t>{1, 22, 0});
+    made->add("stablehlo_minimum_version", std::vector<int64_t>{0, 9, 0});
+    made->add("supports_executable_serialization", true);
+    return made;
+  }();
+  args.attributes = list->data();
+  args.num_attributes = list->size();
+  return {};
+}
+
+}  // namespace
+
+void bind_plugin(PJRT_Api& api) {
+  bind<initialize>(api.PJRT_Plugin_Initialize);
+  bind<attributes>(api.PJRT_Plugin_Attributes);
+}
+
+}  // namespace jaxmps::pjrt
