@@ -1,0 +1,147 @@
+#include "ops/op.h"
+
+#include <array>
+
+namespace jaxmps::ops {
+namespace {
+
+struct Entry {
+  Kind kind = Kind::compute;
+  Lower lower = nullptr;
+};
+
+constexpr size_t kOpCount = 0
+#undef OP
+#define OP(id, name, traits) +1
+#include "ir/ops.def"
+#undef OP
+    ;
+
+std::array<Entry, kOpCount>& registry() {
+  static auto* entries = new std::array<Entry, kOpCount>;
+  return *entries;
+}
+
+// The first operand or result type that the device or MLX cannot compute with, and why.
+std::string refused_type(const ir::Op& op, Target target, Kind kind) {
+  auto check = [&](const ir::Type& type) -> std::string {
+    if (!type.is_tensor()) return {};
+    if (!type.is_static()) return str("the shape of ", ir::brief(type), " is not known");
+    if (type.quantization) return str(ir::brief(type), " is quantised");
+    if (target == Target::gpu && ir::real_type(type.dtype) == DType::f64) {
+      return str(ir::name(type.dtype), " does not exist on the GPU; use the CPU device");
+    }
+    if (type.dtype == DType::c128) return "complex128 is not supported for this op";
+    if (kind == Kind::compute && !is_mlx_native(type.dtype)) {
+      return str(ir::name(type.dtype), " is not supported for this op");
+    }
+    return {};
+  };
+  for (int i = 0; i < op.operand_count(); ++i) {
+    if (auto why = check(op.operand(i)->type); !why.empty()) return why;
+  }
+  for (int i = 0; i < op.result_count(); ++i) {
+    if (auto why = check(op.result(i)->type); !why.empty()) return why;
+  }
+  return {};
+}
+
+}  // namespace
+
+Registration::Registration(ir::OpId id, Kind kind, Lower lower) {
+  registry()[static_cast<size_t>(id)] = {kind, lower};
+}
+
+bool has_lowering(ir::OpId id) { return registry()[static_cast<size_t>(id)].lower != nullptr; }
+
+std::vector<ir::OpId> all_lowered_ops() {
+  std::vector<ir::OpId> ids;
+  for (size_t i = 0; i < kOpCount; ++i) {
+    if (registry()[i].lower) ids.push_back(static_cast<ir::OpId>(i));
+  }
+  return ids;
+}
+
+Result<Lowering> lower(const ir::Op& op, Target target) {
+  const Entry& entry = registry()[static_cast<size_t>(op.id)];
+  if (!entry.lower) return ir::refuse(op, "this op is not supported");
+  if (entry.kind != Kind::native_only) {
+    if (auto why = refused_type(op, target, entry.kind); !why.empty()) return ir::refuse(op, why);
+  }
+  try {
+    return entry.lower(OpContext(op, target));
+  } catch (const std::exception& error) {
+    return ir::refuse(op, error.what());
+  }
+}
+
+mx::Shape OpContext::in_shape(int i) const { return storage_shape(in(i)); }
+mx::Shape OpContext::out_shape(int i) const { return storage_shape(out(i)); }
+mx::Dtype OpContext::out_dtype(int i) const { return storage_dtype(out(i).dtype); }
+mx::Shape OpContext::shape(std::string_view attr) const { return to_shape(op.ints(attr)); }
+std::vector<int> OpContext::axes(std::string_view attr) const { return to_axes(op.ints(attr)); }
+
+mx::Dtype storage_dtype(DType dtype) {
+  switch (dtype) {
+    case DType::pred: return mx::bool_;
+    case DType::s2:
+    case DType::s4:
+    case DType::s8: return mx::int8;
+    case DType::s16: return mx::int16;
+    case DType::s32: return mx::int32;
+    case DType::s64:
+    case DType::index: return mx::int64;
+    case DType::u16: return mx::uint16;
+    case DType::u32: return mx::uint32;
+    case DType::u64: return mx::uint64;
+    case DType::f16: return mx::float16;
+    case DType::bf16: return mx::bfloat16;
+    case DType::f32:
+    case DType::tf32: return mx::float32;
+    case DType::f64:
+    case DType::c128: return mx::float64;
+    case DType::c64: return mx::complex64;
+    default: return mx::uint8;  // u2, u4, u8 and the small floats
+  }
+}
+
+bool is_mlx_native(DType dtype) {
+  switch (dtype) {
+    case DType::s2:
+    case DType::s4:
+    case DType::u2:
+    case DType::u4:
+    case DType::c128: return false;
+    default: return !(dtype >= DType::f8e5m2 && dtype <= DType::f6e3m2fn);
+  }
+}
+
+mx::Shape to_shape(const ir::Dims& dims) {
+  mx::Shape shape;
+  for (int64_t dim : dims) shape.push_back(static_cast<mx::ShapeElem>(dim));
+  return shape;
+}
+
+mx::Shape storage_shape(const ir::Type& type) {
+  if (!type.is_tensor()) return {0};
+  mx::Shape shape = to_shape(type.dims);
+  if (type.dtype == DType::c128) shape.push_back(2);
+  return shape;
+}
+
+std::vector<int> to_axes(const ir::Ints& values) {
+  return std::vector<int>(values.begin(), values.end());
+}
+
+mx::array constant_array(const ir::Dense& dense) {
+  const auto bytes = dense.bytes();
+  ir::Type stored = dense.type;
+  if (dense.splat) stored.dims.clear();
+  mx::array array(mx::allocator::malloc(std::max<size_t>(bytes.size(), 1)), storage_shape(stored),
+                  storage_dtype(dense.type.dtype));
+  std::copy(bytes.begin(), bytes.end(), array.data<uint8_t>());
+  if (!dense.splat) return array;
+  return mx::broadcast_to(array, storage_shape(dense.type));
+}
+
+}  // namespace jaxmps::ops

@@ -1,0 +1,130 @@
+// How an op runs: one OP block per op states everything about it, in the file of its family.
+//
+//   OP(slice) {
+//     const auto start = ctx.shape("start_indices"), stop = ctx.shape("limit_indices"), ...;
+//     return graph([=](Inputs in) { return one(mx::slice(in[0], start, stop, step)); });
+//   }
+//
+// The block runs once, when the program is compiled; what it returns runs at every execution:
+//   graph   builds MLX arrays, on every device; MLX evaluates them later;
+//   native  a CPU kernel on dense row-major memory, preferred on the CPU where the block gives one;
+//   alias   the result is the first operand's memory under another shape.
+// The verifier has accepted the op: a block checks only what it does not support, and answers
+// `ctx.fail("why")`, which refuses the program when it is compiled. MLX exceptions may pass through
+// a block and its lambdas; exec/ turns them into errors. Blocks are called from many threads.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/module.h"
+#include "mlx/mlx.h"
+
+namespace jaxmps::ops {
+
+namespace mx = mlx::core;
+using ir::DType;
+
+enum class Target { cpu, gpu };
+
+// The operands of one execution. Arrays may be lazy and of any layout in a graph.
+class Inputs {
+ public:
+  explicit Inputs(std::span<const mx::array* const> arrays) : arrays_(arrays) {}
+  const mx::array& operator[](size_t i) const { return *arrays_[i]; }
+  size_t size() const { return arrays_.size(); }
+
+ private:
+  std::span<const mx::array* const> arrays_;
+};
+
+using Arrays = std::vector<mx::array>;
+using Graph = std::function<Arrays(Inputs)>;
+// Operands and results are dense row-major in the types of the op, results uninitialised (or the
+// memory of the operand they reuse). Must not throw; may use every core.
+using Native = std::function<void(const void* const* in, void* const* out)>;
+
+struct Lowering {
+  Graph graph;
+  Native native;
+  bool alias = false;
+  // For native: reuse[i] = k lets result i take the memory of operand k when nothing else holds it;
+  // -1: never. Empty: never for all.
+  std::vector<int> reuse;
+  // Estimated time of one execution on one core; decides what runs on the caller's thread.
+  double nanoseconds = 0;
+  // Host values this lowering wants at execution (none by default).
+};
+
+class OpContext {
+ public:
+  OpContext(const ir::Op& op, Target target) : op(op), target(target) {}
+
+  const ir::Op& op;
+  const Target target;
+
+  bool on_cpu() const { return target == Target::cpu; }
+  const ir::Type& in(int i) const { return op.operand(i)->type; }
+  const ir::Type& out(int i = 0) const { return op.result(i)->type; }
+  mx::Shape in_shape(int i) const;
+  mx::Shape out_shape(int i = 0) const;
+  mx::Dtype out_dtype(int i = 0) const;
+  // An integer-list attribute as an MLX shape, or as ints (axes).
+  mx::Shape shape(std::string_view attr) const;
+  std::vector<int> axes(std::string_view attr) const;
+  Error fail(std::string_view reason) const { return ir::refuse(op, reason); }
+};
+
+// How a value of this type is stored in an MLX array. Sub-byte integers and 4-, 6- and 8-bit floats
+// are one byte (int8 for signed integers, uint8 for the rest). complex128 is float64 with a trailing
+// dimension of 2. A token is an empty bool array.
+mx::Dtype storage_dtype(DType dtype);
+mx::Shape storage_shape(const ir::Type& type);
+mx::Shape to_shape(const ir::Dims& dims);
+std::vector<int> to_axes(const ir::Ints& values);
+// Whether MLX computes with the type itself (so that storage and meaning agree).
+bool is_mlx_native(DType dtype);
+// A constant as an array; splats become broadcast scalars.
+mx::array constant_array(const ir::Dense& dense);
+
+inline Arrays one(mx::array a) {
+  Arrays out;
+  out.push_back(std::move(a));
+  return out;
+}
+inline Lowering graph(Graph g) { return {.graph = std::move(g), .native = {}, .reuse = {}}; }
+inline Lowering native(Native n, double nanoseconds, std::vector<int> reuse = {}) {
+  return {.graph = {}, .native = std::move(n), .reuse = std::move(reuse), .nanoseconds = nanoseconds};
+}
+
+using Lower = Result<Lowering> (*)(const OpContext&);
+
+// How an op runs on the target, or why it does not: unknown op, or a type that the device or MLX
+// does not compute with (`movement` ops only move bits and take every type but complex128).
+Result<Lowering> lower(const ir::Op& op, Target target);
+// Whether an OP block exists.
+bool has_lowering(ir::OpId id);
+std::vector<ir::OpId> all_lowered_ops();
+
+enum class Kind { compute, movement, native_only };
+struct Registration {
+  Registration(ir::OpId id, Kind kind, Lower lower);
+};
+
+#define OP(id) OP_OF_KIND(id, compute)
+// An op that moves bits without looking at them: any dtype that has a storage type.
+#define MOVEMENT_OP(id) OP_OF_KIND(id, movement)
+// An op whose block itself decides about every dtype.
+#define ANY_DTYPE_OP(id) OP_OF_KIND(id, native_only)
+#define OP_OF_KIND(id, kind)                                                                 \
+  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(                               \
+      const ::jaxmps::ops::OpContext& ctx);                                                  \
+  static const ::jaxmps::ops::Registration registration_##id(                                \
+      ::jaxmps::ir::OpId::id, ::jaxmps::ops::Kind::kind, lower_##id);                        \
+  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(                               \
+      [[maybe_unused]] const ::jaxmps::ops::OpContext& ctx)
+
+}  // namespace jaxmps::ops
