@@ -1,0 +1,88 @@
+// Programs: an artifact compiled for a kind of device, and its asynchronous execution.
+// `compile` may be called from many threads; equal artifacts with equal options share one Program.
+// `execute` returns at once with pending buffers; errors of the work arrive at their ready events.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/event.h"
+#include "exec/buffer.h"
+#include "ir/module.h"
+
+namespace jaxmps::exec {
+
+struct Plan;
+
+struct CompileOptions {
+  int64_t num_replicas = 1;
+  int64_t num_partitions = 1;
+  // compiler_options of the user, already checked: names of ours only.
+  std::map<std::string, std::string> overrides;
+};
+
+struct ProgramInfo {
+  std::string name;
+  std::vector<ir::Type> parameters;
+  std::vector<ir::Type> results;
+  // Per parameter: may its storage be reused (jax.buffer_donor or tf.aliasing_output)?
+  std::vector<bool> donated;
+  // Per parameter: the result it aliases by tf.aliasing_output, or -1.
+  std::vector<int> alias;
+  // Function attributes as the artifact carries them: mhlo.layout_mode, mhlo.memory_kind,
+  // shardings (empty dictionaries where there are none).
+  std::vector<ir::AttrDict> parameter_attrs;
+  std::vector<ir::AttrDict> result_attrs;
+  double flops = 0;
+  double bytes_accessed = 0;
+  int64_t temporary_bytes = 0;  // largest sum of live intermediates, estimated when compiled
+  int64_t constant_bytes = 0;
+};
+
+class Program {
+ public:
+  ~Program();
+
+  const ProgramInfo& info() const { return info_; }
+  const std::string& artifact() const { return *artifact_; }
+  ops::Target target() const { return target_; }
+  // The optimised program as text: the IR after all passes.
+  const std::string& text() const { return text_; }
+  // Hex digest of artifact, options and plugin version; stable over processes.
+  const std::string& fingerprint() const { return fingerprint_; }
+
+  struct Execution {
+    std::vector<BufferPtr> results;
+    Event done;  // the whole execution, with its error
+  };
+  // Checks the arguments (count, types, device, deleted or twice donated buffers): those errors come
+  // back here. `no_donation` lists parameters whose donation this call vetoes. Donated arguments
+  // read as deleted when this returns.
+  Result<Execution> execute(Device* device, std::span<const BufferPtr> arguments,
+                            std::span<const int64_t> no_donation = {}) const;
+
+ private:
+  friend class Compiler;
+  Program() = default;
+  struct Run;
+  ProgramInfo info_;
+  std::shared_ptr<const std::string> artifact_;
+  std::unique_ptr<ir::Module> module_;
+  std::unique_ptr<Plan> plan_;
+  ops::Target target_ = ops::Target::cpu;
+  std::string text_;
+  std::string fingerprint_;
+};
+using ProgramPtr = std::shared_ptr<const Program>;
+
+// Reads, verifies, optimises and plans. Every unsupported op of the program is named in one error.
+Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
+                           const CompileOptions& options, ops::Target target);
+
+// FNV-1a, 64 bits: the hash behind fingerprints and caches.
+uint64_t content_hash(std::string_view bytes, uint64_t seed = 0xcbf29ce484222325ull);
+
+}  // namespace jaxmps::exec
