@@ -5,11 +5,21 @@ if(NOT APPLE)
   list(APPEND exports cblas_sgemm cblas_dgemm cblas_cgemm)
 endif()
 
+# The build folder holds an importable copy: PYTHONPATH=<build>/site runs it without installing.
+set(site "${CMAKE_BINARY_DIR}/site/jax_plugins/mps")
+file(GLOB modules CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/python/jax_plugins/mps/*.py")
+file(MAKE_DIRECTORY "${site}")
+foreach(module IN LISTS modules)
+  get_filename_component(name "${module}" NAME)
+  file(CREATE_LINK "${module}" "${site}/${name}" SYMBOLIC)
+endforeach()
+
 add_library(jax_mps_plugin SHARED "${CMAKE_SOURCE_DIR}/src/plugin.cc")
 link_folders(jax_mps_plugin ${core_folders} ${device_folders})
 target_link_libraries(jax_mps_plugin PRIVATE jaxmps_options mlx)
 set_target_properties(jax_mps_plugin PROPERTIES
-  OUTPUT_NAME pjrt_plugin_mps PREFIX "" SUFFIX "${CMAKE_SHARED_LIBRARY_SUFFIX}")
+  OUTPUT_NAME pjrt_plugin_mps PREFIX "" SUFFIX "${CMAKE_SHARED_LIBRARY_SUFFIX}"
+  LIBRARY_OUTPUT_DIRECTORY "${site}")
 
 if(APPLE)
   # Everything is compiled with hidden visibility; the list also hides what headers make visible.
@@ -32,9 +42,9 @@ endif()
 set_target_properties(jax_mps_plugin PROPERTIES
   LINK_DEPENDS "${list_file}" INSTALL_RPATH "${origin}/../../mlx/lib")
 
-file(WRITE "${CMAKE_BINARY_DIR}/_build_info.py"
+file(WRITE "${site}/_build_info.py"
   "\"\"\"Written by the build.\"\"\"\n\nVERSION = \"${PROJECT_VERSION}\"\n"
   "MLX_VERSION = \"${JAXMPS_MLX_VERSION}\"\n"
   "LIBRARY = \"pjrt_plugin_mps${CMAKE_SHARED_LIBRARY_SUFFIX}\"\n")
 install(TARGETS jax_mps_plugin LIBRARY DESTINATION jax_plugins/mps)
-install(FILES "${CMAKE_BINARY_DIR}/_build_info.py" DESTINATION jax_plugins/mps)
+install(FILES "${site}/_build_info.py" DESTINATION jax_plugins/mps)

@@ -1,0 +1,106 @@
+"""What is installed beside the plugin, found without importing any of it."""
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import pathlib
+import re
+import sys
+
+_HERE = pathlib.Path(__file__).absolute().parent
+_WHEELS = ("mlx-metal", "mlx-cpu", "mlx-cuda-13", "mlx-cuda-12")
+_EXTRAS = "cpu, or cuda13 or cuda12 for an NVIDIA GPU"
+
+
+def library() -> pathlib.Path:
+    """The plugin library."""
+    suffix = ".dylib" if sys.platform == "darwin" else ".so"
+    return _HERE / f"pjrt_plugin_mps{suffix}"
+
+
+def problem(here: pathlib.Path = _HERE, platform: str = sys.platform) -> str | None:
+    """One sentence that says why the plugin can't work as it is installed, or None."""
+    try:
+        from jax_plugins.mps import _build_info
+    except ImportError:
+        return "jax-mps is not built: pip install it, a source folder alone has no plugin library."
+    if not (here / _build_info.LIBRARY).exists():
+        return f"jax-mps lacks its library {_build_info.LIBRARY}: install it again."
+    return mlx_problem(mlx_folder(here), _build_info.MLX_VERSION, platform)
+
+
+def mlx_folder(here: pathlib.Path = _HERE) -> pathlib.Path:
+    """The folder of the MLX wheel: beside us, where the plugin's run path looks, or elsewhere."""
+    beside = here.parents[1] / "mlx"
+    if not (beside / "lib").is_dir():
+        spec = importlib.util.find_spec("mlx")
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            if (pathlib.Path(folder) / "lib").is_dir():
+                return pathlib.Path(folder)
+    return beside
+
+
+def load_mlx() -> None:
+    """Loads MLX by its path, so that a plugin library that does not find it needs not to."""
+    lib = mlx_folder() / "lib"
+    ctypes.CDLL(str(lib / ("libmlx.dylib" if sys.platform == "darwin" else "libmlx.so")))
+
+
+def mlx_problem(mlx: pathlib.Path, built_for: str, platform: str = sys.platform) -> str | None:
+    """As `problem`, for the MLX in folder `mlx`."""
+    darwin = platform == "darwin"
+    install = (
+        f"pip install mlx-metal=={built_for}"
+        if darwin
+        else f"pip install 'jax-mps[EXTRA]' with EXTRA being {_EXTRAS}"
+    )
+    found = installed_wheels()
+    if not (mlx / "lib" / ("libmlx.dylib" if darwin else "libmlx.so")).exists():
+        if found:
+            # The CPU and the CUDA wheel own the same files: removing one breaks the other.
+            wheels = " ".join(f"{name}=={version}" for name, version in found.items())
+            return (
+                f"jax-mps finds no MLX library in {mlx} although {' and '.join(found)} is installed: "
+                f"keep one of them and repair it with pip install --force-reinstall {wheels.split()[0]}."
+            )
+        return f"jax-mps needs MLX {built_for}, which is not installed: {install}."
+    version = mlx_version(mlx)
+    if version is None or version.split(".")[:2] != built_for.split(".")[:2]:
+        return (
+            f"jax-mps was built for MLX {built_for} and finds MLX {version or 'of unknown version'} "
+            f"in {mlx}, whose library interface differs: {install}."
+        )
+    return None
+
+
+def mlx_version(mlx: pathlib.Path) -> str | None:
+    """The version of the MLX library in folder `mlx`, from the header that comes with it."""
+    try:
+        text = (mlx / "include" / "mlx" / "version.h").read_text()
+    except OSError:
+        return None
+    numbers = [
+        re.search(rf"#define MLX_VERSION_{part}\s+(\d+)", text)
+        for part in ("MAJOR", "MINOR", "PATCH")
+    ]
+    return ".".join(n.group(1) for n in numbers) if all(numbers) else None
+
+
+def installed_wheels() -> dict[str, str]:
+    """The wheels that own an MLX library, by name, with their versions."""
+    found = {}
+    for name in _WHEELS:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            pass
+    return found
+
+
+def blas_library() -> pathlib.Path | None:
+    """The OpenBLAS that the scipy-openblas32 package ships, if it is installed."""
+    spec = importlib.util.find_spec("scipy_openblas32")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for path in sorted((pathlib.Path(folder) / "lib").glob("libscipy_openblas*.so")):
+            return path
+    return None

@@ -1,0 +1,92 @@
+"""Every private name of JAX that the plugin uses, and nothing else touches `jax._src`.
+
+Each use is guarded: a JAX that moved a name costs the feature and a warning, not the platform. Each
+name is pinned by a test in tests/private_api.
+"""
+
+import logging
+
+import jax
+
+logger = logging.getLogger("jax_plugins.mps")
+
+
+def register_platform(platform: str, library: str, options) -> None:
+    """Loads the plugin library and makes its platform known to JAX."""
+    from jax._src import xla_bridge
+
+    xla_bridge.register_plugin(platform, priority=400, library_path=library, options=options)
+
+
+def register_broken_platform(platform: str, problem: str) -> None:
+    """Makes the platform known to JAX in such a way that using it raises `problem`."""
+    from jax._src import xla_bridge
+
+    def fail():
+        raise RuntimeError(problem)
+
+    # Quietly: where another platform can serve, JAX logs the reason and goes on.
+    xla_bridge.register_backend_factory(platform, fail, priority=400, fail_quietly=True)
+
+
+def allow_donation(platform: str) -> None:
+    """Lets `donate_argnums` through to the plugin; JAX drops it for platforms not in its list."""
+    try:
+        from jax._src.interpreters import mlir
+
+        platforms = mlir._platforms_with_donation
+        if platform not in platforms:
+            platforms.append(platform)
+    except (ImportError, AttributeError, TypeError) as error:
+        _warn("donated arrays are copied", error)
+
+
+def arm_compilation_cache() -> None:
+    """Turns JAX's persistent compilation cache on for us; its own list of platforms is fixed."""
+    try:
+        from jax._src import compilation_cache as cache
+
+        if not cache._cache_checked and cache._is_cache_enabled():
+            with cache._cache_initialized_mutex:
+                cache._cache_checked, cache._cache_used = True, True
+    except (ImportError, AttributeError, TypeError) as error:
+        _warn("the persistent compilation cache is off", error)
+
+
+def allow_export(targets) -> None:
+    """Lets `jax.export` serialise programs that call our custom calls `targets`."""
+    try:
+        from jax._src.export import _export
+
+        _export._CUSTOM_CALL_TARGETS_GUARANTEED_STABLE.update(targets)
+    except (ImportError, AttributeError, TypeError) as error:
+        _warn("jax.export refuses programs with our custom calls", error)
+
+
+def primitive(module: str, name: str):
+    """The primitive `name` of the module `jax._src.<module>`; None in a JAX that has none."""
+    import importlib
+
+    try:
+        return getattr(importlib.import_module(f"jax._src.{module}"), name, None)
+    except ImportError:
+        return None
+
+
+def function(module: str, name: str):
+    """The same for a function, such as one of JAX's own lowering rules."""
+    return primitive(module, name)
+
+
+def register_lowering(prim, rule, platform: str) -> None:
+    """Gives a primitive a lowering rule for our platform."""
+    try:
+        from jax._src.interpreters import mlir
+
+        mlir.register_lowering(prim, rule, platform=platform)
+    except (ImportError, AttributeError, TypeError, NotImplementedError) as error:
+        _warn(f"{prim} does not lower", error)
+
+
+def _warn(consequence: str, error: Exception) -> None:
+    logger.warning("jax-mps: JAX %s moved a private name, so %s: %s", jax.__version__, consequence, error)

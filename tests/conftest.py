@@ -1,0 +1,73 @@
+"""Common to all Python tests: the platform under test is `mps`, JAX's CPU backend is the oracle."""
+
+import importlib.util
+import os
+import pathlib
+
+import pytest
+
+# Folders whose tests need no plugin.
+_WITHOUT_PLUGIN = ("private_api", "packaging")
+
+
+def _plugin_installed() -> bool:
+    try:
+        return importlib.util.find_spec("jax_plugins.mps._build_info") is not None
+    except ImportError:
+        return False
+
+
+if _plugin_installed():
+    # Before anything imports jax: `mps` is the default, `cpu` stays available as the oracle.
+    os.environ.setdefault("JAX_PLATFORMS", "mps,cpu")
+    os.environ.setdefault("JAX_MPS_STRICT", "1")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "needs_plugin: needs the installed plugin")
+    config.addinivalue_line("markers", "smoke: part of the quick run on every version of JAX")
+    # What the plugin warns about is a failure; only JAX's word on platforms it does not know is not.
+    config.addinivalue_line("filterwarnings", "error:.*(jax-mps|jax_plugins|[Dd]onat):")
+
+
+def pytest_collection_modifyitems(config, items):
+    if _plugin_installed():
+        return
+    if os.environ.get("JAX_MPS_REQUIRE_PLUGIN"):
+        pytest.exit("the plugin jax-mps is not installed for this Python", returncode=3)
+    skip = pytest.mark.skip(reason="the plugin jax-mps is not installed for this Python")
+    tests = pathlib.Path(__file__).parent
+    for item in items:
+        folder = pathlib.Path(item.path).relative_to(tests).parts[0]
+        marked = item.get_closest_marker("needs_plugin")
+        if marked or folder not in (*_WITHOUT_PLUGIN, "examples"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _plugin_warnings_are_errors(caplog):
+    """A warning logged by the plugin's Python part fails the test that provoked it."""
+    yield
+    logged = [
+        r.getMessage()
+        for when in ("setup", "call")
+        for r in caplog.get_records(when)
+        if r.name.startswith("jax_plugins") and r.levelname in ("WARNING", "ERROR")
+    ]
+    assert not logged, logged
+
+
+@pytest.fixture(scope="session")
+def cpu():
+    """JAX's own CPU device, the oracle."""
+    import jax
+
+    return jax.devices("cpu")[0]
+
+
+@pytest.fixture(scope="session")
+def mps():
+    """The device under test."""
+    import jax
+
+    return jax.devices("mps")[0]
