@@ -42,7 +42,7 @@ struct ProgramInfo {
   int64_t constant_bytes = 0;
 };
 
-class Program {
+class Program : public std::enable_shared_from_this<Program> {
  public:
   ~Program();
 
@@ -68,6 +68,8 @@ class Program {
   friend class Compiler;
   Program() = default;
   struct Run;
+  // Runs now, on this thread, if the device is idle.
+  bool execute_inline(Run& run, Execution& execution) const;
   ProgramInfo info_;
   std::shared_ptr<const std::string> artifact_;
   std::unique_ptr<ir::Module> module_;

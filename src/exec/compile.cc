@@ -1,0 +1,229 @@
+// From artifact to Program: read, verify, optimise, plan; and the cache of compiled programs.
+#include <cstdio>
+#include <fstream>
+#include <mutex>
+#include <unordered_map>
+
+#include "base/env.h"
+#include "base/log.h"
+#include "bytecode/reader.h"
+#include "exec/fused.h"
+#include "exec/plan.h"
+#include "exec/program.h"
+#include "passes/pass.h"
+
+namespace jaxmps::exec {
+namespace {
+
+std::string hex(uint64_t value) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+// Writes `text` to JAX_MPS_DUMP/<program>.<stage>, if that is set.
+void dump(const std::string& fingerprint, std::string_view stage, std::string_view text) {
+  const std::string& folder = env::text(env::Var::JAX_MPS_DUMP);
+  if (folder.empty()) return;
+  const std::string path = str(folder, "/", fingerprint, ".", stage);
+  std::ofstream file(path, std::ios::binary);
+  file.write(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file) log(Level::warning, "cannot write ", path);
+}
+
+int64_t module_integer(const ir::Module& module, std::string_view name) {
+  const ir::Attr* attr = ir::find(module.attrs, name);
+  const auto* value = attr ? attr->get_if<ir::TypedInt>() : nullptr;
+  return value ? value->value : 1;
+}
+
+void note_donation(const ir::AttrDict& attrs, size_t parameter, ProgramInfo& info) {
+  if (const ir::Attr* alias = ir::find(attrs, "tf.aliasing_output")) {
+    info.donated[parameter] = true;
+    info.alias[parameter] = static_cast<int>(std::get<ir::TypedInt>(alias->value).value);
+  }
+  if (const ir::Attr* donor = ir::find(attrs, "jax.buffer_donor")) {
+    const bool* is_set = donor->get_if<bool>();
+    info.donated[parameter] = info.donated[parameter] || !is_set || *is_set;
+  }
+}
+
+ProgramInfo describe(const ir::Module& module) {
+  ProgramInfo info;
+  const ir::Function& main = *module.main();
+  info.name = module.name.empty() ? "main" : module.name;
+  info.parameters = main.type.elements;
+  info.results = main.type.results;
+  info.donated.resize(info.parameters.size());
+  info.alias.assign(info.parameters.size(), -1);
+  info.parameter_attrs = main.arg_attrs;
+  info.parameter_attrs.resize(info.parameters.size());
+  info.result_attrs = main.result_attrs;
+  info.result_attrs.resize(info.results.size());
+  for (size_t i = 0; i < info.parameters.size(); ++i) {
+    note_donation(info.parameter_attrs[i], i, info);
+  }
+  return info;
+}
+
+Status check_signature(const ProgramInfo& info) {
+  auto check = [&](const ir::Type& type, std::string_view what, size_t i) -> Status {
+    if (type.is_static() && !type.quantization) return {};
+    return unimplemented(str(what, " ", i, " of ", info.name, " is ", ir::brief(type),
+                             "; only tensors of known shape can cross the program's border"));
+  };
+  for (size_t i = 0; i < info.parameters.size(); ++i) {
+    CHECK_OK(check(info.parameters[i], "parameter", i));
+  }
+  for (size_t i = 0; i < info.results.size(); ++i) CHECK_OK(check(info.results[i], "result", i));
+  return {};
+}
+
+// Multiply-adds of one op, times two.
+double op_flops(const ir::Op& op) {
+  double flops = 0;
+  if (op.id == ir::OpId::dot_general) {
+    flops = 2.0 * op.result()->type.size();
+    for (int64_t dim : op.ints("lhs_contracting_dimensions")) flops *= op.operand(0)->type.dims[dim];
+  } else if (op.id == ir::OpId::convolution) {
+    const ir::Type& kernel = op.operand(1)->type;
+    const int64_t outputs = kernel.dims[op.i64("kernel_output_feature_dimension")];
+    flops = outputs ? 2.0 * op.result()->type.size() * (kernel.size() / outputs) : 0;
+  } else if (op.is(ir::traits::elementwise)) {
+    flops = op.result()->type.size();
+  }
+  for (const auto& region : op.regions()) {
+    if (op.id != ir::OpId::while_ && op.id != ir::OpId::case_ && op.id != ir::OpId::fusion) break;
+    for (const ir::Op* nested : *region) flops += op_flops(*nested);
+  }
+  return flops;
+}
+
+void estimate_costs(const ir::Region& region, ProgramInfo& info) {
+  for (const ir::Op* op : region) {
+    info.flops += op_flops(*op);
+    for (int i = 0; i < op->operand_count(); ++i) {
+      const ir::Type& type = op->operand(i)->type;
+      if (type.is_static()) info.bytes_accessed += static_cast<double>(type.byte_count());
+    }
+    for (int i = 0; i < op->result_count(); ++i) {
+      const ir::Type& type = op->result(i)->type;
+      if (!type.is_static() || op == region.terminator()) continue;
+      info.bytes_accessed += static_cast<double>(type.byte_count());
+    }
+  }
+}
+
+// The largest sum of values alive at once, parameters and results not counted.
+int64_t live_peak(const ir::Region& region) {
+  std::unordered_map<const ir::Value*, const ir::Op*> last_use;
+  for (const ir::Op* op : region) {
+    for (int i = 0; i < op->operand_count(); ++i) last_use[op->operand(i)] = op;
+  }
+  std::unordered_map<const ir::Op*, int64_t> freed;
+  int64_t live = 0, peak = 0;
+  for (const ir::Op* op : region) {
+    if (op->id == ir::OpId::constant || op == region.terminator()) continue;
+    int64_t nested = 0;
+    for (const auto& inner : op->regions()) nested = std::max(nested, live_peak(*inner));
+    for (int i = 0; i < op->result_count(); ++i) {
+      const ir::Value* value = op->result(i);
+      auto found = last_use.find(value);
+      if (found == last_use.end() || found->second == region.terminator()) continue;
+      if (!value->type.is_static()) continue;
+      live += value->type.byte_count();
+      freed[found->second] += value->type.byte_count();
+    }
+    peak = std::max(peak, live + (op->id == ir::OpId::fusion ? 0 : nested));
+    auto found = freed.find(op);
+    if (found != freed.end()) live -= found->second;
+  }
+  return peak;
+}
+
+Error join(const std::vector<Error>& refused, const std::string& name) {
+  if (refused.size() == 1) return Error(refused[0]).in(name);
+  constexpr size_t kShown = 20;
+  std::string text = str(name, ": ", refused.size(), " ops are not supported:");
+  for (size_t i = 0; i < refused.size() && i < kShown; ++i) text += str("\n  ", refused[i].text);
+  if (refused.size() > kShown) text += str("\n  and ", refused.size() - kShown, " more");
+  return unimplemented(std::move(text));
+}
+
+}  // namespace
+
+class Compiler {
+ public:
+  static Result<ProgramPtr> run(std::shared_ptr<const std::string> artifact,
+                                const CompileOptions& options, ops::Target target,
+                                std::string fingerprint) {
+    std::shared_ptr<Program> program(new Program);
+    program->artifact_ = artifact;
+    program->target_ = target;
+    program->fingerprint_ = std::move(fingerprint);
+    const std::string& id = program->fingerprint_;
+    dump(id, "artifact.mlirbc", *artifact);
+    TRY(program->module_, bytecode::read_artifact(artifact));
+    ir::Module& module = *program->module_;
+    CHECK_OK(check_devices(module, options));
+    CHECK_OK(ir::verify(module));
+    program->info_ = describe(module);
+    CHECK_OK(check_signature(program->info_));
+    dump(id, "0.read.txt", ir::print(module));
+    CHECK_OK(passes::run_passes(module));
+    dump(id, "1.passes.txt", ir::print(module));
+    estimate_costs(module.main()->body, program->info_);
+    CHECK_OK(fuse_module(module, target));
+    program->text_ = ir::print(module);
+    dump(id, "2.fused.txt", program->text_);
+    program->info_.temporary_bytes = live_peak(module.main()->body);
+    std::vector<Error> refused;
+    program->plan_ = build_plan(module.main()->body, {}, target, &refused);
+    if (!refused.empty()) return join(refused, program->info_.name);
+    for (const mx::array& constant : program->plan_->constants) {
+      program->info_.constant_bytes += static_cast<int64_t>(constant.nbytes());
+    }
+    return ProgramPtr(program);
+  }
+
+ private:
+  static Status check_devices(const ir::Module& module, const CompileOptions& options) {
+    const int64_t devices =
+        std::max(options.num_replicas * options.num_partitions,
+                 module_integer(module, "mhlo.num_replicas") *
+                     module_integer(module, "mhlo.num_partitions"));
+    if (devices == 1) return {};
+    return unimplemented(str(module.name, " is a program for ", devices,
+                             " devices; programs for several devices are not supported yet"));
+  }
+};
+
+Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
+                           const CompileOptions& options, ops::Target target) {
+  // Equal content means equal program; entries live as long as somebody uses the program.
+  static auto* mutex = new std::mutex;
+  static auto* cache = new std::unordered_map<std::string, std::weak_ptr<const Program>>;
+
+  std::string settings = str(static_cast<int>(target), ";", options.num_replicas, ";",
+                             options.num_partitions);
+  for (const auto& [name, value] : options.overrides) settings += str(";", name, "=", value);
+  const uint64_t low = content_hash(settings, content_hash(*artifact));
+  const uint64_t high = content_hash(settings, content_hash(*artifact, 0x9e3779b97f4a7c15ull));
+  const std::string fingerprint = hex(high) + hex(low);
+  {
+    std::lock_guard lock(*mutex);
+    auto found = cache->find(fingerprint);
+    if (found != cache->end()) {
+      if (auto program = found->second.lock(); program && program->artifact() == *artifact) {
+        return program;
+      }
+    }
+  }
+  TRY(ProgramPtr program, Compiler::run(artifact, options, target, fingerprint));
+  std::lock_guard lock(*mutex);
+  std::erase_if(*cache, [](const auto& entry) { return entry.second.expired(); });
+  (*cache)[fingerprint] = program;
+  return program;
+}
+
+}  // namespace jaxmps::exec

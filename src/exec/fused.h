@@ -1,0 +1,20 @@
+// The border between the executor and the fusion compiler: fusing a module, and turning one
+// `mps.fusion` op into something that runs. JAX_MPS_FUSION=0 leaves every op on its own;
+// JAX_MPS_STRICT=1 makes a fusion without kernel an error.
+#pragma once
+
+#include "ops/op.h"
+
+namespace jaxmps::exec {
+
+// Groups ops of all regions into `mps.fusion` ops, where the target has kernels for them.
+Status fuse_module(ir::Module& module, ops::Target target);
+
+// The kernel of a fusion, or why there is none.
+Result<ops::Lowering> lower_fusion(const ir::Op& fusion, ops::Target target);
+
+bool is_strict();
+// Logs a warning that names the fusion and why it runs op by op.
+void report_unfused(const ir::Op& fusion, const Error& why, ops::Target target);
+
+}  // namespace jaxmps::exec

@@ -1,0 +1,233 @@
+#include "exec/program.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <mutex>
+#include <unordered_map>
+
+#include "base/log.h"
+#include "exec/memory.h"
+#include "exec/plan.h"
+
+namespace jaxmps::exec {
+namespace {
+
+// Work shorter than this runs on the caller's thread when the device is idle: handing it to another
+// thread would take longer.
+constexpr double kInlineNanoseconds = 50'000;
+
+Status check_argument(const Buffer& buffer, const ir::Type& expected, const Device* device,
+                      size_t position, const std::string& program) {
+  if (buffer.device() != device) {
+    return invalid(str("argument ", position, " of ", program, " is on device ",
+                       buffer.device()->id(), ", but the program runs on device ", device->id()));
+  }
+  if (!(buffer.type() == expected)) {
+    return invalid(str("argument ", position, " of ", program, " is ", ir::brief(buffer.type()),
+                       ", but the program was compiled for ", ir::brief(expected)));
+  }
+  return {};
+}
+
+}  // namespace
+
+Program::~Program() = default;
+
+uint64_t content_hash(std::string_view bytes, uint64_t seed) {
+  uint64_t hash = seed;
+  for (const char byte : bytes) {
+    hash ^= static_cast<uint8_t>(byte);
+    hash *= 0x100000001b3ull;
+  }
+  return hash;
+}
+
+// One execution on its way: what it reads, and what it must set.
+struct Program::Run {
+  const Program* program;
+  Device* device;
+  std::vector<PayloadPtr> arguments;
+  std::vector<PayloadPtr> results;
+  Event done;
+
+  void operator()() {
+    Status status = compute();
+    arguments.clear();
+    if (!status.ok()) {
+      for (auto& result : results) result->ready.set(status);
+      done.set(std::move(status));
+      return;
+    }
+    if (device->on_cpu()) return finish();
+    finish_when_device_does();
+  }
+
+  Status compute() {
+    std::vector<mx::array> values;
+    values.reserve(arguments.size());
+    for (auto& argument : arguments) {
+      // On the same device the value is there; other producers are waited for.
+      if (!argument->value || argument->ready.is_error()) CHECK_OK(argument->ready.await());
+      // The last holder of a payload hands its array over, so that the storage can be reused.
+      if (argument.use_count() == 1) {
+        values.push_back(std::move(*argument->value));
+        argument->value.reset();
+      } else {
+        values.push_back(*argument->value);
+      }
+    }
+    try {
+      ops::Arrays out = run_plan(*program->plan_, std::move(values), program->target_, true);
+      for (size_t i = 0; i < results.size(); ++i) results[i]->value.emplace(std::move(out[i]));
+    } catch (...) {
+      return current_exception_as_error().in(program->info_.name);
+    }
+    return {};
+  }
+
+  void finish() {
+    for (auto& result : results) result->ready.set();
+    done.set();
+  }
+
+  // The graph is on its way to the device; an MLX event at the end of the stream tells when it ends.
+  void finish_when_device_does();
+};
+
+namespace {
+
+// Waits for the ends of executions in order, on one thread for all devices.
+class Completions {
+ public:
+  static Completions& instance() {
+    static auto* completions = new Completions;
+    return *completions;
+  }
+  void push(std::function<void()> wait) {
+    std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(wait));
+    if (!started_) {
+      started_ = true;
+      std::thread([this] { run(); }).detach();
+    }
+    wake_.notify_one();
+  }
+
+ private:
+  void run() {
+    for (;;) {
+      std::function<void()> wait;
+      {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [this] { return !queue_.empty(); });
+        wait = std::move(queue_.front());
+        queue_.pop_front();
+      }
+      wait();
+    }
+  }
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> queue_;
+  bool started_ = false;
+};
+
+}  // namespace
+
+void Program::Run::finish_when_device_does() {
+  mx::Event end(mx::default_stream(mx::default_device()));
+  end.set_value(1);
+  try {
+    end.signal(mx::default_stream(mx::default_device()));
+  } catch (...) {
+    Status status = current_exception_as_error();
+    for (auto& result : results) result->ready.set(status);
+    done.set(std::move(status));
+    return;
+  }
+  Completions::instance().push(
+      [end, results = results, done = done]() mutable {
+        Status status;
+        try {
+          end.wait();
+          end.check_error();
+        } catch (...) {
+          status = current_exception_as_error();
+        }
+        for (auto& result : results) result->ready.set(status);
+        done.set(status);
+      });
+}
+
+Result<Program::Execution> Program::execute(Device* device, std::span<const BufferPtr> arguments,
+                                            std::span<const int64_t> no_donation) const {
+  if (arguments.size() != info_.parameters.size()) {
+    return invalid(str(info_.name, " takes ", info_.parameters.size(), " arguments, but ",
+                       arguments.size(), " were given"));
+  }
+  if (device->target() != target_) {
+    return invalid(str(info_.name, " was compiled for another kind of device"));
+  }
+  std::vector<bool> donated(arguments.size());
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    CHECK_OK(check_argument(*arguments[i], info_.parameters[i], device, i, info_.name));
+    donated[i] = info_.donated[i] && std::find(no_donation.begin(), no_donation.end(),
+                                               static_cast<int64_t>(i)) == no_donation.end();
+    if (!donated[i]) continue;
+    for (size_t k = 0; k < arguments.size(); ++k) {
+      if (k != i && arguments[k] == arguments[i]) {
+        return invalid(str("argument ", i, " of ", info_.name,
+                           " is donated, but the same buffer is also argument ", k,
+                           "; it cannot be donated twice or used beside its donation"));
+      }
+    }
+  }
+  Run run{this, device, {}, {}, Event()};
+  run.arguments.reserve(arguments.size());
+  // First look at all of them, then take: an error must not leave some donated.
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    auto payload = arguments[i]->payload();
+    if (!payload.ok()) {
+      return std::move(payload).error().in(str("argument ", i, " of ", info_.name));
+    }
+    run.arguments.push_back(std::move(payload).value());
+  }
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (donated[i]) (void)arguments[i]->donate();
+  }
+
+  Execution execution;
+  const bool cheap = plan_->graph_free && plan_->nanoseconds < kInlineNanoseconds &&
+                     std::all_of(run.arguments.begin(), run.arguments.end(),
+                                 [](const PayloadPtr& p) { return p->ready.is_set(); });
+  if (cheap && execute_inline(run, execution)) return execution;
+  for (const ir::Type& type : info_.results) {
+    execution.results.push_back(Buffer::pending(device, type));
+    run.results.push_back(execution.results.back()->payload().value());
+  }
+  execution.done = run.done;
+  device->enqueue([run = std::move(run), keep = shared_from_this()]() mutable { run(); });
+  return execution;
+}
+
+bool Program::execute_inline(Run& run, Execution& execution) const {
+  return run.device->run_inline([&] {
+    for (const ir::Type& type : info_.results) {
+      auto payload = std::make_shared<Payload>(Event::ready());
+      execution.results.push_back(std::make_shared<Buffer>(run.device, type, payload));
+      run.results.push_back(std::move(payload));
+    }
+    Status status = run.compute();
+    run.arguments.clear();
+    if (status.ok()) {
+      execution.done = Event::ready();
+      return;
+    }
+    execution.done = Event::failed(status.error());
+    for (size_t i = 0; i < info_.results.size(); ++i) {
+      execution.results[i] = Buffer::failed(run.device, info_.results[i], status.error());
+    }
+  });
+}
+
+}  // namespace jaxmps::exec

@@ -1,0 +1,241 @@
+// Running plans.
+#include <algorithm>
+#include <cstring>
+
+#include "exec/memory.h"
+#include "exec/plan.h"
+
+namespace jaxmps::exec {
+namespace {
+
+using ops::Arrays;
+using ops::Target;
+
+// Calls on operands and results with up to this many arrays do not allocate.
+constexpr size_t kInline = 16;
+
+template <typename T>
+class Small {
+ public:
+  explicit Small(size_t size) : size_(size) {
+    if (size > kInline) heap_.resize(size);
+  }
+  T* data() { return size_ > kInline ? heap_.data() : inline_; }
+  T& operator[](size_t i) { return data()[i]; }
+
+ private:
+  size_t size_;
+  T inline_[kInline] = {};
+  std::vector<T> heap_;
+};
+
+bool is_dense(const mx::array& array) {
+  return array.status() == mx::array::Status::available && array.flags().row_contiguous;
+}
+
+// A dense, evaluated array of the same values, on the CPU.
+mx::array densify(const mx::array& array) {
+  mx::array dense = array;
+  if (dense.status() != mx::array::Status::available) dense.eval();
+  if (dense.flags().row_contiguous) return dense;
+  dense = mx::contiguous(dense);
+  dense.eval();
+  return dense;
+}
+
+class Runner {
+ public:
+  Runner(const Plan& plan, Target target) : plan_(plan), target_(target), frame_(plan.slots) {}
+
+  Arrays run(std::vector<mx::array> arguments, bool dense) {
+    for (size_t i = 0; i < plan_.parameters.size(); ++i) {
+      frame_[plan_.parameters[i]].emplace(std::move(arguments[i]));
+    }
+    arguments.clear();
+    for (int slot : plan_.dead_parameters) frame_[slot].reset();
+    for (const Step& step : plan_.steps) {
+      switch (step.kind) {
+        case Step::Kind::native: run_native(step); break;
+        case Step::Kind::graph: run_graph(step); break;
+        case Step::Kind::alias: run_alias(step); break;
+        case Step::Kind::loop: run_loop(step); break;
+        case Step::Kind::branch: run_branch(step); break;
+      }
+      for (int slot : step.frees) frame_[slot].reset();
+    }
+    return results(dense);
+  }
+
+ private:
+  const mx::array& at(Ref ref) const { return ref < 0 ? plan_.constants[~ref] : *frame_[ref]; }
+
+  bool dies_here(const Step& step, Ref ref) const {
+    return ref >= 0 && std::find(step.frees.begin(), step.frees.end(), ref) != step.frees.end();
+  }
+
+  // Whether nothing but this slot holds the array and its memory.
+  static bool is_exclusive(const mx::array& array) {
+    return array.data_shared_ptr().use_count() == 1;
+  }
+
+  void make_dense(Ref ref) {
+    if (ref >= 0 && !is_dense(*frame_[ref])) frame_[ref].emplace(densify(*frame_[ref]));
+  }
+
+  void run_native(const Step& step) {
+    Small<const void*> in(step.inputs.size());
+    Small<void*> out(step.outputs.size());
+    for (size_t i = 0; i < step.inputs.size(); ++i) {
+      make_dense(step.inputs[i]);
+      in[i] = at(step.inputs[i]).data<void>();
+    }
+    for (size_t i = 0; i < step.outputs.size(); ++i) {
+      auto& slot = frame_[step.outputs[i]];
+      const int reused = i < step.reuse.size() ? step.reuse[i] : -1;
+      if (reused >= 0 && take_over(step, step.inputs[reused], i)) {
+        out[i] = slot->data<void>();
+        continue;
+      }
+      slot.emplace(new_array(step.shapes[i], step.dtypes[i]));
+      out[i] = slot->data<void>();
+    }
+    step.native(in.data(), out.data());
+  }
+
+  // Result i takes the storage of the operand in `ref`, if this is its last use and it is the only
+  // holder.
+  bool take_over(const Step& step, Ref ref, size_t i) {
+    if (!dies_here(step, ref) || !frame_[ref] || !is_exclusive(*frame_[ref])) return false;
+    if (std::count(step.inputs.begin(), step.inputs.end(), ref) != 1) return false;
+    mx::array& source = *frame_[ref];
+    auto& slot = frame_[step.outputs[i]];
+    if (source.shape() == step.shapes[i] && source.dtype() == step.dtypes[i]) {
+      slot.emplace(source);
+    } else {
+      slot.emplace(share(source, step.shapes[i], step.dtypes[i]));
+    }
+    return true;
+  }
+
+  // The same dense memory as an array of another shape or type.
+  static mx::array share(const mx::array& source, const mx::Shape& shape, mx::Dtype dtype) {
+    mx::array view(shape, dtype, nullptr, {});
+    mx::Strides strides(shape.size());
+    int64_t stride = 1;
+    for (size_t k = shape.size(); k-- > 0;) {
+      strides[k] = stride;
+      stride *= shape[k];
+    }
+    view.copy_shared_buffer(source, strides, {true, true, shape.size() < 2}, stride);
+    view.set_status(mx::array::Status::available);
+    return view;
+  }
+
+  void run_graph(const Step& step) {
+    Small<const mx::array*> in(step.inputs.size());
+    for (size_t i = 0; i < step.inputs.size(); ++i) in[i] = &at(step.inputs[i]);
+    Arrays out = step.graph(ops::Inputs({in.data(), step.inputs.size()}));
+    for (size_t i = 0; i < step.outputs.size(); ++i) {
+      frame_[step.outputs[i]].emplace(std::move(out[i]));
+    }
+  }
+
+  void run_alias(const Step& step) {
+    if (target_ == Target::gpu) return run_graph(step);
+    make_dense(step.inputs[0]);
+    frame_[step.outputs[0]].emplace(
+        share(at(step.inputs[0]), step.shapes[0], step.dtypes[0]));
+  }
+
+  // Operand `i` for a nested plan: moved out of its slot where this step is its last use.
+  mx::array pass(const Step& step, size_t i) {
+    const Ref ref = step.inputs[i];
+    const bool last = dies_here(step, ref) &&
+                      std::count(step.inputs.begin(), step.inputs.end(), ref) == 1;
+    if (!last) return at(ref);
+    mx::array moved = std::move(*frame_[ref]);
+    frame_[ref].reset();
+    return moved;
+  }
+
+  void run_loop(const Step& step) {
+    const WhileStep& loop = *step.loop;
+    std::vector<mx::array> carried, captured;
+    for (size_t i = 0; i < step.inputs.size(); ++i) {
+      const bool is_carried = static_cast<int>(i) < loop.carried;
+      (is_carried ? carried : captured).push_back(pass(step, i));
+    }
+    for (int64_t trip = 0;; ++trip) {
+      if (loop.trip_count ? trip >= *loop.trip_count : !holds(loop, carried, captured)) break;
+      carried.insert(carried.end(), captured.begin(), captured.end());
+      carried = run_plan(*loop.body, std::move(carried), target_, false);
+    }
+    for (size_t i = 0; i < step.outputs.size(); ++i) {
+      frame_[step.outputs[i]].emplace(std::move(carried[i]));
+    }
+  }
+
+  bool holds(const WhileStep& loop, const std::vector<mx::array>& carried,
+             const std::vector<mx::array>& captured) const {
+    std::vector<mx::array> arguments = carried;
+    arguments.insert(arguments.end(), captured.begin(), captured.end());
+    mx::array verdict = run_plan(*loop.condition, std::move(arguments), target_, false)[0];
+    return verdict.item<bool>();
+  }
+
+  void run_branch(const Step& step) {
+    const CaseStep& branch = *step.branch;
+    mx::array selector = at(step.inputs[0]);
+    int64_t index;
+    if (branch.on_pred) {
+      index = selector.item<bool>() ? 0 : 1;
+    } else {
+      index = selector.item<int32_t>();
+      const auto count = static_cast<int64_t>(branch.branches.size());
+      if (index < 0 || index >= count) index = count - 1;
+    }
+    std::vector<mx::array> captured;
+    for (size_t i = 1; i < step.inputs.size(); ++i) captured.push_back(pass(step, i));
+    Arrays out = run_plan(*branch.branches[index], std::move(captured), target_, false);
+    for (size_t i = 0; i < step.outputs.size(); ++i) {
+      frame_[step.outputs[i]].emplace(std::move(out[i]));
+    }
+  }
+
+  Arrays results(bool dense) {
+    Arrays out;
+    out.reserve(plan_.results.size());
+    for (size_t i = 0; i < plan_.results.size(); ++i) {
+      const Ref ref = plan_.results[i];
+      const auto later = plan_.results.begin() + static_cast<int64_t>(i) + 1;
+      const bool last = ref >= 0 && std::find(later, plan_.results.end(), ref) == plan_.results.end();
+      if (last) {
+        out.push_back(std::move(*frame_[ref]));
+      } else {
+        out.push_back(at(ref));
+      }
+    }
+    if (!dense) return out;
+    for (mx::array& array : out) {
+      if (!is_dense(array)) array = mx::contiguous(array);
+    }
+    if (target_ == Target::gpu) {
+      mx::async_eval(out);
+    } else if (!plan_.graph_free) {
+      mx::eval(out);
+    }
+    return out;
+  }
+
+  const Plan& plan_;
+  const Target target_;
+  Frame frame_;
+};
+
+}  // namespace
+
+Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, Target target, bool dense) {
+  return Runner(plan, target).run(std::move(arguments), dense);
+}
+
+}  // namespace jaxmps::exec
