@@ -253,9 +253,8 @@ using PJRT_SendCallback = PJRT_Error* (*)(PJRT_Chunk* chunk, PJRT_CallbackError*
                                           size_t total_size_in_bytes, bool done, void* user_arg);
 using PJRT_RecvCallback = void (*)(PJRT_CopyToDeviceStream* stream, void* user_arg);
 using PJRT_HloOutputCallback = void (*)(int replica, int partition, const void* data,
-                                        const int64_t* dims, size_t num_dims,
-                                        PJRT_Buffer_Type type, int64_t operand_index,
-                                        void* user_arg);
+                                        const int64_t* dims, size_t num_dims, PJRT_Buffer_Type type,
+                                        int64_t operand_index, void* user_arg);
 
 struct PJRT_SendCallbackInfo {
   int64_t channel_id;

@@ -8,20 +8,20 @@
 namespace jaxmps::pjrt {
 namespace {
 
-#define STUB(slot, reason)                                                                       \
-  PJRT_Error* stub_##slot(PJRT_##slot##_Args*) noexcept {                                        \
-    try {                                                                                        \
-      return new_error(unimplemented("PJRT_" #slot " is not implemented: " reason));             \
-    } catch (...) {                                                                              \
-      return error_of_exception("PJRT_" #slot);                                                  \
-    }                                                                                            \
+#define STUB(slot, reason)                                                           \
+  PJRT_Error* stub_##slot(PJRT_##slot##_Args*) noexcept {                            \
+    try {                                                                            \
+      return new_error(unimplemented("PJRT_" #slot " is not implemented: " reason)); \
+    } catch (...) {                                                                  \
+      return error_of_exception("PJRT_" #slot);                                      \
+    }                                                                                \
   }
 #include "pjrt/stubs.def"
 #undef STUB
 
 void bind_stubs(PJRT_Api& api) {
-#define STUB(slot, reason)               \
-  assert(api.PJRT_##slot == nullptr);    \
+#define STUB(slot, reason)            \
+  assert(api.PJRT_##slot == nullptr); \
   api.PJRT_##slot = stub_##slot;
 #include "pjrt/stubs.def"
 #undef STUB

@@ -17,12 +17,12 @@ namespace jaxmps::pjrt {
 template <typename Args>
 struct ArgsInfo;  // slot name; size up to the last field, as clients announce it
 
-#define PJRT_SLOT(slot, last, ...)                                                  \
-  template <>                                                                       \
-  struct ArgsInfo<PJRT_##slot##_Args> {                                             \
-    static constexpr const char* name = "PJRT_" #slot;                              \
-    static constexpr size_t size =                                                  \
-        offsetof(PJRT_##slot##_Args, last) + sizeof(PJRT_##slot##_Args::last);      \
+#define PJRT_SLOT(slot, last, ...)                                             \
+  template <>                                                                  \
+  struct ArgsInfo<PJRT_##slot##_Args> {                                        \
+    static constexpr const char* name = "PJRT_" #slot;                         \
+    static constexpr size_t size =                                             \
+        offsetof(PJRT_##slot##_Args, last) + sizeof(PJRT_##slot##_Args::last); \
   };
 #define PJRT_VOID_SLOT PJRT_SLOT
 #include "pjrt/slots.def"
@@ -33,8 +33,8 @@ struct ArgsInfo;  // slot name; size up to the last field, as clients announce i
 template <typename Args>
 inline constexpr size_t kMinSize = ArgsInfo<Args>::size;
 template <>
-inline constexpr size_t kMinSize<PJRT_Client_Create_Args> =
-    offsetof(PJRT_Client_Create_Args, kv_try_get_callback);
+inline constexpr size_t kMinSize<PJRT_Client_Create_Args> = offsetof(PJRT_Client_Create_Args,
+                                                                     kv_try_get_callback);
 template <>
 inline constexpr size_t kMinSize<PJRT_Device_MemoryStats_Args> =
     offsetof(PJRT_Device_MemoryStats_Args, peak_bytes_in_use);
@@ -73,6 +73,15 @@ Struct full_copy(const Struct& given) {
   return copy;
 }
 
+// For functions of extensions, which slots.def does not list; `last` as there.
+#define PJRT_EXTENSION_FUNCTION(function, last)                          \
+  template <>                                                            \
+  struct ArgsInfo<function##_Args> {                                     \
+    static constexpr const char* name = #function;                       \
+    static constexpr size_t size =                                       \
+        offsetof(function##_Args, last) + sizeof(function##_Args::last); \
+  }
+
 template <typename Args, Status (*Function)(Args&)>
 PJRT_Error* entry(Args* args) noexcept {
   using Info = ArgsInfo<Args>;
@@ -98,9 +107,9 @@ void bind(PJRT_Error* (*&slot)(Args*)) {
 }
 
 // For the slots that need a handle to do anything.
-#define REQUIRE(pointer)                                                                    \
-  do {                                                                                      \
-    if (!(pointer)) return invalid("argument `" #pointer "` is null");                      \
+#define REQUIRE(pointer)                                               \
+  do {                                                                 \
+    if (!(pointer)) return invalid("argument `" #pointer "` is null"); \
   } while (false)
 
 inline std::string_view view(const char* data, size_t size) {

@@ -48,8 +48,8 @@ Status set(PJRT_Event_Set_Args& args) {
   if (args.error_code == PJRT_Error_Code_OK) {
     args.event->event.set();
   } else {
-    args.event->event.set(client_error(args.error_code, args.error_message,
-                                       args.error_message_size));
+    args.event->event.set(
+        client_error(args.error_code, args.error_message, args.error_message_size));
   }
   return {};
 }

@@ -2,8 +2,8 @@
 
 #include <charconv>
 
-#include "pjrt/client.h"
 #include "pjrt/bindings.h"
+#include "pjrt/client.h"
 #include "pjrt/entry.h"
 
 namespace jaxmps::pjrt {
@@ -12,8 +12,8 @@ namespace {
 constexpr std::string_view kMagic = "jax-mps topology 1";
 
 std::string serialize_facts(const TopologyFacts& facts) {
-  return str(kMagic, "\n", facts.platform_version, "\n", facts.device_kind, "\n",
-             facts.memory_bytes, "\n", facts.num_devices, "\n");
+  return str(kMagic, "\n", facts.platform_version, "\n", facts.device_kind, "\n", facts.num_devices,
+             "\n");
 }
 
 template <typename T>
@@ -31,9 +31,9 @@ Result<TopologyFacts> parse_facts(std::string_view bytes) {
     bytes.remove_prefix(end + 1);
   }
   TopologyFacts facts;
-  if (lines.size() != 5 || !bytes.empty() || lines[0] != kMagic ||
-      !parse_number(lines[3], facts.memory_bytes) || !parse_number(lines[4], facts.num_devices) ||
-      facts.num_devices < 1 || facts.num_devices > kMaxDevices) {
+  if (lines.size() != 4 || !bytes.empty() || lines[0] != kMagic ||
+      !parse_number(lines[3], facts.num_devices) || facts.num_devices < 1 ||
+      facts.num_devices > kMaxDevices) {
     return invalid("serialized topology: not made by this plugin");
   }
   facts.platform_version = lines[1];
@@ -181,23 +181,20 @@ void bind_topology(PJRT_Api& api) {
 
 using jaxmps::str;
 
-PJRT_DeviceDescription::PJRT_DeviceDescription(int32_t number, int32_t process, std::string name,
-                                               int64_t memory_bytes)
+PJRT_DeviceDescription::PJRT_DeviceDescription(int32_t number, int32_t process, std::string name)
     : id(number),
       process_index(process),
       kind(std::move(name)),
       debug_string(str("MPS_", number, "(process=", process, ")")),
-      to_string(str("MpsDevice(id=", number, ")")) {
-  attributes.add("memory_bytes", memory_bytes);
-}
+      to_string(str("MpsDevice(id=", number, ")")) {}
 
 PJRT_TopologyDescription::PJRT_TopologyDescription(jaxmps::pjrt::TopologyFacts given)
     : facts(std::move(given)), serialized(jaxmps::pjrt::serialize_facts(facts)) {
   for (int32_t id = 0; id < facts.num_devices; ++id) {
-    pointers.push_back(descriptions
-                           .emplace_back(std::make_unique<PJRT_DeviceDescription>(
-                               id, 0, facts.device_kind, facts.memory_bytes))
-                           .get());
+    pointers.push_back(
+        descriptions
+            .emplace_back(std::make_unique<PJRT_DeviceDescription>(id, 0, facts.device_kind))
+            .get());
   }
   attributes.add("num_devices", static_cast<int64_t>(facts.num_devices));
 }

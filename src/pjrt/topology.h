@@ -12,7 +12,7 @@
 #include "pjrt/attributes.h"
 
 struct PJRT_DeviceDescription {
-  PJRT_DeviceDescription(int32_t id, int32_t process_index, std::string kind, int64_t memory_bytes);
+  PJRT_DeviceDescription(int32_t id, int32_t process_index, std::string kind);
 
   int32_t id;
   int32_t process_index;
@@ -30,7 +30,6 @@ inline constexpr std::string_view kPlatformName = "mps";
 struct TopologyFacts {
   std::string platform_version;
   std::string device_kind;
-  int64_t memory_bytes = 0;
   int32_t num_devices = 1;
 };
 

@@ -1,0 +1,211 @@
+// What a buffer is and its life: queries, readiness, deletion, references.
+
+#include "pjrt/buffer.h"
+
+#include <array>
+
+#include "pjrt/bindings.h"
+#include "pjrt/entry.h"
+#include "pjrt/event.h"
+
+namespace jaxmps::pjrt {
+namespace {
+
+// The row-major order of rank r is the last r entries.
+constexpr size_t kMaxRank = 64;
+constexpr auto kDescending = [] {
+  std::array<int64_t, kMaxRank> order{};
+  for (size_t i = 0; i < kMaxRank; ++i) order[i] = static_cast<int64_t>(kMaxRank - 1 - i);
+  return order;
+}();
+
+Status destroy(PJRT_Buffer_Destroy_Args& args) {
+  delete args.buffer;
+  return {};
+}
+
+Status element_type(PJRT_Buffer_ElementType_Args& args) {
+  REQUIRE(args.buffer);
+  args.type = static_cast<PJRT_Buffer_Type>(ir::pjrt_type(args.buffer->type().dtype));
+  return {};
+}
+
+Status dimensions(PJRT_Buffer_Dimensions_Args& args) {
+  REQUIRE(args.buffer);
+  args.dims = args.buffer->type().dims.data();
+  args.num_dims = args.buffer->type().dims.size();
+  return {};
+}
+
+Status unpadded_dimensions(PJRT_Buffer_UnpaddedDimensions_Args& args) {
+  REQUIRE(args.buffer);
+  args.unpadded_dims = args.buffer->type().dims.data();
+  args.num_dims = args.buffer->type().dims.size();
+  return {};
+}
+
+Status dynamic_dimensions(PJRT_Buffer_DynamicDimensionIndices_Args& args) {
+  REQUIRE(args.buffer);
+  static constexpr size_t none = 0;
+  args.dynamic_dim_indices = &none;
+  args.num_dynamic_dims = 0;
+  return {};
+}
+
+Status memory_layout(PJRT_Buffer_GetMemoryLayout_Args& args) {
+  REQUIRE(args.buffer);
+  const size_t rank = args.buffer->type().dims.size();
+  if (rank > kMaxRank) return unimplemented(str("layout of an array of rank ", rank));
+  PJRT_Buffer_MemoryLayout& layout = args.layout;
+  layout = {};
+  layout.struct_size = offsetof(PJRT_Buffer_MemoryLayout, type) + sizeof(layout.type);
+  layout.type = PJRT_Buffer_MemoryLayout_Type_Tiled;
+  layout.tiled = {};
+  layout.tiled.struct_size = sizeof(layout.tiled);
+  layout.tiled.minor_to_major = kDescending.data() + (kMaxRank - rank);
+  layout.tiled.minor_to_major_size = rank;
+  return {};
+}
+
+Status size_in_bytes(PJRT_Buffer_OnDeviceSizeInBytes_Args& args) {
+  REQUIRE(args.buffer);
+  args.on_device_size_in_bytes = args.buffer->type().byte_count();
+  return {};
+}
+
+Status device(PJRT_Buffer_Device_Args& args) {
+  REQUIRE(args.buffer);
+  args.device = args.buffer->device();
+  return {};
+}
+
+Status memory(PJRT_Buffer_Memory_Args& args) {
+  REQUIRE(args.buffer);
+  args.memory = args.buffer->memory;
+  return {};
+}
+
+Status delete_storage(PJRT_Buffer_Delete_Args& args) {
+  REQUIRE(args.buffer);
+  args.buffer->value->delete_storage();
+  return {};
+}
+
+Status is_deleted(PJRT_Buffer_IsDeleted_Args& args) {
+  REQUIRE(args.buffer);
+  args.is_deleted = args.buffer->value->is_deleted();
+  return {};
+}
+
+Status is_on_cpu(PJRT_Buffer_IsOnCpu_Args& args) {
+  REQUIRE(args.buffer);
+  args.is_on_cpu = args.buffer->value->device()->is_host_memory();
+  return {};
+}
+
+Status ready_event(PJRT_Buffer_ReadyEvent_Args& args) {
+  REQUIRE(args.buffer);
+  args.event = new_event(args.buffer->value->ready_event());
+  return {};
+}
+
+// The address does not move once the value is there, so waiting is what makes it final.
+Result<void*> address(const PJRT_Buffer& buffer) {
+  if (!buffer.value->device()->is_host_memory()) {
+    return unimplemented("addresses of memory that the CPU cannot read are not given out");
+  }
+  return buffer.value->host_pointer();
+}
+
+Status unsafe_pointer(PJRT_Buffer_UnsafePointer_Args& args) {
+  REQUIRE(args.buffer);
+  TRY(void* data, address(*args.buffer));
+  args.buffer_pointer = reinterpret_cast<uintptr_t>(data);
+  return {};
+}
+
+Status data_pointer(PJRT_Buffer_OpaqueDeviceMemoryDataPointer_Args& args) {
+  REQUIRE(args.buffer);
+  TRY(args.device_memory_ptr, address(*args.buffer));
+  return {};
+}
+
+Status increase_references(PJRT_Buffer_IncreaseExternalReferenceCount_Args& args) {
+  REQUIRE(args.buffer);
+  CHECK_OK(args.buffer->value->payload());
+  args.buffer->external_references.fetch_add(1);
+  args.buffer->value->hold();
+  return {};
+}
+
+Status decrease_references(PJRT_Buffer_DecreaseExternalReferenceCount_Args& args) {
+  REQUIRE(args.buffer);
+  int64_t count = args.buffer->external_references.load();
+  do {
+    if (count == 0) {
+      return Error(Code::failed_precondition, "the buffer has no external references to give up");
+    }
+  } while (!args.buffer->external_references.compare_exchange_weak(count, count - 1));
+  args.buffer->value->release_hold();
+  return {};
+}
+
+}  // namespace
+
+PJRT_Buffer* ready_buffer(Memory& memory, ir::Type type, mlx::core::array value) {
+  return new PJRT_Buffer(exec::Buffer::ready(memory.device->runtime, std::move(type),
+                                             std::move(value), runtime_kind(memory)),
+                         memory);
+}
+
+PJRT_Buffer* pending_buffer(Memory& memory, ir::Type type) {
+  return new PJRT_Buffer(
+      exec::Buffer::pending(memory.device->runtime, std::move(type), runtime_kind(memory)), memory);
+}
+
+PJRT_Buffer* failed_buffer(Memory& memory, ir::Type type, Error error) {
+  return new PJRT_Buffer(
+      exec::Buffer::failed(memory.device->runtime, std::move(type), std::move(error)), memory);
+}
+
+Result<PJRT_Buffer*> derived_buffer(
+    const PJRT_Buffer& source, Memory& memory, ir::Type type,
+    std::function<Result<mlx::core::array>(const mlx::core::array&)> compute) {
+  TRY(exec::PayloadPtr from, source.value->payload());
+  std::unique_ptr<PJRT_Buffer> made(pending_buffer(memory, std::move(type)));
+  TRY(exec::PayloadPtr to, made->value->payload());
+  from->ready.on_ready([from, to, compute = std::move(compute)](const Status& status) {
+    if (!status.ok()) return to->ready.set(status);
+    try {
+      auto value = compute(*from->value);
+      if (!value.ok()) return to->ready.set(std::move(value).error());
+      to->value.emplace(std::move(value).value());
+      to->ready.set();
+    } catch (...) {
+      to->ready.set(exec::current_exception_as_error());
+    }
+  });
+  return made.release();
+}
+
+void bind_buffer(PJRT_Api& api) {
+  bind<destroy>(api.PJRT_Buffer_Destroy);
+  bind<element_type>(api.PJRT_Buffer_ElementType);
+  bind<dimensions>(api.PJRT_Buffer_Dimensions);
+  bind<unpadded_dimensions>(api.PJRT_Buffer_UnpaddedDimensions);
+  bind<dynamic_dimensions>(api.PJRT_Buffer_DynamicDimensionIndices);
+  bind<memory_layout>(api.PJRT_Buffer_GetMemoryLayout);
+  bind<size_in_bytes>(api.PJRT_Buffer_OnDeviceSizeInBytes);
+  bind<device>(api.PJRT_Buffer_Device);
+  bind<memory>(api.PJRT_Buffer_Memory);
+  bind<delete_storage>(api.PJRT_Buffer_Delete);
+  bind<is_deleted>(api.PJRT_Buffer_IsDeleted);
+  bind<is_on_cpu>(api.PJRT_Buffer_IsOnCpu);
+  bind<ready_event>(api.PJRT_Buffer_ReadyEvent);
+  bind<unsafe_pointer>(api.PJRT_Buffer_UnsafePointer);
+  bind<data_pointer>(api.PJRT_Buffer_OpaqueDeviceMemoryDataPointer);
+  bind<increase_references>(api.PJRT_Buffer_IncreaseExternalReferenceCount);
+  bind<decrease_references>(api.PJRT_Buffer_DecreaseExternalReferenceCount);
+}
+
+}  // namespace jaxmps::pjrt

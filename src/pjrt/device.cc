@@ -1,0 +1,119 @@
+#include "pjrt/device.h"
+
+#include "pjrt/attributes.h"
+#include "pjrt/bindings.h"
+#include "pjrt/entry.h"
+
+PJRT_Device::PJRT_Device(PJRT_Client* owner, PJRT_DeviceDescription* about,
+                         jaxmps::exec::Device* behind)
+    : client(owner), description(about), runtime(behind), local_hardware_id(behind->id()) {
+  for (int kind = 0; kind < jaxmps::pjrt::kNumMemoryKinds; ++kind) {
+    memories.push_back(std::make_unique<jaxmps::pjrt::Memory>(this, about->id, kind));
+    memory_pointers.push_back(memories.back().get());
+  }
+}
+
+struct PJRT_Device_Attributes {
+  jaxmps::pjrt::Attributes list;
+};
+
+// Marks a span of time for tracing tools; nothing listens to it.
+struct PJRT_AsyncTrackingEvent {};
+
+namespace jaxmps::pjrt {
+namespace {
+
+Status description(PJRT_Device_GetDescription_Args& args) {
+  REQUIRE(args.device);
+  args.device_description = args.device->description;
+  return {};
+}
+
+Status is_addressable(PJRT_Device_IsAddressable_Args& args) {
+  REQUIRE(args.device);
+  args.is_addressable = true;
+  return {};
+}
+
+Status local_hardware_id(PJRT_Device_LocalHardwareId_Args& args) {
+  REQUIRE(args.device);
+  args.local_hardware_id = args.device->local_hardware_id;
+  return {};
+}
+
+Status memories(PJRT_Device_AddressableMemories_Args& args) {
+  REQUIRE(args.device);
+  args.memories = args.device->memory_pointers.data();
+  args.num_memories = args.device->memory_pointers.size();
+  return {};
+}
+
+Status default_memory(PJRT_Device_DefaultMemory_Args& args) {
+  REQUIRE(args.device);
+  args.memory = &args.device->default_memory();
+  return {};
+}
+
+Status memory_stats(PJRT_Device_MemoryStats_Args& args) {
+  REQUIRE(args.device);
+  const auto stats = args.device->runtime->memory_stats();
+  PJRT_Device_MemoryStats_Args out{};  // what MLX does not count stays zero and "not set"
+  out.struct_size = args.struct_size;
+  out.extension_start = args.extension_start;
+  out.device = args.device;
+  out.bytes_in_use = stats.bytes_in_use;
+  out.peak_bytes_in_use = stats.peak_bytes_in_use;
+  out.peak_bytes_in_use_is_set = true;
+  out.bytes_limit = stats.bytes_limit;
+  out.bytes_limit_is_set = stats.bytes_limit > 0;
+  out.pool_bytes = stats.pool_bytes;
+  out.pool_bytes_is_set = true;
+  args = out;
+  return {};
+}
+
+Status clear_memory_stats(PJRT_Device_ClearMemoryStats_Args& args) {
+  REQUIRE(args.device);
+  args.device->runtime->clear_memory_stats();
+  return {};
+}
+
+Status attributes(PJRT_Device_GetAttributes_Args& args) {
+  REQUIRE(args.device);
+  const exec::Device& device = *args.device->runtime;
+  auto* made = new PJRT_Device_Attributes;
+  made->list.add("memory_bytes", device.memory_stats().bytes_limit);
+  made->list.add("unified_memory", static_cast<int64_t>(device.is_host_memory()));
+  args.attributes = made->list.data();
+  args.num_attributes = made->list.size();
+  args.device_attributes = made;
+  args.attributes_deleter = [](PJRT_Device_Attributes* kept) { delete kept; };
+  return {};
+}
+
+Status create_tracking_event(PJRT_Device_CreateAsyncTrackingEvent_Args& args) {
+  args.event = new PJRT_AsyncTrackingEvent;
+  return {};
+}
+
+Status destroy_tracking_event(PJRT_AsyncTrackingEvent_Destroy_Args& args) {
+  delete args.event;
+  return {};
+}
+
+}  // namespace
+
+void bind_device(PJRT_Api& api) {
+  bind<description>(api.PJRT_Device_GetDescription);
+  bind<is_addressable>(api.PJRT_Device_IsAddressable);
+  bind<local_hardware_id>(api.PJRT_Device_LocalHardwareId);
+  bind<memories>(api.PJRT_Device_AddressableMemories);
+  bind<default_memory>(api.PJRT_Device_DefaultMemory);
+  bind<memory_stats>(api.PJRT_Device_MemoryStats);
+  bind<clear_memory_stats>(api.PJRT_Device_ClearMemoryStats);
+  bind<attributes>(api.PJRT_Device_GetAttributes);
+  bind<create_tracking_event>(api.PJRT_Device_CreateAsyncTrackingEvent);
+  bind<destroy_tracking_event>(api.PJRT_AsyncTrackingEvent_Destroy);
+}
+
+}  // namespace jaxmps::pjrt

@@ -1,0 +1,89 @@
+// The Layouts extension. Every array of this plugin is dense and row-major; clients that know so
+// need not parse programs to find out.
+
+#include "pjrt/bindings.h"
+#include "pjrt/buffer.h"
+#include "pjrt/entry.h"
+#include "pjrt/executable.h"
+
+namespace jaxmps::pjrt {
+
+PJRT_EXTENSION_FUNCTION(PJRT_Layouts_MemoryLayout_Destroy, layout);
+PJRT_EXTENSION_FUNCTION(PJRT_Layouts_MemoryLayout_Serialize, serialized_layout_deleter);
+PJRT_EXTENSION_FUNCTION(PJRT_Layouts_PJRT_Client_GetDefaultLayout, layout);
+PJRT_EXTENSION_FUNCTION(PJRT_Layouts_PJRT_Buffer_MemoryLayout, layout);
+PJRT_EXTENSION_FUNCTION(PJRT_Layouts_PJRT_Topology_GetDefaultLayout, layout);
+PJRT_EXTENSION_FUNCTION(PJRT_Layouts_PJRT_Executable_GetOutputLayouts, layouts);
+PJRT_EXTENSION_FUNCTION(PJRT_Layouts_PJRT_Executable_GetParameterLayouts, layouts);
+
+namespace {
+
+PJRT_Layouts_MemoryLayout* new_layout(size_t rank) {
+  return new PJRT_Layouts_MemoryLayout{print_layout(row_major(rank))};
+}
+
+Status destroy(PJRT_Layouts_MemoryLayout_Destroy_Args& args) {
+  delete args.layout;
+  return {};
+}
+
+Status serialize(PJRT_Layouts_MemoryLayout_Serialize_Args& args) {
+  REQUIRE(args.layout);
+  hand_out(args.layout->text, args.serialized_bytes, args.serialized_bytes_size,
+           args.serialized_layout, args.serialized_layout_deleter);
+  return {};
+}
+
+Status client_default(PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args& args) {
+  TRY(ir::Type type, read_shape(args.type, args.dims, args.num_dims));
+  args.layout = new_layout(type.dims.size());
+  return {};
+}
+
+Status topology_default(PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args& args) {
+  TRY(ir::Type type, read_shape(args.type, args.dims, args.num_dims));
+  args.layout = new_layout(type.dims.size());
+  return {};
+}
+
+Status of_buffer(PJRT_Layouts_PJRT_Buffer_MemoryLayout_Args& args) {
+  REQUIRE(args.buffer);
+  args.layout = new_layout(args.buffer->type().dims.size());
+  return {};
+}
+
+Status of_outputs(PJRT_Layouts_PJRT_Executable_GetOutputLayouts_Args& args) {
+  REQUIRE(args.executable);
+  const auto& pointers = args.executable->state->results.layout_pointers;
+  args.layouts = const_cast<PJRT_Layouts_MemoryLayout**>(pointers.data());
+  args.num_outputs = pointers.size();
+  return {};
+}
+
+Status of_parameters(PJRT_Layouts_PJRT_Executable_GetParameterLayouts_Args& args) {
+  REQUIRE(args.executable);
+  const auto& pointers = args.executable->state->parameters.layout_pointers;
+  args.layouts = const_cast<PJRT_Layouts_MemoryLayout**>(pointers.data());
+  args.num_parameters = pointers.size();
+  return {};
+}
+
+}  // namespace
+
+PJRT_Extension_Base* layouts_extension() {
+  static PJRT_Layouts_Extension node = [] {
+    PJRT_Layouts_Extension made{};
+    made.base = {sizeof(made), PJRT_Extension_Type_Layouts, nullptr};
+    bind<destroy>(made.PJRT_Layouts_MemoryLayout_Destroy);
+    bind<serialize>(made.PJRT_Layouts_MemoryLayout_Serialize);
+    bind<client_default>(made.PJRT_Layouts_PJRT_Client_GetDefaultLayout);
+    bind<of_buffer>(made.PJRT_Layouts_PJRT_Buffer_MemoryLayout);
+    bind<topology_default>(made.PJRT_Layouts_PJRT_Topology_GetDefaultLayout);
+    bind<of_outputs>(made.PJRT_Layouts_PJRT_Executable_GetOutputLayouts);
+    bind<of_parameters>(made.PJRT_Layouts_PJRT_Executable_GetParameterLayouts);
+    return made;
+  }();
+  return &node.base;
+}
+
+}  // namespace jaxmps::pjrt
