@@ -168,6 +168,15 @@ PJRT_Buffer* failed_buffer(Memory& memory, ir::Type type, Error error) {
       exec::Buffer::failed(memory.device->runtime, std::move(type), std::move(error)), memory);
 }
 
+Result<PJRT_Buffer*> shared_buffer(const PJRT_Buffer& source, Memory& memory) {
+  TRY(exec::PayloadPtr payload, source.value->payload());
+  auto value = std::make_shared<exec::Buffer>(memory.device->runtime, source.type(),
+                                              std::move(payload), runtime_kind(memory));
+  auto made = std::make_unique<PJRT_Buffer>(std::move(value), memory);
+  made->read_only = source.read_only;
+  return made.release();
+}
+
 Result<PJRT_Buffer*> derived_buffer(
     const PJRT_Buffer& source, Memory& memory, ir::Type type,
     std::function<Result<mlx::core::array>(const mlx::core::array&)> compute) {

@@ -19,6 +19,8 @@ struct PJRT_Buffer {
   const jaxmps::exec::BufferPtr value;
   jaxmps::pjrt::Memory* const memory;
   std::atomic<int64_t> external_references{0};
+  // The storage is memory of the client that must not be written, whatever is donated.
+  bool read_only = false;
 };
 
 namespace jaxmps::pjrt {
@@ -31,6 +33,9 @@ inline exec::MemoryKind runtime_kind(const Memory& memory) {
 PJRT_Buffer* ready_buffer(Memory& memory, ir::Type type, mlx::core::array value);
 PJRT_Buffer* pending_buffer(Memory& memory, ir::Type type);
 PJRT_Buffer* failed_buffer(Memory& memory, ir::Type type, Error error);
+
+// A second handle to the payload of a buffer, in a memory of the same device.
+Result<PJRT_Buffer*> shared_buffer(const PJRT_Buffer& source, Memory& memory);
 
 // Makes a buffer whose value is `compute(value of source)` once the source is ready; it fails with
 // the source's error. `compute` runs on the thread that finds the source ready and may throw.

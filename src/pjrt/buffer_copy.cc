@@ -110,16 +110,13 @@ Result<mx::array> duplicate(const exec::Device& device, const ir::Type& type,
     std::memcpy(copy.data<void>(), value.data<void>(), type.byte_count());
     return copy;
   }
-  return value;  // shares the memory; neither side can be written while the other lives
+  return reinterpret(value, type);  // shares the memory, which keeps both from writing to it
 }
 
 Result<PJRT_Buffer*> copy_to(const PJRT_Buffer& source, Memory& memory) {
   if (memory.device == source.device()) {
     // Kinds of memory of one device are one pool: the copy shares the storage.
-    TRY(exec::PayloadPtr payload, source.value->payload());
-    return new PJRT_Buffer(std::make_shared<exec::Buffer>(memory.device->runtime, source.type(),
-                                                          std::move(payload), runtime_kind(memory)),
-                           memory);
+    return shared_buffer(source, memory);
   }
   return derived_buffer(source, memory, source.type(),
                         [&device = *memory.device->runtime, type = source.type()](
@@ -151,10 +148,11 @@ Status bitcast(PJRT_Buffer_Bitcast_Args& args) {
     return invalid(str("a bitcast of ", ir::brief(args.buffer->type()), " to ", ir::brief(type),
                        " would change the number of bytes"));
   }
-  TRY(args.out_buffer,
-      derived_buffer(*args.buffer, *args.buffer->memory, type, [type](const mx::array& value) {
-        return Result<mx::array>(reinterpret(value, type));
-      }));
+  auto view = [type](const mx::array& value) {
+    return Result<mx::array>(reinterpret(value, type));
+  };
+  TRY(args.out_buffer, derived_buffer(*args.buffer, *args.buffer->memory, type, view));
+  args.out_buffer->read_only = args.buffer->read_only;
   return {};
 }
 

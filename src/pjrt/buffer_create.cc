@@ -63,6 +63,8 @@ Status from_host(PJRT_Client_BufferFromHostBuffer_Args& args) {
     Event done;
     TRY(auto value, alias_host(host.type, const_cast<void*>(args.data), [done] { done.set(); }));
     args.buffer = ready_buffer(*memory, std::move(host.type), std::move(value));
+    args.buffer->read_only =
+        args.host_buffer_semantics != PJRT_HostBufferSemantics_kMutableZeroCopy;
     args.done_with_host_buffer = new_event(done);
     return {};
   }
@@ -117,6 +119,7 @@ Status view_of_device_buffer(PJRT_Client_CreateViewOfDeviceBuffer_Args& args) {
   };
   TRY(auto value, alias_host(type, args.device_buffer_ptr, std::move(release)));
   args.buffer = ready_buffer(*memory, std::move(type), std::move(value));
+  args.buffer->read_only = true;
   return {};
 }
 
@@ -144,10 +147,11 @@ Status fulfill_alias(PJRT_Client_FulfillAliasBuffer_Args& args) {
     promise->target->ready.set(source.error());
     return source.error();
   }
-  (*source)->ready.on_ready([from = *source, to = promise->target](const Status& status) {
-    if (status.ok()) to->value.emplace(*from->value);
-    to->ready.set(status);
-  });
+  (*source)->ready.on_ready(
+      [from = *source, to = promise->target, type = args.buffer->type()](const Status& status) {
+        if (status.ok()) to->value.emplace(reinterpret(*from->value, type));
+        to->ready.set(status);
+      });
   return {};
 }
 

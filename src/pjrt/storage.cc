@@ -1,5 +1,6 @@
 #include "pjrt/storage.h"
 
+#include "exec/memory.h"
 #include "ops/op.h"
 
 namespace jaxmps::pjrt {
@@ -35,8 +36,7 @@ Result<mx::array> allocate(const exec::Device& device, const ir::Type& type) {
             " of ", stats.bytes_limit, " are in use on device ", device.id()));
   }
   try {
-    return mx::array(mx::allocator::malloc(std::max<int64_t>(bytes, 1)), ops::storage_shape(type),
-                     ops::storage_dtype(type.dtype));
+    return exec::new_array(ops::storage_shape(type), ops::storage_dtype(type.dtype));
   } catch (...) {
     return exec::current_exception_as_error();
   }
