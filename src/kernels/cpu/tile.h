@@ -1,0 +1,35 @@
+// The tile machine: runs a Fusion on the CPU, a block of about a thousand elements at a time through
+// vectorised loops compiled ahead of time, on all cores.
+//
+// compile_tile is done once; a TileKernel is immutable and may run on many threads at once. The
+// caller owns all memory. Results depend on shapes only, never on the number of threads.
+#pragma once
+
+#include <memory>
+
+#include "base/result.h"
+#include "kernels/fusion.h"
+
+namespace jaxmps::cpu {
+
+class TileKernel {
+ public:
+  // inputs[i], outputs[i]: dense row-major buffers of the fusion's types. An output may be exactly
+  // the memory of an input for which may_alias(input, output) holds. False: out of memory.
+  bool run(const void* const* inputs, void* const* outputs) const;
+  // Whether every element of the output may overwrite the input's element in place.
+  bool may_alias(int input, int output) const;
+  // Rough cost of one run on one thread, in nanoseconds; below ~5 µs it runs on the caller alone.
+  double nanoseconds() const;
+
+  struct Impl;
+  explicit TileKernel(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+// Fails only for what the machine has no loop for, naming it.
+Result<TileKernel> compile_tile(const kernels::Fusion& fusion);
+
+}  // namespace jaxmps::cpu

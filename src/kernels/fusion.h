@@ -1,0 +1,87 @@
+// Fusions: scalar arithmetic over index maps, with any number of outputs and reductions.
+//
+// A Fusion is what every printer (CPU tile machine, CUDA) works from. The iteration space `dims` is
+// walked in row-major order. Axes [reduced_begin, reduced_end) are reduced: none for a loop, the
+// innermost for rows (softmax, layer norm: several reductions over the same row, each may use the
+// result of those before), outer ones with kept axes inside them for columns. Values: plain data
+// built once from an `mps.fusion` op, immutable afterwards, shared by threads.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/module.h"
+#include "kernels/scalar.h"
+
+namespace jaxmps::kernels {
+
+// Where an index must lie for an access to touch memory: lo <= i[axis] < hi.
+struct Bound {
+  int axis;
+  int64_t lo, hi;
+  // Interior padding: (i - lo) % step == 0 as well.
+  int64_t step = 1;
+  bool operator==(const Bound&) const = default;
+};
+
+// A source of one machine value per point i of the iteration space:
+//   memory    element `offset + sum(strides[k] * i[k])` of `inputs[input]`, read as `type`
+//             (complex inputs count in parts); 0 where a bound fails
+//   index     the number offset + sum(strides[k] * i[k]) itself, as `type` (s32 or s64)
+//   inside    pred: all bounds hold
+// With interior padding the stride is per source element: (i - lo) / step * stride.
+struct Access {
+  enum class Kind : uint8_t { memory, index, inside };
+  Kind kind = Kind::memory;
+  DType type = DType::f32;
+  int input = -1;
+  int64_t offset = 0;
+  std::vector<int64_t> strides;  // one per axis of the iteration space
+  std::vector<Bound> bounds;
+  // Start indices known at run time: adds clamp(value, 0, limit) * stride to the offset. `input` is
+  // a scalar integer input of the fusion.
+  struct Dynamic {
+    int input;
+    int64_t limit, stride;
+    bool operator==(const Dynamic&) const = default;
+  };
+  std::vector<Dynamic> dynamic;
+  bool operator==(const Access&) const = default;
+};
+
+struct FusionOutput {
+  ir::Type type;
+  ScalarValue value;             // storage form
+  int64_t offset = 0;            // where point i goes, in elements of the output;
+  std::vector<int64_t> strides;  // 0 along reduced axes for a value per row or column
+};
+
+struct Fusion {
+  enum class Kind : uint8_t { loop, row, column };
+  Kind kind = Kind::loop;
+  ir::Dims dims;
+  int reduced_begin = 0, reduced_end = 0;
+  std::vector<ir::Type> inputs;
+  std::vector<Access> accesses;
+  ScalarProgram program;  // `load` and `reduce_*` instead of `input`; `outputs` unused
+  std::vector<FusionOutput> outputs;
+
+  int64_t size() const { return ir::element_count(dims); }
+};
+
+// Describes an `mps.fusion` op, or says why no single kernel can do it (then run the ops of its
+// region one by one). Accepts every elementwise op, broadcast_in_dim, transpose, reshape, slice,
+// reverse, pad, concatenate, iota, splat constants,
+// dynamic_slice with scalar operands, and reduce with a simple combiner.
+Result<Fusion> build_fusion(const ir::Op& fusion_op);
+// The same for a region whose arguments are the inputs and whose terminator names the outputs.
+Result<Fusion> build_fusion(const ir::Region& region);
+
+// A scalar program applied to n elements of dense inputs.
+Fusion elementwise_fusion(const ScalarProgram& program, int64_t n);
+
+std::string print(const Fusion& fusion);
+
+}  // namespace jaxmps::kernels

@@ -1,0 +1,156 @@
+// Scalar programs: the one definition of what StableHLO's elementwise ops mean.
+//
+// A ScalarProgram is a short SSA list over machine types only (pred and the 8- to 64-bit integers,
+// f32, f64). ScalarBuilder lowers everything else while it appends: a complex value is a pair of
+// reals; f16, bf16 and smaller floats are f32 values rounded after each op; 2- and 4-bit integers
+// are bytes wrapped after each op. So combiners, comparators, fusions and all printers of fusions
+// see a few opcodes with one meaning. Programs are values: build once, evaluate from any thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/module.h"
+
+namespace jaxmps::kernels {
+
+using ir::DType;
+
+// X(name, operands): a, b, c are values; see ScalarInstr for the immediates.
+#define JAXMPS_OPCODES(X)                                                                       \
+  X(input, 0) X(load, 0) X(constant, 0)                                                         \
+  X(convert, 1) X(bitcast, 1) X(encode, 1) X(decode, 1) X(round_to, 1) X(reduce_precision, 1)   \
+  X(wrap, 1)                                                                                    \
+  X(neg, 1) X(abs, 1) X(sign, 1) X(not_, 1) X(popcnt, 1) X(clz, 1)                              \
+  X(ceil, 1) X(floor, 1) X(round_afz, 1) X(round_even, 1) X(is_finite, 1)                       \
+  X(sqrt, 1) X(rsqrt, 1) X(cbrt, 1) X(exp, 1) X(expm1, 1) X(log, 1) X(log1p, 1) X(logistic, 1)  \
+  X(tanh, 1) X(sin, 1) X(cos, 1) X(tan, 1) X(sinh, 1) X(cosh, 1) X(asin, 1) X(acos, 1)          \
+  X(atan, 1) X(asinh, 1) X(acosh, 1) X(atanh, 1) X(erf, 1) X(erfc, 1) X(erf_inv, 1)             \
+  X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(rem, 2) X(max, 2) X(min, 2)                         \
+  X(and_, 2) X(or_, 2) X(xor_, 2) X(shl, 2) X(shr_a, 2) X(shr_l, 2) X(rotl, 2)                  \
+  X(pow, 2) X(atan2, 2) X(hypot, 2)                                                             \
+  X(eq, 2) X(ne, 2) X(lt, 2) X(le, 2) X(gt, 2) X(ge, 2)                                         \
+  X(select, 3)                                                                                  \
+  X(threefry, 4) X(threefry_second, 1)                                                          \
+  X(reduce_add, 2) X(reduce_mul, 2) X(reduce_max, 2) X(reduce_min, 2)                           \
+  X(reduce_and, 2) X(reduce_or, 2) X(reduce_xor, 2)
+
+enum class Opcode : uint8_t {
+#define X(name, operands) name,
+  JAXMPS_OPCODES(X)
+#undef X
+};
+
+std::string_view name(Opcode op);
+int operand_count(Opcode op);
+
+// One instruction; its value has machine type `type`.
+//   input     imm = 2 * parameter + part (part 1: the imaginary half)
+//   load      imm = index into Fusion::accesses (only in fusions)
+//   constant  imm = the value's bits, zero-extended
+//   convert   from the type of a. Float to integer truncates, saturates, NaN gives 0.
+//   bitcast   from the type of a, same width
+//   encode, decode: imm = a narrow float DType; f32 <-> its bits in u8 or u16
+//   round_to  imm = a narrow float DType: decode(encode(a))
+//   reduce_precision  imm = exponent bits << 8 | mantissa bits
+//   wrap      imm = bits kept (2 or 4), sign- or zero-extended as the type says
+//   eq ... ge compare a and b of the same type, unordered as IEEE 754 says; the result is pred
+//   select    a is pred; b where a holds, else c
+//   threefry  (key0, key1, count0, count1: u32) gives word 0; threefry_second(threefry) word 1
+//   reduce_*  over the reduced axes of a fusion, of a, starting with b (only in fusions)
+struct ScalarInstr {
+  Opcode op;
+  DType type;
+  int32_t a = -1, b = -1, c = -1, d = -1;
+  uint64_t imm = 0;
+  bool operator==(const ScalarInstr&) const = default;
+};
+
+// A value of any dtype: one instruction, or two for complex ones.
+struct ScalarValue {
+  DType dtype = DType::f32;
+  int32_t re = -1, im = -1;
+  bool operator==(const ScalarValue&) const = default;
+};
+
+// The type an instruction computes with for a value of this dtype: f32 for narrow floats, s8 or u8
+// for narrow integers, the real type for complex ones.
+DType machine_type(DType dtype);
+// The type a buffer of this dtype is read as before any decoding: u16 for bf16, u8 for f8.
+DType storage_machine_type(DType dtype);
+
+struct ScalarProgram {
+  std::vector<DType> inputs;
+  std::vector<ScalarInstr> instrs;   // operands come before their users
+  // Outputs in storage form: narrow floats are already encoded to their bits.
+  std::vector<ScalarValue> outputs;
+};
+
+class ScalarBuilder {
+ public:
+  explicit ScalarBuilder(ScalarProgram* program) : program_(program) {}
+
+  ScalarValue input(DType dtype);
+  ScalarValue constant(const ir::Dense& dense, int64_t index);
+  // A real (or complex with zero imaginary part) constant.
+  ScalarValue constant(DType dtype, double value);
+  ScalarValue int_constant(DType dtype, int64_t value);
+  // The results of an elementwise op, select, clamp, or a bitcast that keeps the width, applied to
+  // `operands`. Pure data movement (broadcasts, slices) is not scalar and is refused.
+  Result<std::vector<ScalarValue>> apply(const ir::Op& op, std::span<const ScalarValue> operands);
+  // Adds an output, encoded as its dtype is stored.
+  void output(const ScalarValue& value);
+  ScalarValue to_storage(const ScalarValue& value);
+  // A value of `dtype` whose storage bits are the given instructions.
+  ScalarValue from_storage(DType dtype, int32_t re, int32_t im);
+  ScalarValue select(int32_t predicate, const ScalarValue& yes, const ScalarValue& no);
+  ScalarValue convert(const ScalarValue& value, DType to);
+
+  // Appends, or returns the equal instruction; folds constants.
+  int32_t emit(Opcode op, DType type, int32_t a = -1, int32_t b = -1, int32_t c = -1,
+               uint64_t imm = 0, int32_t d = -1);
+  const ScalarInstr& instr(int32_t i) const { return program_->instrs[i]; }
+
+ private:
+  friend struct Complex;
+  struct Hash {
+    size_t operator()(const ScalarInstr& i) const;
+  };
+  ScalarValue finish(ScalarValue value);  // rounds or wraps a fresh result to its dtype
+  Result<ScalarValue> apply_real(const ir::Op& op, std::span<const ScalarValue> operands, DType out);
+  Result<ScalarValue> apply_complex(const ir::Op& op, std::span<const ScalarValue> operands,
+                                    DType out);
+  Result<ScalarValue> compare(const ir::Op& op, const ScalarValue& x, const ScalarValue& y);
+  Result<ScalarValue> bitcast(const ir::Op& op, const ScalarValue& x, DType out);
+  int32_t total_order(const ScalarValue& x);
+  int32_t real_constant(DType machine, double value);
+
+  ScalarProgram* program_;
+  std::unordered_map<ScalarInstr, int32_t, Hash> known_;
+};
+
+// The program of a combiner (reduce, reduce_window, scatter, select_and_scatter), of a comparator
+// (sort) or of any region of scalars: inputs are the region's arguments, outputs what it returns.
+// Ops on tensors of rank above 0, captures of outer non-constant values and ops that are not
+// elementwise are refused with their name.
+Result<ScalarProgram> scalar_program(const ir::Region& region);
+
+// True for x op y with op one of add, mul, max, min, and_, or_, xor_ on the arguments of one pair
+// (after narrow floats' decoding and rounding); a program of n outputs is never simple.
+bool is_simple_combiner(const ScalarProgram& program, Opcode* op);
+
+// Runs the program once. inputs[i] points at one element of parameter i as buffers store it (a
+// complex pair, the bits of a bf16), outputs[i] likewise. Needs no preparation and allocates only
+// for programs above 64 instructions.
+void evaluate(const ScalarProgram& program, const void* const* inputs, void* const* outputs);
+
+// One instruction on values held in the low bits of 64-bit words.
+uint64_t evaluate(const ScalarInstr& instr, DType operand_type, uint64_t a, uint64_t b, uint64_t c,
+                  uint64_t d);
+
+std::string print(const ScalarProgram& program);
+
+}  // namespace jaxmps::kernels

@@ -1,0 +1,32 @@
+// Grouping ops into `mps.fusion` ops: elementwise ops and index maps with the reductions they feed.
+//
+// Works on all regions of a module, in one thread that owns the module. A fusion's region takes its
+// operands as arguments, holds the ops, and returns the results; constants stay inside when they are
+// splats. The cost is close to linear in the number of ops.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/result.h"
+#include "ir/module.h"
+
+namespace jaxmps::passes {
+
+struct FuseOptions {
+  // Reductions may end a fusion (and softmax-like rows may hold several).
+  bool reductions = true;
+  // Ops in one fusion at most, and operands and results of one at most.
+  int max_ops = 200;
+  int max_operands = 24;
+  int max_results = 8;
+  // Asked once per finished group of at least two ops, with the mps.fusion op: an error takes the
+  // group apart again. Usually kernels::build_fusion; empty: everything is accepted.
+  std::function<Status(const ir::Op&)> accept;
+  // When set, receives one line per op: where it went, or why it stayed alone.
+  std::string* dump = nullptr;
+};
+
+Status fuse(ir::Module& module, const FuseOptions& options = {});
+
+}  // namespace jaxmps::passes
