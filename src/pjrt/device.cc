@@ -92,6 +92,7 @@ Status attributes(PJRT_Device_GetAttributes_Args& args) {
 }
 
 Status create_tracking_event(PJRT_Device_CreateAsyncTrackingEvent_Args& args) {
+  REQUIRE(args.device);
   args.event = new PJRT_AsyncTrackingEvent;
   return {};
 }

@@ -56,13 +56,23 @@ void must(PJRT_Error* (*slot)(Args*), Args& args) {
     EXPECT_NE(failed_.text.find(part), std::string::npos) << "message: " << failed_.text; \
   } while (false)
 
+// Made at first use, destroyed when the program ends.
 inline PJRT_Client* client() {
-  static PJRT_Client* made = [] {
-    PJRT_Client_Create_Args args{};
-    must(api()->PJRT_Client_Create, args);
-    return args.client;
-  }();
-  return made;
+  struct Owner {
+    Owner() {
+      PJRT_Client_Create_Args args{};
+      must(api()->PJRT_Client_Create, args);
+      made = args.client;
+    }
+    ~Owner() {
+      PJRT_Client_Destroy_Args args{};
+      args.client = made;
+      must(api()->PJRT_Client_Destroy, args);
+    }
+    PJRT_Client* made = nullptr;
+  };
+  static Owner owner;
+  return owner.made;
 }
 
 inline PJRT_Device* device() {
