@@ -78,7 +78,7 @@ class Builder {
     } else if (op.id == OpId::fusion) {
       if (!add_fusion(op, step)) return;
     } else {
-      auto lowering = ops::lower(op, target_);
+      auto lowering = lower_op(op);
       if (!lowering.ok()) {
         refuse(op, std::move(lowering).error());
         return;
@@ -86,6 +86,15 @@ class Builder {
       set_lowering(step, std::move(lowering).value());
     }
     append(op, std::move(step));
+  }
+
+  // On the CPU a kernel of ours, of the op's own block or of the fusion compiler, before MLX.
+  Result<ops::Lowering> lower_op(const Op& op) {
+    auto lowering = ops::lower(op, target_);
+    if (lowering.ok() && (lowering->native || lowering->alias)) return lowering;
+    if (target_ != ops::Target::cpu || !uses_kernels()) return lowering;
+    auto alone = lower_alone(op, target_);
+    return alone.ok() ? std::move(alone) : std::move(lowering);
   }
 
   void set_lowering(Step& step, ops::Lowering lowering) {

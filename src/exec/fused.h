@@ -13,6 +13,13 @@ Status fuse_module(ir::Module& module, ops::Target target);
 // The kernel of a fusion, or why there is none.
 Result<ops::Lowering> lower_fusion(const ir::Op& fusion, ops::Target target);
 
+// A single op as a kernel of the fusion compiler, or why it has none: for ops that found no partner
+// to fuse with.
+Result<ops::Lowering> lower_alone(const ir::Op& op, ops::Target target);
+
+// JAX_MPS_FUSION.
+bool uses_kernels();
+// JAX_MPS_STRICT.
 bool is_strict();
 // Logs a warning that names the fusion and why it runs op by op.
 void report_unfused(const ir::Op& fusion, const Error& why, ops::Target target);
