@@ -1,0 +1,237 @@
+#include "kernels/cpu/scatter.h"
+
+#include <complex>
+#include <limits>
+
+#include "kernels/cpu/dtype.h"
+#include "kernels/cpu/threads.h"
+
+namespace jaxmps::cpu {
+namespace {
+
+constexpr int64_t kManyUpdates = 1 << 14;
+constexpr int kMaxParts = 8;
+
+template <typename T>
+constexpr bool is_integer = std::is_integral_v<T>;
+
+// The type in which sums and products are computed: unsigned, because overflow wraps.
+template <typename T>
+auto wide(T value) {
+  if constexpr (is_integer<T>) {
+    return static_cast<uint64_t>(value);
+  } else if constexpr (std::is_same_v<T, BF16> || std::is_same_v<T, F16>) {
+    return static_cast<float>(value);
+  } else {
+    return value;
+  }
+}
+
+template <Combine C, typename T>
+T combine(T a, T b) {
+  if constexpr (C == Combine::overwrite) return b;
+  if constexpr (C == Combine::add) return static_cast<T>(wide(a) + wide(b));
+  if constexpr (C == Combine::subtract) return static_cast<T>(wide(a) - wide(b));
+  if constexpr (C == Combine::multiply) return static_cast<T>(wide(a) * wide(b));
+  if constexpr (C == Combine::maximum) return a > b || a != a ? a : b;
+  if constexpr (C == Combine::minimum) return a < b || a != a ? a : b;
+  if constexpr (C == Combine::and_) return static_cast<T>(wide(a) & wide(b));
+  if constexpr (C == Combine::or_) return static_cast<T>(wide(a) | wide(b));
+  if constexpr (C == Combine::xor_) return static_cast<T>(wide(a) ^ wide(b));
+}
+
+template <Combine C, typename T>
+void kernel(char* operand, const char* updates, const int64_t* offsets, int64_t n, int64_t step,
+            int64_t run) {
+  for (int64_t i = 0; i < n; ++i) {
+    if (offsets[i] < 0) continue;
+    T* to = reinterpret_cast<T*>(operand + offsets[i]);
+    const T* from = reinterpret_cast<const T*>(updates + i * step);
+    for (int64_t j = 0; j < run; ++j) to[j] = combine<C, T>(to[j], from[j]);
+  }
+}
+
+void keep_kernel(char*, const char*, const int64_t*, int64_t, int64_t, int64_t) {}
+
+template <Combine C>
+ScatterKernel of_type(ir::DType dtype) {
+  using ir::DType;
+  constexpr bool kBits = C == Combine::and_ || C == Combine::or_ || C == Combine::xor_;
+  constexpr bool kOrder = C == Combine::minimum || C == Combine::maximum;
+  switch (dtype) {
+    case DType::s8:
+      return kernel<C, int8_t>;
+    case DType::s16:
+      return kernel<C, int16_t>;
+    case DType::s32:
+      return kernel<C, int32_t>;
+    case DType::s64:
+      return kernel<C, int64_t>;
+    case DType::u8:
+      return kernel<C, uint8_t>;
+    case DType::u16:
+      return kernel<C, uint16_t>;
+    case DType::u32:
+      return kernel<C, uint32_t>;
+    case DType::u64:
+      return kernel<C, uint64_t>;
+    default:
+      break;
+  }
+  if constexpr (!kBits) {
+    switch (dtype) {
+      case DType::f16:
+        return kernel<C, F16>;
+      case DType::bf16:
+        return kernel<C, BF16>;
+      case DType::f32:
+        return kernel<C, float>;
+      case DType::f64:
+        return kernel<C, double>;
+      default:
+        break;
+    }
+    if constexpr (!kOrder) {
+      if (dtype == DType::c64) return kernel<C, std::complex<float>>;
+      if (dtype == DType::c128) return kernel<C, std::complex<double>>;
+    }
+  }
+  return nullptr;
+}
+
+ScatterKernel of_bool(Combine combine) {
+  switch (combine) {
+    case Combine::add:
+    case Combine::maximum:
+    case Combine::or_:
+      return kernel<Combine::or_, uint8_t>;
+    case Combine::multiply:
+    case Combine::minimum:
+    case Combine::and_:
+      return kernel<Combine::and_, uint8_t>;
+    case Combine::xor_:
+      return kernel<Combine::xor_, uint8_t>;
+    case Combine::overwrite:
+      return kernel<Combine::overwrite, uint8_t>;
+    default:
+      return nullptr;
+  }
+}
+
+ScatterKernel overwrite_of(int bytes) {
+  switch (bytes) {
+    case 1:
+      return kernel<Combine::overwrite, uint8_t>;
+    case 2:
+      return kernel<Combine::overwrite, uint16_t>;
+    case 4:
+      return kernel<Combine::overwrite, uint32_t>;
+    case 8:
+      return kernel<Combine::overwrite, uint64_t>;
+    default:
+      return kernel<Combine::overwrite, std::complex<double>>;
+  }
+}
+
+}  // namespace
+
+ScatterKernel scatter_kernel(Combine combine, ir::DType dtype) {
+  if (combine == Combine::keep) return keep_kernel;
+  if (combine == Combine::overwrite) return overwrite_of(ir::byte_size(dtype));
+  if (dtype == ir::DType::pred) return of_bool(combine);
+  switch (combine) {
+    case Combine::add:
+      return of_type<Combine::add>(dtype);
+    case Combine::subtract:
+      return of_type<Combine::subtract>(dtype);
+    case Combine::multiply:
+      return of_type<Combine::multiply>(dtype);
+    case Combine::minimum:
+      return of_type<Combine::minimum>(dtype);
+    case Combine::maximum:
+      return of_type<Combine::maximum>(dtype);
+    case Combine::and_:
+      return of_type<Combine::and_>(dtype);
+    case Combine::or_:
+      return of_type<Combine::or_>(dtype);
+    case Combine::xor_:
+      return of_type<Combine::xor_>(dtype);
+    default:
+      return nullptr;
+  }
+}
+
+ScatterPlan::ScatterPlan(StartIndices starts, const ir::Dims& sizes,
+                         const ir::Dims& operand_strides, const ir::Dims& update_strides,
+                         int64_t element_bytes, int64_t operand_bytes)
+    : starts_(std::move(starts)),
+      window_(sizes, update_strides, operand_strides, element_bytes),
+      window_bytes_(window_.bytes()),
+      element_bytes_(element_bytes) {
+  const int64_t threads = std::min(thread_count(), kMaxParts);
+  const int64_t all = std::numeric_limits<int64_t>::max();
+  size_t widest = 0;
+  for (size_t d = 1; d < sizes.size(); ++d) {
+    if (sizes[d] > sizes[widest]) widest = d;
+  }
+  if (window_bytes_ * starts_.count() < (1 << 16) || threads == 1) {
+    parts_.push_back({window_, 0, 0, 0, all});
+  } else if (!sizes.empty() && sizes[widest] >= 4 * threads && window_bytes_ >= 512) {
+    for (int64_t t = 0; t < threads; ++t) {
+      const int64_t begin = sizes[widest] * t / threads, end = sizes[widest] * (t + 1) / threads;
+      ir::Dims part = sizes;
+      part[widest] = end - begin;
+      parts_.push_back({StridedCopy(part, update_strides, operand_strides, element_bytes),
+                        begin * operand_strides[widest], begin * update_strides[widest], 0, all});
+    }
+  } else if (starts_.count() >= kManyUpdates && window_.single_run() != 0) {
+    // Windows of one run that start in different ranges may still overlap at the border, unless
+    // ranges are multiples of the distance of starts: scalars and rows that do not overlap only.
+    const bool disjoint = window_bytes_ == element_bytes;
+    for (int64_t t = 0; disjoint && t < threads; ++t) {
+      parts_.push_back(
+          {window_, 0, 0, operand_bytes * t / threads, operand_bytes * (t + 1) / threads});
+    }
+  }
+  if (parts_.empty()) parts_.push_back({window_, 0, 0, 0, all});
+}
+
+void ScatterPlan::run_part(const Part& part, ScatterKernel kernel, char* operand,
+                           const void* indices, const char* updates) const {
+  const bool filtered = part.end != std::numeric_limits<int64_t>::max();
+  starts_.for_blocks<false>(
+      indices, 0, starts_.count(),
+      [&](const int64_t* offsets, int64_t n, int64_t first, int64_t step) {
+        int64_t mine[StartIndices::kBlock];
+        if (filtered) {
+          for (int64_t i = 0; i < n; ++i) {
+            mine[i] = offsets[i] >= part.begin && offsets[i] < part.end ? offsets[i] : -1;
+          }
+          offsets = mine;
+        }
+        char* to = operand + part.operand_offset;
+        const char* from = updates + first + part.update_offset;
+        if (const int64_t run = part.window.single_run(); run != 0) {
+          return kernel(to, from, offsets, n, step, run / element_bytes_);
+        }
+        for (int64_t i = 0; i < n; ++i) {
+          part.window.for_runs([&](int64_t u, int64_t o) {
+            kernel(to + o, from + i * step + u, offsets + i, 1, 0,
+                   part.window.run() / element_bytes_);
+          });
+        }
+      });
+}
+
+void ScatterPlan::run(ScatterKernel kernel, void* operand, const void* indices,
+                      const void* updates) const {
+  if (window_bytes_ == 0 || starts_.count() == 0) return;
+  char* to = static_cast<char*>(operand);
+  const char* from = static_cast<const char*>(updates);
+  if (parts_.size() == 1) return run_part(parts_[0], kernel, to, indices, from);
+  parallel_for(static_cast<int64_t>(parts_.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) run_part(parts_[p], kernel, to, indices, from);
+  });
+}
+
+}  // namespace jaxmps::cpu

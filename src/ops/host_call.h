@@ -1,0 +1,21 @@
+// CPU kernels inside programs of another device: a native kernel as a node of the MLX graph that
+// runs on the CPU of the same machine. MLX orders it against the device and moves the memory where
+// that is needed. For ops that have no kernel on the GPU: slower, but never refused.
+// Graphs made here hold the kernel; they may be used by any thread that builds graphs.
+#pragma once
+
+#include "ops/op.h"
+
+namespace jaxmps::ops {
+
+// The native kernel of `op` as a graph.
+Graph host_graph(const ir::Op& op, Native native);
+
+// A lowering by a native kernel alone: as it is on the CPU, through host_graph elsewhere.
+Lowering everywhere(const OpContext& ctx, Native native, double nanoseconds,
+                    std::vector<int> reuse = {});
+
+// The stream of host kernels in graphs of another device.
+mx::Stream host_stream();
+
+}  // namespace jaxmps::ops

@@ -1,0 +1,309 @@
+#include "kernels/cpu/scatter.h"
+
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "kernels/scalar.h"
+#include "ops/gather.h"
+#include "ops/host_call.h"
+
+namespace jaxmps::ops {
+namespace {
+
+using cpu::Combine;
+
+std::optional<Combine> combine_of(ir::OpId id) {
+  switch (id) {
+    case ir::OpId::add:
+      return Combine::add;
+    case ir::OpId::subtract:
+      return Combine::subtract;
+    case ir::OpId::multiply:
+      return Combine::multiply;
+    case ir::OpId::minimum:
+      return Combine::minimum;
+    case ir::OpId::maximum:
+      return Combine::maximum;
+    case ir::OpId::and_:
+      return Combine::and_;
+    case ir::OpId::or_:
+      return Combine::or_;
+    case ir::OpId::xor_:
+      return Combine::xor_;
+    default:
+      return std::nullopt;
+  }
+}
+
+// How result `i` of the combiner depends on the current value and update of input `i` alone.
+std::optional<Combine> simple_combiner(const ir::Region& region, int i, int inputs) {
+  const ir::Value* value = region.terminator()->operand(i);
+  const ir::Value* current = region.arg(i);
+  const ir::Value* update = region.arg(inputs + i);
+  if (value == update) return Combine::overwrite;
+  if (value == current) return Combine::keep;
+  const ir::Op* op = value->op();
+  if (!op || op->operand_count() != 2) return std::nullopt;
+  const auto combine = combine_of(op->id);
+  const bool in_order = op->operand(0) == current && op->operand(1) == update;
+  const bool swapped = op->operand(1) == current && op->operand(0) == update;
+  if (in_order || (swapped && combine != Combine::subtract)) return combine;
+  return std::nullopt;
+}
+
+struct Simple {
+  std::vector<Combine> combine;
+  std::vector<cpu::ScatterKernel> kernels;
+};
+
+std::optional<Simple> all_simple(const OpContext& ctx, int inputs) {
+  Simple simple;
+  for (int i = 0; i < inputs; ++i) {
+    const auto combine = simple_combiner(ctx.op.region(), i, inputs);
+    if (!combine) return std::nullopt;
+    const auto kernel = cpu::scatter_kernel(*combine, ctx.in(i).dtype);
+    if (!kernel) return std::nullopt;
+    simple.combine.push_back(*combine);
+    simple.kernels.push_back(kernel);
+  }
+  return simple;
+}
+
+cpu::ScatterPlan plan_scatter(const GatherDims& dims, const ir::Type& operand,
+                              const ir::Type& indices, const ir::Type& updates) {
+  WindowPlan windows = plan_windows(dims, operand, indices, updates);
+  return cpu::ScatterPlan(std::move(windows.starts), windows.sizes, windows.operand_strides,
+                          windows.window_strides, ir::byte_size(operand.dtype),
+                          operand.byte_count());
+}
+
+// out[i] starts as in[i].
+void copy_operands(const std::vector<int64_t>& bytes, const void* const* in, void* const* out) {
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (out[i] != in[i]) cpu::parallel_copy(out[i], in[i], bytes[i]);
+  }
+}
+
+std::vector<int64_t> operand_bytes(const OpContext& ctx, int inputs) {
+  std::vector<int64_t> bytes;
+  for (int i = 0; i < inputs; ++i) bytes.push_back(ctx.in(i).byte_count());
+  return bytes;
+}
+
+Native simple_native(const OpContext& ctx, const GatherDims& dims, const Simple& simple) {
+  const int inputs = static_cast<int>(simple.kernels.size());
+  std::vector<cpu::ScatterPlan> plans;
+  for (int i = 0; i < inputs; ++i) {
+    plans.push_back(plan_scatter(dims, ctx.in(i), ctx.in(inputs), ctx.in(inputs + 1 + i)));
+  }
+  return [=, kernels = simple.kernels, bytes = operand_bytes(ctx, inputs)](const void* const* in,
+                                                                           void* const* out) {
+    copy_operands(bytes, in, out);
+    for (int i = 0; i < inputs; ++i) {
+      plans[i].run(kernels[i], out[i], in[inputs], in[inputs + 1 + i]);
+    }
+  };
+}
+
+// Any combiner: the scalar program runs once per element, on all inputs together.
+Result<Native> general_native(const OpContext& ctx, const GatherDims& dims, int inputs) {
+  TRY(auto program, kernels::scalar_program(ctx.op.region()));
+  // Offsets in elements, by planning for a type of one byte.
+  auto plan = plan_scatter(dims, ctx.in(0).with(DType::u8), ctx.in(inputs),
+                           ctx.in(inputs + 1).with(DType::u8));
+  std::vector<int64_t> sizes;
+  for (int i = 0; i < inputs; ++i) sizes.push_back(ir::byte_size(ctx.in(i).dtype));
+  return Native([=, bytes = operand_bytes(ctx, inputs)](const void* const* in, void* const* out) {
+    copy_operands(bytes, in, out);
+    std::vector<const void*> arguments(2 * inputs);
+    std::vector<void*> results(inputs);
+    // Results are written to the side: an output may still be read for the next one.
+    std::vector<std::array<char, 16>> values(inputs);
+    for (int i = 0; i < inputs; ++i) results[i] = values[i].data();
+    plan.for_elements(in[inputs], [&](int64_t to, int64_t from) {
+      for (int i = 0; i < inputs; ++i) {
+        arguments[i] = static_cast<char*>(out[i]) + to * sizes[i];
+        arguments[inputs + i] = static_cast<const char*>(in[inputs + 1 + i]) + from * sizes[i];
+      }
+      kernels::evaluate(program, arguments.data(), results.data());
+      for (int i = 0; i < inputs; ++i) {
+        std::copy_n(values[i].data(), sizes[i], static_cast<char*>(out[i]) + to * sizes[i]);
+      }
+    });
+  });
+}
+
+// Floats as integers of the same order, NaN beyond the infinity that wins; and back.
+mx::array order_key(const mx::array& x, bool maximum) {
+  const mx::array nan = mx::array(maximum ? 0x7fc00000 : static_cast<int>(0xffc00000), mx::int32);
+  mx::array bits = mx::view(mx::astype(x, mx::float32), mx::int32);
+  bits = mx::where(mx::isnan(x), nan, bits);
+  const mx::array flipped = mx::bitwise_xor(bits, mx::array(0x7fffffff, mx::int32));
+  return mx::where(mx::less(bits, mx::array(0, mx::int32)), flipped, bits);
+}
+mx::array from_order_key(const mx::array& key, mx::Dtype dtype) {
+  const mx::array flipped = mx::bitwise_xor(key, mx::array(0x7fffffff, mx::int32));
+  const mx::array bits = mx::where(mx::less(key, mx::array(0, mx::int32)), flipped, key);
+  return mx::astype(mx::view(bits, mx::float32), dtype);
+}
+
+bool graph_supports(Combine combine, const ir::Type& operand) {
+  const int bytes = ir::byte_size(operand.dtype);
+  if (operand.dims.empty() || operand.size() == 0) return false;
+  if (bytes == 8 && mx::metal::is_available()) return false;
+  switch (combine) {
+    case Combine::keep:
+    case Combine::overwrite:
+      return true;
+    case Combine::add:
+    case Combine::subtract:
+    case Combine::multiply:
+      return is_mlx_native(operand.dtype) && operand.dtype != DType::pred;
+    case Combine::minimum:
+    case Combine::maximum:
+      return is_mlx_native(operand.dtype) && operand.dtype != DType::pred &&
+             !ir::is_complex(operand.dtype) && operand.dtype != DType::f64;
+    default:
+      return false;
+  }
+}
+
+struct GraphScatter {
+  GatherDims dims;
+  ir::Type operand, updates;
+  Combine combine;
+
+  // The updates as [batch..., operand dimensions...], with 1 where windows have no dimension.
+  mx::array arranged(const mx::array& u) const {
+    std::vector<int> order = dims.batch_dims(updates.rank());
+    mx::Shape shape;
+    for (int d : order) shape.push_back(u.shape(d));
+    for (int64_t d : dims.window_dims) order.push_back(static_cast<int>(d));
+    for (int64_t size : dims.slice_sizes) shape.push_back(static_cast<int>(size));
+    return mx::reshape(mx::transpose(u, order), shape);
+  }
+
+  mx::array spread(const mx::array& mask) const {
+    mx::Shape shape = mask.shape();
+    shape.insert(shape.end(), dims.slice_sizes.size(), 1);
+    return mx::reshape(mask, shape);
+  }
+
+  // Value of an update that changes nothing.
+  mx::array identity(mx::Dtype dtype) const {
+    switch (combine) {
+      case Combine::multiply:
+        return mx::array(1, dtype);
+      case Combine::add:
+        return mx::issubdtype(dtype, mx::floating) ? mx::array(-0.0f, dtype) : mx::array(0, dtype);
+      default:
+        return mx::array(0, dtype);
+    }
+  }
+
+  mx::array run(mx::array a, const mx::array& indices, const mx::array& update_values) const {
+    if (combine == Combine::keep) return a;
+    mx::array u = arranged(update_values);
+    std::optional<mx::array> inside;
+    if (combine == Combine::overwrite) return overwrite(std::move(a), indices, std::move(u));
+    StartArrays starts = start_arrays(dims, operand, indices, true, &inside);
+    const bool order = combine == Combine::minimum || combine == Combine::maximum;
+    const bool maximum = combine == Combine::maximum;
+    const bool keyed = order && ir::is_float(operand.dtype);
+    const mx::Dtype dtype = a.dtype();
+    if (keyed) {
+      a = order_key(a, maximum);
+      u = order_key(u, maximum);
+    }
+    if (combine == Combine::subtract) u = mx::subtract(mx::array(0, u.dtype()), u);
+    if (order && inside) {
+      // The extreme value of the type loses against everything.
+      const bool is_signed = mx::issubdtype(u.dtype(), mx::signedinteger);
+      const int bits = 8 * static_cast<int>(u.itemsize());
+      const uint64_t ones = ~uint64_t{0} >> (64 - bits + (is_signed ? 1 : 0));
+      const mx::array highest = mx::array(ones, u.dtype());
+      const mx::array lowest = is_signed ? mx::array(-static_cast<int64_t>(ones) - 1, u.dtype())
+                                         : mx::array(0, u.dtype());
+      u = mx::where(spread(*inside), u, maximum ? lowest : highest);
+    } else if (inside) {
+      u = mx::where(spread(*inside), u, identity(u.dtype()));
+    }
+    mx::array result = scatter(a, starts, u);
+    return keyed ? from_order_key(result, dtype) : result;
+  }
+
+  mx::array scatter(const mx::array& a, const StartArrays& starts, const mx::array& u) const {
+    switch (combine) {
+      case Combine::multiply:
+        return mx::scatter_prod(a, starts.indices, u, starts.axes);
+      case Combine::minimum:
+        return mx::scatter_min(a, starts.indices, u, starts.axes);
+      case Combine::maximum:
+        return mx::scatter_max(a, starts.indices, u, starts.axes);
+      case Combine::overwrite:
+        return mx::scatter(a, starts.indices, u, starts.axes);
+      default:
+        return mx::scatter_add(a, starts.indices, u, starts.axes);
+    }
+  }
+
+  // Windows outside go to padding behind the operand, which is cut off again.
+  mx::array overwrite(mx::array a, const mx::array& indices, mx::array u) const {
+    std::optional<mx::array> inside;
+    StartArrays starts = start_arrays(dims, operand, indices, false, &inside);
+    if (!inside) return scatter(a, starts, u);
+    const int axis = starts.axes[0];
+    const int width = static_cast<int>(dims.slice_sizes[axis]);
+    const mx::Shape shape = a.shape();
+    const mx::array beyond(shape[axis], mx::int32), zero(0, mx::int32);
+    for (size_t i = 0; i < dims.index_map.size(); ++i) {
+      starts.indices[i] = mx::where(*inside, starts.indices[i], i == 0 ? beyond : zero);
+    }
+    a = mx::pad(a, {axis}, {0}, {width}, mx::array(0, a.dtype()));
+    return mx::slice(scatter(a, starts, u), mx::Shape(shape.size(), 0), shape);
+  }
+};
+
+Graph simple_graph(const OpContext& ctx, const GatherDims& dims, const Simple& simple) {
+  const int inputs = static_cast<int>(simple.combine.size());
+  std::vector<GraphScatter> parts;
+  for (int i = 0; i < inputs; ++i) {
+    parts.push_back({dims, ctx.in(i), ctx.in(inputs + 1 + i), simple.combine[i]});
+  }
+  return [=](Inputs in) {
+    Arrays out;
+    for (int i = 0; i < inputs; ++i) {
+      const bool nothing = parts[i].updates.size() == 0;
+      // Without any index component every window is the whole operand.
+      out.push_back(nothing ? in[i] : parts[i].run(in[i], in[inputs], in[inputs + 1 + i]));
+    }
+    return out;
+  };
+}
+
+}  // namespace
+
+MOVEMENT_OP(scatter) {
+  const int inputs = (ctx.op.operand_count() - 1) / 2;
+  const GatherDims dims = GatherDims::of_scatter(ctx);
+  std::vector<int> reuse;
+  for (int i = 0; i < inputs; ++i) reuse.push_back(i);
+  double cost = 50;
+  for (int i = 0; i < inputs; ++i) {
+    cost += 0.1 * static_cast<double>(ctx.in(i).byte_count()) +
+            2.0 * static_cast<double>(ctx.in(inputs + 1 + i).size());
+  }
+  const auto simple = all_simple(ctx, inputs);
+  if (!simple) {
+    TRY(auto general, general_native(ctx, dims, inputs));
+    return everywhere(ctx, std::move(general), 10 * cost, std::move(reuse));
+  }
+  Lowering lowering = everywhere(ctx, simple_native(ctx, dims, *simple), cost, std::move(reuse));
+  bool graphs = !dims.index_map.empty();
+  for (int i = 0; i < inputs; ++i) graphs &= graph_supports(simple->combine[i], ctx.in(i));
+  if (graphs) lowering.graph = simple_graph(ctx, dims, *simple);
+  return lowering;
+}
+
+}  // namespace jaxmps::ops
