@@ -31,9 +31,9 @@ def test_conformance_suite(plugin, monkeypatch):
     # The suite compiles text; this plugin takes artifacts only.
     monkeypatch.setattr(conform, "ADD_MLIR", artifact(conform.ADD_MLIR))
     report = conform.run(plugin)
-    failed = {f"{c.category}.{c.id}": c.detail for c in report.checks if c.result == "fail"}
+    failed = {c.id: c.detail for c in report.checks if c.result == "fail"}
     assert not failed
-    passed = {f"{c.category}.{c.id}" for c in report.checks if c.result == "pass"}
+    passed = {c.id for c in report.checks if c.result == "pass"}
     assert len(passed) >= 50, sorted(passed)
     assert {"compile.serialize", "compile.deserialize_and_load", "compile.optimized_program",
             "execute.single_device", "execute.device_complete_events", "topology.serialize",
@@ -67,14 +67,14 @@ def test_results_that_are_parameters_or_repeat(client, put, get):
     assert get(c) == [-1, -2, -3, -4]
 
 
-def test_no_results_and_no_elements(client, get):
+def test_no_results_and_no_elements(client):
     empty = client.compile(artifact(function("", "()", "    return")))
     assert empty() == []
     text = function("", "tensor<0x3xf32>",
                     "    %0 = stablehlo.constant dense<> : tensor<0x3xf32>\n"
                     "    return %0 : tensor<0x3xf32>")
     [nothing] = client.compile(artifact(text))()
-    assert nothing.dimensions == (0, 3) and get(nothing) == []
+    assert nothing.dimensions == (0, 3) and nothing.nbytes == 0
 
 
 # ---- donation ----
@@ -149,11 +149,12 @@ def test_borrowed_host_memory_is_never_written(plugin, client, get):
     before = bytes(host)
     with client.device() as device:
         buffers = []
+        dims = ctypes.c_int64(n)
         for _ in range(2):
             a = plugin.args(
                 "PJRT_Client_BufferFromHostBuffer_Args", client=client.address,
                 data=ctypes.addressof(host), type=F32,
-                dims=ctypes.addressof(ctypes.c_int64(n)), num_dims=1,
+                dims=ctypes.addressof(dims), num_dims=1,
                 host_buffer_semantics=plugin.abi.PJRT_HostBufferSemantics_kImmutableZeroCopy,
                 device=device.address)
             plugin.call("PJRT_Client_BufferFromHostBuffer", a)
@@ -177,14 +178,14 @@ def test_mismatched_arguments_are_named(client, add, put):
     y = put([1, 2, 3, 4])
     y.delete()
     with pytest.raises(errors.InvalidArgument, match="argument 1.*deleted"):
-        add(x, y)
+        call(add, x, y)
     [total] = add(x, x)
     assert total.dimensions == (4,)
 
 
 def test_errors_of_arguments_reach_the_results(plugin, client, add, put, get):
     with client.device() as device:
-        bad = client.error_buffer(device.default_memory, 14, "the link is down",
+        bad = client.error_buffer(device.default_memory(), 14, "the link is down",
                                   dtype=F32, dims=[4])
         x = put([1, 2, 3, 4])
         with pytest.raises(errors.PjrtError, match="the link is down"):
@@ -224,7 +225,9 @@ def test_damaged_artifacts_are_errors(client, add, put, get):
 
 def test_artifacts_of_the_future_are_refused(client):
     future = artifact(ADD).replace(b"StableHLO_v1.9.0", b"StableHLO_v9.9.9")
-    with pytest.raises((errors.InvalidArgument, errors.Unimplemented), match="9.9.9"):
+    client.compile(future)  # nothing in it is new
+    future = future.replace(b"add_v1", b"add_v9")
+    with pytest.raises(errors.InvalidArgument, match=r"add_v9.*9\.9\.9"):
         client.compile(future)
 
 
@@ -279,7 +282,7 @@ def test_executables_describe_themselves(client, add):
     stats = add.compiled_memory_stats()
     assert stats["argument_size_in_bytes"] == 32 and stats["output_size_in_bytes"] == 16
     costs = add.cost_analysis()
-    assert costs["flops"] == 4 and costs["bytes accessed"] == 48
+    assert costs["flops"] == 4 and costs["bytes accessed"] >= 48
     assert len(add.compile_options()) > 0
 
 
