@@ -1,0 +1,162 @@
+#include "ops/small_types.h"
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+namespace jaxmps::ops {
+namespace {
+
+mx::array u32(uint32_t value) { return mx::array(value, mx::uint32); }
+
+// All 256 codes as float32.
+mx::array decode_table(const SmallFloat& format) {
+  std::array<float, 256> values;
+  for (int code = 0; code < 256; ++code) {
+    values[code] = decode_small_float(format, static_cast<uint8_t>(code));
+  }
+  return mx::array(values.begin(), {256}, mx::float32);
+}
+
+// The code of |x|, not yet limited: rounding to nearest, ties to even, on the bits of the float.
+mx::array encode_magnitude(const mx::array& x, const SmallFloat& format) {
+  const auto magnitude = mx::bitwise_and(mx::view(x, mx::uint32), u32(0x7fffffffu));
+  const int drop = 23 - format.mantissa_bits;
+  const auto odd = mx::bitwise_and(mx::right_shift(magnitude, u32(drop)), u32(1));
+  const auto rounded =
+      mx::right_shift(mx::add(mx::add(magnitude, odd), u32((1u << (drop - 1)) - 1)), u32(drop));
+  const auto normal =
+      mx::subtract(rounded, u32(static_cast<uint32_t>(127 - format.bias) << format.mantissa_bits));
+  // Below the smallest normal number codes count units of the smallest subnormal one.
+  const auto tiny = mx::less(mx::abs(x), mx::array(std::ldexp(1.0f, 1 - format.bias)));
+  const auto units =
+      mx::multiply(mx::abs(x), mx::array(std::ldexp(1.0f, format.bias - 1 + format.mantissa_bits)));
+  const auto subnormal = mx::astype(mx::round(mx::where(tiny, units, mx::array(0.0f))), mx::uint32);
+  return mx::where(tiny, subnormal, normal);
+}
+
+mx::array encode(const mx::array& a, const SmallFloat& format) {
+  const auto x = mx::astype(a, mx::float32);
+  auto code = encode_magnitude(x, format);
+  code = mx::where(mx::greater(code, u32(format.max_code)), u32(format.overflow_code), code);
+  const auto negative = mx::greater(mx::view(x, mx::uint32), u32(0x7fffffffu));
+  auto with_sign = mx::bitwise_or(code, u32(format.sign_mask));
+  if (!format.negative_zero) with_sign = mx::where(mx::equal(code, u32(0)), code, with_sign);
+  auto nan = u32(format.nan_code);
+  if (format.signed_nan) nan = mx::where(negative, u32(format.nan_code | format.sign_mask), nan);
+  return mx::astype(mx::where(mx::isnan(x), nan, mx::where(negative, with_sign, code)), mx::uint8);
+}
+
+// f8E8M0FNU: a power of two, ties upwards; everything else that is not positive and finite is NaN.
+mx::array encode_exponent(const mx::array& a) {
+  const auto x = mx::astype(a, mx::float32);
+  const auto bits = mx::view(x, mx::uint32);
+  auto code = mx::right_shift(mx::add(bits, u32(0x400000)), u32(23));
+  code = mx::where(mx::less(bits, u32(0x600000)), u32(0), code);
+  const auto valid = mx::logical_and(mx::greater(x, mx::array(0.0f)), mx::less(code, u32(255)));
+  return mx::astype(mx::where(valid, code, u32(255)), mx::uint8);
+}
+
+}  // namespace
+
+std::optional<SmallFloat> small_float(DType dtype) {
+  switch (dtype) {
+    case DType::f8e5m2:
+      return SmallFloat{2, 15, 0x80, 0x7b, 0x7c, 0x7e, true, true};
+    case DType::f8e4m3fn:
+      return SmallFloat{3, 7, 0x80, 0x7e, 0x7f, 0x7f, true, true};
+    case DType::f8e4m3b11fnuz:
+      return SmallFloat{3, 11, 0x80, 0x7f, 0x80, 0x80, false, false};
+    case DType::f8e5m2fnuz:
+      return SmallFloat{2, 16, 0x80, 0x7f, 0x80, 0x80, false, false};
+    case DType::f8e4m3fnuz:
+      return SmallFloat{3, 8, 0x80, 0x7f, 0x80, 0x80, false, false};
+    case DType::f8e4m3:
+      return SmallFloat{3, 7, 0x80, 0x77, 0x78, 0x7c, true, true};
+    case DType::f8e3m4:
+      return SmallFloat{4, 3, 0x80, 0x6f, 0x70, 0x78, true, true};
+    case DType::f8e8m0fnu:
+      return SmallFloat{0, 127, 0, 0xfe, 0xff, 0xff, false, false};
+    case DType::f4e2m1fn:
+      return SmallFloat{1, 1, 0x08, 0x07, 0x07, 0x08, false, true};
+    case DType::f6e2m3fn:
+      return SmallFloat{3, 1, 0x20, 0x1f, 0x1f, 0x20, false, true};
+    case DType::f6e3m2fn:
+      return SmallFloat{2, 3, 0x20, 0x1f, 0x1f, 0x20, false, true};
+    default:
+      return std::nullopt;
+  }
+}
+
+float decode_small_float(const SmallFloat& format, uint8_t code) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  if (format.sign_mask == 0) return code == 0xff ? nan : std::ldexp(1.0f, code - format.bias);
+  const int magnitude = code & (format.sign_mask - 1);
+  const bool negative = code & format.sign_mask;
+  if (!format.negative_zero && negative && magnitude == 0) return nan;
+  float value;
+  if (magnitude > format.max_code) {
+    const bool infinity =
+        magnitude == format.overflow_code && format.overflow_code != format.nan_code;
+    value = infinity ? std::numeric_limits<float>::infinity() : nan;
+  } else {
+    const int exponent = magnitude >> format.mantissa_bits;
+    const int one = 1 << format.mantissa_bits;
+    const int fraction = magnitude & (one - 1);
+    const int significand = exponent ? one + fraction : fraction;
+    value = std::ldexp(static_cast<float>(significand),
+                       (exponent ? exponent : 1) - format.bias - format.mantissa_bits);
+  }
+  return negative ? -value : value;
+}
+
+DType widened(DType dtype) {
+  if (small_float(dtype)) return DType::f32;
+  return dtype;
+}
+
+mx::array widen(const mx::array& a, DType dtype) {
+  const auto format = small_float(dtype);
+  if (!format) return a;
+  return mx::take(decode_table(*format), mx::astype(a, mx::uint32));
+}
+
+mx::array narrow(const mx::array& a, DType dtype) {
+  if (dtype == DType::f8e8m0fnu) return encode_exponent(a);
+  if (const auto format = small_float(dtype)) return encode(a, *format);
+  switch (dtype) {
+    case DType::s2:
+    case DType::s4: {
+      const auto shift = mx::array(8 - ir::int_bits(dtype), mx::int8);
+      return mx::right_shift(mx::left_shift(mx::astype(a, mx::int8), shift), shift);
+    }
+    case DType::u2:
+    case DType::u4:
+      return mx::bitwise_and(mx::astype(a, mx::uint8),
+                             mx::array((1 << ir::int_bits(dtype)) - 1, mx::uint8));
+    default:
+      return a;
+  }
+}
+
+std::string refused_types(const OpContext& ctx) {
+  auto check = [&](const ir::Type& type) -> std::string {
+    if (!type.is_tensor()) return {};
+    if (!type.is_static()) return str("the shape of ", ir::brief(type), " is not known");
+    if (type.quantization) return str(ir::brief(type), " is quantised");
+    if (type.dtype == DType::c128) return "complex128 is not supported for this op";
+    if (!ctx.on_cpu() && type.dtype == DType::f64) {
+      return "float64 does not exist on the GPU; use the CPU device";
+    }
+    return {};
+  };
+  for (int i = 0; i < ctx.op.operand_count(); ++i) {
+    if (auto why = check(ctx.in(i)); !why.empty()) return why;
+  }
+  for (int i = 0; i < ctx.op.result_count(); ++i) {
+    if (auto why = check(ctx.out(i)); !why.empty()) return why;
+  }
+  return {};
+}
+
+}  // namespace jaxmps::ops
