@@ -1,0 +1,23 @@
+// Values that depend on no operand.
+#include "ops/elementwise.h"
+
+namespace jaxmps::ops {
+
+ANY_DTYPE_OP(iota) {
+  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+  const mx::Shape shape = ctx.out_shape();
+  const int axis = static_cast<int>(ctx.op.i64("iota_dimension"));
+  return graph([=, dtype = ctx.out().dtype](Inputs) {
+    mx::Shape line(shape.size(), 1);
+    line[axis] = shape[axis];
+    const auto numbers = convert_array(mx::arange(0, shape[axis], 1), DType::s32, dtype);
+    return one(mx::broadcast_to(mx::reshape(numbers, line), shape));
+  });
+}
+
+ANY_DTYPE_OP(constant) {
+  if (!ctx.out().is_static()) return ctx.fail("its shape is not known");
+  return graph([value = constant_array(ctx.op.dense("value"))](Inputs) { return one(value); });
+}
+
+}  // namespace jaxmps::ops

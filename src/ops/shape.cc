@@ -1,0 +1,111 @@
+// Ops that move elements without looking at them.
+#include <algorithm>
+
+#include "ops/op.h"
+
+namespace jaxmps::ops {
+namespace {
+
+// Puts `count` pad values between neighbours along the axis.
+mx::array spread(const mx::array& a, int axis, int count, const mx::array& value) {
+  const int size = a.shape(axis);
+  if (size <= 1 || count == 0) return a;
+  auto gap_shape = a.shape();
+  gap_shape.insert(gap_shape.begin() + axis + 1, count);
+  const auto apart =
+      mx::concatenate({mx::expand_dims(a, axis + 1), mx::broadcast_to(value, gap_shape)}, axis + 1);
+  auto merged = a.shape();
+  merged[axis] = size * (count + 1);
+  mx::Shape start(a.ndim(), 0), stop = merged;
+  stop[axis] -= count;
+  return mx::slice(mx::reshape(apart, merged), start, stop);
+}
+
+}  // namespace
+
+MOVEMENT_OP(reshape) {
+  Lowering lowering =
+      graph([shape = ctx.out_shape()](Inputs in) { return one(mx::reshape(in[0], shape)); });
+  lowering.alias = true;
+  return lowering;
+}
+
+MOVEMENT_OP(broadcast_in_dim) {
+  const ir::Ints& dims = ctx.op.ints("broadcast_dimensions");
+  const mx::Shape from = ctx.in_shape(0), to = ctx.out_shape();
+  // MLX aligns dimensions from the right: order them as the result has them, then fill in ones.
+  std::vector<int> order;
+  mx::Shape aligned(to.size(), 1);
+  for (size_t d = 0; d < to.size(); ++d) {
+    for (size_t i = 0; i < dims.size(); ++i) {
+      if (dims[i] != static_cast<int64_t>(d)) continue;
+      order.push_back(static_cast<int>(i));
+      aligned[d] = from[i];
+    }
+  }
+  const bool sorted = std::is_sorted(order.begin(), order.end());
+  return graph([=](Inputs in) {
+    const auto a = sorted ? in[0] : mx::transpose(in[0], order);
+    return one(mx::broadcast_to(mx::reshape(a, aligned), to));
+  });
+}
+
+MOVEMENT_OP(broadcast) {
+  return graph([to = ctx.out_shape()](Inputs in) { return one(mx::broadcast_to(in[0], to)); });
+}
+
+MOVEMENT_OP(transpose) {
+  return graph(
+      [order = ctx.axes("permutation")](Inputs in) { return one(mx::transpose(in[0], order)); });
+}
+
+MOVEMENT_OP(slice) {
+  return graph([start = ctx.shape("start_indices"), stop = ctx.shape("limit_indices"),
+                step = ctx.shape("strides")](Inputs in) {
+    return one(mx::slice(in[0], start, stop, step));
+  });
+}
+
+MOVEMENT_OP(concatenate) {
+  return graph([axis = static_cast<int>(ctx.op.i64("dimension"))](Inputs in) {
+    Arrays parts;
+    for (size_t i = 0; i < in.size(); ++i) parts.push_back(in[i]);
+    return one(mx::concatenate(std::move(parts), axis));
+  });
+}
+
+MOVEMENT_OP(reverse) {
+  return graph([axes = ctx.axes("dimensions")](Inputs in) {
+    return one(axes.empty() ? in[0] : mx::flip(in[0], axes));
+  });
+}
+
+MOVEMENT_OP(pad) {
+  const auto low = ctx.shape("edge_padding_low"), high = ctx.shape("edge_padding_high");
+  const auto interior = ctx.shape("interior_padding");
+  const mx::Shape result = ctx.out_shape();
+  return graph([=](Inputs in) {
+    const auto& value = in[1];
+    auto a = in[0];
+    const int rank = static_cast<int>(low.size());
+    if (std::find(result.begin(), result.end(), 0) != result.end()) {
+      return one(mx::broadcast_to(value, result));
+    }
+    std::vector<int> axes;
+    mx::Shape before, after, start, stop;
+    for (int d = 0; d < rank; ++d) {
+      a = spread(a, d, interior[d], value);
+      axes.push_back(d);
+      before.push_back(std::max(low[d], 0));
+      after.push_back(std::max(high[d], 0));
+      start.push_back(std::max(-low[d], 0));
+      stop.push_back(start[d] + result[d]);
+    }
+    if (rank == 0) return one(a);
+    const bool adds = before != mx::Shape(rank, 0) || after != mx::Shape(rank, 0);
+    if (adds) a = mx::pad(a, axes, before, after, value);
+    return one(a.shape() == result ? a : mx::slice(a, start, stop));
+  });
+}
+
+}  // namespace jaxmps::ops
