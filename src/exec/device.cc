@@ -1,12 +1,12 @@
 #include "exec/device.h"
 
-#include <pthread.h>
 #include <unistd.h>
 
 #include <new>
 
 #include "base/env.h"
 #include "base/log.h"
+#include "mlx/primitives.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -18,6 +18,23 @@ std::string device_kind(mx::Device device) {
   if (found == info.end()) return "gpu";
   return std::get<std::string>(found->second);
 }
+
+class EndMarker : public mx::Primitive {
+ public:
+  using mx::Primitive::Primitive;
+  void eval_cpu(const std::vector<mx::array>&, std::vector<mx::array>& out) override {
+    allocate(out);
+  }
+  void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>& out) override {
+    allocate(out);
+  }
+  const char* name() const override { return "EndMarker"; }
+
+ private:
+  static void allocate(std::vector<mx::array>& out) {
+    out[0].set_data(mx::allocator::malloc(0));
+  }
+};
 
 int64_t physical_memory() {
   return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
@@ -108,6 +125,11 @@ Result<const std::vector<Device*>*> devices() {
   static const auto* made = new Result<std::vector<Device*>>(make_devices());
   if (!made->ok()) return made->error();
   return &made->value();
+}
+
+mx::array end_marker() {
+  return mx::array(mx::Shape{0}, mx::bool_,
+                   std::make_shared<EndMarker>(mx::default_stream(mx::default_device())), {});
 }
 
 Error current_exception_as_error() {

@@ -75,6 +75,10 @@ class Device {
 // All devices of this process, made at first use from JAX_MPS_DEVICE and JAX_MPS_NUM_DEVICES.
 Result<const std::vector<Device*>*> devices();
 
+// An array without data that becomes available when everything evaluated together with it has ended
+// on the current stream. Evaluating it starts no kernel.
+mx::array end_marker();
+
 // The exception in flight as an Error; call inside a catch block.
 Error current_exception_as_error();
 

@@ -70,9 +70,9 @@ std::unique_ptr<Plan> build_plan(const ir::Region& region,
                                  const std::vector<ir::Value*>& captures, ops::Target target,
                                  std::vector<Error>* refused);
 
-// Runs a plan: parameters are taken from `arguments` (moved from), results are dense row-major if
-// `dense` is set. Throws what MLX throws, and std::bad_alloc. Graph work must be on the device's
-// own thread.
+// Runs a plan: parameters are taken from `arguments` (moved from). With `dense`, results are dense
+// row-major and on the CPU evaluated; on a GPU they are lazy. Throws what MLX throws, and
+// std::bad_alloc. Graph work must be on the device's own thread.
 ops::Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, ops::Target target,
                      bool dense);
 

@@ -53,13 +53,14 @@ struct Program::Run {
   void operator()() {
     Status status = compute();
     arguments.clear();
-    if (!status.ok()) {
-      for (auto& result : results) result->ready.set(status);
-      done.set(std::move(status));
-      return;
-    }
+    if (!status.ok()) return fail(std::move(status).error());
     if (device->on_cpu()) return finish();
     finish_when_device_does();
+  }
+
+  void fail(Error error) {
+    for (auto& result : results) result->ready.set(error);
+    done.set(std::move(error));
   }
 
   Status compute() {
@@ -90,7 +91,7 @@ struct Program::Run {
     done.set();
   }
 
-  // The graph is on its way to the device; an MLX event at the end of the stream tells when it ends.
+  // Sends the graph to the device; a marker evaluated with it tells another thread when it ends.
   void finish_when_device_does();
 };
 
@@ -135,28 +136,23 @@ class Completions {
 }  // namespace
 
 void Program::Run::finish_when_device_does() {
-  mx::Event end(mx::default_stream(mx::default_device()));
-  end.set_value(1);
+  std::optional<mx::array> end;
   try {
-    end.signal(mx::default_stream(mx::default_device()));
+    end.emplace(end_marker());
+    std::vector<mx::array> graph{*end};
+    for (auto& result : results) graph.push_back(*result->value);
+    mx::async_eval(std::move(graph));
   } catch (...) {
-    Status status = current_exception_as_error();
-    for (auto& result : results) result->ready.set(status);
-    done.set(std::move(status));
-    return;
+    return fail(current_exception_as_error());
   }
-  Completions::instance().push(
-      [end, results = results, done = done]() mutable {
-        Status status;
-        try {
-          end.wait();
-          end.check_error();
-        } catch (...) {
-          status = current_exception_as_error();
-        }
-        for (auto& result : results) result->ready.set(status);
-        done.set(status);
-      });
+  Completions::instance().push([run = *this, end = *std::move(end)]() mutable {
+    try {
+      end.wait();
+    } catch (...) {
+      return run.fail(current_exception_as_error());
+    }
+    run.finish();
+  });
 }
 
 Result<Program::Execution> Program::execute(Device* device, std::span<const BufferPtr> arguments,

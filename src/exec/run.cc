@@ -219,11 +219,7 @@ class Runner {
     for (mx::array& array : out) {
       if (!is_dense(array)) array = mx::contiguous(array);
     }
-    if (target_ == Target::gpu) {
-      mx::async_eval(out);
-    } else if (!plan_.graph_free) {
-      mx::eval(out);
-    }
+    if (target_ == Target::cpu && !plan_.graph_free) mx::eval(out);
     return out;
   }
 
