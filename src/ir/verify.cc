@@ -1,0 +1,226 @@
+// The verifier: structure here (definitions before uses, terminators, signatures, calls), and the
+// rule of each op in verify_<family>.cc. The cost is linear in the size of the module.
+#include <functional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "ir/module.h"
+#include "ir/verify_rules.h"
+
+namespace jaxmps::ir {
+namespace {
+
+using rules::Reason;
+
+constexpr size_t kShownFailures = 20;
+constexpr int kDeepest = 200;  // regions inside regions
+
+// Products of sizes stay far below 2^63, so that nothing behind the verifier can overflow.
+Reason check_size(const Type& type) {
+  double count = 1;
+  for (int64_t dim : type.dims) {
+    if (dim == kDynamic) continue;
+    NEED(dim >= 0, "negative size in ", brief(type));
+    NEED(dim <= int64_t(1) << 48, brief(type), " is too large");
+    if (dim > 0) count *= static_cast<double>(dim);
+  }
+  NEED(count < 1e17, brief(type), " is too large");
+  for (const Type& element : type.elements) NEED_OK(check_size(element));
+  return {};
+}
+
+class Verifier {
+ public:
+  explicit Verifier(const Module& module) : module_(module) {
+    for (const auto& function : module.functions) {
+      if (!functions_.emplace(function->name, function.get()).second) {
+        fail(str("function @", function->name), "is defined twice");
+      }
+    }
+  }
+
+  Status run() {
+    const Function* main = module_.main();
+    if (!main || main->is_declaration) fail("module", "has no function @main with a body");
+    for (const auto& function : module_.functions) check_function(*function);
+    check_cycles();
+    if (failures_ == 0) return {};
+    std::string text = failures_ == 1 ? "the program is invalid:"
+                                      : str("the program is invalid in ", failures_, " places:");
+    text += text_;
+    if (failures_ > kShownFailures) text += str("\n  and ", failures_ - kShownFailures, " more");
+    return invalid(std::move(text));
+  }
+
+ private:
+  void fail(std::string_view where, std::string_view reason) {
+    if (++failures_ <= kShownFailures) text_ += str("\n  ", where, ": ", reason);
+  }
+
+  void fail(const Op& op, std::string_view reason) {
+    fail(str(brief(op), " at ", brief(op.location)), reason);
+  }
+
+  void check_function(const Function& function) {
+    const std::string where = str("function @", function.name);
+    if (function.type.kind != Type::Kind::function) return fail(where, "has no function type");
+    if (function.is_declaration) return;
+    const auto& inputs = function.type.elements;
+    const Region& body = function.body;
+    if (body.arg_count() != static_cast<int>(inputs.size())) {
+      fail(where, str("takes ", inputs.size(), " arguments, its body ", body.arg_count()));
+      return;
+    }
+    for (int i = 0; i < body.arg_count(); ++i) {
+      const Reason reason = rules::match(str("argument ", i), inputs[i], body.arg(i)->type);
+      if (!reason.empty()) fail(where, reason);
+    }
+    if (!function.arg_attrs.empty() && function.arg_attrs.size() != inputs.size()) {
+      fail(where, "has attributes for another number of arguments");
+    }
+    if (!function.result_attrs.empty() &&
+        function.result_attrs.size() != function.type.results.size()) {
+      fail(where, "has attributes for another number of results");
+    }
+    callees_ = &calls_[&function];
+    check_region(body, where, 0);
+    check_return(function, where);
+  }
+
+  void check_return(const Function& function, const std::string& where) {
+    const Op* end = function.body.terminator();
+    if (!end || end->id != OpId::return_) return;  // reported by check_region
+    const auto& results = function.type.results;
+    if (end->operand_count() != static_cast<int>(results.size())) {
+      fail(where, str("has ", results.size(), " results, returns ", end->operand_count()));
+      return;
+    }
+    for (int i = 0; i < end->operand_count(); ++i) {
+      if (!end->operand(i)) continue;
+      const Reason reason = rules::match(str("result ", i), results[i], end->operand(i)->type);
+      if (!reason.empty()) fail(where, reason);
+    }
+  }
+
+  void check_region(const Region& region, std::string_view where, int depth) {
+    if (depth > kDeepest) return fail(where, str("has regions nested deeper than ", kDeepest));
+    if (!region.terminator() || !region.terminator()->is(traits::terminator)) {
+      fail(where, "has a region without a terminator");
+    }
+    for (int i = 0; i < region.arg_count(); ++i) {
+      define(region.arg(i), where);
+    }
+    for (const Op* op : region) {
+      if (op->is(traits::terminator) && op != region.terminator()) {
+        fail(*op, "ops follow the terminator");
+      }
+      check_op(*op, depth);
+      for (int i = 0; i < op->result_count(); ++i) define(op->result(i), op->name());
+    }
+    // What the region defined is not visible behind it.
+    for (int i = 0; i < region.arg_count(); ++i) visible_.erase(region.arg(i));
+    for (const Op* op : region) {
+      for (int i = 0; i < op->result_count(); ++i) visible_.erase(op->result(i));
+    }
+  }
+
+  void define(const Value* value, std::string_view where) {
+    visible_.insert(value);
+    const Reason reason = check_size(value->type);
+    if (!reason.empty()) fail(where, reason);
+  }
+
+  void check_op(const Op& op, int depth) {
+    for (int i = 0; i < op.operand_count(); ++i) {
+      const Value* value = op.operand(i);
+      if (!value) {
+        fail(op.name(), str("operand ", i, " is missing, at ", brief(op.location)));
+        return;
+      }
+      if (!visible_.count(value)) fail(op, str("operand ", i, " is not defined before the op"));
+    }
+    // Inner regions first: the op's rule reads their terminators.
+    for (const auto& region : op.regions()) check_region(*region, op.name(), depth + 1);
+    Reason reason = rules::check_op(op);
+    if (reason.empty()) reason = check_symbols(op);
+    if (!reason.empty()) fail(op, reason);
+  }
+
+  Reason check_callee(const std::string& name, const Op* signature) {
+    auto found = functions_.find(name);
+    NEED(found != functions_.end(), "calls @", name, ", which does not exist");
+    callees_->push_back(found->second);
+    if (!signature) return {};
+    NEED(!found->second->is_declaration, "calls @", name, ", which has no body");
+    const Type& type = found->second->type;
+    NEED(type.elements.size() == static_cast<size_t>(signature->operand_count()) &&
+             type.results.size() == static_cast<size_t>(signature->result_count()),
+         "@", name, " takes ", type.elements.size(), " operands and has ", type.results.size(),
+         " results");
+    for (size_t i = 0; i < type.elements.size(); ++i) {
+      NEED_OK(rules::match(str("operand ", i, " of @", name), type.elements[i],
+                           signature->operand(static_cast<int>(i))->type));
+    }
+    for (size_t i = 0; i < type.results.size(); ++i) {
+      NEED_OK(rules::match(str("result ", i, " of @", name), type.results[i],
+                           signature->result(static_cast<int>(i))->type));
+    }
+    return {};
+  }
+
+  Reason check_symbols(const Op& op) {
+    if (op.id == OpId::call) return check_callee(op.text("callee"), &op);
+    if (op.id == OpId::composite) return check_callee(op.text("decomposition"), &op);
+    if (op.id != OpId::custom_call) return {};
+    if (const Attr* called = op.find("called_computations")) {
+      for (const Attr& symbol : std::get<AttrList>(called->value)) {
+        NEED(symbol.get_if<Symbol>(), "called_computations must hold symbols");
+        NEED_OK(check_callee(symbol.get_if<Symbol>()->name, nullptr));
+      }
+    }
+    return {};
+  }
+
+  // Depth-first over the calls, without recursion: a function met again while it is open is a
+  // cycle.
+  void check_cycles() {
+    std::unordered_map<const Function*, int> state;  // 1: open, 2: done
+    for (const auto& root : module_.functions) {
+      std::vector<std::pair<const Function*, size_t>> stack{{root.get(), 0}};
+      while (!stack.empty()) {
+        auto& [function, next] = stack.back();
+        const auto& callees = calls_[function];
+        if (next == 0 && state[function] == 2) {
+          stack.pop_back();
+          continue;
+        }
+        state[function] = 1;
+        if (next == callees.size()) {
+          state[function] = 2;
+          stack.pop_back();
+          continue;
+        }
+        const Function* callee = callees[next++];
+        if (state[callee] == 1) {
+          fail(str("function @", callee->name), "calls itself");
+          return;
+        }
+        if (state[callee] == 0) stack.push_back({callee, 0});
+      }
+    }
+  }
+
+  const Module& module_;
+  std::unordered_map<std::string, const Function*> functions_;
+  std::unordered_map<const Function*, std::vector<const Function*>> calls_;
+  std::vector<const Function*>* callees_ = nullptr;
+  std::unordered_set<const Value*> visible_;
+  size_t failures_ = 0;
+  std::string text_;
+};
+
+}  // namespace
+
+Status verify(const Module& module) { return Verifier(module).run(); }
+
+}  // namespace jaxmps::ir

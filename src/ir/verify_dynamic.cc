@@ -1,0 +1,92 @@
+// Rules of the ops whose shape or configuration is an operand.
+#include "ir/verify_rules.h"
+
+namespace jaxmps::ir::rules {
+namespace {
+
+// Operand `i` is a vector of `length` integers.
+Reason index_vector(const Op& op, int i, int64_t length) {
+  const Type& type = operand_type(op, i);
+  NEED(
+      type.is_tensor() && type.rank() == 1 && is_int(type.dtype) && same_size(type.dims[0], length),
+      "operand ", i, " must hold ", length, " integers, is ", brief(type));
+  return {};
+}
+
+Reason same_elements(const Op& op) {
+  NEED_OK(all_tensors(op));
+  NEED(same_element(operand_type(op), result_type(op)), "the result must have the element type of ",
+       brief(operand_type(op)), ", is ", brief(result_type(op)));
+  return {};
+}
+
+Reason dynamic_broadcast_in_dim(const Op& op) {
+  NEED_OK(same_elements(op));
+  const Type &from = operand_type(op), &to = result_type(op);
+  const Ints& dims = op.ints("broadcast_dimensions");
+  NEED_OK(index_vector(op, 1, to.rank()));
+  NEED_OK(check_length("broadcast_dimensions", dims, from.rank()));
+  NEED_OK(check_axes("broadcast_dimensions", dims, to.rank()));
+  for (size_t i = 0; i < dims.size(); ++i) {
+    NEED(from.dims[i] == 1 || same_size(from.dims[i], to.dims[dims[i]]), "dimension ", i,
+         " of the operand has size ", from.dims[i], " and cannot become ", to.dims[dims[i]]);
+  }
+  return {};
+}
+
+Reason dynamic_iota(const Op& op) {
+  NEED_OK(all_tensors(op));
+  NEED_OK(index_vector(op, 0, result_type(op).rank()));
+  return check_axis("iota_dimension", op.i64("iota_dimension"), result_type(op).rank());
+}
+
+Reason dynamic_pad(const Op& op) {
+  NEED_OK(same_elements(op));
+  NEED(operand_type(op, 1).is_scalar() && same_element(operand_type(op), operand_type(op, 1)),
+       "the padding value must be a scalar of the operand's type, is ", brief(operand_type(op, 1)));
+  for (int i = 2; i < 5; ++i) NEED_OK(index_vector(op, i, operand_type(op).rank()));
+  NEED(result_type(op).rank() == operand_type(op).rank(), "the result has rank ",
+       result_type(op).rank(), ", the operand ", operand_type(op).rank());
+  return {};
+}
+
+Reason dynamic_reshape(const Op& op) {
+  NEED_OK(same_elements(op));
+  NEED_OK(index_vector(op, 1, result_type(op).rank()));
+  const Type &from = operand_type(op), &to = result_type(op);
+  NEED(!from.is_static() || !to.is_static() || from.size() == to.size(), from.size(),
+       " elements cannot become ", brief(to));
+  return {};
+}
+
+Reason real_dynamic_slice(const Op& op) {
+  NEED_OK(same_elements(op));
+  for (int i = 1; i < 4; ++i) NEED_OK(index_vector(op, i, operand_type(op).rank()));
+  NEED(result_type(op).rank() == operand_type(op).rank(), "the result has rank ",
+       result_type(op).rank(), ", the operand ", operand_type(op).rank());
+  return {};
+}
+
+}  // namespace
+
+void add_dynamic(Rules& rules) {
+  constexpr auto kInts = AttrKind::ints;
+  rules.insert(
+      rules.end(),
+      {
+          {OpId::dynamic_broadcast_in_dim,
+           2,
+           1,
+           0,
+           {{"broadcast_dimensions", kInts},
+            {"known_expanding_dimensions", kInts, true},
+            {"known_nonexpanding_dimensions", kInts, true}},
+           dynamic_broadcast_in_dim},
+          {OpId::dynamic_iota, 1, 1, 0, {{"iota_dimension", AttrKind::integer}}, dynamic_iota},
+          {OpId::dynamic_pad, 5, 1, 0, {}, dynamic_pad},
+          {OpId::dynamic_reshape, 2, 1, 0, {}, dynamic_reshape},
+          {OpId::real_dynamic_slice, 4, 1, 0, {}, real_dynamic_slice},
+      });
+}
+
+}  // namespace jaxmps::ir::rules

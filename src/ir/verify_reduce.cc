@@ -1,0 +1,207 @@
+// Rules of the ops that take a combiner, a comparator or a window.
+#include "ir/verify_rules.h"
+
+namespace jaxmps::ir::rules {
+namespace {
+
+// Inputs are operands [0, n), initial values [n, 2n); the scalars are the accumulators' types.
+Reason inputs_and_inits(const Op& op, std::vector<Type>* scalars) {
+  NEED(op.operand_count() > 0 && op.operand_count() % 2 == 0,
+       "needs as many initial values as inputs, has ", op.operand_count(), " operands");
+  NEED_OK(all_tensors(op));
+  const int count = op.operand_count() / 2;
+  NEED(op.result_count() == count, "needs ", count, " results, has ", op.result_count());
+  for (int i = 0; i < count; ++i) {
+    NEED_OK(match_dims(str("operand ", i), operand_type(op).dims, operand_type(op, i).dims));
+    NEED(operand_type(op, count + i).is_scalar(), "the initial value must be a scalar, is ",
+         brief(operand_type(op, count + i)));
+    // A reducer may accumulate in a wider type than its inputs have.
+    const Region& region = op.region();
+    NEED(i < region.arg_count(), "the reducer must take ", 2 * count, " arguments, takes ",
+         region.arg_count());
+    scalars->push_back(region.arg(i)->type);
+    NEED(scalars->back().is_scalar(), "the reducer's argument ", i, " must be a scalar, is ",
+         brief(scalars->back()));
+  }
+  return {};
+}
+
+Reason reduce(const Op& op) {
+  std::vector<Type> scalars;
+  NEED_OK(inputs_and_inits(op, &scalars));
+  const Ints& dims = op.ints("dimensions");
+  const Type& input = operand_type(op);
+  NEED_OK(check_axes("dimensions", dims, input.rank()));
+  std::vector<bool> reduced(input.rank());
+  for (int64_t dim : dims) reduced[dim] = true;
+  Dims expected;
+  for (int64_t i = 0; i < input.rank(); ++i) {
+    if (!reduced[i]) expected.push_back(input.dims[i]);
+  }
+  for (int i = 0; i < op.result_count(); ++i) {
+    NEED_OK(match(str("result ", i), scalars[i].with(expected), result_type(op, i)));
+  }
+  return check_reducer(op, 0, scalars);
+}
+
+struct WindowLists {
+  Ints sizes, strides, base_dilations, window_dilations, padding;
+};
+
+Reason check_window(const WindowLists& w, int64_t rank) {
+  NEED_OK(check_length("window_dimensions", w.sizes, rank));
+  NEED_OK(check_length("window_strides", w.strides, rank));
+  NEED_OK(check_length("base_dilations", w.base_dilations, rank));
+  NEED_OK(check_length("window_dilations", w.window_dilations, rank));
+  NEED_OK(check_length("padding", w.padding, 2 * rank));
+  NEED_OK(all_at_least("window_dimensions", w.sizes, 1));
+  NEED_OK(all_at_least("window_strides", w.strides, 1));
+  NEED_OK(all_at_least("base_dilations", w.base_dilations, 1));
+  return all_at_least("window_dilations", w.window_dilations, 1);
+}
+
+Dims window_shape(const WindowLists& w, const Dims& base) {
+  Dims out(base.size());
+  for (size_t i = 0; i < base.size(); ++i) {
+    out[i] =
+        window_output(base[i], {w.sizes[i], w.strides[i], w.padding[2 * i], w.padding[2 * i + 1],
+                                w.window_dilations[i], w.base_dilations[i]});
+  }
+  return out;
+}
+
+Reason reduce_window(const Op& op) {
+  std::vector<Type> scalars;
+  NEED_OK(inputs_and_inits(op, &scalars));
+  const WindowLists w{op.ints("window_dimensions"), op.ints("window_strides"),
+                      op.ints("base_dilations"), op.ints("window_dilations"), op.ints("padding")};
+  NEED_OK(check_window(w, operand_type(op).rank()));
+  const Dims expected = window_shape(w, operand_type(op).dims);
+  for (int i = 0; i < op.result_count(); ++i) {
+    NEED_OK(match(str("result ", i), scalars[i].with(expected), result_type(op, i)));
+  }
+  return check_reducer(op, 0, scalars);
+}
+
+Reason select_and_scatter(const Op& op) {
+  NEED_OK(all_tensors(op));
+  const Type &input = operand_type(op), &source = operand_type(op, 1);
+  NEED(operand_type(op, 2).is_scalar(), "the initial value must be a scalar, is ",
+       brief(operand_type(op, 2)));
+  const Ints ones(input.rank(), 1);
+  const WindowLists w{op.ints("window_dimensions"), op.ints("window_strides"), ones, ones,
+                      op.ints("padding")};
+  NEED_OK(check_window(w, input.rank()));
+  NEED_OK(match_dims("the source", window_shape(w, input.dims), source.dims));
+  NEED(same_element(input, source), "the source must have the element type of ", brief(input),
+       ", is ", brief(source));
+  NEED_OK(match_dims("the result", input.dims, result_type(op).dims));
+  const Type scalar = input.with(Dims{});
+  NEED_OK(check_region(op, 0, "the selector", {scalar, scalar}, {Type(DType::pred, {})}));
+  NEED(op.region(1).arg_count() == 2, "the reducer must take 2 arguments, takes ",
+       op.region(1).arg_count());
+  const Type accumulator = op.region(1).arg(0)->type;
+  NEED_OK(match("the result", accumulator.with(input.dims), result_type(op)));
+  return check_reducer(op, 1, {accumulator});
+}
+
+Reason sort(const Op& op) {
+  NEED(op.operand_count() > 0, "needs an operand");
+  NEED_OK(all_tensors(op));
+  NEED(op.result_count() == op.operand_count(), "needs ", op.operand_count(), " results, has ",
+       op.result_count());
+  const int64_t rank = operand_type(op).rank();
+  const int64_t dim = op.i64("dimension");
+  NEED(dim >= -rank && dim < rank, "dimension is ", dim, "; the rank is ", rank);
+  std::vector<Type> arguments;
+  for (int i = 0; i < op.operand_count(); ++i) {
+    const Type& type = operand_type(op, i);
+    NEED_OK(match_dims(str("operand ", i), operand_type(op).dims, type.dims));
+    NEED_OK(match(str("result ", i), type, result_type(op, i)));
+    arguments.insert(arguments.end(), 2, type.with(Dims{}));
+  }
+  return check_region(op, 0, "the comparator", arguments, {Type(DType::pred, {})});
+}
+
+Reason map(const Op& op) {
+  NEED(op.operand_count() > 0, "needs an operand");
+  NEED_OK(all_tensors(op));
+  const Type& first = operand_type(op);
+  const Ints& dims = op.ints("dimensions");
+  NEED_OK(check_length("dimensions", dims, first.rank()));
+  std::vector<Type> arguments;
+  for (size_t i = 0; i < dims.size(); ++i) {
+    NEED(dims[i] == static_cast<int64_t>(i), "dimensions must be 0, 1, 2 ..., is ", dims);
+  }
+  for (int i = 0; i < op.operand_count(); ++i) {
+    NEED_OK(match_dims(str("operand ", i), first.dims, operand_type(op, i).dims));
+    arguments.push_back(operand_type(op, i).with(Dims{}));
+  }
+  NEED_OK(match_dims("the result", first.dims, result_type(op).dims));
+  return check_region(op, 0, "the function", arguments, {result_type(op).with(Dims{})});
+}
+
+Reason top_k(const Op& op) {
+  NEED_OK(all_tensors(op));
+  const Type& from = operand_type(op);
+  const int64_t k = op.i64("k");
+  NEED(from.rank() > 0, "needs at least one dimension");
+  NEED(k >= 0 && (!is_known(from.dims.back()) || k <= from.dims.back()), "k is ", k,
+       "; the last dimension has size ", from.dims.back());
+  Dims expected = from.dims;
+  expected.back() = k;
+  NEED_OK(match("result 0", from.with(expected), result_type(op)));
+  return match("result 1", Type(DType::s32, expected), result_type(op, 1));
+}
+
+Reason cumulative(const Op& op) {
+  NEED_OK(check_axis("dimension", op.i64("dimension"), operand_type(op).rank()));
+  const std::string& kind = op.text("kind");
+  NEED(kind == "add" || kind == "multiply" || kind == "maximum" || kind == "minimum",
+       "unknown kind ", kind);
+  return match("the result", operand_type(op), result_type(op));
+}
+
+}  // namespace
+
+void add_reduce(Rules& rules) {
+  constexpr auto kInts = AttrKind::ints;
+  constexpr auto kInteger = AttrKind::integer;
+  rules.insert(
+      rules.end(),
+      {
+          {OpId::reduce, kAny, kAny, 1, {{"dimensions", kInts}}, reduce},
+          {OpId::reduce_window,
+           kAny,
+           kAny,
+           1,
+           {{"base_dilations", kInts},
+            {"padding", kInts},
+            {"window_dilations", kInts},
+            {"window_dimensions", kInts},
+            {"window_strides", kInts}},
+           reduce_window},
+          {OpId::select_and_scatter,
+           3,
+           1,
+           2,
+           {{"padding", kInts}, {"window_dimensions", kInts}, {"window_strides", kInts}},
+           select_and_scatter},
+          {OpId::sort,
+           kAny,
+           kAny,
+           1,
+           {{"dimension", kInteger}, {"is_stable", AttrKind::flag}},
+           sort},
+          {OpId::map, kAny, 1, 1, {{"dimensions", kInts}}, map},
+          {OpId::top_k, 1, 2, 0, {{"k", kInteger}}, top_k},
+          {OpId::cumulative,
+           1,
+           1,
+           0,
+           {{"dimension", kInteger}, {"kind", AttrKind::text}, {"reverse", AttrKind::flag}},
+           cumulative},
+      });
+}
+
+}  // namespace jaxmps::ir::rules

@@ -1,0 +1,104 @@
+// The verifier's rule of each op: how many operands, results and regions, which attributes of which
+// kind, and a function that checks types and shapes. One table per family (verify_<family>.cc).
+// A check returns the reason why the op is wrong, or an empty string. Sizes that are not known
+// (kDynamic) agree with every size. Immutable tables: any thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ir/module.h"
+
+namespace jaxmps::ir::rules {
+
+inline constexpr int kAny = -1;
+
+enum class AttrKind : uint8_t {
+  integer,
+  flag,
+  text,
+  symbol,
+  ints,
+  dense,
+  list,
+  dict,
+  groups,
+  accuracy,
+  enumeration,
+  anything
+};
+
+struct AttrRule {
+  std::string_view name;
+  AttrKind kind;
+  bool optional = false;
+};
+
+using Reason = std::string;
+
+struct Rule {
+  OpId id;
+  int operands, results, regions;
+  std::vector<AttrRule> attrs;
+  Reason (*check)(const Op& op) = nullptr;
+};
+
+using Rules = std::vector<Rule>;
+void add_elementwise(Rules& rules);
+void add_shape(Rules& rules);
+void add_dynamic(Rules& rules);
+void add_reduce(Rules& rules);
+void add_dot_conv(Rules& rules);
+void add_gather_scatter(Rules& rules);
+void add_control(Rules& rules);
+void add_misc(Rules& rules);
+void add_collective(Rules& rules);
+
+// The first thing that is wrong with an op by itself; empty if nothing is.
+Reason check_op(const Op& op);
+
+#define NEED(condition, ...) \
+  if (!(condition)) return str(__VA_ARGS__)
+#define NEED_OK(expr) \
+  if (Reason reason_ = (expr); !reason_.empty()) return reason_
+
+// Sets of element types.
+enum Class : uint8_t { kPred = 1, kSigned = 2, kUnsigned = 4, kFloat = 8, kComplex = 16 };
+inline constexpr int kInt = kSigned | kUnsigned, kAll = 31;
+bool in_class(DType dtype, int classes);
+
+const Type& operand_type(const Op& op, int i = 0);
+const Type& result_type(const Op& op, int i = 0);
+
+bool same_size(int64_t a, int64_t b);
+bool same_dims(const Dims& a, const Dims& b);
+// Equal element types and agreeing shapes.
+bool compatible(const Type& a, const Type& b);
+// Element types: equal, quantised ones by what they express.
+bool same_element(const Type& a, const Type& b);
+// compatible(), or the sentence that says it is not.
+Reason match(std::string_view what, const Type& expected, const Type& actual);
+Reason match_dims(std::string_view what, const Dims& expected, const Dims& actual);
+// `dims` are distinct positions in [0, rank), ascending if asked for.
+Reason check_axes(std::string_view what, const Ints& dims, int64_t rank, bool ascending = false);
+Reason check_axis(std::string_view what, int64_t dim, int64_t rank);
+Reason check_length(std::string_view what, const Ints& values, int64_t length);
+Reason all_at_least(std::string_view what, const Ints& values, int64_t least);
+Reason all_tensors(const Op& op);
+// The region takes `arguments` and returns `results`.
+Reason check_region(const Op& op, int index, std::string_view what,
+                    const std::vector<Type>& arguments, const std::vector<Type>& results);
+// The combiner of reductions: 2n scalars (accumulator types) to n scalars.
+Reason check_reducer(const Op& op, int index, const std::vector<Type>& scalars);
+std::vector<Type> result_types(const Op& op);
+
+bool is_known(int64_t dim);
+// The output size of a window sliding over a (dilated, padded) dimension; kDynamic if unknown.
+struct Window {
+  int64_t size = 1, stride = 1, low = 0, high = 0, window_dilation = 1, base_dilation = 1;
+};
+int64_t window_output(int64_t base, const Window& window);
+
+}  // namespace jaxmps::ir::rules

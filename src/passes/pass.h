@@ -1,0 +1,33 @@
+// The passes: each rewrites a verified module into an equivalent verified module.
+// run_passes() leaves a module whose only function is `main`, all calls inlined, without composites,
+// tuples, tokens of pure ops and ops that others define (see decompose.cc); what remains for the
+// executor is the small set of ops that cannot be written with others.
+// One thread per module.
+#pragma once
+
+#include <functional>
+#include <string_view>
+
+#include "ir/module.h"
+
+namespace jaxmps::passes {
+
+// Runs every pass, in the order of pipeline.cc. `after`, if given, sees the module after each pass,
+// with the pass's name.
+using Hook = std::function<void(std::string_view pass, const ir::Module& module)>;
+Status run_passes(ir::Module& module, const Hook& after = {});
+
+// The passes themselves, one file each.
+Status lower_sharding(ir::Module& module);
+Status recognize_composites(ir::Module& module);
+Status inline_calls(ir::Module& module);
+Status decompose(ir::Module& module);
+Status canonicalize(ir::Module& module);
+Status fold_constants(ir::Module& module);
+Status eliminate_common_subexpressions(ir::Module& module);
+Status eliminate_dead_code(ir::Module& module);
+Status hoist_loop_invariants(ir::Module& module);
+Status recognize_cumulative(ir::Module& module);
+Status recognize_threefry(ir::Module& module);
+
+}  // namespace jaxmps::passes

@@ -1,0 +1,32 @@
+// The order of the passes.
+#include "passes/loops.h"
+#include "passes/pass.h"
+
+namespace jaxmps::passes {
+namespace {
+
+struct Pass {
+  std::string_view name;
+  Status (*run)(ir::Module& module);
+};
+
+Status count_all_loops(ir::Module& module) {
+  count_loops(module);
+  return {};
+}
+
+constexpr Pass kPasses[] = {
+    {"loops", count_all_loops},
+};
+
+}  // namespace
+
+Status run_passes(ir::Module& module, const Hook& after) {
+  for (const Pass& pass : kPasses) {
+    CHECK_OK(pass.run(module));
+    if (after) after(pass.name, module);
+  }
+  return {};
+}
+
+}  // namespace jaxmps::passes
