@@ -1,0 +1,194 @@
+// The micro-kernels themselves, included once by the file of each instruction set.
+//
+// Everything is in an unnamed namespace and no standard function is called, so that no code built
+// for one instruction set can be shared with, or linked in place of, that of another.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/micro.h"
+
+namespace jaxmps::cpu {
+namespace {
+
+// Arithmetic of plain floats: T elements, vectors of `Bytes`.
+template <typename T, int Bytes>
+struct FloatMath {
+  using A = T;
+  using C = T;
+  static constexpr int kLanes = Bytes / static_cast<int>(sizeof(T));
+  typedef T Vec __attribute__((vector_size(Bytes), aligned(sizeof(T)), may_alias));
+  using BVec = Vec;
+  static inline __attribute__((always_inline)) void step(Vec& acc, T a, const Vec& b) {
+    acc += b * a;
+  }
+};
+
+template <typename Math, int Rows, int Vecs>
+inline __attribute__((always_inline)) void store_tile(
+    const Tile<typename Math::A, typename Math::C>& tile, typename Math::Vec (&acc)[Rows][Vecs]) {
+  using Vec = typename Math::Vec;
+  using C = typename Math::C;
+  constexpr int kLanes = Math::kLanes;
+  const bool full = tile.columns >= Vecs * kLanes;
+#pragma GCC unroll 16
+  for (int r = 0; r < Rows; ++r) {
+    C* c = tile.c[r];
+    if (full) {
+#pragma GCC unroll 4
+      for (int v = 0; v < Vecs; ++v) {
+        Vec* to = reinterpret_cast<Vec*>(c + v * kLanes);
+        *to = tile.accumulate ? *to + acc[r][v] : acc[r][v];
+      }
+      continue;
+    }
+    C line[Vecs * kLanes];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; ++v) *reinterpret_cast<Vec*>(line + v * kLanes) = acc[r][v];
+    for (int64_t j = 0; j < tile.columns; ++j) c[j] = tile.accumulate ? c[j] + line[j] : line[j];
+  }
+}
+
+template <typename Math, int Rows, int Vecs>
+void tile_by_row(const Tile<typename Math::A, typename Math::C>& tile) {
+  using A = typename Math::A;
+  using BVec = typename Math::BVec;
+  typename Math::Vec acc[Rows][Vecs] = {};
+  const int64_t stride = tile.b_stride;
+  for (int64_t t = 0; t < tile.tap_count; ++t) {
+    const A* a[Rows];
+    for (int r = 0; r < Rows; ++r) a[r] = tile.rows[r] + tile.taps[t];
+    const A* b = tile.b + tile.b_taps[t];
+    for (int64_t k = 0; k < tile.depth; ++k, b += stride) {
+      BVec bv[Vecs];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vecs; ++v) bv[v] = *reinterpret_cast<const BVec*>(b + v * Math::kLanes);
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r) {
+        const A value = a[r][k];
+#pragma GCC unroll 4
+        for (int v = 0; v < Vecs; ++v) Math::step(acc[r][v], value, bv[v]);
+      }
+    }
+  }
+  store_tile<Math, Rows, Vecs>(tile, acc);
+}
+
+template <typename Math, int Rows, int Vecs>
+void tile_by_column(const Tile<typename Math::A, typename Math::C>& tile) {
+  using A = typename Math::A;
+  using BVec = typename Math::BVec;
+  typename Math::Vec acc[Rows][Vecs] = {};
+  for (int64_t k = 0; k < tile.depth; ++k) {
+    const A* base = tile.base + k * tile.a_stride;
+    const A* panel = tile.b + k * tile.b_stride;
+    for (int64_t t = 0; t < tile.tap_count; ++t) {
+      const A* a = base + tile.taps[t];
+      const A* b = panel + tile.b_taps[t];
+      BVec bv[Vecs];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vecs; ++v) bv[v] = *reinterpret_cast<const BVec*>(b + v * Math::kLanes);
+#pragma GCC unroll 16
+      for (int r = 0; r < Rows; ++r) {
+        const A value = a[r];
+#pragma GCC unroll 4
+        for (int v = 0; v < Vecs; ++v) Math::step(acc[r][v], value, bv[v]);
+      }
+    }
+  }
+  store_tile<Math, Rows, Vecs>(tile, acc);
+}
+
+template <typename Math, int Rows, int Vecs, bool Columns>
+void choose_rows(int rows, const Tile<typename Math::A, typename Math::C>& tile) {
+  if constexpr (Rows > 1) {
+    if (rows < Rows) return choose_rows<Math, Rows - 1, Vecs, Columns>(rows, tile);
+  }
+  if constexpr (Columns) {
+    tile_by_column<Math, Rows, Vecs>(tile);
+  } else {
+    tile_by_row<Math, Rows, Vecs>(tile);
+  }
+}
+
+// The narrowest kernel that covers the columns: a panel is padded, its padding is not computed.
+template <typename Math, int Rows, int Vecs, bool Columns>
+void run_tile(int rows, const Tile<typename Math::A, typename Math::C>& tile) {
+  if constexpr (Vecs > 1) {
+    if (tile.columns <= (Vecs - 1) * Math::kLanes) {
+      return run_tile<Math, Rows, Vecs - 1, Columns>(rows, tile);
+    }
+  }
+  choose_rows<Math, Rows, Vecs, Columns>(rows, tile);
+}
+
+template <typename T, int Bytes>
+T vector_dot(const T* a, const T* b, int64_t n) {
+  using Math = FloatMath<T, Bytes>;
+  using Vec = typename Math::Vec;
+  constexpr int kLanes = Math::kLanes;
+  Vec acc[4] = {};
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) {
+      acc[v] += *reinterpret_cast<const Vec*>(a + i + v * kLanes) *
+                *reinterpret_cast<const Vec*>(b + i + v * kLanes);
+    }
+  }
+  for (; i + kLanes <= n; i += kLanes) {
+    acc[0] += *reinterpret_cast<const Vec*>(a + i) * *reinterpret_cast<const Vec*>(b + i);
+  }
+  const Vec sum = (acc[0] + acc[1]) + (acc[2] + acc[3]);
+  T total = 0;
+  for (int lane = 0; lane < kLanes; ++lane) total += sum[lane];
+  for (; i < n; ++i) total += a[i] * b[i];
+  return total;
+}
+
+template <typename T, int Bytes, int Count>
+void axpy_rows(T* y, const T* a, int64_t stride, const T* x, int64_t x_stride, int64_t n) {
+  using Math = FloatMath<T, Bytes>;
+  using Vec = typename Math::Vec;
+  T scale[Count];
+  for (int r = 0; r < Count; ++r) scale[r] = x[r * x_stride];
+  int64_t i = 0;
+  for (; i + Math::kLanes <= n; i += Math::kLanes) {
+    Vec sum = *reinterpret_cast<const Vec*>(y + i);
+#pragma GCC unroll 4
+    for (int r = 0; r < Count; ++r) {
+      sum += *reinterpret_cast<const Vec*>(a + r * stride + i) * scale[r];
+    }
+    *reinterpret_cast<Vec*>(y + i) = sum;
+  }
+  for (; i < n; ++i) {
+    T sum = y[i];
+    for (int r = 0; r < Count; ++r) sum += a[r * stride + i] * scale[r];
+    y[i] = sum;
+  }
+}
+
+template <typename T, int Bytes>
+void axpy(T* y, const T* a, int64_t stride, const T* x, int64_t x_stride, int count, int64_t n) {
+  switch (count) {
+    case 1: return axpy_rows<T, Bytes, 1>(y, a, stride, x, x_stride, n);
+    case 2: return axpy_rows<T, Bytes, 2>(y, a, stride, x, x_stride, n);
+    case 3: return axpy_rows<T, Bytes, 3>(y, a, stride, x, x_stride, n);
+    default: return axpy_rows<T, Bytes, 4>(y, a, stride, x, x_stride, n);
+  }
+}
+
+template <typename T, int Bytes, int Rows, int Vecs>
+constexpr Micro<T, T> float_micro() {
+  using Math = FloatMath<T, Bytes>;
+  return {Rows, Vecs * Math::kLanes, run_tile<Math, Rows, Vecs, false>,
+          run_tile<Math, Rows, Vecs, true>, vector_dot<T, Bytes>, axpy<T, Bytes>};
+}
+
+template <typename Math, int Rows, int Vecs>
+constexpr Micro<typename Math::A, typename Math::C> pair_micro() {
+  return {Rows, Vecs * Math::kLanes, run_tile<Math, Rows, Vecs, false>, nullptr, nullptr, nullptr};
+}
+
+}  // namespace
+}  // namespace jaxmps::cpu
