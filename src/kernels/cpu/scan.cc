@@ -1,0 +1,173 @@
+#include "kernels/cpu/scan.h"
+
+#include <algorithm>
+#include <complex>
+#include <vector>
+
+#include "kernels/cpu/dtype.h"
+#include "kernels/cpu/threads.h"
+
+namespace jaxmps::cpu {
+namespace {
+
+constexpr int64_t kChunk = 1 << 15;  // elements of one row that are scanned in one go
+constexpr int64_t kColumns = 512;    // columns scanned together
+
+// What a scan accumulates in: integers wrap, so they do it unsigned.
+template <Scan S, typename T>
+struct Accumulator {
+  using Wide = std::conditional_t<std::is_same_v<T, BF16> || std::is_same_v<T, F16>, float, T>;
+  static Wide apply(Wide a, Wide b) {
+    if constexpr (S == Scan::maximum) return a > b || a != a ? a : b;
+    if constexpr (S == Scan::minimum) return a < b || a != a ? a : b;
+    if constexpr (std::is_integral_v<Wide>) {
+      const uint64_t x = static_cast<uint64_t>(a), y = static_cast<uint64_t>(b);
+      return static_cast<Wide>(S == Scan::add ? x + y : x * y);
+    } else {
+      if constexpr (S == Scan::add) return a + b;
+      if constexpr (S == Scan::multiply) return a * b;
+    }
+  }
+};
+
+// n elements `step` apart, the first accumulated onto `*carry` if there is one; answers the last.
+template <Scan S, typename T>
+auto scan_run(const T* in, T* out, int64_t n, int64_t step,
+              const typename Accumulator<S, T>::Wide* carry) {
+  using A = Accumulator<S, T>;
+  using Wide = typename A::Wide;
+  Wide sum = carry ? A::apply(*carry, Wide(in[0])) : Wide(in[0]);
+  out[0] = T(sum);
+  for (int64_t i = 1; i < n; ++i) {
+    sum = A::apply(sum, Wide(in[i * step]));
+    out[i * step] = T(sum);
+  }
+  return sum;
+}
+
+// One long row on all cores: the totals of chunks first, then every chunk with what comes before.
+template <Scan S, typename T>
+void scan_long_row(const T* in, T* out, int64_t n, bool reverse) {
+  using A = Accumulator<S, T>;
+  using Wide = typename A::Wide;
+  const int64_t chunks = (n + kChunk - 1) / kChunk;
+  // Chunk c in the direction of the scan.
+  auto first = [&](int64_t c) { return reverse ? n - 1 - c * kChunk : c * kChunk; };
+  auto size = [&](int64_t c) { return std::min(kChunk, n - c * kChunk); };
+  const int64_t step = reverse ? -1 : 1;
+  std::vector<Wide> totals(chunks);
+  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      const T* from = in + first(c);
+      Wide sum = Wide(from[0]);
+      for (int64_t i = 1; i < size(c); ++i) sum = A::apply(sum, Wide(from[i * step]));
+      totals[c] = sum;
+    }
+  });
+  for (int64_t c = 1; c < chunks; ++c) totals[c] = A::apply(totals[c - 1], totals[c]);
+  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      scan_run<S, T>(in + first(c), out + first(c), size(c), step, c ? &totals[c - 1] : nullptr);
+    }
+  });
+}
+
+template <Scan S, typename T>
+void scan_columns(const T* in, T* out, int64_t n, int64_t inner, bool reverse, int64_t columns) {
+  using A = Accumulator<S, T>;
+  using Wide = typename A::Wide;
+  Wide sums[kColumns];
+  for (int64_t i = 0; i < n; ++i) {
+    const int64_t row = (reverse ? n - 1 - i : i) * inner;
+    for (int64_t j = 0; j < columns; ++j) {
+      sums[j] = i ? A::apply(sums[j], Wide(in[row + j])) : Wide(in[row + j]);
+      out[row + j] = T(sums[j]);
+    }
+  }
+}
+
+template <Scan S, typename T>
+void scan(int64_t outer, int64_t n, int64_t inner, bool reverse, const void* from, void* to) {
+  const T* in = static_cast<const T*>(from);
+  T* out = static_cast<T*>(to);
+  if (outer * n * inner == 0) return;
+  if (inner == 1) {
+    if (n > kChunk) {
+      for (int64_t o = 0; o < outer; ++o) scan_long_row<S, T>(in + o * n, out + o * n, n, reverse);
+      return;
+    }
+    parallel_for(outer, std::max<int64_t>(1, kChunk / n), [&](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) {
+        const int64_t first = o * n + (reverse ? n - 1 : 0);
+        scan_run<S, T>(in + first, out + first, n, reverse ? -1 : 1, nullptr);
+      }
+    });
+    return;
+  }
+  const int64_t blocks = (inner + kColumns - 1) / kColumns;
+  const int64_t grain = std::max<int64_t>(1, kChunk / (n * std::min(inner, kColumns)));
+  parallel_for(outer * blocks, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t column = b % blocks * kColumns;
+      const int64_t at = b / blocks * n * inner + column;
+      scan_columns<S, T>(in + at, out + at, n, inner, reverse, std::min(kColumns, inner - column));
+    }
+  });
+}
+
+template <Scan S>
+ScanKernel of_type(ir::DType dtype) {
+  using ir::DType;
+  switch (dtype) {
+    case DType::s8:
+      return scan<S, int8_t>;
+    case DType::s16:
+      return scan<S, int16_t>;
+    case DType::s32:
+      return scan<S, int32_t>;
+    case DType::s64:
+      return scan<S, int64_t>;
+    case DType::u8:
+      return scan<S, uint8_t>;
+    case DType::u16:
+      return scan<S, uint16_t>;
+    case DType::u32:
+      return scan<S, uint32_t>;
+    case DType::u64:
+      return scan<S, uint64_t>;
+    case DType::f16:
+      return scan<S, F16>;
+    case DType::bf16:
+      return scan<S, BF16>;
+    case DType::f32:
+      return scan<S, float>;
+    case DType::f64:
+      return scan<S, double>;
+    default:
+      break;
+  }
+  if constexpr (S == Scan::add || S == Scan::multiply) {
+    if (dtype == DType::c64) return scan<S, std::complex<float>>;
+  } else {
+    if (dtype == DType::pred) return scan<S, uint8_t>;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+ScanKernel scan_kernel(Scan kind, ir::DType dtype) {
+  switch (kind) {
+    case Scan::add:
+      return of_type<Scan::add>(dtype);
+    case Scan::multiply:
+      return of_type<Scan::multiply>(dtype);
+    case Scan::maximum:
+      return of_type<Scan::maximum>(dtype);
+    case Scan::minimum:
+      return of_type<Scan::minimum>(dtype);
+  }
+  return nullptr;
+}
+
+}  // namespace jaxmps::cpu

@@ -1,0 +1,64 @@
+#include "kernels/cpu/scan.h"
+#include "ops/host_call.h"
+
+namespace jaxmps::ops {
+namespace {
+
+struct Named {
+  std::string_view name;
+  cpu::Scan scan;
+};
+constexpr Named kKinds[] = {{"add", cpu::Scan::add},
+                            {"multiply", cpu::Scan::multiply},
+                            {"maximum", cpu::Scan::maximum},
+                            {"minimum", cpu::Scan::minimum}};
+
+mx::array scan_graph(cpu::Scan scan, const mx::array& x, int axis, bool reverse) {
+  switch (scan) {
+    case cpu::Scan::add:
+      return mx::cumsum(x, axis, reverse, true, x.dtype());
+    case cpu::Scan::multiply:
+      return mx::cumprod(x, axis, reverse, true, x.dtype());
+    case cpu::Scan::maximum:
+      return mx::cummax(x, axis, reverse, true);
+    default:
+      return mx::cummin(x, axis, reverse, true);
+  }
+}
+
+}  // namespace
+
+OP(cumulative) {
+  const std::string& kind = ctx.op.text("kind");
+  const Named* named = nullptr;
+  for (const Named& candidate : kKinds) {
+    if (candidate.name == kind) named = &candidate;
+  }
+  if (!named) return ctx.fail(str("there is no scan of kind '", kind, "'"));
+  const cpu::Scan scan = named->scan;
+  const cpu::ScanKernel kernel = cpu::scan_kernel(scan, ctx.in(0).dtype);
+  if (!kernel) return ctx.fail(str("there is no '", kind, "' scan of this type"));
+  const bool reverse = ctx.op.flag("reverse");
+  const int64_t dimension = ctx.op.i64("dimension");
+  int64_t outer = 1, inner = 1;
+  const ir::Dims& dims = ctx.in(0).dims;
+  for (int64_t d = 0; d < dimension; ++d) outer *= dims[d];
+  for (size_t d = dimension + 1; d < dims.size(); ++d) inner *= dims[d];
+  Lowering lowering = native(
+      [=, n = dims[dimension]](const void* const* in, void* const* out) {
+        kernel(outer, n, inner, reverse, in[0], out[0]);
+      },
+      30 + static_cast<double>(ctx.in(0).size()), {0});
+  const bool empty = ctx.in(0).size() == 0;
+  const bool on_host = ctx.in(0).dtype == DType::pred;
+  if (on_host) {
+    lowering.graph = host_graph(ctx.op, lowering.native);
+  } else {
+    lowering.graph = [=, axis = static_cast<int>(dimension)](Inputs in) {
+      return one(empty ? in[0] : scan_graph(scan, in[0], axis, reverse));
+    };
+  }
+  return lowering;
+}
+
+}  // namespace jaxmps::ops
