@@ -1,0 +1,189 @@
+// Reductions. Combiners MLX knows are its reductions; arg-max and arg-min are two of them; any
+// other combiner is applied to neighbours until one element is left.
+#include "ops/reduce.h"
+
+#include <limits>
+
+#include "ops/elementwise.h"
+
+namespace jaxmps::ops {
+
+using ir::OpId;
+
+mx::array reduce_simple(const mx::array& a, const std::vector<int>& axes, OpId id) {
+  switch (id) {
+    case OpId::add:
+      return a.dtype() == mx::bool_ ? mx::any(a, axes, false) : mx::sum(a, axes, false);
+    case OpId::multiply:
+      return a.dtype() == mx::bool_ ? mx::all(a, axes, false) : mx::prod(a, axes, false);
+    case OpId::maximum:
+      return a.dtype() == mx::bool_ ? mx::any(a, axes, false) : mx::max(a, axes, false);
+    case OpId::minimum:
+      return a.dtype() == mx::bool_ ? mx::all(a, axes, false) : mx::min(a, axes, false);
+    case OpId::and_:
+      return mx::all(a, axes, false);
+    default:
+      return mx::any(a, axes, false);
+  }
+}
+
+bool mlx_reduces(OpId id, DType type) {
+  switch (id) {
+    case OpId::add:
+    case OpId::multiply:
+      return true;
+    case OpId::maximum:
+    case OpId::minimum:
+      return !ir::is_complex(type);
+    case OpId::and_:
+    case OpId::or_:
+      return type == DType::pred;
+    default:
+      return false;
+  }
+}
+
+namespace {
+
+// The type partial results have: float32 for shorter floats.
+mx::array accumulator(const mx::array& a, DType type, OpId id) {
+  const bool sums = id == OpId::add || id == OpId::multiply;
+  if (sums && (type == DType::f16 || type == DType::bf16)) return mx::astype(a, mx::float32);
+  return widen(a, type);
+}
+
+mx::array combine(const mx::array& a, const mx::array& b, OpId id) {
+  const bool logical = a.dtype() == mx::bool_;
+  switch (id) {
+    case OpId::add:
+      return logical ? mx::logical_or(a, b) : mx::add(a, b);
+    case OpId::multiply:
+      return logical ? mx::logical_and(a, b) : mx::multiply(a, b);
+    case OpId::maximum:
+      return logical ? mx::logical_or(a, b) : mx::maximum(a, b);
+    case OpId::minimum:
+      return logical ? mx::logical_and(a, b) : mx::minimum(a, b);
+    case OpId::and_:
+      return mx::logical_and(a, b);
+    default:
+      return mx::logical_or(a, b);
+  }
+}
+
+mx::array reduce_one(const mx::array& operand, const mx::array& init, const std::vector<int>& axes,
+                     OpId id, DType type) {
+  const auto x = accumulator(operand, type, id);
+  const auto start = accumulator(init, type, id);
+  const auto reduced = mx::astype(reduce_simple(x, axes, id), start.dtype());
+  const auto result = combine(start, reduced, id);
+  return narrow(small_float(type) ? result : mx::astype(result, storage_dtype(type)), type);
+}
+
+// Whether the region is the reducer of an arg-max or arg-min over (values, indices): the better
+// value wins, NaN beats all, and the lower index breaks ties.
+std::optional<bool> arg_reducer(const ir::Region& region) {
+  if (region.arg_count() != 4) return std::nullopt;
+  const DType type = region.arg(0)->type.dtype;
+  if (!ir::is_int(region.arg(1)->type.dtype) || ir::is_complex(type)) return std::nullopt;
+  for (const bool maximum : {true, false}) {
+    const std::string better = maximum ? "gt(0,2)" : "lt(0,2)";
+    const std::string with_nan = "or(" + better + ",ne(0,0))";
+    for (const auto& pick : {better, with_nan}) {
+      if (pick == better && ir::is_float(type)) continue;
+      std::string tie = "and(eq(0,2),lt(1,3))";
+      const std::string pick_index =
+          tie < pick ? str("or(", tie, ",", pick, ")") : str("or(", pick, ",", tie, ")");
+      if (expression(region, 0) == str("select(", pick, ",0,2)") &&
+          expression(region, 1) == str("select(", pick_index, ",1,3)")) {
+        return maximum;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+Arrays arg_reduce(const mx::array& values, const mx::array& indices, const std::vector<int>& axes,
+                  bool maximum) {
+  const auto best = maximum ? mx::max(values, axes, true) : mx::min(values, axes, true);
+  auto wins = mx::equal(values, best);
+  if (mx::issubdtype(values.dtype(), mx::floating)) {
+    wins = mx::logical_or(wins, mx::isnan(values));
+  }
+  // The number of indices that can win is at least one, so the filler never does.
+  const auto last = mx::max(indices, axes, true);
+  const auto index = mx::min(mx::where(wins, indices, last), axes, false);
+  return {mx::squeeze(best, axes), index};
+}
+
+Result<Lowering> lower_arg(const OpContext& ctx, bool maximum, RegionFunction combiner) {
+  const auto axes = ctx.axes("dimensions");
+  return graph([=, type = ctx.in(0).dtype](Inputs in) {
+    const bool logical = in[0].dtype() == mx::bool_;
+    const auto values = logical ? mx::astype(in[0], mx::uint8) : widen(in[0], type);
+    auto found = arg_reduce(values, in[1], axes, maximum);
+    found[0] = logical ? mx::astype(found[0], mx::bool_) : narrow(found[0], type);
+    return combiner({in[2], in[3], found[0], found[1]});
+  });
+}
+
+Result<Lowering> lower_fold(const OpContext& ctx, RegionFunction combiner) {
+  const auto axes = ctx.axes("dimensions");
+  std::vector<mx::Shape> shapes;
+  for (int i = 0; i < ctx.op.result_count(); ++i) shapes.push_back(ctx.out_shape(i));
+  return graph([=](Inputs in) {
+    const size_t count = in.size() / 2;
+    Arrays operands, arguments;
+    for (size_t i = 0; i < count; ++i) operands.push_back(in[i]);
+    for (size_t i = 0; i < count; ++i) arguments.push_back(in[count + i]);
+    for (auto& a : fold(operands, axes, combiner)) arguments.push_back(std::move(a));
+    Arrays results = combiner(arguments);
+    for (size_t i = 0; i < count; ++i) results[i] = mx::broadcast_to(results[i], shapes[i]);
+    return results;
+  });
+}
+
+}  // namespace
+
+ANY_DTYPE_OP(reduce) {
+  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+  const auto axes = ctx.axes("dimensions");
+  const int count = ctx.op.result_count();
+  std::vector<mx::Shape> shapes;
+  std::vector<DType> types;
+  for (int i = 0; i < count; ++i) {
+    shapes.push_back(ctx.out_shape(i));
+    types.push_back(ctx.in(i).dtype);
+    if (types.back() != ctx.out(i).dtype) return ctx.fail("it widens its operand's type");
+  }
+  if (axes.empty() || ctx.in(0).size() == 0) {
+    if (ctx.in(0).size() == 0) {
+      return graph([=](Inputs in) {
+        Arrays results;
+        for (int i = 0; i < count; ++i)
+          results.push_back(mx::broadcast_to(in[count + i], shapes[i]));
+        return results;
+      });
+    }
+  }
+  const ir::Region& region = ctx.op.region();
+  if (const auto ids = simple_combiners(region); ids && !axes.empty()) {
+    bool all = true;
+    for (int i = 0; i < count; ++i) all = all && mlx_reduces((*ids)[i], types[i]);
+    if (all) {
+      return graph([=](Inputs in) {
+        Arrays results;
+        for (int i = 0; i < count; ++i) {
+          results.push_back(reduce_one(in[i], in[count + i], axes, (*ids)[i], types[i]));
+        }
+        return results;
+      });
+    }
+  }
+  TRY(RegionFunction combiner, region_function(region, ctx.target));
+  if (const auto maximum = arg_reducer(region); maximum && !axes.empty()) {
+    return lower_arg(ctx, *maximum, std::move(combiner));
+  }
+  return lower_fold(ctx, std::move(combiner));
+}
+
+}  // namespace jaxmps::ops

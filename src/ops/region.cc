@@ -1,0 +1,229 @@
+#include "ops/region.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace jaxmps::ops {
+namespace {
+
+using ir::OpId;
+
+// One op of the region: what it does, and which values (numbered arguments first) it reads.
+struct Instr {
+  Graph graph;  // null: the op passes its operand through
+  std::vector<int> operands;
+  int results = 1;
+};
+
+bool keeps_scalars(OpId id) {
+  return id == OpId::reshape || id == OpId::broadcast_in_dim || id == OpId::transpose ||
+         id == OpId::optimization_barrier;
+}
+
+class Compiler {
+ public:
+  Compiler(const ir::Region& region, Target target) : region_(region), target_(target) {}
+
+  Status run() {
+    for (int i = 0; i < region_.arg_count(); ++i) number(region_.arg(i));
+    for (ir::Op* op : region_) {
+      if (op == region_.terminator()) break;
+      CHECK_OK(add(*op));
+    }
+    for (ir::Value* value : region_.terminator()->operands()) {
+      TRY(int at, find(*region_.terminator(), value));
+      results.push_back(at);
+    }
+    return {};
+  }
+
+  std::vector<Instr> instrs;
+  std::vector<int> results;
+
+ private:
+  void number(const ir::Value* value) {
+    const int next = static_cast<int>(numbers_.size());
+    numbers_[value] = next;
+  }
+
+  Status add(ir::Op& op) {
+    Instr instr;
+    for (ir::Value* operand : op.operands()) {
+      TRY(int at, find(op, operand));
+      instr.operands.push_back(at);
+    }
+    instr.results = op.result_count();
+    for (int i = 0; i < op.result_count(); ++i) {
+      if (!op.result(i)->type.is_scalar()) return ir::refuse(op, "it is not scalar");
+    }
+    if (!keeps_scalars(op.id)) {
+      const bool scalar_op = op.is(ir::traits::elementwise) || op.id == OpId::select ||
+                             op.id == OpId::clamp || op.id == OpId::constant ||
+                             op.id == OpId::bitcast_convert || op.id == OpId::iota;
+      if (!scalar_op) return ir::refuse(op, "it is not supported in a scalar region");
+      TRY(instr.graph, graph_of(op));
+    }
+    instrs.push_back(std::move(instr));
+    for (int i = 0; i < op.result_count(); ++i) number(op.result(i));
+    return {};
+  }
+
+  Result<Graph> graph_of(const ir::Op& op) {
+    TRY(Lowering lowering, lower(op, target_));
+    if (!lowering.graph) return ir::refuse(op, "it is not supported in a scalar region");
+    return std::move(lowering.graph);
+  }
+
+  // The number of a value; constants from outside become instructions of their own.
+  Result<int> find(const ir::Op& user, const ir::Value* value) {
+    if (auto it = numbers_.find(value); it != numbers_.end()) return it->second;
+    if (!value->op() || value->op()->id != OpId::constant || !value->type.is_scalar()) {
+      return ir::refuse(user, "it reads a value from outside its region");
+    }
+    TRY(Graph graph, graph_of(*value->op()));
+    instrs.push_back({std::move(graph), {}, 1});
+    number(value);
+    return numbers_[value];
+  }
+
+  const ir::Region& region_;
+  const Target target_;
+  std::unordered_map<const ir::Value*, int> numbers_;
+};
+
+std::string expression_of(const ir::Region& region, const ir::Value* value, int depth) {
+  if (value->is_argument() && value->region() == &region) return str(value->index());
+  const ir::Op* op = value->op();
+  if (!op || op->parent() != &region || depth > 16) {
+    return str("?", reinterpret_cast<uintptr_t>(value));
+  }
+  std::vector<std::string> operands;
+  for (ir::Value* operand : op->operands()) {
+    operands.push_back(expression_of(region, operand, depth + 1));
+  }
+  std::string name(op->name().substr(op->name().find('.') + 1));
+  bool sorted = op->is(ir::traits::commutative);
+  if (op->id == OpId::compare) {
+    static constexpr const char* kNames[] = {"eq", "ne", "ge", "gt", "le", "lt"};
+    const auto direction = op->enum_attr<ir::CompareDirection>("comparison_direction");
+    if (op->enum_attr<ir::CompareType>("compare_type") == ir::CompareType::total_order) {
+      return str("?", reinterpret_cast<uintptr_t>(value));
+    }
+    name = kNames[static_cast<int>(direction)];
+    sorted = direction <= ir::CompareDirection::ne;
+  } else if (!op->attrs.empty() || op->operand_count() == 0) {
+    return str("?", reinterpret_cast<uintptr_t>(value));
+  }
+  if (sorted) std::sort(operands.begin(), operands.end());
+  std::string out = name + "(";
+  for (size_t i = 0; i < operands.size(); ++i) out += (i ? "," : "") + operands[i];
+  return out + ")";
+}
+
+}  // namespace
+
+Result<RegionFunction> region_function(const ir::Region& region, Target target) {
+  Compiler compiler(region, target);
+  CHECK_OK(compiler.run());
+  return RegionFunction([instrs = std::move(compiler.instrs),
+                         results = std::move(compiler.results)](const Arrays& arguments) {
+    Arrays values = arguments;
+    for (const Instr& instr : instrs) {
+      std::vector<const mx::array*> operands;
+      for (int operand : instr.operands) operands.push_back(&values[operand]);
+      Arrays produced;
+      if (instr.graph) {
+        produced = instr.graph(Inputs(operands));
+      } else {
+        for (const mx::array* operand : operands) produced.push_back(*operand);
+      }
+      for (auto& array : produced) values.push_back(std::move(array));
+    }
+    Arrays out;
+    for (int result : results) out.push_back(values[result]);
+    return out;
+  });
+}
+
+std::string expression(const ir::Region& region, int i) {
+  return expression_of(region, region.terminator()->operand(i), 0);
+}
+
+std::optional<std::vector<OpId>> simple_combiners(const ir::Region& region) {
+  const int count = region.terminator()->operand_count();
+  std::vector<OpId> ids;
+  for (int i = 0; i < count; ++i) {
+    const ir::Op* op = region.terminator()->operand(i)->op();
+    if (!op || op->parent() != &region || op->operand_count() != 2) return std::nullopt;
+    switch (op->id) {
+      case OpId::add:
+      case OpId::multiply:
+      case OpId::maximum:
+      case OpId::minimum:
+      case OpId::and_:
+      case OpId::or_:
+      case OpId::xor_:
+        break;
+      default:
+        return std::nullopt;
+    }
+    const ir::Value *a = op->operand(0), *b = op->operand(1);
+    const ir::Value *accumulator = region.arg(i), *element = region.arg(i + count);
+    const bool straight = a == accumulator && b == element;
+    if (!straight && !(a == element && b == accumulator)) return std::nullopt;
+    ids.push_back(op->id);
+  }
+  return ids;
+}
+
+Arrays fold(const Arrays& arrays, const std::vector<int>& axes, const RegionFunction& combiner) {
+  // The reduced axes, in their order, become one last axis.
+  const int rank = static_cast<int>(arrays[0].ndim());
+  std::vector<int> order;
+  mx::Shape kept;
+  for (int d = 0; d < rank; ++d) {
+    if (std::find(axes.begin(), axes.end(), d) != axes.end()) continue;
+    order.push_back(d);
+    kept.push_back(arrays[0].shape(d));
+  }
+  auto sorted = axes;
+  std::sort(sorted.begin(), sorted.end());
+  int size = 1;
+  for (int axis : sorted) {
+    order.push_back(axis);
+    size *= arrays[0].shape(axis);
+  }
+  auto flat = kept;
+  flat.push_back(size);
+  Arrays values;
+  for (const auto& a : arrays) values.push_back(mx::reshape(mx::transpose(a, order), flat));
+  auto part = [&](const mx::array& a, int from, int to, int step) {
+    mx::Shape start(flat.size(), 0), stop = a.shape(), strides(flat.size(), 1);
+    start.back() = from;
+    stop.back() = to;
+    strides.back() = step;
+    return mx::slice(a, start, stop, strides);
+  };
+  while (size > 1) {
+    const int half = size / 2;
+    Arrays arguments;
+    for (const auto& a : values) arguments.push_back(part(a, 0, 2 * half, 2));
+    for (const auto& a : values) arguments.push_back(part(a, 1, 2 * half, 2));
+    Arrays combined = combiner(arguments);
+    auto shape = kept;
+    shape.push_back(half);
+    for (size_t i = 0; i < values.size(); ++i) {
+      // A combiner may ignore its arguments and return a scalar.
+      combined[i] = mx::broadcast_to(combined[i], shape);
+      if (size % 2) {
+        combined[i] = mx::concatenate({combined[i], part(values[i], size - 1, size, 1)}, -1);
+      }
+    }
+    values = std::move(combined);
+    size = half + size % 2;
+  }
+  for (auto& a : values) a = mx::reshape(a, kept);
+  return values;
+}
+
+}  // namespace jaxmps::ops

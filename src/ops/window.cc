@@ -1,0 +1,226 @@
+// reduce_window and select_and_scatter.
+#include "ops/window.h"
+
+#include <algorithm>
+
+#include "ops/elementwise.h"
+#include "ops/region.h"
+
+namespace jaxmps::ops {
+
+using ir::OpId;
+
+WindowDims window_dims(const ir::Op& op, const ir::Type& operand, const ir::Type& windows) {
+  const ir::Ints &size = op.ints("window_dimensions"), &stride = op.ints("window_strides");
+  const ir::Ints& padding = op.ints("padding");
+  const bool dilates = op.find("base_dilations") != nullptr;
+  WindowDims dims;
+  for (size_t d = 0; d < operand.dims.size(); ++d) {
+    WindowDim dim;
+    dim.input = static_cast<int>(operand.dims[d]);
+    dim.output = static_cast<int>(windows.dims[d]);
+    dim.size = static_cast<int>(size[d]);
+    dim.stride = static_cast<int>(stride[d]);
+    dim.low = static_cast<int>(padding[2 * d]);
+    dim.high = static_cast<int>(padding[2 * d + 1]);
+    if (dilates) {
+      dim.base_dilation = static_cast<int>(op.ints("base_dilations")[d]);
+      dim.dilation = static_cast<int>(op.ints("window_dilations")[d]);
+    }
+    dims.push_back(dim);
+  }
+  return dims;
+}
+
+namespace {
+
+// Elements start, start + step, ... along the axis.
+mx::array strided(const mx::array& a, int axis, int start, int step, int count) {
+  mx::Shape from(a.ndim(), 0), to = a.shape(), strides(a.ndim(), 1);
+  from[axis] = start;
+  to[axis] = count == 0 ? start : start + (count - 1) * step + 1;
+  strides[axis] = step;
+  return mx::slice(a, from, to, strides);
+}
+
+mx::array dilate(const mx::array& a, int axis, int step, const mx::array& value) {
+  const int size = a.shape(axis);
+  if (step == 1 || size <= 1) return a;
+  auto gaps = a.shape();
+  gaps.insert(gaps.begin() + axis + 1, step - 1);
+  auto apart =
+      mx::concatenate({mx::expand_dims(a, axis + 1), mx::broadcast_to(value, gaps)}, axis + 1);
+  auto merged = a.shape();
+  merged[axis] = size * step;
+  return strided(mx::reshape(apart, merged), axis, 0, 1, (size - 1) * step + 1);
+}
+
+}  // namespace
+
+mx::array pad_windows(const mx::array& a, const mx::array& value, const WindowDims& dims) {
+  auto out = a;
+  for (int d = 0; d < static_cast<int>(dims.size()); ++d) {
+    const WindowDim& dim = dims[d];
+    out = dilate(out, d, dim.base_dilation, value);
+    // Only what some window touches.
+    const int needed =
+        dim.output == 0 ? 0 : (dim.output - 1) * dim.stride + (dim.size - 1) * dim.dilation + 1;
+    const int high = needed - dim.low - out.shape(d);
+    if (dim.low > 0 || high > 0) {
+      out = mx::pad(out, {d}, {std::max(dim.low, 0)}, {std::max(high, 0)}, value);
+    }
+    out = strided(out, d, std::max(-dim.low, 0), 1, needed);
+  }
+  return out;
+}
+
+Arrays fold_windows(Arrays padded, const WindowDims& dims,
+                    const std::function<Arrays(const Arrays&)>& combine) {
+  const size_t count = padded.size();
+  for (int d = static_cast<int>(dims.size()) - 1; d >= 0; --d) {
+    const WindowDim& dim = dims[d];
+    // Element k of every window along this axis, as a queue of partial results joined pairwise.
+    std::vector<Arrays> parts;
+    for (int k = 0; k < dim.size; ++k) {
+      Arrays part;
+      for (const auto& a : padded) {
+        part.push_back(strided(a, d, k * dim.dilation, dim.stride, dim.output));
+      }
+      parts.push_back(std::move(part));
+    }
+    while (parts.size() > 1) {
+      std::vector<Arrays> joined;
+      for (size_t i = 0; i + 1 < parts.size(); i += 2) {
+        Arrays arguments = parts[i];
+        arguments.insert(arguments.end(), parts[i + 1].begin(), parts[i + 1].end());
+        joined.push_back(combine(arguments));
+        for (size_t r = 0; r < count; ++r) {
+          joined.back()[r] = mx::broadcast_to(joined.back()[r], parts[i][r].shape());
+        }
+      }
+      if (parts.size() % 2) joined.push_back(parts.back());
+      parts = std::move(joined);
+    }
+    padded = std::move(parts[0]);
+  }
+  return padded;
+}
+
+namespace {
+
+// Sums of short floats are kept in float32 until the end.
+bool accumulates_in_float32(DType type) { return type == DType::f16 || type == DType::bf16; }
+
+Result<Lowering> window_graph(const OpContext& ctx, const WindowDims& dims) {
+  TRY(RegionFunction combine, region_function(ctx.op.region(), ctx.target));
+  const auto simple = simple_combiners(ctx.op.region());
+  const DType type = ctx.in(0).dtype;
+  const bool sums = simple && simple->size() == 1 && (*simple)[0] == OpId::add;
+  if (sums && accumulates_in_float32(type)) {
+    return graph([=](Inputs in) {
+      const auto value = mx::astype(in[1], mx::float32);
+      auto add = [](const Arrays& a) { return one(mx::add(a[0], a[1])); };
+      const auto padded = pad_windows(mx::astype(in[0], mx::float32), value, dims);
+      const auto sum = mx::add(value, fold_windows(one(padded), dims, add)[0]);
+      return one(mx::astype(sum, in[0].dtype()));
+    });
+  }
+  return graph([=](Inputs in) {
+    const size_t count = in.size() / 2;
+    Arrays padded, arguments;
+    for (size_t i = 0; i < count; ++i) {
+      padded.push_back(pad_windows(in[i], in[count + i], dims));
+      arguments.push_back(in[count + i]);
+    }
+    for (auto& a : fold_windows(std::move(padded), dims, combine))
+      arguments.push_back(std::move(a));
+    return combine(arguments);
+  });
+}
+
+}  // namespace
+
+ANY_DTYPE_OP(reduce_window) {
+  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+  for (int i = 0; i < ctx.op.result_count(); ++i) {
+    if (ctx.in(i).dtype != ctx.out(i).dtype) return ctx.fail("it widens its operand's type");
+  }
+  const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.out());
+  if (ctx.out().size() == 0) {
+    return graph(
+        [shapes = std::vector<mx::Shape>(ctx.op.result_count(), ctx.out_shape())](Inputs in) {
+          Arrays results;
+          for (size_t i = 0; i < shapes.size(); ++i) {
+            results.push_back(mx::broadcast_to(in[shapes.size() + i], shapes[i]));
+          }
+          return results;
+        });
+  }
+  const auto simple = simple_combiners(ctx.op.region());
+  if (ctx.on_cpu() && simple && simple->size() == 1) {
+    if (Native kernel = native_reduce_window(ctx, dims, (*simple)[0])) {
+      double work = static_cast<double>(ctx.out().size());
+      for (const WindowDim& dim : dims) work *= dim.size;
+      return native(std::move(kernel), 2 * work);
+    }
+  }
+  return window_graph(ctx, dims);
+}
+
+namespace {
+
+// The flat position of the selected operand element of each window, -1 where a window has none.
+mx::array selected_positions(const mx::array& operand, const WindowDims& dims,
+                             const RegionFunction& select) {
+  const auto positions =
+      mx::reshape(mx::arange(0, static_cast<int>(operand.size()), 1), operand.shape());
+  const auto none = mx::array(-1, mx::int32);
+  auto pick = [&](const Arrays& a) {
+    const auto keeps =
+        mx::logical_and(mx::greater_equal(a[1], mx::array(0)),
+                        mx::logical_or(mx::less(a[3], mx::array(0)), select({a[0], a[2]})[0]));
+    return Arrays{mx::where(keeps, a[0], a[2]), mx::where(keeps, a[1], a[3])};
+  };
+  Arrays padded{pad_windows(operand, scalar(0, operand), dims), pad_windows(positions, none, dims)};
+  return fold_windows(std::move(padded), dims, pick)[1];
+}
+
+}  // namespace
+
+ANY_DTYPE_OP(select_and_scatter) {
+  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+  const DType type = ctx.in(0).dtype;
+  if (!is_mlx_native(type)) return ctx.fail(str(ir::name(type), " is not supported for this op"));
+  const auto scatter = simple_combiners(ctx.op.region(1));
+  if (!scatter || (*scatter)[0] != OpId::add) {
+    return ctx.fail("only addition is supported as its scatter function");
+  }
+  const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.in(1));
+  if (ctx.on_cpu()) {
+    const std::string test = expression(ctx.op.region(0), 0);
+    const bool greater = test == "ge(0,1)" || test == "gt(0,1)";
+    if (greater || test == "le(0,1)" || test == "lt(0,1)") {
+      if (Native kernel = native_select_and_scatter(ctx, dims, greater, test[1] == 'e')) {
+        double work = static_cast<double>(ctx.in(1).size());
+        for (const WindowDim& dim : dims) work *= dim.size;
+        return native(std::move(kernel), 3 * work);
+      }
+    }
+  }
+  TRY(RegionFunction select, region_function(ctx.op.region(0), ctx.target));
+  return graph([=](Inputs in) {
+    const auto positions = mx::flatten(selected_positions(in[0], dims, select));
+    const auto some = mx::greater_equal(positions, mx::array(0));
+    const bool widens = accumulates_in_float32(type);
+    auto source = mx::flatten(in[1]);
+    if (widens) source = mx::astype(source, mx::float32);
+    const auto values = mx::where(some, source, scalar(0, source));
+    const auto where_to = mx::where(some, positions, mx::array(0));
+    const auto start =
+        mx::full({static_cast<int>(in[0].size())}, mx::astype(in[2], values.dtype()));
+    const auto result = mx::scatter_add_axis(start, where_to, values, 0);
+    return one(mx::reshape(mx::astype(result, in[0].dtype()), in[0].shape()));
+  });
+}
+
+}  // namespace jaxmps::ops
