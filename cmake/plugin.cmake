@@ -14,11 +14,13 @@ foreach(module IN LISTS modules)
   file(CREATE_LINK "${module}" "${site}/${name}" SYMBOLIC)
 endforeach()
 
-add_library(jax_mps_plugin SHARED "${CMAKE_SOURCE_DIR}/src/plugin.cc")
-link_folders(jax_mps_plugin ${core_folders} ${device_folders})
+add_library(jaxmps_entry OBJECT "${CMAKE_SOURCE_DIR}/src/plugin.cc")
+target_link_libraries(jaxmps_entry PUBLIC jaxmps_options mlx)
+add_library(jax_mps_plugin SHARED)
+link_folders(jax_mps_plugin ${core_folders} ${device_folders} entry)
 target_link_libraries(jax_mps_plugin PRIVATE jaxmps_options mlx)
 set_target_properties(jax_mps_plugin PROPERTIES
-  OUTPUT_NAME pjrt_plugin_mps PREFIX "" SUFFIX "${CMAKE_SHARED_LIBRARY_SUFFIX}"
+  LINKER_LANGUAGE CXX OUTPUT_NAME pjrt_plugin_mps PREFIX "" SUFFIX "${CMAKE_SHARED_LIBRARY_SUFFIX}"
   LIBRARY_OUTPUT_DIRECTORY "${site}")
 
 if(APPLE)
@@ -27,7 +29,9 @@ if(APPLE)
   list(JOIN symbols "\n" symbols)
   set(list_file "${CMAKE_BINARY_DIR}/exported_symbols.txt")
   file(WRITE "${list_file}" "${symbols}\n")
-  if(NOT CMAKE_CROSSCOMPILING)
+  if(CMAKE_CROSSCOMPILING)
+    include(cmake/cross_macos.cmake)
+  else()
     target_link_options(jax_mps_plugin PRIVATE "LINKER:-exported_symbols_list,${list_file}")
   endif()
   set(origin "@loader_path")

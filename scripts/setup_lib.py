@@ -1,0 +1,216 @@
+"""What the scripts share: virtual environments, the wheel, GoogleTest. Standard library only.
+
+Everything made lies in .venv/, build/ and dist/ of the checkout and is made again only when what it
+was made from has changed.
+"""
+
+import hashlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build"
+MLX_VERSION = "0.32.4"
+JOBS = str(os.cpu_count() or 2)
+
+
+class SetupError(Exception):
+    """Something on this machine is missing or failed; the text says what."""
+
+
+def say(text: str) -> None:
+    print(f"==> {text}", flush=True)
+
+
+def run(command, quiet=False, what=None, **options) -> None:
+    """Runs a command; a failure becomes a SetupError with the end of its output."""
+    command = [str(part) for part in command]
+    if quiet:
+        options.update(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, **options)
+    if done.returncode != 0:
+        tail = "\n" + done.stdout[-4000:] if quiet else ""
+        raise SetupError(f"{what or ' '.join(command[:6])} failed ({done.returncode}){tail}")
+
+
+def digest(paths, extra="") -> str:
+    """A hash of the content of files and folders."""
+    total = hashlib.sha256(extra.encode())
+    for path in paths:
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            if "__pycache__" not in file.parts and file.exists():
+                total.update(str(file.relative_to(ROOT)).encode())
+                total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def current(stamp: pathlib.Path, value: str) -> bool:
+    return stamp.exists() and stamp.read_text() == value
+
+
+def find_python(minor: int) -> str | None:
+    """A working Python 3.<minor> with venv, or None."""
+    name = f"python3.{minor}"
+    candidates = [sys.executable] if sys.version_info[:2] == (3, minor) else []
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        candidates.append(os.path.join(folder, name))
+    shims = [pathlib.Path(c).parent for c in candidates if pathlib.Path(c).parent.name == "shims"]
+    for base in [*(s.parent for s in shims), pathlib.Path.home() / ".pyenv"]:
+        candidates += sorted(map(str, base.glob(f"versions/3.{minor}.*/bin/python")), reverse=True)
+    check = f"import sys, venv, ensurepip; assert sys.version_info[:2] == (3, {minor})"
+    for candidate in candidates:
+        if os.access(candidate, os.X_OK):
+            done = subprocess.run([candidate, "-c", check], capture_output=True)
+            if done.returncode == 0:
+                return candidate
+    return None
+
+
+def any_python() -> str:
+    """The newest of Python 3.11 to 3.13 that is found; this one first."""
+    if sys.version_info[:2] >= (3, 11):
+        return sys.executable
+    for minor in (13, 12, 11):
+        if found := find_python(minor):
+            return found
+    raise SetupError(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
+
+
+def environment(name: str, python: str, requirements, wheel=None, extras="") -> pathlib.Path:
+    """The interpreter of the virtual environment .venv/<name>, with the wheel in it if one is given."""
+    folder = ROOT / ".venv" / name
+    interpreter = folder / "bin" / "python"
+    stamp = folder / "stamp"
+    version = subprocess.run([python, "-VV"], capture_output=True, text=True).stdout
+    wanted = "\n".join([version, *requirements, extras])
+    if not current(stamp, wanted) or not interpreter.exists():
+        say(f"virtual environment .venv/{name}")
+        shutil.rmtree(folder, ignore_errors=True)
+        run([python, "-m", "venv", folder], quiet=True, what="python -m venv")
+        pip(interpreter, "install", *requirements)
+        stamp.write_text(wanted)
+    if wheel is not None:
+        installed, value = folder / "wheel-stamp", digest([wheel])
+        if not current(installed, value):
+            pip(interpreter, "install", "--force-reinstall", "--no-deps", wheel)
+            pip(interpreter, "install", f"{wheel}{extras}")
+            installed.write_text(value)
+    return interpreter
+
+
+def pip(interpreter, *arguments) -> None:
+    command = [interpreter, "-m", "pip", "-q", "--disable-pip-version-check", *arguments]
+    run(command, quiet=True, what=f"pip {' '.join(map(str, arguments))}")
+
+
+def build_environment() -> pathlib.Path:
+    """The interpreter that builds: CMake, Ninja, scikit-build-core and MLX's headers."""
+    needs = ["cmake", "ninja", "scikit-build-core", f"mlx-{mlx_wheel()}=={MLX_VERSION}"]
+    return environment("build", any_python(), needs)
+
+
+def mlx_wheel() -> str:
+    return "metal" if sys.platform == "darwin" else "cpu"
+
+
+def tool_path(interpreter: pathlib.Path) -> dict[str, str]:
+    """The environment in which the tools of a virtual environment come first."""
+    path = os.pathsep.join([str(interpreter.parent), os.environ.get("PATH", "")])
+    return {**os.environ, "PATH": path, "CMAKE_GENERATOR": "Ninja"}
+
+
+def launcher() -> list[str]:
+    return ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []
+
+
+def check_compiler() -> None:
+    wanted = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+    if not any(map(shutil.which, wanted)):
+        raise SetupError("a C++20 compiler is needed (g++ 12, clang 14 or newer); none is on PATH")
+
+
+def build_wheel(definitions=()) -> pathlib.Path:
+    """The wheel in dist/; it is built only if the sources have changed since."""
+    check_compiler()
+    dist, stamp = ROOT / "dist", ROOT / "dist" / "stamp"
+    sources = [ROOT / name for name in ("src", "python", "cmake", "CMakeLists.txt", "pyproject.toml")]
+    if definitions:
+        sources += [ROOT / "tests" / "cpp", ROOT / "tools"]
+    wheels = sorted(dist.glob("jax_mps-*.whl"))
+    value = digest([s for s in sources if s.exists()], " ".join(definitions))
+    if len(wheels) == 1 and current(stamp, value):
+        return wheels[0]
+    interpreter = build_environment()
+    say("building the wheel")
+    start = time.monotonic()
+    shutil.rmtree(dist, ignore_errors=True)
+    settings = [f"-Ccmake.define.{d.removeprefix('-D')}" for d in (*definitions, *launcher())]
+    command = ["wheel", "--no-build-isolation", "--no-deps", "-w", dist, ROOT]
+    run([interpreter, "-m", "pip", "-q", "--disable-pip-version-check", *command, *settings],
+        quiet=True, what="building the wheel", env=tool_path(interpreter))
+    (wheel,) = dist.glob("jax_mps-*.whl")
+    stamp.write_text(value)
+    size = wheel.stat().st_size / 1e6
+    say(f"{wheel.name}: {size:.2f} MB, built in {time.monotonic() - start:.0f} s")
+    return wheel
+
+
+def cmake_build(name: str, options, targets=()) -> pathlib.Path:
+    """Configures and builds build/<name>; returns it."""
+    interpreter = build_environment()
+    folder = BUILD / name
+    env = tool_path(interpreter)
+    cmake = interpreter.parent / "cmake"
+    run([cmake, "-S", ROOT, "-B", folder, "-G", "Ninja", f"-DPython_EXECUTABLE={interpreter}",
+         *launcher(), *options], quiet=True, what=f"configuring build/{name}", env=env)
+    wanted = ["--target", *targets] if targets else []
+    run([cmake, "--build", folder, "--parallel", JOBS, *wanted],
+        quiet=True, what=f"building build/{name}", env=env)
+    return folder
+
+
+def googletest() -> list[str]:
+    """The CMake options that find GoogleTest: the installed one, else Debian's package unpacked here."""
+    probe = "#include <gtest/gtest.h>\nint main() { return 0; }\n"
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")))
+    done = subprocess.run([compiler, "-std=c++17", "-x", "c++", "-", "-lgtest", "-o", os.devnull],
+                          input=probe, text=True, capture_output=True)
+    if done.returncode == 0:
+        return []
+    root = BUILD / "gtest"
+    if not (root / "usr" / "include" / "gtest").exists():
+        say("GoogleTest is not installed: unpacking Debian's package libgtest-dev into build/gtest")
+        _unpack_debian("libgtest-dev", root)
+    return [f"-DJAXMPS_GTEST_ROOT={root / 'usr'}"]
+
+
+def _unpack_debian(package: str, root: pathlib.Path) -> None:
+    if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        raise SetupError("the C++ tests need GoogleTest: install it with your package manager "
+                         "(headers and static library; this machine has no apt-get to fetch it with)")
+    state = BUILD / "apt"
+    for name in ("lists/partial", "cache/archives/partial", "deb"):
+        (state / name).mkdir(parents=True, exist_ok=True)
+    # Folders of our own, so that it works without being root and changes nothing on the machine.
+    own = ["-o", f"Dir::State::lists={state / 'lists'}", "-o", f"Dir::Cache={state / 'cache'}",
+           "-o", "APT::Sandbox::User="]
+    what = "fetching Debian's libgtest-dev, which the C++ tests need"
+    run(["apt-get", *own, "update"], quiet=True, what=what)
+    run(["apt-get", *own, "download", package], quiet=True, what=what, cwd=state / "deb")
+    for deb in (state / "deb").glob("*.deb"):
+        run(["dpkg-deb", "-x", deb, root], quiet=True, what=what)
+
+
+def main(function) -> None:
+    """Runs a script's main function; errors of the set-up end it with one message."""
+    if sys.version_info < (3, 11):
+        sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}")
+    try:
+        sys.exit(function())
+    except SetupError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,97 @@
+// Runs a libFuzzer target without libFuzzer: fuzz [-max_total_time=SECONDS] [-seed=N] PATH...
+// Replays every file, then every truncation of the small ones, then random mutations.
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <random>
+#include <string>
+#include <vector>
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
+
+namespace {
+
+constexpr size_t kSmall = 16 * 1024;
+
+std::string load(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+// On the heap and of the exact size, so that sanitizers see every read past the end.
+void run(const std::string& bytes) {
+  std::vector<uint8_t> exact(bytes.begin(), bytes.end());
+  LLVMFuzzerTestOneInput(exact.data(), exact.size());
+}
+
+std::string mutate(std::string bytes, const std::vector<std::string>& seeds, std::mt19937_64& rng) {
+  static constexpr uint8_t kBytes[] = {0x00, 0x01, 0x02, 0x03, 0x7f, 0x80, 0xfe, 0xff};
+  for (uint64_t edits = 1 + rng() % 4; edits > 0; --edits) {
+    if (bytes.empty()) return bytes;
+    const size_t at = rng() % bytes.size();
+    switch (rng() % 6) {
+      case 0:
+        bytes[at] = static_cast<char>(bytes[at] ^ (1 << rng() % 8));
+        break;
+      case 1:
+        bytes[at] = static_cast<char>(kBytes[rng() % sizeof kBytes]);
+        break;
+      case 2:
+        bytes[at] = static_cast<char>(rng());
+        break;
+      case 3:
+        bytes.erase(at, 1 + rng() % 8);
+        break;
+      case 4:
+        bytes.insert(at, 1 + rng() % 8, static_cast<char>(rng()));
+        break;
+      default: {
+        const std::string& other = seeds[rng() % seeds.size()];
+        if (other.empty()) break;
+        const size_t from = rng() % other.size();
+        bytes.replace(at, rng() % 32, other, from, rng() % 32);
+      }
+    }
+  }
+  return bytes;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  long seconds = 0;
+  uint64_t seed = 1;
+  std::vector<std::string> seeds;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strncmp(argv[i], "-max_total_time=", 16) == 0) {
+      seconds = std::atol(argv[i] + 16);
+    } else if (std::strncmp(argv[i], "-seed=", 6) == 0) {
+      seed = std::strtoull(argv[i] + 6, nullptr, 10);
+    } else if (std::filesystem::is_directory(argv[i])) {
+      for (const auto& entry : std::filesystem::directory_iterator(argv[i])) {
+        if (entry.is_regular_file()) seeds.push_back(load(entry.path()));
+      }
+    } else {
+      seeds.push_back(load(argv[i]));
+    }
+  }
+  for (const std::string& bytes : seeds) {
+    run(bytes);
+    if (bytes.size() > kSmall) continue;
+    for (size_t size = 0; size < bytes.size(); ++size) run(bytes.substr(0, size));
+  }
+  std::mt19937_64 rng(seed);
+  uint64_t runs = 0;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  while (!seeds.empty() && std::chrono::steady_clock::now() < end) {
+    run(mutate(seeds[rng() % seeds.size()], seeds, rng));
+    ++runs;
+  }
+  std::printf("%zu files, %llu mutations\n", seeds.size(), static_cast<unsigned long long>(runs));
+  return 0;
+}
