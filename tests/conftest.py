@@ -23,6 +23,14 @@ if _plugin_installed():
     os.environ.setdefault("JAX_MPS_STRICT", "1")
 
 
+# What --smoke keeps: these folders whole, of the others every tenth test and those marked smoke.
+_SMOKE_FOLDERS = ("private_api", "packaging", "pjrt", "bytecode")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--smoke", action="store_true", help="a part of the tests, for another JAX")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs_plugin: needs the installed plugin")
     config.addinivalue_line("markers", "smoke: part of the quick run on every version of JAX")
@@ -30,15 +38,26 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "error:.*(jax-mps|jax_plugins|[Dd]onat):")
 
 
+def _folder(item) -> str:
+    return pathlib.Path(item.path).relative_to(pathlib.Path(__file__).parent).parts[0]
+
+
 def pytest_collection_modifyitems(config, items):
+    if config.getoption("--smoke"):
+        dropped = [
+            item
+            for i, item in enumerate(items)
+            if i % 10 and _folder(item) not in _SMOKE_FOLDERS and not item.get_closest_marker("smoke")
+        ]
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in set(dropped)]
     if _plugin_installed():
         return
     if os.environ.get("JAX_MPS_REQUIRE_PLUGIN"):
         pytest.exit("the plugin jax-mps is not installed for this Python", returncode=3)
     skip = pytest.mark.skip(reason="the plugin jax-mps is not installed for this Python")
-    tests = pathlib.Path(__file__).parent
     for item in items:
-        folder = pathlib.Path(item.path).relative_to(tests).parts[0]
+        folder = _folder(item)
         marked = item.get_closest_marker("needs_plugin")
         if marked or folder not in (*_WITHOUT_PLUGIN, "examples"):
             item.add_marker(skip)
