@@ -32,7 +32,7 @@ using ir::DType;
   X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(rem, 2) X(max, 2) X(min, 2)                         \
   X(and_, 2) X(or_, 2) X(xor_, 2) X(shl, 2) X(shr_a, 2) X(shr_l, 2) X(rotl, 2)                  \
   X(pow, 2) X(atan2, 2) X(hypot, 2)                                                             \
-  X(eq, 2) X(ne, 2) X(lt, 2) X(le, 2) X(gt, 2) X(ge, 2)                                         \
+  X(eq, 2) X(ne, 2) X(lt, 2) X(le, 2)                                                           \
   X(select, 3)                                                                                  \
   X(threefry, 4) X(threefry_second, 1)                                                          \
   X(reduce_add, 2) X(reduce_mul, 2) X(reduce_max, 2) X(reduce_min, 2)                           \
@@ -57,7 +57,7 @@ int operand_count(Opcode op);
 //   round_to  imm = a narrow float DType: decode(encode(a))
 //   reduce_precision  imm = exponent bits << 8 | mantissa bits
 //   wrap      imm = bits kept (2 or 4), sign- or zero-extended as the type says
-//   eq ... ge compare a and b of the same type, unordered as IEEE 754 says; the result is pred
+//   eq ... le compare a and b of the same type, unordered as IEEE 754 says; the result is pred
 //   select    a is pred; b where a holds, else c
 //   threefry  (key0, key1, count0, count1: u32) gives word 0; threefry_second(threefry) word 1
 //   reduce_*  over the reduced axes of a fusion, of a, starting with b (only in fusions)

@@ -1,0 +1,41 @@
+// The vectorised loops of the tile machine: one per opcode and type, compiled for several
+// instruction sets from one source (vec_impl.h); the best the processor has is chosen once.
+// Stateless functions, callable from any thread.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/scalar.h"
+
+namespace jaxmps::cpu {
+
+using kernels::DType;
+using kernels::Opcode;
+
+// dst may be exactly one of a, b, c when the element sizes agree. n >= 0. Reductions write one
+// element to dst and take a; threefry takes (key0, key1, count0, count1) as c[0..3] of `more`.
+using VecFn = void (*)(void* dst, const void* a, const void* b, const void* c, int64_t n,
+                       uint64_t imm);
+
+// Which operands are single values: bit 0 for a, bit 1 for b, bit 2 for c.
+enum : int { kAllVectors = 0, kScalarA = 1, kScalarB = 2, kScalarC = 4 };
+
+struct VecTable {
+  const char* name;
+  // Null where there is no loop of that form: broadcast the single values then; null for
+  // kAllVectors: not supported at all. `from` is the type of operand a (of b for select).
+  VecFn (*find)(Opcode op, DType type, DType from, int form);
+  // words[0..3] in (keys and counts), dst0 and dst1 out.
+  void (*threefry)(uint32_t* dst0, uint32_t* dst1, const uint32_t* const* words, const bool* single,
+                   int64_t n);
+  // Copies n elements of `size` bytes from a strided source (stride in elements of `unit` bytes).
+  void (*gather)(void* dst, const void* src, int64_t stride, int64_t n, int size);
+  void (*fill)(void* dst, uint64_t value, int64_t n, int size);
+};
+
+// The best table for this processor.
+const VecTable& vec_table();
+// The table "base", "avx2" or "avx512", or null if the processor or the build lacks it.
+const VecTable* vec_table(const char* name);
+
+}  // namespace jaxmps::cpu

@@ -1,0 +1,9 @@
+#include "kernels/cpu/vec_impl.h"
+#include "kernels/cpu/vec_tables.h"
+
+namespace jaxmps::cpu {
+const VecTable* vec_table_base() {
+  static constexpr VecTable kTable = {"base", find_loop, threefry_loop, gather_loop, fill_loop};
+  return &kTable;
+}
+}  // namespace jaxmps::cpu

@@ -1,0 +1,479 @@
+// The loops of one instruction set. Included by vec_base.cc, vec_avx2.cc and vec_avx512.cc only,
+// which define JAXMPS_ISA; they compile with -ffp-contract but never with -ffast-math.
+// Everything is internal to the including file except table_<isa>(). Stateless.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
+#define JAXMPS_LOOP _Pragma("GCC ivdep")
+#else
+#define JAXMPS_LOOP _Pragma("clang loop vectorize(assume_safety)")
+#endif
+
+#include <cstring>
+
+#include "kernels/cpu/vec.h"
+#include "kernels/scalar_int.h"
+
+namespace jaxmps::cpu {
+namespace {
+
+using namespace kernels;  // NOLINT
+
+#define F template <typename T> struct
+#define UNARY_OP(op) \
+  F op##_fn { static JAXMPS_INLINE auto call(T a) { return op##_of(a); } }
+#define BINARY_OP(op) \
+  F op##_fn { static JAXMPS_INLINE T call(T a, T b) { return op##_of(a, b); } }
+UNARY_OP(neg); UNARY_OP(abs); UNARY_OP(sign); UNARY_OP(not); UNARY_OP(popcnt); UNARY_OP(clz);
+UNARY_OP(ceil); UNARY_OP(floor); UNARY_OP(round_afz); UNARY_OP(round_even); UNARY_OP(is_finite);
+UNARY_OP(sqrt); UNARY_OP(rsqrt); UNARY_OP(cbrt); UNARY_OP(exp); UNARY_OP(expm1); UNARY_OP(log);
+UNARY_OP(log1p); UNARY_OP(logistic); UNARY_OP(tanh); UNARY_OP(sin); UNARY_OP(cos); UNARY_OP(tan);
+UNARY_OP(sinh); UNARY_OP(cosh); UNARY_OP(asin); UNARY_OP(acos); UNARY_OP(atan); UNARY_OP(asinh);
+UNARY_OP(acosh); UNARY_OP(atanh); UNARY_OP(erf); UNARY_OP(erfc); UNARY_OP(erf_inv);
+BINARY_OP(add); BINARY_OP(sub); BINARY_OP(mul); BINARY_OP(div); BINARY_OP(rem); BINARY_OP(max);
+BINARY_OP(min); BINARY_OP(and); BINARY_OP(or); BINARY_OP(xor); BINARY_OP(shl); BINARY_OP(shr_a);
+BINARY_OP(shr_l); BINARY_OP(rotl); BINARY_OP(pow); BINARY_OP(atan2); BINARY_OP(hypot);
+#define COMPARE_OP(op, sign) \
+  F op##_fn { static JAXMPS_INLINE uint8_t call(T a, T b) { return a sign b; } }
+COMPARE_OP(eq, ==); COMPARE_OP(ne, !=); COMPARE_OP(lt, <); COMPARE_OP(le, <=);
+#undef F
+
+template <typename To, typename From, typename Fn>
+void unary(void* dst, const void* pa, const void*, const void*, int64_t n, uint64_t) {
+  const From* a = static_cast<const From*>(pa);
+  To* d = static_cast<To*>(dst);
+  JAXMPS_LOOP
+  for (int64_t i = 0; i < n; ++i) d[i] = Fn::call(a[i]);
+}
+
+template <typename To, typename T, typename Fn, int form>
+void binary(void* dst, const void* pa, const void* pb, const void*, int64_t n, uint64_t) {
+  const T* a = static_cast<const T*>(pa);
+  const T* b = static_cast<const T*>(pb);
+  To* d = static_cast<To*>(dst);
+  if constexpr (form == kAllVectors) {
+    JAXMPS_LOOP
+    for (int64_t i = 0; i < n; ++i) d[i] = Fn::call(a[i], b[i]);
+  } else if constexpr (form == kScalarB) {
+    const T y = *b;
+    JAXMPS_LOOP
+    for (int64_t i = 0; i < n; ++i) d[i] = Fn::call(a[i], y);
+  } else {
+    const T x = *a;
+    JAXMPS_LOOP
+    for (int64_t i = 0; i < n; ++i) d[i] = Fn::call(x, b[i]);
+  }
+}
+
+template <typename T, int form>
+void select_loop(void* dst, const void* pa, const void* pb, const void* pc, int64_t n, uint64_t) {
+  const uint8_t* p = static_cast<const uint8_t*>(pa);
+  const T* b = static_cast<const T*>(pb);
+  const T* c = static_cast<const T*>(pc);
+  T* d = static_cast<T*>(dst);
+  const T y = *b, z = *c;
+  JAXMPS_LOOP
+  for (int64_t i = 0; i < n; ++i) {
+    const T yes = form & kScalarB ? y : b[i], no = form & kScalarC ? z : c[i];
+    d[i] = p[i] ? yes : no;
+  }
+}
+
+template <typename To, typename From>
+struct convert_fn {
+  static JAXMPS_INLINE To call(From a) { return convert_of<To>(a); }
+};
+template <typename From>
+struct to_pred_fn {
+  static JAXMPS_INLINE uint8_t call(From a) { return a != 0; }
+};
+
+template <typename T>
+void copy_loop(void* dst, const void* a, const void*, const void*, int64_t n, uint64_t) {
+  if (dst != a) std::memcpy(dst, a, static_cast<size_t>(n) * sizeof(T));
+}
+
+template <typename T>
+void reduce_precision_loop(void* dst, const void* pa, const void*, const void*, int64_t n,
+                           uint64_t imm) {
+  const T* a = static_cast<const T*>(pa);
+  T* d = static_cast<T*>(dst);
+  for (int64_t i = 0; i < n; ++i) d[i] = reduce_precision_of(a[i], imm);
+}
+
+struct round_bf16_fn {
+  static JAXMPS_INLINE float call(float a) { return round_bf16(a); }
+};
+struct round_f16_fn {
+  static JAXMPS_INLINE float call(float a) { return round_f16(a); }
+};
+struct encode_bf16_fn {
+  static JAXMPS_INLINE uint16_t call(float a) {
+    return static_cast<uint16_t>(bits(round_bf16(a)) >> 16);
+  }
+};
+struct encode_f16_fn {
+  static JAXMPS_INLINE uint16_t call(float a) { return encode_f16(a); }
+};
+struct decode_bf16_fn {
+  static JAXMPS_INLINE float call(uint16_t a) { return from_bits(static_cast<uint32_t>(a) << 16); }
+};
+struct decode_f16_fn {
+  static JAXMPS_INLINE float call(uint16_t a) { return decode_f16(a); }
+};
+void encode_small_loop(void* dst, const void* pa, const void*, const void*, int64_t n,
+                       uint64_t imm) {
+  const FloatFormat format = format_of(static_cast<ir::DType>(imm));
+  const float* a = static_cast<const float*>(pa);
+  uint8_t* d = static_cast<uint8_t*>(dst);
+  for (int64_t i = 0; i < n; ++i) d[i] = static_cast<uint8_t>(encode_small(a[i], format));
+}
+void decode_small_loop(void* dst, const void* pa, const void*, const void*, int64_t n,
+                       uint64_t imm) {
+  const FloatFormat format = format_of(static_cast<ir::DType>(imm));
+  const uint8_t* a = static_cast<const uint8_t*>(pa);
+  float* d = static_cast<float*>(dst);
+  for (int64_t i = 0; i < n; ++i) d[i] = decode_small(a[i], format);
+}
+void round_small_loop(void* dst, const void* pa, const void*, const void*, int64_t n,
+                      uint64_t imm) {
+  const FloatFormat format = format_of(static_cast<ir::DType>(imm));
+  const float* a = static_cast<const float*>(pa);
+  float* d = static_cast<float*>(dst);
+  for (int64_t i = 0; i < n; ++i) d[i] = decode_small(encode_small(a[i], format), format);
+}
+template <typename T>
+void wrap_loop(void* dst, const void* pa, const void*, const void*, int64_t n, uint64_t imm) {
+  const T* a = static_cast<const T*>(pa);
+  T* d = static_cast<T*>(dst);
+  const int drop = 8 - static_cast<int>(imm);
+  JAXMPS_LOOP
+  for (int64_t i = 0; i < n; ++i) {
+    d[i] = static_cast<T>(static_cast<T>(static_cast<uint8_t>(a[i]) << drop) >> drop);
+  }
+}
+
+// Sines of large arguments need all digits of pi: such a block goes through the C library.
+template <typename Fn, double (*exact)(double)>
+void trig_loop(void* dst, const void* pa, const void*, const void*, int64_t n, uint64_t) {
+  const float* a = static_cast<const float*>(pa);
+  float* d = static_cast<float*>(dst);
+  uint32_t large = 0;
+  for (int64_t i = 0; i < n; ++i) large |= absolute(a[i]) > kTrigLimit ? 1u : 0u;
+  if (large) {
+    for (int64_t i = 0; i < n; ++i) d[i] = static_cast<float>(exact(a[i]));
+    return;
+  }
+  JAXMPS_LOOP
+  for (int64_t i = 0; i < n; ++i) d[i] = Fn::call(a[i]);
+}
+double exact_sin(double x) { return std::sin(x); }
+double exact_cos(double x) { return std::cos(x); }
+double exact_tan(double x) { return std::tan(x); }
+
+// Lanes accumulate independently and are then folded as a tree, so that the result is the same for
+// every instruction set and the error grows with n / kLanes.
+template <typename T, typename Fn>
+void reduce_loop(void* dst, const void* pa, const void*, const void*, int64_t n, uint64_t) {
+  constexpr int kLanes = sizeof(T) >= 4 ? 256 / sizeof(T) : 64;
+  const T* a = static_cast<const T*>(pa);
+  T lanes[kLanes];
+  int64_t i = 0;
+  int live = kLanes;
+  if (n >= kLanes) {
+    std::memcpy(lanes, a, sizeof lanes);
+    for (i = kLanes; i + kLanes <= n; i += kLanes) {
+      for (int j = 0; j < kLanes; ++j) lanes[j] = Fn::call(lanes[j], a[i + j]);
+    }
+    for (int j = 0; i < n; ++i, ++j) lanes[j] = Fn::call(lanes[j], a[i]);
+  } else {
+    live = static_cast<int>(n);
+    std::memcpy(lanes, a, sizeof(T) * static_cast<size_t>(n));
+  }
+  while (live > 1) {
+    const int half = (live + 1) / 2;
+    for (int j = 0; j + half < live; ++j) lanes[j] = Fn::call(lanes[j], lanes[j + half]);
+    live = half;
+  }
+  *static_cast<T*>(dst) = lanes[0];
+}
+
+template <bool count_vectors>
+void threefry_block(uint32_t* d0, uint32_t* d1, uint32_t k0, uint32_t k1, const uint32_t* c0,
+                    const uint32_t* c1, int64_t n) {
+  const uint32_t x = *c0;
+  JAXMPS_LOOP
+  for (int64_t i = 0; i < n; ++i) {
+    const ThreefryWords w = threefry_of(k0, k1, count_vectors ? c0[i] : x, c1[i]);
+    d0[i] = w.x0;
+    d1[i] = w.x1;
+  }
+}
+
+void threefry_loop(uint32_t* d0, uint32_t* d1, const uint32_t* const* words, const bool* single,
+                   int64_t n) {
+  if (single[0] && single[1] && !single[3]) {
+    const uint32_t k0 = *words[0], k1 = *words[1];
+    if (single[2]) threefry_block<false>(d0, d1, k0, k1, words[2], words[3], n);
+    else threefry_block<true>(d0, d1, k0, k1, words[2], words[3], n);
+    return;
+  }
+  int64_t step[4];
+  for (int i = 0; i < 4; ++i) step[i] = single[i] ? 0 : 1;
+  for (int64_t i = 0; i < n; ++i) {
+    const ThreefryWords w = threefry_of(words[0][i * step[0]], words[1][i * step[1]],
+                                        words[2][i * step[2]], words[3][i * step[3]]);
+    d0[i] = w.x0;
+    d1[i] = w.x1;
+  }
+}
+
+template <typename T>
+void gather_elements(void* dst, const void* src, int64_t stride, int64_t n) {
+  T* d = static_cast<T*>(dst);
+  const T* s = static_cast<const T*>(src);
+  for (int64_t i = 0; i < n; ++i) d[i] = s[i * stride];
+}
+void gather_loop(void* dst, const void* src, int64_t stride, int64_t n, int size) {
+  switch (size) {
+    case 1: return gather_elements<uint8_t>(dst, src, stride, n);
+    case 2: return gather_elements<uint16_t>(dst, src, stride, n);
+    case 4: return gather_elements<uint32_t>(dst, src, stride, n);
+    default: return gather_elements<uint64_t>(dst, src, stride, n);
+  }
+}
+template <typename T>
+void fill_elements(void* dst, uint64_t value, int64_t n) {
+  T* d = static_cast<T*>(dst);
+  for (int64_t i = 0; i < n; ++i) d[i] = static_cast<T>(value);
+}
+void fill_loop(void* dst, uint64_t value, int64_t n, int size) {
+  switch (size) {
+    case 1: return fill_elements<uint8_t>(dst, value, n);
+    case 2: return fill_elements<uint16_t>(dst, value, n);
+    case 4: return fill_elements<uint32_t>(dst, value, n);
+    default: return fill_elements<uint64_t>(dst, value, n);
+  }
+}
+
+// --- lookup -------------------------------------------------------------------------------------
+
+template <typename To, typename T, typename Fn>
+VecFn forms(int form) {
+  switch (form) {
+    case kAllVectors: return binary<To, T, Fn, kAllVectors>;
+    case kScalarA: return binary<To, T, Fn, kScalarA>;
+    case kScalarB: return binary<To, T, Fn, kScalarB>;
+    default: return nullptr;
+  }
+}
+template <typename T, typename Fn>
+VecFn only(int form) {
+  return form == kAllVectors ? static_cast<VecFn>(binary<T, T, Fn, kAllVectors>) : nullptr;
+}
+
+// Calls g with a value of the C++ type of a machine type.
+template <typename G>
+VecFn with_int(DType type, G g) {
+  switch (type) {
+    case DType::s8: return g(int8_t());
+    case DType::s16: return g(int16_t());
+    case DType::s32: return g(int32_t());
+    case DType::s64: return g(int64_t());
+    case DType::pred:
+    case DType::u8: return g(uint8_t());
+    case DType::u16: return g(uint16_t());
+    case DType::u32: return g(uint32_t());
+    case DType::u64: return g(uint64_t());
+    default: return nullptr;
+  }
+}
+template <typename G>
+VecFn with_float(DType type, G g) {
+  if (type == DType::f32) return g(float());
+  return type == DType::f64 ? g(double()) : nullptr;
+}
+template <typename G>
+VecFn with_any(DType type, G g) {
+  return type == DType::f32 || type == DType::f64 ? with_float(type, g) : with_int(type, g);
+}
+DType as_unsigned(DType type) {
+  switch (type) {
+    case DType::s8: return DType::u8;
+    case DType::s16: return DType::u16;
+    case DType::s32: return DType::u32;
+    case DType::s64: return DType::u64;
+    default: return type;
+  }
+}
+DType as_bits(DType type) {
+  if (type == DType::f32) return DType::u32;
+  return type == DType::f64 ? DType::u64 : as_unsigned(type);
+}
+
+VecFn find_unary_float(Opcode op, DType type) {
+  switch (op) {
+#define U(op)        \
+  case Opcode::op:   \
+    return with_float(type, [](auto t) -> VecFn { return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; });
+    U(ceil) U(floor) U(round_afz) U(round_even) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log)
+    U(log1p) U(logistic) U(tanh) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh) U(atanh)
+    U(erf) U(erfc) U(erf_inv)
+#undef U
+#define TRIG(op)                                                             \
+  case Opcode::op:                                                           \
+    if (type == DType::f32) return trig_loop<op##_fn<float>, exact_##op>;    \
+    return type == DType::f64 ? static_cast<VecFn>(unary<double, double, op##_fn<double>>) : nullptr;
+    TRIG(sin) TRIG(cos) TRIG(tan)
+#undef TRIG
+    default: return nullptr;
+  }
+}
+
+VecFn find_narrow(Opcode op, DType type, DType narrow) {
+  const bool bf16 = narrow == DType::bf16, f16 = narrow == DType::f16;
+  switch (op) {
+    case Opcode::round_to:
+      if (bf16) return unary<float, float, round_bf16_fn>;
+      return f16 ? static_cast<VecFn>(unary<float, float, round_f16_fn>) : round_small_loop;
+    case Opcode::encode:
+      if (bf16) return unary<uint16_t, float, encode_bf16_fn>;
+      return f16 ? static_cast<VecFn>(unary<uint16_t, float, encode_f16_fn>) : encode_small_loop;
+    case Opcode::decode:
+      if (bf16) return unary<float, uint16_t, decode_bf16_fn>;
+      return f16 ? static_cast<VecFn>(unary<float, uint16_t, decode_f16_fn>) : decode_small_loop;
+    case Opcode::wrap:
+      return type == DType::s8 ? static_cast<VecFn>(wrap_loop<int8_t>) : wrap_loop<uint8_t>;
+    default: return nullptr;
+  }
+}
+
+template <typename From>
+VecFn find_convert_from(DType type) {
+  if (type == DType::pred) return unary<uint8_t, From, to_pred_fn<From>>;
+  return with_any(type, [](auto t) -> VecFn {
+    return unary<decltype(t), From, convert_fn<decltype(t), From>>;
+  });
+}
+
+VecFn find_unary(Opcode op, DType type, DType from) {
+  switch (op) {
+    case Opcode::convert:
+      return with_any(from, [&](auto f) { return find_convert_from<decltype(f)>(type); });
+    case Opcode::bitcast:
+      return with_int(as_bits(type), [](auto t) -> VecFn { return copy_loop<decltype(t)>; });
+    case Opcode::reduce_precision:
+      return with_float(type, [](auto t) -> VecFn { return reduce_precision_loop<decltype(t)>; });
+#define U(op)        \
+  case Opcode::op:   \
+    return with_any(type, [](auto t) -> VecFn { return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; });
+    U(neg) U(abs) U(sign)
+#undef U
+#define U(name, op)        \
+  case Opcode::name:   \
+    return with_int(as_unsigned(type), [](auto t) -> VecFn { return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; });
+    U(not_, not) U(popcnt, popcnt) U(clz, clz)
+#undef U
+    case Opcode::is_finite:
+      return with_float(from, [](auto t) -> VecFn {
+        return unary<uint8_t, decltype(t), is_finite_fn<decltype(t)>>;
+      });
+    default: return find_unary_float(op, type);
+  }
+}
+
+VecFn find_compare(Opcode op, DType from, int form) {
+  switch (op) {
+    case Opcode::eq:
+    case Opcode::ne:
+      return with_any(as_unsigned(from), [&](auto t) -> VecFn {
+        using T = decltype(t);
+        return op == Opcode::eq ? forms<uint8_t, T, eq_fn<T>>(form)
+                                : forms<uint8_t, T, ne_fn<T>>(form);
+      });
+    default:
+      return with_any(from, [&](auto t) -> VecFn {
+        using T = decltype(t);
+        return op == Opcode::lt ? forms<uint8_t, T, lt_fn<T>>(form)
+                                : forms<uint8_t, T, le_fn<T>>(form);
+      });
+  }
+}
+
+VecFn find_binary(Opcode op, DType type, int form) {
+  switch (op) {
+#define B(op)                                                                       \
+  case Opcode::op:                                                                  \
+    return with_any(as_unsigned(type), [&](auto t) -> VecFn {                       \
+      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); });
+    B(add) B(sub) B(mul)
+#undef B
+#define B(op)                                                                       \
+  case Opcode::op:                                                                  \
+    return with_any(type, [&](auto t) -> VecFn {                                    \
+      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); });
+    B(max) B(min)
+#undef B
+#define B(name, op)                                                                 \
+  case Opcode::name:                                                                \
+    return with_int(as_unsigned(type), [&](auto t) -> VecFn {                       \
+      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); });
+    B(and_, and) B(or_, or) B(xor_, xor) B(shl, shl) B(shr_l, shr_l) B(rotl, rotl)
+#undef B
+    case Opcode::shr_a:
+      return with_int(type, [&](auto t) -> VecFn {
+        return forms<decltype(t), decltype(t), shr_a_fn<decltype(t)>>(form); });
+    case Opcode::div:
+      if (type == DType::f32) return forms<float, float, div_fn<float>>(form);
+      if (type == DType::f64) return forms<double, double, div_fn<double>>(form);
+      return with_int(type, [&](auto t) { return only<decltype(t), div_fn<decltype(t)>>(form); });
+    case Opcode::rem:
+      return with_any(type, [&](auto t) { return only<decltype(t), rem_fn<decltype(t)>>(form); });
+    case Opcode::pow:
+      return with_any(type, [&](auto t) { return only<decltype(t), pow_fn<decltype(t)>>(form); });
+    case Opcode::atan2:
+      return with_float(type, [&](auto t) { return only<decltype(t), atan2_fn<decltype(t)>>(form); });
+    case Opcode::hypot:
+      return with_float(type, [&](auto t) { return only<decltype(t), hypot_fn<decltype(t)>>(form); });
+    default: return nullptr;
+  }
+}
+
+VecFn find_reduce(Opcode op, DType type) {
+  switch (op) {
+#define R(name, op, with, canonical)  \
+  case Opcode::name:                  \
+    return with(canonical(type), [](auto t) -> VecFn { return reduce_loop<decltype(t), op##_fn<decltype(t)>>; });
+    R(reduce_add, add, with_any, as_unsigned) R(reduce_mul, mul, with_any, as_unsigned)
+    R(reduce_max, max, with_any, ) R(reduce_min, min, with_any, )
+    R(reduce_and, and, with_int, as_unsigned) R(reduce_or, or, with_int, as_unsigned)
+    R(reduce_xor, xor, with_int, as_unsigned)
+#undef R
+    default: return nullptr;
+  }
+}
+
+VecFn find_loop(Opcode op, DType type, DType from, int form) {
+  if (op >= Opcode::reduce_add) return form == kAllVectors ? find_reduce(op, type) : nullptr;
+  if (op >= Opcode::eq && op <= Opcode::le) return find_compare(op, from, form);
+  if (op == Opcode::select) {
+    return with_int(as_bits(type), [&](auto t) -> VecFn {
+      using T = decltype(t);
+      switch (form) {
+        case kAllVectors: return select_loop<T, 0>;
+        case kScalarB: return select_loop<T, kScalarB>;
+        case kScalarC: return select_loop<T, kScalarC>;
+        case kScalarB | kScalarC: return select_loop<T, kScalarB | kScalarC>;
+        default: return nullptr;
+      }
+    });
+  }
+  if (kernels::operand_count(op) == 2) return find_binary(op, type, form);
+  if (form != kAllVectors) return nullptr;
+  if (op == Opcode::encode || op == Opcode::decode || op == Opcode::round_to || op == Opcode::wrap) {
+    return find_narrow(op, type, from);
+  }
+  return find_unary(op, type, from);
+}
+
+}  // namespace
+}  // namespace jaxmps::cpu

@@ -1,0 +1,158 @@
+#include "kernels/scalar_complex.h"
+
+namespace jaxmps::kernels {
+
+using V = ScalarValue;
+using ir::OpId;
+
+V Complex::times(V x, V y) const {
+  return make(sub(mul(x.re, y.re), mul(x.im, y.im)), add(mul(x.re, y.im), mul(x.im, y.re)));
+}
+
+// R. Smith's division: scaled by the larger part of the divisor, so that it does not overflow.
+V Complex::over(V x, V y) const {
+  const int32_t wide = test(Opcode::le, op(Opcode::abs, y.im), op(Opcode::abs, y.re));
+  const int32_t big = pick(wide, y.re, y.im), small = pick(wide, y.im, y.re);
+  const int32_t zero = real(0);
+  const int32_t ratio = pick(test(Opcode::eq, big, zero), zero, div(small, big));
+  const int32_t d = add(big, mul(small, ratio));
+  const int32_t re = pick(wide, add(x.re, mul(x.im, ratio)), add(mul(x.re, ratio), x.im));
+  const int32_t im = pick(wide, sub(x.im, mul(x.re, ratio)), sub(mul(x.im, ratio), x.re));
+  return make(div(re, d), div(im, d));
+}
+
+V Complex::exp(V x) const {
+  const int32_t e = op(Opcode::exp, x.re);
+  const int32_t is_real = test(Opcode::eq, x.im, real(0));
+  return make(pick(is_real, e, mul(e, op(Opcode::cos, x.im))),
+              pick(is_real, x.im, mul(e, op(Opcode::sin, x.im))));
+}
+
+V Complex::expm1(V x) const {
+  const int32_t half = op(Opcode::sin, mul(x.im, real(0.5)));
+  const int32_t re = sub(mul(op(Opcode::expm1, x.re), op(Opcode::cos, x.im)),
+                         mul(real(2), mul(half, half)));
+  return make(re, mul(op(Opcode::exp, x.re), op(Opcode::sin, x.im)));
+}
+
+V Complex::log(V x) const {
+  return make(op(Opcode::log, abs(x)), op(Opcode::atan2, x.im, x.re));
+}
+
+V Complex::log1p(V x) const {
+  const int32_t one = add(x.re, real(1));
+  const int32_t small = mul(real(0.5), op(Opcode::log1p, add(mul(x.re, add(x.re, real(2))),
+                                                              mul(x.im, x.im))));
+  const int32_t large = op(Opcode::log, op(Opcode::hypot, one, x.im));
+  const int32_t near = test(Opcode::lt, add(op(Opcode::abs, x.re), op(Opcode::abs, x.im)), real(0.5));
+  return make(pick(near, small, large), op(Opcode::atan2, x.im, one));
+}
+
+V Complex::sqrt(V x) const {
+  const int32_t a = op(Opcode::abs, x.re), m = abs(x), half = real(0.5), zero = real(0);
+  const int32_t r = op(Opcode::sqrt, add(mul(m, half), mul(a, half)));
+  const int32_t other = div(mul(op(Opcode::abs, x.im), half), r);
+  const int32_t right = test(Opcode::le, zero, x.re);
+  const int32_t below = test(Opcode::lt, x.im, zero);
+  const int32_t re = pick(right, r, other);
+  const int32_t im = pick(right, other, r);
+  const int32_t is_zero = test(Opcode::eq, m, zero);
+  return make(pick(is_zero, zero, re), pick(is_zero, x.im, pick(below, neg(im), im)));
+}
+
+V Complex::tanh(V x) const {
+  const int32_t t = op(Opcode::tanh, x.re), k = op(Opcode::tan, x.im), one = real(1);
+  // 1 - tanh(a)^2 as 1 / cosh(a)^2, which keeps its digits.
+  const int32_t c = op(Opcode::cosh, x.re), slope = div(div(one, c), c);
+  const int32_t d = add(one, mul(mul(t, t), mul(k, k)));
+  return make(div(mul(t, add(one, mul(k, k))), d), div(mul(k, slope), d));
+}
+
+V Complex::sin(V x) const {
+  return make(mul(op(Opcode::sin, x.re), op(Opcode::cosh, x.im)),
+              mul(op(Opcode::cos, x.re), op(Opcode::sinh, x.im)));
+}
+
+V Complex::cos(V x) const {
+  return make(mul(op(Opcode::cos, x.re), op(Opcode::cosh, x.im)),
+              neg(mul(op(Opcode::sin, x.re), op(Opcode::sinh, x.im))));
+}
+
+V Complex::pow(V x, V y) const {
+  const int32_t zero = real(0), one = real(1);
+  const V r = exp(times(y, log(x)));
+  auto both_zero = [&](V v) {
+    return b.emit(Opcode::and_, DType::pred, test(Opcode::eq, v.re, zero),
+                  test(Opcode::eq, v.im, zero));
+  };
+  const int32_t base = both_zero(x), exponent = both_zero(y);
+  const int32_t re = pick(base, zero, r.re), im = pick(base, zero, r.im);
+  return make(pick(exponent, one, re), pick(exponent, zero, im));
+}
+
+V Complex::sign(V x) const {
+  const int32_t m = abs(x), zero = real(0), none = test(Opcode::eq, m, zero);
+  return make(pick(none, zero, div(x.re, m)), pick(none, zero, div(x.im, m)));
+}
+
+V Complex::extremum(V x, V y, bool maximum) const {
+  const V a = maximum ? y : x, c = maximum ? x : y;
+  const int32_t tie = b.emit(Opcode::and_, DType::pred, test(Opcode::eq, a.re, c.re),
+                             test(Opcode::lt, a.im, c.im));
+  int32_t first = b.emit(Opcode::or_, DType::pred, test(Opcode::lt, a.re, c.re), tie);
+  auto nan = [&](V v) {
+    return b.emit(Opcode::or_, DType::pred, test(Opcode::ne, v.re, v.re),
+                  test(Opcode::ne, v.im, v.im));
+  };
+  first = b.emit(Opcode::or_, DType::pred, first, nan(x));
+  return b.select(first, x, y);
+}
+
+Result<V> ScalarBuilder::apply_complex(const ir::Op& op, std::span<const V> in, DType out) {
+  const DType dtype = in[0].dtype;
+  const Complex c{*this, dtype, machine_type(dtype)};
+  const V x = in[0];
+  const V one = constant(dtype, 1);
+  switch (op.id) {
+    case OpId::real: return V{out, x.re, -1};
+    case OpId::imag: return V{out, x.im, -1};
+    case OpId::abs: return V{out, c.abs(x), -1};
+    case OpId::negate: return c.negate(x);
+    case OpId::add: return c.plus(x, in[1]);
+    case OpId::subtract: return c.minus(x, in[1]);
+    case OpId::multiply: return c.times(x, in[1]);
+    case OpId::divide: return c.over(x, in[1]);
+    case OpId::exponential: return c.exp(x);
+    case OpId::exponential_minus_one: return c.expm1(x);
+    case OpId::log: return c.log(x);
+    case OpId::log_plus_one: return c.log1p(x);
+    case OpId::sqrt: return c.sqrt(x);
+    case OpId::rsqrt: return c.over(one, c.sqrt(x));
+    case OpId::tanh: return c.tanh(x);
+    case OpId::tan: {
+      const V r = c.tanh(c.make(c.neg(x.im), x.re));  // tan z = -i tanh(iz)
+      return c.make(r.im, c.neg(r.re));
+    }
+    case OpId::sine: return c.sin(x);
+    case OpId::cosine: return c.cos(x);
+    case OpId::sinh: {
+      const V r = c.sin(c.make(c.neg(x.im), x.re));
+      return c.make(r.im, c.neg(r.re));
+    }
+    case OpId::cosh: return c.cos(c.make(c.neg(x.im), x.re));
+    case OpId::logistic: return c.over(one, c.plus(one, c.exp(c.negate(x))));
+    case OpId::power: return c.pow(x, in[1]);
+    case OpId::sign: return c.sign(x);
+    case OpId::maximum: return c.extremum(x, in[1], true);
+    case OpId::minimum: return c.extremum(x, in[1], false);
+    case OpId::atan2: {
+      // -i log((x + iy) / sqrt(x^2 + y^2)), the first operand being y.
+      const V norm = c.sqrt(c.plus(c.times(x, x), c.times(in[1], in[1])));
+      const V r = c.log(c.over(c.make(c.sub(in[1].re, x.im), c.add(in[1].im, x.re)), norm));
+      return c.make(r.im, c.neg(r.re));
+    }
+    default: return ir::refuse(op, "no complex form");
+  }
+}
+
+}  // namespace jaxmps::kernels

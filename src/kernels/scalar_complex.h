@@ -1,0 +1,47 @@
+// Complex arithmetic on pairs of real instructions, for ScalarBuilder. Internal to scalar programs.
+// Holds a reference to the builder for the length of one call; single-threaded.
+#pragma once
+
+#include "kernels/scalar.h"
+
+namespace jaxmps::kernels {
+
+struct Complex {
+  ScalarBuilder& b;
+  DType dtype, type;
+
+  using V = ScalarValue;
+  int32_t real(double value) const { return b.real_constant(type, value); }
+  int32_t op(Opcode code, int32_t x, int32_t y = -1) const { return b.emit(code, type, x, y); }
+  int32_t add(int32_t x, int32_t y) const { return op(Opcode::add, x, y); }
+  int32_t sub(int32_t x, int32_t y) const { return op(Opcode::sub, x, y); }
+  int32_t mul(int32_t x, int32_t y) const { return op(Opcode::mul, x, y); }
+  int32_t div(int32_t x, int32_t y) const { return op(Opcode::div, x, y); }
+  int32_t neg(int32_t x) const { return op(Opcode::neg, x); }
+  int32_t test(Opcode code, int32_t x, int32_t y) const { return b.emit(code, DType::pred, x, y); }
+  int32_t pick(int32_t p, int32_t x, int32_t y) const {
+    return b.emit(Opcode::select, type, p, x, y);
+  }
+  V make(int32_t re, int32_t im) const { return {dtype, re, im}; }
+
+  int32_t abs(V x) const { return op(Opcode::hypot, x.re, x.im); }
+  V negate(V x) const { return make(neg(x.re), neg(x.im)); }
+  V plus(V x, V y) const { return make(add(x.re, y.re), add(x.im, y.im)); }
+  V minus(V x, V y) const { return make(sub(x.re, y.re), sub(x.im, y.im)); }
+  V times(V x, V y) const;
+  V over(V x, V y) const;
+  V exp(V x) const;
+  V expm1(V x) const;
+  V log(V x) const;
+  V log1p(V x) const;
+  V sqrt(V x) const;
+  V tanh(V x) const;
+  V sin(V x) const;
+  V cos(V x) const;
+  V pow(V x, V y) const;
+  V sign(V x) const;
+  // max (or min) in the lexicographic order of the parts.
+  V extremum(V x, V y, bool maximum) const;
+};
+
+}  // namespace jaxmps::kernels

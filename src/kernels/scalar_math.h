@@ -1,0 +1,412 @@
+// The arithmetic behind each opcode of a scalar program, as branch-free inline functions.
+//
+// Included by the interpreter and, once per instruction set, by the vector loops; everything is in
+// an unnamed namespace so that each file keeps code for its own instruction set. Pure functions.
+// float32 functions follow Cody and Waite's range reductions ("Software Manual for the Elementary
+// Functions", 1980) with minimax polynomials fitted for this file, or run in float64 and round once.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+namespace jaxmps::kernels {
+namespace {
+
+#define JAXMPS_INLINE inline __attribute__((always_inline, unused))
+
+JAXMPS_INLINE uint32_t bits(float x) { return __builtin_bit_cast(uint32_t, x); }
+JAXMPS_INLINE uint64_t bits(double x) { return __builtin_bit_cast(uint64_t, x); }
+template <typename U>
+JAXMPS_INLINE auto from_bits(U x) {
+  return __builtin_bit_cast(std::conditional_t<sizeof(U) == 4, float, double>, x);
+}
+JAXMPS_INLINE float absolute(float x) { return from_bits(bits(x) & 0x7fffffffu); }
+JAXMPS_INLINE double absolute(double x) { return from_bits(bits(x) & 0x7fffffffffffffffull); }
+JAXMPS_INLINE float with_sign(float x, float s) {
+  return from_bits((bits(x) & 0x7fffffffu) | (bits(s) & 0x80000000u));
+}
+JAXMPS_INLINE double with_sign(double x, double s) {
+  return from_bits((bits(x) & 0x7fffffffffffffffull) | (bits(s) & 0x8000000000000000ull));
+}
+JAXMPS_INLINE float square_root(float x) { return __builtin_sqrtf(x); }
+JAXMPS_INLINE double square_root(double x) { return __builtin_sqrt(x); }
+
+template <typename T>
+inline constexpr T kInf = std::numeric_limits<T>::infinity();
+template <typename T>
+inline constexpr T kNan = std::numeric_limits<T>::quiet_NaN();
+
+// sum(c[i] * x^i), highest power first to evaluate.
+template <typename T, int n>
+JAXMPS_INLINE T horner(T x, const T (&c)[n]) {
+  T r = c[n - 1];
+#pragma GCC unroll 16
+  for (int i = n - 2; i >= 0; --i) r = r * x + c[i];
+  return r;
+}
+
+// --- float64 building blocks, relative error about 1e-11, for |x| that float32 can hold ---------
+
+// |result| stays within the normal range; inputs beyond it saturate to 0 or to infinity in float32.
+JAXMPS_INLINE double exp_d(double x) {
+  x = x < -700.0 ? -700.0 : x;
+  x = x > 700.0 ? 700.0 : x;
+  const double magic = 0x1.8p52;
+  const double t = x * 1.4426950408889634 + magic;
+  const double n = t - magic;
+  double r = x - n * 0.693147180369123816490;
+  r = r - n * 1.90821492927058770002e-10;
+  static constexpr double c[] = {1, 1, 1. / 2, 1. / 6, 1. / 24, 1. / 120, 1. / 720, 1. / 5040,
+                                 1. / 40320, 1. / 362880, 1. / 3628800};
+  const double p = horner(r, c);
+  return p * from_bits((bits(t) + 1023) << 52);
+}
+
+// x positive and normal in float64; 0, infinity and NaN are the callers' concern.
+JAXMPS_INLINE double log_d(double x) {
+  const uint64_t u = bits(x) - 0x3fe6a09e667f3bcdull;  // sqrt(1/2)
+  const uint64_t e = u & 0xfff0000000000000ull;
+  const double m = from_bits(bits(x) - e);
+  // The exponent, without a 64-bit integer conversion: its bits on top of 1.5 * 2^52.
+  const uint64_t biased = (e >> 52) ^ 0x800;
+  const double n = from_bits(0x4330000000000000ull | biased) - (0x1p52 + 2048);
+  const double s = (m - 1) / (m + 1), z = s * s;
+  static constexpr double c[] = {2., 2. / 3, 2. / 5, 2. / 7, 2. / 9, 2. / 11, 2. / 13, 2. / 15};
+  return s * horner(z, c) + n * 0.693147180559945309417;
+}
+
+JAXMPS_INLINE double log1p_d(double x) {
+  const double u = 1 + x;
+  return log_d(u) - ((u - 1) - x) / u;
+}
+
+JAXMPS_INLINE double expm1_d(double x) {
+  static constexpr double c[] = {1,         1. / 2,    1. / 6,     1. / 24,
+                                 1. / 120,  1. / 720,  1. / 5040,  1. / 40320};
+  const double small = x * horner(x, c);
+  return absolute(x) < 0.25 ? small : exp_d(x) - 1;
+}
+
+// atan of 0 <= x <= 1.
+JAXMPS_INLINE double atan_unit_d(double x) {
+  static constexpr double c[] = {
+      0.99999999994123179,   -0.33333331571103725, 0.19999912047286286,  -0.14283980697549953,
+      0.11093240780882638,   -0.089802369090646289, 0.072457119820738825, -0.05427898903121952,
+      0.034209465154275649,  -0.016111572735832212, 0.0048508876891941791, -0.00068478399159454509};
+  return x * horner(x * x, c);
+}
+
+JAXMPS_INLINE double atan2_d(double y, double x) {
+  const double ay = absolute(y), ax = absolute(x);
+  const double big = ay > ax ? ay : ax, small = ay > ax ? ax : ay;
+  double ratio = small / big;
+  ratio = big == 0 ? 0 : ratio;
+  ratio = small == kInf<double> ? 1 : ratio;
+  double r = atan_unit_d(ratio);
+  r = ay > ax ? 1.57079632679489661923 - r : r;
+  r = bits(x) >> 63 ? 3.14159265358979323846 - r : r;
+  r = with_sign(r, y);
+  return (x != x || y != y) ? kNan<double> : r;
+}
+
+struct SinCos {
+  double sin, cos;
+};
+// |x| up to about 1e8; larger ones go through the C library.
+inline constexpr float kTrigLimit = 1e8f;
+JAXMPS_INLINE SinCos sin_cos_d(double x) {
+  const double magic = 0x1.8p52;
+  const double t = x * 0.63661977236758134308 + magic;
+  const double n = t - magic;
+  double r = x - n * 1.5707963267341256e+00;
+  r = r - n * 6.0771005065061922e-11;
+  const double z = r * r;
+  static constexpr double s[] = {1,           -1. / 6,         1. / 120, -1. / 5040,
+                                 1. / 362880, -1. / 39916800., 1. / 6227020800.};
+  static constexpr double c[] = {1,          -1. / 2,        1. / 24,         -1. / 720,
+                                 1. / 40320, -1. / 3628800., 1. / 479001600.};
+  const double sine = r * horner(z, s), cosine = horner(z, c);
+  const uint64_t q = bits(t);
+  const double a = (q & 1) ? cosine : sine, b = (q & 1) ? sine : cosine;
+  return {from_bits(bits(a) ^ ((q & 2) << 62)), from_bits(bits(b) ^ (((q + 1) & 2) << 62))};
+}
+
+// --- float32 ------------------------------------------------------------------------------------
+
+JAXMPS_INLINE float exp_f(float x) {
+  x = x < -104.0f ? -104.0f : x;
+  x = x > 89.0f ? 89.0f : x;
+  const float magic = 12582912.0f;  // 1.5 * 2^23
+  const float t = x * 1.44269504f + magic;
+  const float n = t - magic;
+  float r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  static constexpr float c[] = {0.499999934f, 0.166665201f, 0.0416683943f, 0.00836878062f,
+                                0.00138144648f};
+  const float p = 1.0f + (r + r * r * horner(r, c));
+  // 2^n in two factors: n reaches -150 for subnormal results and 128 for infinity.
+  const int32_t k = static_cast<int32_t>(bits(t) - bits(magic));
+  const int32_t half = k >> 1;
+  return p * from_bits(static_cast<uint32_t>(half + 127) << 23) *
+         from_bits(static_cast<uint32_t>(k - half + 127) << 23);
+}
+
+JAXMPS_INLINE float log_f(float x) {
+  const bool tiny = x < 1.17549435e-38f;
+  const float scaled = tiny ? x * 8388608.0f : x;
+  const uint32_t u = bits(scaled) - 0x3f3504f3u;  // sqrt(1/2)
+  const int32_t e = static_cast<int32_t>(u) >> 23;
+  const float f = from_bits(bits(scaled) - (static_cast<uint32_t>(e) << 23)) - 1.0f;
+  const float n = static_cast<float>(e) - (tiny ? 23.0f : 0.0f);
+  static constexpr float c[] = {0.333333126f,  -0.250000096f, 0.200021187f,
+                                -0.166679957f, 0.142195509f,  -0.124055914f,
+                                0.118881746f,  -0.116756413f, 0.0674660123f};
+  const float z = f * f;
+  float r = f * z * horner(f, c);
+  r = r + n * -2.12194440e-4f;
+  r = r - 0.5f * z;
+  r = (r + f) + n * 0.693359375f;
+  r = x == kInf<float> ? x : r;
+  r = x == 0.0f ? -kInf<float> : r;
+  return (x < 0.0f || x != x) ? kNan<float> : r;
+}
+
+JAXMPS_INLINE float tanh_f(float x) {
+  const float a = absolute(x), z = a * a;
+  static constexpr float c[] = {-0.333333308f, 0.13333206f,    -0.0539467627f,
+                                0.0217007016f, -0.0081773946f, 0.00214295876f};
+  const float small = a + a * (z * horner(z, c));
+  const float big = 1.0f - 2.0f / (exp_f(a + a) + 1.0f);
+  return with_sign(a < 0.625f ? small : big, x);
+}
+
+JAXMPS_INLINE float logistic_f(float x) {
+  const float e = exp_f(-absolute(x));
+  return (x < 0.0f ? e : 1.0f) / (1.0f + e);
+}
+
+JAXMPS_INLINE float erf_f(float x) {
+  const float a = absolute(x), z = a * a;
+  static constexpr float c[] = {-0.376126384f,    0.11283782f,    -0.0268654f,     0.00522094542f,
+                                -0.000848282872f, 0.00011256947f, -9.64151346e-06f};
+  const float small = a + a * (0.128379167f + z * horner(z, c));
+  const float t = a > 4.0f ? 4.0f : a;
+  static constexpr float d[] = {0.000191308953f, -1.12959483f,    -0.633184522f,
+                                -0.108461361f,   0.0252399939f,   -0.00421934198f,
+                                0.000445555052f, -2.23614522e-05f, 4.62632636e-08f};
+  const float big = 1.0f - exp_f(horner(t, d));
+  const float r = with_sign(a < 1.0f ? small : big, x);
+  return x != x ? x : r;
+}
+
+JAXMPS_INLINE float erfc_f(float value) {
+  const double x = value, a = absolute(x) > 12.0 ? 12.0 : absolute(x);
+  static constexpr double c[] = {
+      1.232995118768917,     -0.13962111874660688,   0.015379625057345948,   0.068097157754884424,
+      -0.10103817733760634,  0.093731710380637032,   -0.066341251419473848,  0.037166298563529633,
+      -0.016142586557290988, 0.0050877341914244171,  -0.00084254240917916445,
+      -0.00037109578773865675, 8.0500394231191127e-05};
+  const double t = (a - 4) / (a + 4);
+  const double r = exp_d(-a * a) * horner(t, c) / (1 + 2 * a);
+  return value != value ? value : static_cast<float>(x < 0 ? 2 - r : r);
+}
+
+// Polynomials in w = -log(1 - x^2) near the centre and in sqrt(w) towards the ends, the split of
+// M. Giles, "Approximating the erfinv function", 2010.
+JAXMPS_INLINE float erf_inv_f(float x) {
+  const float w = -log_f((1.0f - x) * (1.0f + x));
+  static constexpr float c[] = {1.50140936f,     0.246640286f,     -0.00417738678f,
+                                -0.00125274188f, 0.000218344439f,  -4.96334786e-06f,
+                                -3.46270476e-06f, 4.66170664e-07f, 2.32326444e-08f,
+                                -8.79105649e-09f};
+  static constexpr float d[] = {2.83297681f,     1.00167485f,    0.00944483836f,
+                                -0.00763548555f, 0.00569070891f, -0.00360539566f,
+                                0.00147579217f,  -4.28946312e-05f, -0.000302605054f,
+                                0.000107216372f};
+  const bool centre = w < 5.0f;
+  const float v = centre ? w - 2.5f : square_root(w) - 3.0f;
+  float p = centre ? c[9] : d[9];
+#pragma GCC unroll 16
+  for (int i = 8; i >= 0; --i) p = p * v + (centre ? c[i] : d[i]);
+  const float r = p * x;
+  return absolute(x) == 1.0f ? x * kInf<float> : r;
+}
+
+JAXMPS_INLINE float pow_f(float base, float exponent) {
+  const double x = base, y = exponent, a = absolute(x);
+  double l = log_d(a);
+  l = a == 0 ? -kInf<double> : l;
+  l = a == kInf<double> ? kInf<double> : l;
+  double p = l * y;
+  p = (a == 1 || y == 0) ? 0 : p;
+  double r = exp_d(p);
+  r = p > 700 ? kInf<double> : r;
+  r = p < -700 ? 0 : r;
+  const double whole = (absolute(y) < 0x1p52) ? (absolute(y) + 0x1p52) - 0x1p52 : absolute(y);
+  const bool is_whole = whole == absolute(y);
+  const bool is_odd = is_whole && absolute(y) < 0x1p24 && (bits(absolute(y) + 0x1p52) & 1);
+  const bool negative = bits(base) >> 31;
+  r = (negative && is_odd) ? -r : r;
+  r = (x < 0 && !is_whole && a != kInf<double>) ? kNan<double> : r;
+  const bool nan = (x != x && y != 0) || (y != y && x != 1);
+  return nan ? kNan<float> : static_cast<float>(r);
+}
+
+JAXMPS_INLINE float cbrt_f(float x) {
+  const double a = absolute(static_cast<double>(x));
+  const double r = exp_d(log_d(a) * (1.0 / 3));
+  const float f = with_sign(static_cast<float>(r), x);
+  return (x == 0.0f || a == kInf<double> || x != x) ? x : f;
+}
+
+JAXMPS_INLINE float expm1_f(float x) {
+  const float r = static_cast<float>(expm1_d(x));
+  return (x == 0.0f || x != x) ? x : r;
+}
+
+JAXMPS_INLINE float log1p_f(float x) {
+  const double r = log1p_d(x);
+  float f = static_cast<float>(r);
+  f = x == -1.0f ? -kInf<float> : f;
+  f = x < -1.0f ? kNan<float> : f;
+  return (x == 0.0f || x == kInf<float> || x != x) ? x : f;
+}
+
+JAXMPS_INLINE float sinh_f(float x) {
+  const double a = absolute(static_cast<double>(x)), e = expm1_d(a);
+  const float f = static_cast<float>(0.5 * (e + e / (e + 1)));
+  return x != x ? x : with_sign(f, x);
+}
+
+JAXMPS_INLINE float cosh_f(float x) {
+  const double e = exp_d(absolute(static_cast<double>(x)));
+  return static_cast<float>(0.5 * (e + 1 / e));
+}
+
+JAXMPS_INLINE float asinh_f(float x) {
+  const double a = absolute(static_cast<double>(x));
+  const float f = static_cast<float>(log1p_d(a + a * a / (1 + square_root(1 + a * a))));
+  return (x != x || a == kInf<double>) ? x : with_sign(f, x);
+}
+
+JAXMPS_INLINE float acosh_f(float x) {
+  const double t = static_cast<double>(x) - 1;
+  const float f = static_cast<float>(log1p_d(t + square_root(t * (t + 2))));
+  const float r = x < 1.0f ? kNan<float> : f;
+  return (x == kInf<float> || x != x) ? x : r;
+}
+
+JAXMPS_INLINE float atanh_f(float x) {
+  const double a = absolute(static_cast<double>(x));
+  float f = static_cast<float>(0.5 * log1p_d(2 * a / (1 - a)));
+  f = a == 1 ? kInf<float> : f;
+  f = a > 1 ? kNan<float> : f;
+  return x != x ? x : with_sign(f, x);
+}
+
+JAXMPS_INLINE float asin_f(float x) {
+  const double d = x;
+  return static_cast<float>(atan2_d(d, square_root((1 - d) * (1 + d))));
+}
+JAXMPS_INLINE float acos_f(float x) {
+  const double d = x;
+  return static_cast<float>(atan2_d(square_root((1 - d) * (1 + d)), d));
+}
+
+#define JAXMPS_FLOAT_UNARY(name, f32_body, f64_body)             \
+  JAXMPS_INLINE float name##_of(float x) { return f32_body; }    \
+  JAXMPS_INLINE double name##_of(double x) { return f64_body; }
+JAXMPS_FLOAT_UNARY(exp, exp_f(x), std::exp(x))
+JAXMPS_FLOAT_UNARY(expm1, expm1_f(x), std::expm1(x))
+JAXMPS_FLOAT_UNARY(log, log_f(x), std::log(x))
+JAXMPS_FLOAT_UNARY(log1p, log1p_f(x), std::log1p(x))
+JAXMPS_FLOAT_UNARY(tanh, tanh_f(x), std::tanh(x))
+JAXMPS_FLOAT_UNARY(sin, static_cast<float>(sin_cos_d(x).sin), std::sin(x))
+JAXMPS_FLOAT_UNARY(cos, static_cast<float>(sin_cos_d(x).cos), std::cos(x))
+JAXMPS_FLOAT_UNARY(erf, erf_f(x), std::erf(x))
+JAXMPS_FLOAT_UNARY(erfc, erfc_f(x), std::erfc(x))
+JAXMPS_FLOAT_UNARY(sinh, sinh_f(x), std::sinh(x))
+JAXMPS_FLOAT_UNARY(cosh, cosh_f(x), std::cosh(x))
+JAXMPS_FLOAT_UNARY(asin, asin_f(x), std::asin(x))
+JAXMPS_FLOAT_UNARY(acos, acos_f(x), std::acos(x))
+JAXMPS_FLOAT_UNARY(atan, static_cast<float>(atan2_d(x, 1.0)), std::atan(x))
+JAXMPS_FLOAT_UNARY(asinh, asinh_f(x), std::asinh(x))
+JAXMPS_FLOAT_UNARY(acosh, acosh_f(x), std::acosh(x))
+JAXMPS_FLOAT_UNARY(atanh, atanh_f(x), std::atanh(x))
+JAXMPS_FLOAT_UNARY(cbrt, cbrt_f(x), std::cbrt(x))
+JAXMPS_FLOAT_UNARY(sqrt, square_root(x), square_root(x))
+JAXMPS_FLOAT_UNARY(rsqrt, 1.0f / square_root(x), 1.0 / square_root(x))
+JAXMPS_FLOAT_UNARY(ceil, __builtin_ceilf(x), __builtin_ceil(x))
+JAXMPS_FLOAT_UNARY(floor, __builtin_floorf(x), __builtin_floor(x))
+JAXMPS_FLOAT_UNARY(round_even, __builtin_rintf(x), __builtin_rint(x))
+#undef JAXMPS_FLOAT_UNARY
+
+JAXMPS_INLINE float tan_of(float x) {
+  const SinCos r = sin_cos_d(x);
+  return static_cast<float>(r.sin / r.cos);
+}
+JAXMPS_INLINE double tan_of(double x) { return std::tan(x); }
+
+JAXMPS_INLINE float logistic_of(float x) { return logistic_f(x); }
+JAXMPS_INLINE double logistic_of(double x) {
+  const double e = std::exp(-absolute(x));
+  return (x < 0 ? e : 1.0) / (1.0 + e);
+}
+
+JAXMPS_INLINE float erf_inv_of(float x) { return erf_inv_f(x); }
+// Two Newton steps from the float32 value, on erfc near the ends where erf has no digits left.
+JAXMPS_INLINE double erf_inv_of(double x) {
+  const double a = absolute(x);
+  if (!(a < 1)) return a == 1 ? x * kInf<double> : kNan<double>;
+  const double w = -std::log1p(-a * a);
+  double y = a < 0.9999 ? static_cast<double>(erf_inv_f(static_cast<float>(a)))
+                        : square_root(w - 0.5 * std::log(w * 3.14159265358979323846));
+  for (int i = 0; i < 4; ++i) {
+    const double error = a < 0.5 ? std::erf(y) - a : (1 - a) - std::erfc(y);
+    const double step = error / (1.12837916709551257390 * std::exp(-y * y));
+    y -= step / (1 + y * step);
+  }
+  return with_sign(y, x);
+}
+
+template <typename T>
+JAXMPS_INLINE T round_afz_of(T x) {
+  T t = std::is_same_v<T, float> ? static_cast<T>(__builtin_truncf(static_cast<float>(x)))
+                                 : static_cast<T>(__builtin_trunc(static_cast<double>(x)));
+  const T r = absolute(x - t) >= T(0.5) ? t + with_sign(T(1), x) : t;
+  return with_sign(r, x);
+}
+
+JAXMPS_INLINE float pow_of(float x, float y) { return pow_f(x, y); }
+JAXMPS_INLINE double pow_of(double x, double y) { return std::pow(x, y); }
+// Integers: wrapping square-and-multiply; a negative exponent gives 0 unless |x| is 1.
+template <typename T>
+  requires(std::is_integral_v<T>)
+JAXMPS_INLINE T pow_of(T x, T y) {
+  using U = std::make_unsigned_t<T>;
+  if (std::is_signed_v<T> && y < 0) {
+    if (x == T(1)) return 1;
+    if (x == T(-1)) return (y & 1) ? T(-1) : T(1);
+    return 0;
+  }
+  uint64_t result = 1, factor = static_cast<U>(x);
+  for (U e = static_cast<U>(y); e; e = static_cast<U>(e >> 1)) {
+    if (e & 1) result *= factor;
+    factor *= factor;
+  }
+  return static_cast<T>(result);
+}
+
+JAXMPS_INLINE float atan2_of(float y, float x) { return static_cast<float>(atan2_d(y, x)); }
+JAXMPS_INLINE double atan2_of(double y, double x) { return std::atan2(y, x); }
+JAXMPS_INLINE float hypot_of(float a, float b) {
+  const double x = a, y = b;
+  const float r = static_cast<float>(square_root(x * x + y * y));
+  return (absolute(a) == kInf<float> || absolute(b) == kInf<float>) ? kInf<float> : r;
+}
+JAXMPS_INLINE double hypot_of(double a, double b) { return std::hypot(a, b); }
+
+}  // namespace
+}  // namespace jaxmps::kernels
