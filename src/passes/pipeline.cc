@@ -16,6 +16,10 @@ Status count_all_loops(ir::Module& module) {
 }
 
 constexpr Pass kPasses[] = {
+    {"inline", inline_calls},
+    {"hoist", hoist_loop_invariants},
+    {"cse", eliminate_common_subexpressions},
+    {"dce", eliminate_dead_code},
     {"loops", count_all_loops},
 };
 
