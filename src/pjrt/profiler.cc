@@ -9,7 +9,6 @@
 
 struct PLUGIN_Profiler_Error {};  // never made: nothing here fails
 struct PLUGIN_Profiler {};
-struct PLUGIN_Profiler_ConsumeResult {};
 
 namespace jaxmps::pjrt {
 namespace {
@@ -47,39 +46,23 @@ PLUGIN_Profiler_Error* destroy(PLUGIN_Profiler_Destroy_Args*) { return nullptr; 
 PLUGIN_Profiler_Error* start(PLUGIN_Profiler_Start_Args*) { return nullptr; }
 PLUGIN_Profiler_Error* stop(PLUGIN_Profiler_Stop_Args*) { return nullptr; }
 
+// Some clients bring a buffer in a second call, others read where the first call points them.
 PLUGIN_Profiler_Error* collect_data(PLUGIN_Profiler_CollectData_Args* args) {
   if (args->buffer) {
     trace().copy(reinterpret_cast<char*>(args->buffer), args->buffer_size_in_bytes);
   } else {
-    args->buffer_size_in_bytes = trace().size();
+    args->buffer = reinterpret_cast<uint8_t*>(const_cast<char*>(trace().data()));
   }
-  return nullptr;
-}
-
-PLUGIN_Profiler_Error* consume(PLUGIN_Profiler_Consume_Args* args) {
-  static PLUGIN_Profiler_ConsumeResult result;
-  args->result = &result;
-  return nullptr;
-}
-
-PLUGIN_Profiler_Error* result_destroy(PLUGIN_Profiler_ConsumeResult_Destroy_Args*) {
-  return nullptr;
-}
-
-PLUGIN_Profiler_Error* serialize(PLUGIN_Profiler_Serialize_Args* args) {
-  if (args->serialized_bytes) {
-    trace().copy(args->serialized_bytes, args->serialized_size);
-  } else {
-    args->serialized_size = trace().size();
-  }
+  args->buffer_size_in_bytes = trace().size();
   return nullptr;
 }
 
 }  // namespace
 
 PJRT_Extension_Base* profiler_extension() {
+  // Clients up to JAX 0.10 refuse, and then crash over, any other size than this.
   static PLUGIN_Profiler_Api functions = {
-      .struct_size = sizeof(PLUGIN_Profiler_Api),
+      .struct_size = offsetof(PLUGIN_Profiler_Api, consume),
       .priv = nullptr,
       .error_destroy = error_destroy,
       .error_message = error_message,
@@ -89,9 +72,9 @@ PJRT_Extension_Base* profiler_extension() {
       .start = start,
       .stop = stop,
       .collect_data = collect_data,
-      .consume = consume,
-      .consume_result_destroy = result_destroy,
-      .serialize = serialize,
+      .consume = nullptr,
+      .consume_result_destroy = nullptr,
+      .serialize = nullptr,
   };
   static PJRT_Profiler_Extension node = {
       .base = {sizeof(PJRT_Profiler_Extension), PJRT_Extension_Type_Profiler, nullptr},

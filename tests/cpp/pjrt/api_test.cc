@@ -167,6 +167,10 @@ TEST(PjrtProfiler, TraceSaysThatItIsEmpty) {
   while (node && node->type != PJRT_Extension_Type_Profiler) node = node->next;
   ASSERT_NE(node, nullptr);
   const auto& functions = *reinterpret_cast<PJRT_Profiler_Extension*>(node)->profiler_api;
+  ASSERT_EQ(functions.struct_size, 80u);  // what every client understands
+  void* words[10];
+  std::memcpy(words, &functions, sizeof(words));
+  for (int i = 2; i < 10; ++i) EXPECT_NE(words[i], nullptr) << i;
   PLUGIN_Profiler_Create_Args create{sizeof(create), nullptr, 0, nullptr};
   ASSERT_EQ(functions.create(&create), nullptr);
   PLUGIN_Profiler_CollectData_Args data{sizeof(data), create.profiler, nullptr, 0};
