@@ -1,8 +1,7 @@
 // The loops of one instruction set. Included by vec_base.cc, vec_avx2.cc and vec_avx512.cc only,
-// which define JAXMPS_ISA; they compile with -ffp-contract but never with -ffast-math.
+// compiled with -fno-math-errno -fno-trapping-math, never with -ffast-math.
 // Everything is internal to the including file except table_<isa>(). Stateless.
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
 #define JAXMPS_LOOP _Pragma("GCC ivdep")
 #else
 #define JAXMPS_LOOP _Pragma("clang loop vectorize(assume_safety)")
