@@ -115,21 +115,22 @@ Result<Attr> int_list(Attr value) {
 Result<Attr> lists(AttrKind kind, Attr value) {
   using enum AttrKind;
   switch (kind) {
-    case symbols: return each(std::move(value), "an array of symbols", to_symbol);
+    case symbols:
+      return each(std::move(value), "an array of symbols", to_symbol);
     case precisions:
       return each(std::move(value), "an array of precisions", [](Attr item) {
         return check_enum(std::move(item), Enum::Kind::precision, "a precision");
       });
-    case layouts: return each(std::move(value), "an array of layouts", layout);
+    case layouts:
+      return each(std::move(value), "an array of layouts", layout);
     case tilings:
-      return each(std::move(value), "an array of tilings", [](Attr item) {
-        return each(std::move(item), "an array of tiles", layout);
-      });
-    case int_lists: return each(std::move(value), "an array of arrays of integers", int_list);
+      return each(std::move(value), "an array of tilings",
+                  [](Attr item) { return each(std::move(item), "an array of tiles", layout); });
+    case int_lists:
+      return each(std::move(value), "an array of arrays of integers", int_list);
     case dicts:
-      return each(std::move(value), "an array of dictionaries", [](Attr item) {
-        return check<ir::AttrDict>(std::move(item), "a dictionary");
-      });
+      return each(std::move(value), "an array of dictionaries",
+                  [](Attr item) { return check<ir::AttrDict>(std::move(item), "a dictionary"); });
     default:
       return each(std::move(value), "an array of aliases", [](Attr item) {
         return check<ir::OutputOperandAlias>(std::move(item), "an output operand alias");
@@ -143,14 +144,18 @@ Result<Attr> enums(AttrKind kind, Attr value) {
   switch (kind) {
     case compare_direction:
       return check_enum(std::move(value), K::compare_direction, "a comparison direction");
-    case compare_type: return check_enum(std::move(value), K::compare_type, "a comparison type");
+    case compare_type:
+      return check_enum(std::move(value), K::compare_type, "a comparison type");
     case custom_call_api:
       return check_enum(std::move(value), K::custom_call_api, "a custom call API version");
-    case fft_type: return check_enum(std::move(value), K::fft_type, "an FFT type");
-    case rng_algorithm: return check_enum(std::move(value), K::rng_algorithm, "an RNG algorithm");
+    case fft_type:
+      return check_enum(std::move(value), K::fft_type, "an FFT type");
+    case rng_algorithm:
+      return check_enum(std::move(value), K::rng_algorithm, "an RNG algorithm");
     case rng_distribution:
       return check_enum(std::move(value), K::rng_distribution, "an RNG distribution");
-    default: return check_enum(std::move(value), K::transpose, "a transpose kind");
+    default:
+      return check_enum(std::move(value), K::transpose, "a transpose kind");
   }
 }
 
@@ -169,49 +174,67 @@ Result<Attr> convert(AttrKind kind, Attr value) {
   using enum AttrKind;
   switch (kind) {
     case i64:
-    case i64_or_none: return check_int(std::move(value), DType::s64, "an i64");
-    case i32: return check_int(std::move(value), DType::s32, "an i32");
-    case any_int: return check<ir::TypedInt>(std::move(value), "an integer");
+    case i64_or_none:
+      return check_int(std::move(value), DType::s64, "an i64");
+    case i32:
+      return check_int(std::move(value), DType::s32, "an i32");
+    case any_int:
+      return check<ir::TypedInt>(std::move(value), "an integer");
     case f32: {
       const auto* f = value.get_if<ir::TypedFloat>();
       if (!f || f->dtype != DType::f32) return wrong("an f32");
       return value;
     }
     case boolean:
-    case boolean_or_none: return check<bool>(std::move(value), "a boolean");
+    case boolean_or_none:
+      return check<bool>(std::move(value), "a boolean");
     case string:
-    case optional_string: return check<std::string>(std::move(value), "a string");
-    case symbol: return to_symbol(std::move(value));
-    case ints: return bytecode::ints(value, DType::s64, "a rank-1 tensor of i64");
-    case pairs: return bytecode::pairs(value);
-    case bools: return bytecode::ints(value, DType::pred, "a rank-1 tensor of bool");
-    case groups: return bytecode::groups(std::move(value));
-    case tensor: return check<Dense>(std::move(value), "a tensor");
-    case accuracy: return check<ir::Accuracy>(std::move(value), "a result accuracy");
-    case list: return check<ir::AttrList>(std::move(value), "an array");
-    case dict: return check<ir::AttrDict>(std::move(value), "a dictionary");
+    case optional_string:
+      return check<std::string>(std::move(value), "a string");
+    case symbol:
+      return to_symbol(std::move(value));
+    case ints:
+      return bytecode::ints(value, DType::s64, "a rank-1 tensor of i64");
+    case pairs:
+      return bytecode::pairs(value);
+    case bools:
+      return bytecode::ints(value, DType::pred, "a rank-1 tensor of bool");
+    case groups:
+      return bytecode::groups(std::move(value));
+    case tensor:
+      return check<Dense>(std::move(value), "a tensor");
+    case accuracy:
+      return check<ir::Accuracy>(std::move(value), "a result accuracy");
+    case list:
+      return check<ir::AttrList>(std::move(value), "an array");
+    case dict:
+      return check<ir::AttrDict>(std::move(value), "a dictionary");
     case string_or_dict:
       if (value.get_if<std::string>() || value.get_if<ir::AttrDict>()) return value;
       return wrong("a string or a dictionary");
     case type:
-    case type_or_none: return check<ir::Type>(std::move(value), "a type");
+    case type_or_none:
+      return check<ir::Type>(std::move(value), "a type");
     case symbols:
     case precisions:
     case layouts:
     case tilings:
     case int_lists:
     case dicts:
-    case aliases: return lists(kind, std::move(value));
+    case aliases:
+      return lists(kind, std::move(value));
     case compare_direction:
     case compare_type:
     case custom_call_api:
     case fft_type:
     case rng_algorithm:
     case rng_distribution:
-    case transpose: return enums(kind, std::move(value));
+    case transpose:
+      return enums(kind, std::move(value));
     case none:
     case anything:
-    case optional_any: return value;
+    case optional_any:
+      return value;
   }
   return value;
 }

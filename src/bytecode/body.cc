@@ -20,9 +20,8 @@ constexpr size_t kLeastOpBytes = 3;
 constexpr size_t kLongestName = 64;
 
 void insert(ir::AttrDict& attrs, std::string_view name, ir::Attr value) {
-  auto at = std::lower_bound(
-      attrs.begin(), attrs.end(), name,
-      [](const ir::NamedAttr& a, std::string_view n) { return a.name < n; });
+  auto at = std::lower_bound(attrs.begin(), attrs.end(), name,
+                             [](const ir::NamedAttr& a, std::string_view n) { return a.name < n; });
   attrs.insert(at, {std::string(name), std::move(value)});
 }
 
@@ -51,14 +50,15 @@ Result<const OpSpec*> BodyReader::op_name(Cursor& in, bool* registered) {
   if (specs_[index]) return specs_[index];
   const Text dialect = container_.dialects[name.dialect];
   if (dialect.size() + name.name.size() < kLongestName) {
-    specs_[index] = find_op_spec(name.name.empty() ? std::string(dialect)
-                                                   : str(dialect, ".", name.name));
+    specs_[index] =
+        find_op_spec(name.name.empty() ? std::string(dialect) : str(dialect, ".", name.name));
   }
   if (!specs_[index]) {
-    return malformed(at, "op name",
-                     str("unknown op ", quoted(str(dialect.substr(0, kLongestName), ".",
-                                                   name.name.substr(0, kLongestName))),
-                         " in an artifact of ", quoted(container_.producer)));
+    return malformed(
+        at, "op name",
+        str("unknown op ",
+            quoted(str(dialect.substr(0, kLongestName), ".", name.name.substr(0, kLongestName))),
+            " in an artifact of ", quoted(container_.producer)));
   }
   return specs_[index];
 }
@@ -99,7 +99,8 @@ Result<OpHeader> BodyReader::header(Cursor& in) {
       out.isolated = regions.flag;
     }
     CHECK_OK(counts(out));
-    return attributes(out, registered, mask & kProperties ? &container_.properties[property] : nullptr,
+    return attributes(out, registered,
+                      mask & kProperties ? &container_.properties[property] : nullptr,
                       mask & kDictionary ? &dictionary : nullptr);
   };
   if (auto status = rest(); !status.ok()) {
@@ -162,7 +163,8 @@ Status BodyReader::use_lists(Cursor& in, size_t values) {
       TRY([[maybe_unused]] const size_t value, in.index("use-list value", values));
     }
     TRY(const Flagged order, in.flagged("use-list size"));
-    if (order.value > in.left()) return in.error("use-list size", str(order.value, " does not fit"));
+    if (order.value > in.left())
+      return in.error("use-list size", str(order.value, " does not fit"));
     for (uint64_t k = 0; k < order.value; ++k) {
       TRY([[maybe_unused]] const uint64_t position, in.varint("use-list position"));
     }

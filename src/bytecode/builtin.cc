@@ -87,29 +87,48 @@ Result<Attr> builtin_attribute(Decoder& in) {
       TRY([[maybe_unused]] const ir::Type type, in.any_type("string type"));
       return Attr(std::move(text));
     }
-    case 4: return symbol(in);
-    case 5: return nested_symbol(in);
+    case 4:
+      return symbol(in);
+    case 5:
+      return nested_symbol(in);
     case 6: {
       TRY(ir::Type type, in.any_type("type"));
       return Attr(std::move(type));
     }
-    case 7: return Attr();
-    case 8: return integer(in);
-    case 9: return floating(in);
-    case 10: case 11: case 12: case 13: case 14: case 15: case 22:
+    case 7:
+      return Attr();
+    case 8:
+      return integer(in);
+    case 9:
+      return floating(in);
+    case 10:
+    case 11:
+    case 12:
+    case 13:
+    case 14:
+    case 15:
+    case 22:
       return malformed(at, "builtin attribute code",
                        str("location (code ", code, ") where an attribute is expected"));
-    case 17: return dense_array(in);
+    case 17:
+      return dense_array(in);
     case 18: {
       TRY(ir::Type type, in.value_type("tensor type"));
       TRY(ir::Dense dense, tensor_data(in, std::move(type)));
       return Attr(std::move(dense));
     }
-    case 16: case 19: case 20: case 21: case 23: case 24: case 25: {
+    case 16:
+    case 19:
+    case 20:
+    case 21:
+    case 23:
+    case 24:
+    case 25: {
       TRY([[maybe_unused]] const auto skipped, in.in.bytes("attribute", in.in.left()));
       return opaque(str("builtin attribute ", code));
     }
-    default: return malformed(at, "builtin attribute code", str("unknown code ", code));
+    default:
+      return malformed(at, "builtin attribute code", str("unknown code ", code));
   }
 }
 

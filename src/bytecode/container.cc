@@ -21,9 +21,9 @@ enum Section : uint8_t {
 };
 
 constexpr std::array<Text, kSectionCount> kSectionNames = {
-    "string section",    "dialect section",          "attribute and type section",
-    "size section",      "IR section",               "resource section",
-    "resource offset section", "dialect version section", "property section"};
+    "string section",  "dialect section",  "attribute and type section", "size section",
+    "IR section",      "resource section", "resource offset section",    "dialect version section",
+    "property section"};
 
 constexpr size_t kMaxFile = size_t{1} << 31;
 
@@ -110,7 +110,8 @@ class ContainerReader {
       if (total > out_.file.size()) return malformed(at, "string size", "sum exceeds the file");
     }
     if (total != in.left()) {
-      return in.error("string data", str("sizes add up to ", total, ", ", in.left(), " bytes left"));
+      return in.error("string data",
+                      str("sizes add up to ", total, ", ", in.left(), " bytes left"));
     }
     out_.strings.reserve(count);
     for (size_t i = 0; i < count; ++i) {
@@ -215,7 +216,8 @@ class ContainerReader {
       const size_t at = in.offset();
       TRY(const size_t group, in.count(str(kind, " group size")));
       if (group > count - entries.size()) {
-        return malformed(at, str(kind, " group size"), str(group, " exceeds the announced ", count));
+        return malformed(at, str(kind, " group size"),
+                         str(group, " exceeds the announced ", count));
       }
       for (size_t i = 0; i < group; ++i) {
         const size_t size_at = in.offset();

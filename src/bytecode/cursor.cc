@@ -110,8 +110,9 @@ Result<Cursor> Cursor::section(Text field, uint8_t* id) {
     const size_t start = at_;
     TRY(const uint64_t alignment, varint(field));
     if (!std::has_single_bit(alignment) || alignment > kMaxAlignment) {
-      return malformed(start, field, str("alignment ", alignment, " is not a power of two in 1..",
-                                         kMaxAlignment));
+      return malformed(
+          start, field,
+          str("alignment ", alignment, " is not a power of two in 1..", kMaxAlignment));
     }
     while (at_ % alignment != 0) {
       const size_t at = at_;

@@ -1,6 +1,6 @@
-// Reads the primitives of MLIR bytecode from one range of the artifact: a section, an entry, a blob.
-// Every read names its field, so an error says where and what: "0x1a4: dimension: index 12 out of 9".
-// A cursor borrows the bytes and never leaves its range. A value; thread-compatible.
+// Reads the primitives of MLIR bytecode from one range of the artifact: a section, an entry, a
+// blob. Every read names its field, so an error says where and what: "0x1a4: dimension: index 12
+// out of 9". A cursor borrows the bytes and never leaves its range. A value; thread-compatible.
 #pragma once
 
 #include <cstdint>

@@ -13,10 +13,14 @@ int width(ir::DType dtype) {
   using D = ir::DType;
   switch (dtype) {
     case D::f6e2m3fn:
-    case D::f6e3m2fn: return 6;
-    case D::f4e2m1fn: return 4;
-    case D::tf32: return 19;
-    default: return ir::int_bits(dtype);
+    case D::f6e3m2fn:
+      return 6;
+    case D::f4e2m1fn:
+      return 4;
+    case D::tf32:
+      return 19;
+    default:
+      return ir::int_bits(dtype);
   }
 }
 
@@ -29,20 +33,34 @@ struct FloatFormat {
 FloatFormat float_format(ir::DType dtype) {
   using D = ir::DType;
   switch (dtype) {
-    case D::f16: return {5, 10, 15, true, false};
-    case D::bf16: return {8, 7, 127, true, false};
-    case D::tf32: return {8, 10, 127, true, false};
-    case D::f8e5m2: return {5, 2, 15, true, false};
-    case D::f8e4m3: return {4, 3, 7, true, false};
-    case D::f8e3m4: return {3, 4, 3, true, false};
-    case D::f8e4m3fn: return {4, 3, 7, false, false};
-    case D::f8e5m2fnuz: return {5, 2, 16, false, true};
-    case D::f8e4m3fnuz: return {4, 3, 8, false, true};
-    case D::f8e4m3b11fnuz: return {4, 3, 11, false, true};
-    case D::f6e2m3fn: return {2, 3, 1, false, false};
-    case D::f6e3m2fn: return {3, 2, 3, false, false};
-    case D::f4e2m1fn: return {2, 1, 1, false, false};
-    default: return {0, 0, 0, false, false};
+    case D::f16:
+      return {5, 10, 15, true, false};
+    case D::bf16:
+      return {8, 7, 127, true, false};
+    case D::tf32:
+      return {8, 10, 127, true, false};
+    case D::f8e5m2:
+      return {5, 2, 15, true, false};
+    case D::f8e4m3:
+      return {4, 3, 7, true, false};
+    case D::f8e3m4:
+      return {3, 4, 3, true, false};
+    case D::f8e4m3fn:
+      return {4, 3, 7, false, false};
+    case D::f8e5m2fnuz:
+      return {5, 2, 16, false, true};
+    case D::f8e4m3fnuz:
+      return {4, 3, 8, false, true};
+    case D::f8e4m3b11fnuz:
+      return {4, 3, 11, false, true};
+    case D::f6e2m3fn:
+      return {2, 3, 1, false, false};
+    case D::f6e3m2fn:
+      return {3, 2, 3, false, false};
+    case D::f4e2m1fn:
+      return {2, 1, 1, false, false};
+    default:
+      return {0, 0, 0, false, false};
   }
 }
 
@@ -116,7 +134,8 @@ Result<bool> Decoder::optional_attr(Text field, ir::Attr* out) {
   TRY(const Flagged index, in.flagged(field));
   if (!index.flag) return false;
   const size_t size = tables_.container().attributes.size();
-  if (index.value >= size) return malformed(at, field, str("index ", index.value, " out of ", size));
+  if (index.value >= size)
+    return malformed(at, field, str("index ", index.value, " out of ", size));
   TRY(*out, attr_at(static_cast<size_t>(index.value), at));
   return true;
 }

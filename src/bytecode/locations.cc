@@ -54,8 +54,8 @@ Result<Locations::Pending> Locations::decode(size_t index) {
   Pending out{index, {}, {}};
   if (!entry.custom) return out;
   if (tables_.dialect(entry) != "builtin") {
-    return malformed(entry.begin, "location", str("attribute of dialect ",
-                                                  quoted(tables_.dialect(entry))));
+    return malformed(entry.begin, "location",
+                     str("attribute of dialect ", quoted(tables_.dialect(entry))));
   }
   Decoder in(tables_, container.cursor(entry), 0);
   const size_t table = container.attributes.size();
@@ -97,7 +97,8 @@ Result<Locations::Pending> Locations::decode(size_t index) {
       CHECK_OK(child("named location"));
       break;
     }
-    case kUnknown: break;
+    case kUnknown:
+      break;
     case kFileRange:
       location.kind = Kind::file;
       CHECK_OK(file_range(in, location));

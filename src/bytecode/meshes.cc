@@ -1,5 +1,6 @@
 // Meshes, and replica groups given by mesh axes: device positions count row-major over the mesh;
-// the axes that are not named number the groups, and inside a group the first named axis is slowest.
+// the axes that are not named number the groups, and inside a group the first named axis is
+// slowest.
 #include <algorithm>
 
 #include "bytecode/cursor.h"

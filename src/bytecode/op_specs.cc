@@ -19,7 +19,13 @@ constexpr OpSpec kSpecs[] = {
 };
 
 // Their ids are never used.
-constexpr OpSpec kModule = {"builtin.module", ir::OpId::call, "", "", 0, 0, 1,
+constexpr OpSpec kModule = {"builtin.module",
+                            ir::OpId::call,
+                            "",
+                            "",
+                            0,
+                            0,
+                            1,
                             {{{"sym_name", optional_string}, {"sym_visibility", optional_string}}}};
 constexpr OpSpec kFunction = {"vhlo.func_v1",
                               ir::OpId::call,
@@ -33,8 +39,8 @@ constexpr OpSpec kFunction = {"vhlo.func_v1",
                                 {"res_attrs", dicts},
                                 {"sym_name", string},
                                 {"sym_visibility", string}}}};
-constexpr OpSpec kMesh = {"sdy.mesh", ir::OpId::sdy_mesh, "", "", 0, 0, 0,
-                          {{{"mesh", dict}, {"sym_name", string}}}};
+constexpr OpSpec kMesh = {
+    "sdy.mesh", ir::OpId::sdy_mesh, "", "", 0, 0, 0, {{{"mesh", dict}, {"sym_name", string}}}};
 
 }  // namespace
 

@@ -29,7 +29,8 @@ class ModuleReader {
     if (header.spec != &module_spec()) {
       return malformed(header.offset, "module", str("is a ", header.spec->name));
     }
-    if (const ir::Attr* name = header.find("sym_name")) module_->name = *name->get_if<std::string>();
+    if (const ir::Attr* name = header.find("sym_name"))
+      module_->name = *name->get_if<std::string>();
     module_->attrs = std::move(header.discardable);
     CHECK_OK(body_.regions(in, header, [&](Cursor& from, size_t) -> Status {
       return body_.module_region(from, [&](Cursor& ops) { return module_op(ops); });
@@ -83,8 +84,8 @@ class ModuleReader {
       return malformed(header.offset, "function_type", "not a function type");
     }
     CHECK_OK(value_attrs(header, "arg_attrs", function->type.elements.size(), function->arg_attrs));
-    CHECK_OK(value_attrs(header, "res_attrs", function->type.results.size(),
-                         function->result_attrs));
+    CHECK_OK(
+        value_attrs(header, "res_attrs", function->type.results.size(), function->result_attrs));
     CHECK_OK(body_.regions(in, header, [&](Cursor& from, size_t) -> Status {
       return body_.region(from, function->body, 1, &function->is_declaration);
     }));
@@ -108,26 +109,29 @@ class ModuleReader {
     const auto& outputs = function.type.results;
     const ir::Region& body = function.body;
     if (static_cast<size_t>(body.arg_count()) != inputs.size()) {
-      return malformed(at, "function_type", str(inputs.size(), " inputs but the body has ",
-                                                body.arg_count(), " arguments"));
+      return malformed(
+          at, "function_type",
+          str(inputs.size(), " inputs but the body has ", body.arg_count(), " arguments"));
     }
     for (int i = 0; i < body.arg_count(); ++i) {
       const ir::Type& input = inputs[static_cast<size_t>(i)];
       if (!(body.arg(i)->type == input)) {
-        return malformed(at, str("input ", i), str(ir::print(input), " but the argument is ",
-                                                   ir::print(body.arg(i)->type)));
+        return malformed(
+            at, str("input ", i),
+            str(ir::print(input), " but the argument is ", ir::print(body.arg(i)->type)));
       }
     }
     const ir::Op* end = body.terminator();
     if (static_cast<size_t>(end->operand_count()) != outputs.size()) {
-      return malformed(at, "function_type", str(outputs.size(), " results but the body returns ",
-                                                end->operand_count()));
+      return malformed(at, "function_type",
+                       str(outputs.size(), " results but the body returns ", end->operand_count()));
     }
     for (int i = 0; i < end->operand_count(); ++i) {
       const ir::Type& output = outputs[static_cast<size_t>(i)];
       if (!(end->operand(i)->type == output)) {
-        return malformed(at, str("result ", i), str(ir::print(output), " but the body returns ",
-                                                    ir::print(end->operand(i)->type)));
+        return malformed(
+            at, str("result ", i),
+            str(ir::print(output), " but the body returns ", ir::print(end->operand(i)->type)));
       }
     }
     return {};
@@ -163,8 +167,9 @@ class ModuleReader {
         }
         const auto [callee, offset] = calls[caller][followed++];
         if (state[callee] == State::open) {
-          return malformed(offset, "symbol", str("function ", quoted(module_->functions[callee]->name),
-                                                 " calls itself"));
+          return malformed(
+              offset, "symbol",
+              str("function ", quoted(module_->functions[callee]->name), " calls itself"));
         }
         if (state[callee] == State::unseen) {
           state[callee] = State::open;
@@ -185,8 +190,7 @@ class ModuleReader {
         bytes += sizeof group + group.size() * sizeof(int64_t);
       }
       CHECK_OK(tables_.charge(bytes, waiting.offset));
-      waiting.op->set_attr("replica_groups",
-                           ir::Attr(ir::Attr::Value(std::move(groups).value())));
+      waiting.op->set_attr("replica_groups", ir::Attr(ir::Attr::Value(std::move(groups).value())));
     }
     return {};
   }

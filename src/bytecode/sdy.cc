@@ -1,4 +1,5 @@
-// The attributes of the sdy (Shardy) dialect, as dictionaries of named parts. `vhlo.def` lists them.
+// The attributes of the sdy (Shardy) dialect, as dictionaries of named parts. `vhlo.def` lists
+// them.
 #include "bytecode/tables.h"
 
 namespace jaxmps::bytecode {
@@ -109,28 +110,43 @@ Result<Attr> sdy_attribute(Decoder& in) {
   const size_t at = in.in.offset();
   TRY(const uint64_t code, in.in.varint("sdy attribute code"));
   switch (code) {
-    case 0: return list(in, "manual axis");
-    case 1: return mesh_axis(in);
-    case 2: return mesh(in);
-    case 3: return sub_axis(in);
-    case 4: return axis_reference(in);
-    case 5: return dimension_sharding(in);
-    case 6: return tensor_sharding(in, false, false);
+    case 0:
+      return list(in, "manual axis");
+    case 1:
+      return mesh_axis(in);
+    case 2:
+      return mesh(in);
+    case 3:
+      return sub_axis(in);
+    case 4:
+      return axis_reference(in);
+    case 5:
+      return dimension_sharding(in);
+    case 6:
+      return tensor_sharding(in, false, false);
     case 7:
-    case 16: return list(in, "sharding");
+    case 16:
+      return list(in, "sharding");
     case 8: {
       TRY(ir::Dims factors, in.ints("dimension mapping"));
       return Attr(std::move(factors));
     }
-    case 9: return list(in, "dimension mapping");
-    case 10: return sharding_rule(in);
+    case 9:
+      return list(in, "dimension mapping");
+    case 10:
+      return sharding_rule(in);
     case 11:
     case 12:
-    case 14: return list(in, "list item");
-    case 13: return all_to_all(in);
-    case 15: return tensor_sharding(in, true, false);
-    case 17: return tensor_sharding(in, true, true);
-    default: return malformed(at, "sdy attribute code", str("unknown code ", code));
+    case 14:
+      return list(in, "list item");
+    case 13:
+      return all_to_all(in);
+    case 15:
+      return tensor_sharding(in, true, false);
+    case 17:
+      return tensor_sharding(in, true, true);
+    default:
+      return malformed(at, "sdy attribute code", str("unknown code ", code));
   }
 }
 

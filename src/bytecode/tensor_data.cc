@@ -36,11 +36,11 @@ Result<ir::Dense> bool_data(Decoder& in, ir::Type type, std::span<const uint8_t>
     for (uint8_t& byte : bytes) byte = byte != 0;
     return bools(std::move(type), std::move(bytes), false);
   }
-  return malformed(at, "tensor data",
-                   str(length, " bytes do not hold a ", ir::print(type)));
+  return malformed(at, "tensor data", str(length, " bytes do not hold a ", ir::print(type)));
 }
 
-Result<ir::Dense> small_ints(Decoder& in, ir::Type type, std::span<const uint8_t> blob, bool splat) {
+Result<ir::Dense> small_ints(Decoder& in, ir::Type type, std::span<const uint8_t> blob,
+                             bool splat) {
   CHECK_OK(in.charge(blob.size()));
   const int shift = 8 - ir::int_bits(type.dtype);
   const bool is_signed = ir::is_signed_int(type.dtype);
@@ -68,8 +68,7 @@ Result<ir::Dense> tensor_data(Decoder& in, ir::Type type) {
   const bool plain = blob.size() == count * each;
   const bool splat = !plain && count > 1 && blob.size() == each;
   if (!plain && !splat) {
-    return malformed(at, "tensor data",
-                     str(blob.size(), " bytes do not hold a ", ir::print(type)));
+    return malformed(at, "tensor data", str(blob.size(), " bytes do not hold a ", ir::print(type)));
   }
   if (ir::is_int(type.dtype) && ir::int_bits(type.dtype) < 8) {
     return small_ints(in, std::move(type), blob, splat);

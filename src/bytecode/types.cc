@@ -137,8 +137,8 @@ Result<TypeEntry> per_axis(Decoder& in) {
   }
   TRY(head.params->zero_points, in.ints("zero points"));
   if (head.params->zero_points.size() != count) {
-    return malformed(at, "zero points", str(head.params->zero_points.size(), " for ", count,
-                                            " scales"));
+    return malformed(at, "zero points",
+                     str(head.params->zero_points.size(), " for ", count, " scales"));
   }
   return finish(std::move(head));
 }
@@ -151,13 +151,20 @@ Result<TypeEntry> integer_type(Decoder& in) {
   const bool is_unsigned = sign == 2;
   if (sign != 3) {
     switch (bits) {
-      case 2: return element(is_unsigned ? DType::u2 : DType::s2);
-      case 4: return element(is_unsigned ? DType::u4 : DType::s4);
-      case 8: return element(is_unsigned ? DType::u8 : DType::s8);
-      case 16: return element(is_unsigned ? DType::u16 : DType::s16);
-      case 32: return element(is_unsigned ? DType::u32 : DType::s32);
-      case 64: return element(is_unsigned ? DType::u64 : DType::s64);
-      default: break;
+      case 2:
+        return element(is_unsigned ? DType::u2 : DType::s2);
+      case 4:
+        return element(is_unsigned ? DType::u4 : DType::s4);
+      case 8:
+        return element(is_unsigned ? DType::u8 : DType::s8);
+      case 16:
+        return element(is_unsigned ? DType::u16 : DType::s16);
+      case 32:
+        return element(is_unsigned ? DType::u32 : DType::s32);
+      case 64:
+        return element(is_unsigned ? DType::u64 : DType::s64);
+      default:
+        break;
     }
   }
   return malformed(at, "integer type", str("width ", bits, ", signedness ", sign));
@@ -167,23 +174,23 @@ constexpr DType kNoElement = static_cast<DType>(255);
 
 // The codes of VHLO types that are plain element types.
 constexpr DType kVhloElements[] = {
-    DType::pred,          kNoElement,  DType::bf16, DType::f16,          DType::f32,
-    DType::f64,           DType::f8e4m3fn, DType::f8e5m2, kNoElement,    DType::index,
-    DType::s4,            DType::s8,   DType::s16,  DType::s32,          DType::s64,
-    DType::u4,            DType::u8,   DType::u16,  DType::u32,          DType::u64,
-    kNoElement,           kNoElement,  kNoElement,  kNoElement,          kNoElement,
-    kNoElement,           kNoElement,  DType::f8e4m3fnuz, DType::f8e5m2fnuz,
-    DType::f8e4m3b11fnuz, kNoElement,  DType::s2,   DType::u2,           kNoElement,
-    DType::tf32,          DType::f8e4m3, DType::f8e3m4, DType::f4e2m1fn, DType::f6e2m3fn,
-    DType::f6e3m2fn,      DType::f8e8m0fnu,
+    DType::pred,      kNoElement,      DType::bf16,       DType::f16,        DType::f32,
+    DType::f64,       DType::f8e4m3fn, DType::f8e5m2,     kNoElement,        DType::index,
+    DType::s4,        DType::s8,       DType::s16,        DType::s32,        DType::s64,
+    DType::u4,        DType::u8,       DType::u16,        DType::u32,        DType::u64,
+    kNoElement,       kNoElement,      kNoElement,        kNoElement,        kNoElement,
+    kNoElement,       kNoElement,      DType::f8e4m3fnuz, DType::f8e5m2fnuz, DType::f8e4m3b11fnuz,
+    kNoElement,       DType::s2,       DType::u2,         kNoElement,        DType::tf32,
+    DType::f8e4m3,    DType::f8e3m4,   DType::f4e2m1fn,   DType::f6e2m3fn,   DType::f6e3m2fn,
+    DType::f8e8m0fnu,
 };
 static_assert(kVhloElements[40] == DType::f8e8m0fnu && kVhloElements[34] == DType::tf32);
 
 // Builtin codes 21 to 32.
 constexpr DType kBuiltinFloats[] = {
-    DType::tf32,        DType::f8e5m2,        DType::f8e4m3, DType::f8e4m3fn,  DType::f8e5m2fnuz,
-    DType::f8e4m3fnuz,  DType::f8e4m3b11fnuz, DType::f8e3m4, DType::f4e2m1fn,  DType::f6e2m3fn,
-    DType::f6e3m2fn,    DType::f8e8m0fnu,
+    DType::tf32,       DType::f8e5m2,     DType::f8e4m3,        DType::f8e4m3fn,
+    DType::f8e5m2fnuz, DType::f8e4m3fnuz, DType::f8e4m3b11fnuz, DType::f8e3m4,
+    DType::f4e2m1fn,   DType::f6e2m3fn,   DType::f6e3m2fn,      DType::f8e8m0fnu,
 };
 
 }  // namespace
@@ -195,42 +202,71 @@ Result<TypeEntry> vhlo_type(Decoder& in) {
     return element(kVhloElements[code]);
   }
   switch (code) {
-    case 1: return complex(in);
-    case 8: return function(in);
-    case 20: return shaped(in, Kind::tensor);
-    case 21: return bounded(in);
-    case 22: return whole(ir::Type::token());
-    case 23: return with_elements(in, Kind::tuple);
-    case 24: return per_tensor(in);
-    case 25: return unranked(in);
-    case 26: return malformed(at, "vhlo type code", "witness types are not supported");
-    case 30: return per_axis(in);
-    case 33: return whole(of_kind(Kind::none));
-    case 41: return shaped(in, Kind::buffer);
-    case 42: return with_elements(in, Kind::future);
-    default: return malformed(at, "vhlo type code", str("unknown code ", code));
+    case 1:
+      return complex(in);
+    case 8:
+      return function(in);
+    case 20:
+      return shaped(in, Kind::tensor);
+    case 21:
+      return bounded(in);
+    case 22:
+      return whole(ir::Type::token());
+    case 23:
+      return with_elements(in, Kind::tuple);
+    case 24:
+      return per_tensor(in);
+    case 25:
+      return unranked(in);
+    case 26:
+      return malformed(at, "vhlo type code", "witness types are not supported");
+    case 30:
+      return per_axis(in);
+    case 33:
+      return whole(of_kind(Kind::none));
+    case 41:
+      return shaped(in, Kind::buffer);
+    case 42:
+      return with_elements(in, Kind::future);
+    default:
+      return malformed(at, "vhlo type code", str("unknown code ", code));
   }
 }
 
 Result<TypeEntry> builtin_type(Decoder& in) {
   const size_t at = in.in.offset();
   TRY(const uint64_t code, in.in.varint("builtin type code"));
-  if (code >= 21 && code < 21 + std::size(kBuiltinFloats)) return element(kBuiltinFloats[code - 21]);
+  if (code >= 21 && code < 21 + std::size(kBuiltinFloats))
+    return element(kBuiltinFloats[code - 21]);
   switch (code) {
-    case 0: return integer_type(in);
-    case 1: return element(DType::index);
-    case 2: return function(in);
-    case 3: return element(DType::bf16);
-    case 4: return element(DType::f16);
-    case 5: return element(DType::f32);
-    case 6: return element(DType::f64);
-    case 9: return complex(in);
-    case 12: return whole(of_kind(Kind::none));
-    case 13: return shaped(in, Kind::tensor);
-    case 14: return bounded(in);
-    case 15: return with_elements(in, Kind::tuple);
-    case 18: return unranked(in);
-    default: return malformed(at, "builtin type code", str("unsupported code ", code));
+    case 0:
+      return integer_type(in);
+    case 1:
+      return element(DType::index);
+    case 2:
+      return function(in);
+    case 3:
+      return element(DType::bf16);
+    case 4:
+      return element(DType::f16);
+    case 5:
+      return element(DType::f32);
+    case 6:
+      return element(DType::f64);
+    case 9:
+      return complex(in);
+    case 12:
+      return whole(of_kind(Kind::none));
+    case 13:
+      return shaped(in, Kind::tensor);
+    case 14:
+      return bounded(in);
+    case 15:
+      return with_elements(in, Kind::tuple);
+    case 18:
+      return unranked(in);
+    default:
+      return malformed(at, "builtin type code", str("unsupported code ", code));
   }
 }
 

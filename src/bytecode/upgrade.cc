@@ -12,9 +12,8 @@ using ir::OpId;
 using Value = ir::Attr::Value;
 
 void add(ir::AttrDict& attrs, std::string_view name, Attr value) {
-  auto at = std::lower_bound(
-      attrs.begin(), attrs.end(), name,
-      [](const ir::NamedAttr& a, std::string_view n) { return a.name < n; });
+  auto at = std::lower_bound(attrs.begin(), attrs.end(), name,
+                             [](const ir::NamedAttr& a, std::string_view n) { return a.name < n; });
   if (at == attrs.end() || at->name != name) {
     attrs.insert(at, {std::string(name), std::move(value)});
   }
@@ -35,7 +34,8 @@ void upgrade(OpId id, ir::AttrDict& attrs) {
     case OpId::sine:
     case OpId::sqrt:
     case OpId::tan:
-    case OpId::tanh: return add(attrs, "result_accuracy", Attr(Value(ir::Accuracy{})));
+    case OpId::tanh:
+      return add(attrs, "result_accuracy", Attr(Value(ir::Accuracy{})));
     case OpId::gather:
     case OpId::dynamic_gather:
       add(attrs, "operand_batching_dims", Attr(ir::Ints{}));
@@ -44,7 +44,8 @@ void upgrade(OpId id, ir::AttrDict& attrs) {
       add(attrs, "input_batching_dims", Attr(ir::Ints{}));
       return add(attrs, "scatter_indices_batching_dims", Attr(ir::Ints{}));
     case OpId::send:
-    case OpId::recv: return add(attrs, "source_target_pairs", Attr(ir::Ints{}));
+    case OpId::recv:
+      return add(attrs, "source_target_pairs", Attr(ir::Ints{}));
     case OpId::custom_call:
       return add(attrs, "result_tilings", Attr(Value(ir::AttrList{})));
     case OpId::collective_broadcast:
@@ -53,7 +54,8 @@ void upgrade(OpId id, ir::AttrDict& attrs) {
       // The padding is an operand.
       std::erase_if(attrs, [](const ir::NamedAttr& a) { return a.name == "padding"; });
       return;
-    default: return;
+    default:
+      return;
   }
 }
 

@@ -94,7 +94,8 @@ Result<Attr> vhlo_attribute(Decoder& in) {
   const size_t at = in.in.offset();
   TRY(const uint64_t code, in.in.varint("vhlo attribute code"));
   switch (code) {
-    case 0: return retired_alias(in);
+    case 0:
+      return retired_alias(in);
     case 1: {
       TRY(ir::AttrList list, in.attrs("array item"));
       return Attr(Value(std::move(list)));
@@ -103,14 +104,18 @@ Result<Attr> vhlo_attribute(Decoder& in) {
       TRY(const uint8_t value, in.enum_value("boolean", 0, 1));
       return Attr(Value(value != 0));
     }
-    case 3: return enumeration(in, Enum::Kind::compare_direction, "comparison direction", 0, 5);
-    case 4: return enumeration(in, Enum::Kind::compare_type, "comparison type", 0, 4);
-    case 5: return enumeration(in, Enum::Kind::custom_call_api, "custom call API version", 0, 4);
+    case 3:
+      return enumeration(in, Enum::Kind::compare_direction, "comparison direction", 0, 5);
+    case 4:
+      return enumeration(in, Enum::Kind::compare_type, "comparison type", 0, 4);
+    case 5:
+      return enumeration(in, Enum::Kind::custom_call_api, "custom call API version", 0, 4);
     case 6: {
       TRY(ir::AttrDict dict, in.dict("dictionary"));
       return Attr(Value(std::move(dict)));
     }
-    case 7: return enumeration(in, Enum::Kind::fft_type, "FFT type", 0, 3);
+    case 7:
+      return enumeration(in, Enum::Kind::fft_type, "FFT type", 0, 3);
     case 8: {
       TRY(const ir::Type type, in.element_type("float type"));
       if (!ir::is_float(type.dtype)) return malformed(at, "float type", "not a float type");
@@ -125,16 +130,22 @@ Result<Attr> vhlo_attribute(Decoder& in) {
       TRY(const int64_t value, in.integer("integer value", type.dtype));
       return Attr(Value(ir::TypedInt{type.dtype, value}));
     }
-    case 10: return alias(in);
-    case 11: return enumeration(in, Enum::Kind::precision, "precision", 0, 2);
-    case 12: return enumeration(in, Enum::Kind::rng_algorithm, "RNG algorithm", 0, 2);
-    case 13: return enumeration(in, Enum::Kind::rng_distribution, "RNG distribution", 1, 2);
+    case 10:
+      return alias(in);
+    case 11:
+      return enumeration(in, Enum::Kind::precision, "precision", 0, 2);
+    case 12:
+      return enumeration(in, Enum::Kind::rng_algorithm, "RNG algorithm", 0, 2);
+    case 13:
+      return enumeration(in, Enum::Kind::rng_distribution, "RNG distribution", 1, 2);
     case 14: {
       TRY(std::string text, in.string("string"));
       return Attr(std::move(text));
     }
-    case 15: return tensor(in);
-    case 16: return enumeration(in, Enum::Kind::transpose, "transpose", 0, 3);
+    case 15:
+      return tensor(in);
+    case 16:
+      return enumeration(in, Enum::Kind::transpose, "transpose", 0, 3);
     case 17: {
       TRY(ir::Type type, in.any_type("type"));
       return Attr(std::move(type));
@@ -143,14 +154,22 @@ Result<Attr> vhlo_attribute(Decoder& in) {
       TRY(ir::Dims bounds, in.ints("bounds"));
       return Attr(std::move(bounds));
     }
-    case 19: return enumeration(in, Enum::Kind::accuracy_mode, "result accuracy mode", 0, 2);
-    case 20: return accuracy(in);
-    case 21: return sub_axis(in);
-    case 22: return axis_reference(in);
-    case 23: return replica_group_mesh_axes(in);
-    case 24: return mesh_axis(in);
-    case 25: return mesh(in);
-    default: return malformed(at, "vhlo attribute code", str("unknown code ", code));
+    case 19:
+      return enumeration(in, Enum::Kind::accuracy_mode, "result accuracy mode", 0, 2);
+    case 20:
+      return accuracy(in);
+    case 21:
+      return sub_axis(in);
+    case 22:
+      return axis_reference(in);
+    case 23:
+      return replica_group_mesh_axes(in);
+    case 24:
+      return mesh_axis(in);
+    case 25:
+      return mesh(in);
+    default:
+      return malformed(at, "vhlo attribute code", str("unknown code ", code));
   }
 }
 
