@@ -1,8 +1,8 @@
 // The passes: each rewrites a verified module into an equivalent verified module.
-// run_passes() leaves a module whose only function is `main`, all calls inlined, without composites,
-// tuples, tokens of pure ops and ops that others define (see decompose.cc); what remains for the
-// executor is the small set of ops that cannot be written with others.
-// One thread per module.
+// run_passes() leaves a module whose only function is `main`, all calls inlined, without
+// composites, tuples, tokens of pure ops and ops that others define (see decompose.cc); what
+// remains for the executor is the small set of ops that cannot be written with others. One thread
+// per module.
 #pragma once
 
 #include <functional>

@@ -16,7 +16,10 @@ Status count_all_loops(ir::Module& module) {
 }
 
 constexpr Pass kPasses[] = {
+    {"lower_sharding", lower_sharding},
+    {"composites", recognize_composites},
     {"inline", inline_calls},
+    {"decompose", decompose},
     {"hoist", hoist_loop_invariants},
     {"cse", eliminate_common_subexpressions},
     {"dce", eliminate_dead_code},

@@ -1,0 +1,191 @@
+// Ops that others define are replaced by these, so that the executor needs fewer. What a rule
+// cannot replace stays and is refused by the executor, which reports everything at once.
+#include "passes/decompose.h"
+
+#include <unordered_map>
+
+#include "passes/pass.h"
+#include "passes/rewrite.h"
+
+namespace jaxmps::passes {
+namespace {
+
+using ir::Attr;
+using ir::Dims;
+using ir::DType;
+using ir::Ints;
+using ir::Op;
+using ir::OpId;
+using ir::Type;
+using ir::Value;
+
+bool barrier(Op* op) {
+  // Nothing here reorders across it in a way that shows.
+  replace(op, op->operands());
+  return true;
+}
+
+bool broadcast(Op* op) {
+  const Type& type = op->operand(0)->type;
+  const int64_t added = static_cast<int64_t>(op->ints("broadcast_sizes").size());
+  replace(op,
+          Builder(op).broadcast(op->operand(0), op->result()->type.dims, iota(type.rank(), added)));
+  return true;
+}
+
+// Scalar bounds of clamp, and the scalar predicate of select, take the shape of the others.
+bool widen_scalars(Op* op) {
+  const Dims& dims = op->result()->type.dims;
+  bool changed = false;
+  for (int i = 0; i < op->operand_count(); ++i) {
+    if (op->operand(i)->type.dims == dims) continue;
+    op->set_operand(i, Builder(op).broadcast(op->operand(i), dims, {}));
+    changed = true;
+  }
+  return changed;
+}
+
+bool part_of_real(Op* op) {
+  if (ir::is_complex(op->operand(0)->type.dtype)) return false;
+  if (op->id == OpId::real) {
+    replace(op, op->operand(0));
+  } else if (op->result()->type.is_static()) {
+    replace(op, Builder(op).splat(op->result()->type, 0));
+  }
+  return true;
+}
+
+// `if` is a case over [false branch, true branch].
+bool if_to_case(Op* op) {
+  op->set_operand(0, Builder(op).convert(op->operand(0), DType::s32));
+  op->id = OpId::case_;
+  std::swap(op->regions()[0], op->regions()[1]);
+  return true;
+}
+
+bool tuple_element(Op* op) {
+  const Op* tuple = op->operand(0)->op();
+  if (!tuple || tuple->id != OpId::tuple) return false;
+  replace(op, tuple->operand(static_cast<int>(op->i64("index"))));
+  return true;
+}
+
+bool dimension_size(Op* op) {
+  const int64_t size = op->operand(0)->type.dims[op->i64("dimension")];
+  if (size == ir::kDynamic) return false;
+  replace(op, Builder(op).splat(op->result()->type, static_cast<double>(size)));
+  return true;
+}
+
+// The scalar function of `map`, applied to whole tensors.
+bool map(Op* op) {
+  const ir::Region& body = op->region();
+  const Dims& dims = op->result()->type.dims;
+  if (!op->result()->type.is_static()) return false;
+  for (const Op* inner : body) {
+    const bool liftable = inner->is(ir::traits::elementwise) || inner->id == OpId::constant ||
+                          inner->id == OpId::select || inner->id == OpId::clamp ||
+                          inner == body.terminator();
+    if (!liftable) return false;
+  }
+  const Builder build(op);
+  std::unordered_map<const Value*, Value*> lifted;
+  for (int i = 0; i < body.arg_count(); ++i) lifted[body.arg(i)] = op->operand(i);
+  auto lift = [&](Value* scalar) {
+    Value*& wide = lifted[scalar];
+    if (!wide) wide = build.broadcast(scalar, dims, {});
+    return wide;
+  };
+  for (Op* inner : body) {
+    if (inner == body.terminator()) break;
+    if (inner->id == OpId::constant) {
+      Op* constant = build.op(OpId::constant, {}, {inner->result()->type}, inner->attrs);
+      lifted[inner->result()] = build.broadcast(constant->result(), dims, {});
+      continue;
+    }
+    std::vector<Value*> operands;
+    for (Value* operand : inner->operands()) operands.push_back(lift(operand));
+    std::vector<Type> types;
+    for (int i = 0; i < inner->result_count(); ++i) {
+      types.push_back(inner->result(i)->type.with(dims));
+    }
+    Op* wide = build.op(inner->id, operands, types, inner->attrs);
+    for (int i = 0; i < inner->result_count(); ++i) lifted[inner->result(i)] = wide->result(i);
+  }
+  replace(op, lift(body.terminator()->operand(0)));
+  return true;
+}
+
+bool torch_index_select(Op* op) {
+  const Type &from = op->operand(0)->type, &index = op->operand(1)->type;
+  const int64_t dim = op->i64("dim"), batch = op->i64("batch_dims");
+  if (!from.is_static() || !index.is_static()) return false;
+  Ints sizes = from.dims;
+  for (int64_t i = 0; i < batch; ++i) sizes[i] = 1;
+  sizes[dim] = 1;
+  // The window's dimensions stand before and behind those of the index.
+  Ints offsets = iota(dim - batch, batch);
+  for (int64_t i = dim + 1; i < from.rank(); ++i) offsets.push_back(i + index.rank() - batch - 1);
+  Value* result =
+      Builder(op).value(OpId::gather, {op->operand(0), op->operand(1)}, op->result()->type,
+                        attributes({{"offset_dims", Attr(offsets)},
+                                    {"collapsed_slice_dims", Attr(Ints{dim})},
+                                    {"operand_batching_dims", Attr(iota(batch))},
+                                    {"start_indices_batching_dims", Attr(iota(batch))},
+                                    {"start_index_map", Attr(Ints{dim})},
+                                    {"index_vector_dim", Attr(index.rank())},
+                                    {"slice_sizes", Attr(sizes)},
+                                    {"indices_are_sorted", Attr(Attr::Value(false))}}));
+  replace(op, result);
+  return true;
+}
+
+// An assertion about shapes that are known by now.
+bool shape_assertion(Op* op) {
+  if (op->text("call_target_name") != "shape_assertion" || op->result_count() != 0) return false;
+  if (op->operand_count() == 0 || !is_splat_of(op->operand(0), 1)) return false;
+  op->erase();
+  return true;
+}
+
+using Table = std::unordered_map<OpId, DecomposeRule>;
+
+const Table& table() {
+  static const Table* rules = [] {
+    auto* all = new Table{
+        {OpId::optimization_barrier, barrier},
+        {OpId::broadcast, broadcast},
+        {OpId::clamp, widen_scalars},
+        {OpId::select, widen_scalars},
+        {OpId::real, part_of_real},
+        {OpId::imag, part_of_real},
+        {OpId::if_, if_to_case},
+        {OpId::get_tuple_element, tuple_element},
+        {OpId::get_dimension_size, dimension_size},
+        {OpId::map, map},
+        {OpId::torch_index_select, torch_index_select},
+        {OpId::custom_call, shape_assertion},
+    };
+    const AddRule add = [](void* to, OpId id, DecomposeRule rule) {
+      static_cast<Table*>(to)->emplace(id, rule);
+    };
+    add_collective_rules(add, all);
+    add_dot_rules(add, all);
+    add_dynamic_rules(add, all);
+    add_norm_rules(add, all);
+    return all;
+  }();
+  return *rules;
+}
+
+}  // namespace
+
+Status decompose(ir::Module& module) {
+  walk(module, [](Op* op) {
+    auto rule = table().find(op->id);
+    if (rule != table().end()) rule->second(op);
+  });
+  return {};
+}
+
+}  // namespace jaxmps::passes

@@ -1,0 +1,139 @@
+// dot, einsum and unary_einsum as dot_general, reductions and transposes.
+#include <algorithm>
+#include <string_view>
+
+#include "passes/decompose.h"
+#include "passes/rewrite.h"
+
+namespace jaxmps::passes {
+namespace {
+
+using ir::Attr;
+using ir::Dims;
+using ir::Ints;
+using ir::Op;
+using ir::OpId;
+using ir::Value;
+
+Value* dot_general(Op* op, Value* lhs, Value* rhs, ir::Type type, Ints lhs_batch, Ints rhs_batch,
+                   Ints lhs_contract, Ints rhs_contract) {
+  const Attr* precision = op->find("precision_config");
+  return Builder(op).value(
+      OpId::dot_general, {lhs, rhs}, std::move(type),
+      attributes({{"lhs_batching_dimensions", Attr(std::move(lhs_batch))},
+                  {"lhs_contracting_dimensions", Attr(std::move(lhs_contract))},
+                  {"precision_config", precision ? *precision : Attr(Attr::Value(ir::AttrList{}))},
+                  {"rhs_batching_dimensions", Attr(std::move(rhs_batch))},
+                  {"rhs_contracting_dimensions", Attr(std::move(rhs_contract))}}));
+}
+
+bool dot(Op* op) {
+  Value *lhs = op->operand(0), *rhs = op->operand(1);
+  replace(op, dot_general(op, lhs, rhs, op->result()->type, {}, {}, {lhs->type.rank() - 1}, {0}));
+  return true;
+}
+
+bool distinct(std::string_view labels) {
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (labels.find(labels[i], i + 1) != std::string_view::npos) return false;
+    if (labels[i] == '.' || labels[i] == ',') return false;
+  }
+  return true;
+}
+
+// Sums over the dimensions whose labels nobody else has.
+Value* sum_out(const Builder& build, Value* value, std::string& labels, std::string_view kept) {
+  Ints summed;
+  std::string rest;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (kept.find(labels[i]) == std::string_view::npos) {
+      summed.push_back(static_cast<int64_t>(i));
+    } else {
+      rest += labels[i];
+    }
+  }
+  labels = rest;
+  return summed.empty() ? value : build.reduce(OpId::add, value, 0, summed);
+}
+
+// Orders the dimensions of a value labelled `from` as `to`.
+Value* arrange(const Builder& build, Value* value, std::string_view from, std::string_view to) {
+  Ints permutation;
+  for (char label : to) permutation.push_back(static_cast<int64_t>(from.find(label)));
+  return build.transpose(value, permutation);
+}
+
+bool is_permutation(std::string_view a, std::string_view b) {
+  return a.size() == b.size() && std::is_permutation(a.begin(), a.end(), b.begin());
+}
+
+bool unary_einsum(Op* op) {
+  std::string config = op->text("einsum_config");
+  const size_t arrow = config.find("->");
+  std::string in = config.substr(0, arrow);
+  const std::string out = config.substr(arrow + 2);
+  if (!distinct(in) || !distinct(out)) return false;
+  if (static_cast<int64_t>(in.size()) != op->operand(0)->type.rank()) return false;
+  const Builder build(op);
+  for (char label : out) {
+    if (in.find(label) == std::string::npos) return false;
+  }
+  Value* value = sum_out(build, op->operand(0), in, out);
+  replace(op, arrange(build, value, in, out));
+  return true;
+}
+
+bool einsum(Op* op) {
+  const std::string& config = op->text("einsum_config");
+  const size_t comma = config.find(','), arrow = config.find("->");
+  if (comma == std::string::npos || comma > arrow) return false;
+  std::string left = config.substr(0, comma), right = config.substr(comma + 1, arrow - comma - 1);
+  const std::string out = config.substr(arrow + 2);
+  if (!distinct(left) || !distinct(right) || !distinct(out)) return false;
+  Value *lhs = op->operand(0), *rhs = op->operand(1);
+  if (static_cast<int64_t>(left.size()) != lhs->type.rank() ||
+      static_cast<int64_t>(right.size()) != rhs->type.rank()) {
+    return false;
+  }
+  for (char label : out) {
+    if ((left + right).find(label) == std::string::npos) return false;
+  }
+  const Builder build(op);
+  const std::string all_left = left;
+  lhs = sum_out(build, lhs, left, right + out);
+  rhs = sum_out(build, rhs, right, all_left + out);
+  Ints lhs_batch, rhs_batch, lhs_contract, rhs_contract;
+  std::string batch, free;
+  for (size_t i = 0; i < left.size(); ++i) {
+    const size_t at = right.find(left[i]);
+    if (at == std::string::npos) {
+      free += left[i];
+    } else {
+      const bool kept = out.find(left[i]) != std::string::npos;
+      (kept ? lhs_batch : lhs_contract).push_back(static_cast<int64_t>(i));
+      (kept ? rhs_batch : rhs_contract).push_back(static_cast<int64_t>(at));
+      if (kept) batch += left[i];
+    }
+  }
+  for (char label : right) {
+    if (left.find(label) == std::string::npos) free += label;
+  }
+  const std::string labels = batch + free;
+  if (!is_permutation(labels, out)) return false;
+  Dims dims;
+  for (char label : labels) dims.push_back(op->result()->type.dims[out.find(label)]);
+  Value* product = dot_general(op, lhs, rhs, op->result()->type.with(dims), lhs_batch, rhs_batch,
+                               lhs_contract, rhs_contract);
+  replace(op, arrange(build, product, labels, out));
+  return true;
+}
+
+}  // namespace
+
+void add_dot_rules(AddRule add, void* table) {
+  add(table, OpId::dot, dot);
+  add(table, OpId::einsum, einsum);
+  add(table, OpId::unary_einsum, unary_einsum);
+}
+
+}  // namespace jaxmps::passes

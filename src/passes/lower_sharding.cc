@@ -1,0 +1,113 @@
+// On one device shardings say nothing: constraints, barriers and manual computations over meshes of
+// one device are what they wrap. What would really split data is refused.
+#include <algorithm>
+#include <string_view>
+
+#include "passes/pass.h"
+#include "passes/rewrite.h"
+
+namespace jaxmps::passes {
+namespace {
+
+using ir::Op;
+using ir::OpId;
+
+bool starts_with(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
+
+// Custom calls that only say where values live or how they are laid out.
+bool is_placement(std::string_view target) {
+  constexpr std::string_view kTargets[] = {
+      "Sharding",   "SPMDFullToShardShape", "SPMDShardToFullShape",     "LayoutConstraint",
+      "MoveToHost", "MoveToDevice",         "annotate_device_placement"};
+  return std::find(std::begin(kTargets), std::end(kTargets), target) != std::end(kTargets) ||
+         starts_with(target, "xla.sdy.");
+}
+
+class Lowering {
+ public:
+  explicit Lowering(ir::Module& module) : module_(module) {}
+
+  Status run() {
+    walk(module_, [this](Op* op) { lower(op); });
+    return refusals_.status();
+  }
+
+ private:
+  void lower(Op* op) {
+    switch (op->id) {
+      case OpId::sdy_mesh:
+      case OpId::sdy_sharding_group:
+        return op->erase();
+      case OpId::unrealized_conversion_cast:
+      case OpId::sdy_sharding_constraint:
+      case OpId::sdy_reshard:
+      case OpId::sdy_propagation_barrier:
+      case OpId::sdy_data_flow_edge:
+        return replace(op, op->operands());
+      case OpId::sdy_named_computation:
+        return inline_body(op);
+      case OpId::sdy_manual_computation:
+        if (keeps_types(op) && manual_devices(*op) == 1) return inline_body(op);
+        return refusals_.add(*op, "manual computations over several devices are not supported");
+      case OpId::custom_call:
+        if (is_placement(op->text("call_target_name"))) lower_placement(op);
+        return;
+      default:
+        return;
+    }
+  }
+
+  void lower_placement(Op* op) {
+    if (op->result_count() == 0) return op->erase();
+    bool same = op->result_count() == op->operand_count();
+    for (int i = 0; same && i < op->result_count(); ++i) {
+      same = op->operand(i)->type == op->result(i)->type;
+    }
+    if (same) return replace(op, op->operands());
+    refusals_.add(*op, "it splits data over several devices, which is not supported");
+  }
+
+  static bool keeps_types(Op* op) {
+    const ir::Region& body = op->region();
+    for (int i = 0; i < op->operand_count(); ++i) {
+      if (!(body.arg(i)->type == op->operand(i)->type)) return false;
+    }
+    for (int i = 0; i < op->result_count(); ++i) {
+      if (!(body.terminator()->operand(i)->type == op->result(i)->type)) return false;
+    }
+    return true;
+  }
+
+  // The largest number of devices that the manual axes may span in any mesh of the module.
+  int64_t manual_devices(const Op& op) const {
+    const ir::Attr* axes = op.find("manual_axes");
+    const auto* names = axes ? axes->get_if<ir::AttrList>() : nullptr;
+    int64_t most = 1;
+    for (const ir::Mesh& mesh : module_.meshes) {
+      int64_t devices = 1;
+      for (const ir::MeshAxis& axis : mesh.axes) {
+        const bool manual =
+            names && std::any_of(names->begin(), names->end(), [&](const ir::Attr& name) {
+              const auto* text = name.get_if<std::string>();
+              return text && *text == axis.name;
+            });
+        if (manual) devices *= axis.size;
+      }
+      most = std::max(most, devices);
+    }
+    return most;
+  }
+
+  static void inline_body(Op* op) { replace(op, splice(op->region(), op->operands(), op)); }
+
+  ir::Module& module_;
+  Refusals refusals_;
+};
+
+}  // namespace
+
+Status lower_sharding(ir::Module& module) { return Lowering(module).run(); }
+
+}  // namespace jaxmps::passes

@@ -1,0 +1,299 @@
+#include "passes/rewrite.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <unordered_map>
+
+namespace jaxmps::passes {
+
+using ir::Attr;
+using ir::AttrDict;
+using ir::Dense;
+using ir::Dims;
+using ir::DType;
+using ir::Ints;
+using ir::Op;
+using ir::OpId;
+using ir::Region;
+using ir::Type;
+using ir::Value;
+
+namespace {
+
+template <typename T>
+void put(uint8_t* at, T value) {
+  std::memcpy(at, &value, sizeof value);
+}
+
+// Rounds to nearest even with `mantissa` stored bits and exponents in [min_exponent, max_exponent].
+double round_to(double value, int mantissa, int min_exponent, int max_exponent) {
+  if (value == 0 || !std::isfinite(value)) return value;
+  int exponent;
+  std::frexp(value, &exponent);
+  exponent = std::max(exponent - 1, min_exponent);
+  const double unit = std::ldexp(1.0, exponent - mantissa);
+  const double rounded = std::nearbyint(value / unit) * unit;
+  const double largest = std::ldexp(2.0 - std::ldexp(1.0, -mantissa), max_exponent);
+  return std::fabs(rounded) > largest ? std::copysign(INFINITY, value) : rounded;
+}
+
+uint16_t half_bits(double value) {
+  const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
+  if (std::isnan(value)) return sign | 0x7e00;
+  const double magnitude = std::fabs(round_to(value, 10, -14, 15));
+  if (std::isinf(magnitude)) return sign | 0x7c00;
+  if (magnitude < std::ldexp(1.0, -14)) {
+    return sign | static_cast<uint16_t>(std::ldexp(magnitude, 24));
+  }
+  const int exponent = std::ilogb(magnitude);
+  const auto fraction = static_cast<uint16_t>(std::ldexp(magnitude, 10 - exponent)) - 1024;
+  return static_cast<uint16_t>(sign | ((exponent + 15) << 10) | fraction);
+}
+
+uint16_t bfloat_bits(double value) {
+  uint32_t bits;
+  const float rounded = std::isnan(value) ? std::copysign(NAN, static_cast<float>(value))
+                                          : static_cast<float>(round_to(value, 7, -126, 127));
+  std::memcpy(&bits, &rounded, sizeof bits);
+  return static_cast<uint16_t>(bits >> 16);
+}
+
+}  // namespace
+
+void store_integer(DType dtype, uint8_t* at, int64_t number) {
+  const int bits = ir::int_bits(dtype);
+  if (dtype == DType::pred) return put<uint8_t>(at, number != 0);
+  if (bits < 8) {
+    // Sub-byte integers are kept sign- or zero-extended in a byte.
+    const int shift = 64 - bits;
+    const int64_t high = static_cast<int64_t>(static_cast<uint64_t>(number) << shift);
+    number = ir::is_signed_int(dtype) ? high >> shift
+                                      : static_cast<int64_t>(static_cast<uint64_t>(high) >> shift);
+  }
+  std::memcpy(at, &number, ir::byte_size(dtype));
+}
+
+void store_element(DType dtype, uint8_t* at, double number, double imag) {
+  switch (dtype) {
+    case DType::f64:
+      return put(at, number);
+    case DType::f32:
+      return put(at, static_cast<float>(number));
+    case DType::f16:
+      return put(at, half_bits(number));
+    case DType::bf16:
+      return put(at, bfloat_bits(number));
+    case DType::c64:
+      put(at, static_cast<float>(number));
+      return put(at + 4, static_cast<float>(imag));
+    case DType::c128:
+      put(at, number);
+      return put(at + 8, imag);
+    default:
+      return store_integer(dtype, at, static_cast<int64_t>(number));
+  }
+}
+
+Op* Builder::op(OpId id, const std::vector<Value*>& operands, const std::vector<Type>& types,
+                AttrDict attrs) const {
+  return before_->parent()->insert_before(
+      before_, Op::create(id, operands, types, std::move(attrs), location_));
+}
+
+Value* Builder::value(OpId id, const std::vector<Value*>& operands, Type type,
+                      AttrDict attrs) const {
+  return op(id, operands, {std::move(type)}, std::move(attrs))->result();
+}
+
+Value* Builder::unary(OpId id, Value* a) const { return value(id, {a}, a->type); }
+Value* Builder::binary(OpId id, Value* a, Value* b) const { return value(id, {a, b}, a->type); }
+
+Value* Builder::compare(ir::CompareDirection direction, Value* a, Value* b) const {
+  return value(OpId::compare, {a, b}, a->type.with(DType::pred),
+               attributes({{"comparison_direction",
+                            Attr(ir::Enum{ir::Enum::Kind::compare_direction, uint8_t(direction)})},
+                           {"compare_type", Attr(ir::Enum{ir::Enum::Kind::compare_type, 0})}}));
+}
+
+Value* Builder::select(Value* pred, Value* a, Value* b) const {
+  return value(OpId::select, {pred, a, b}, a->type);
+}
+
+Value* Builder::constant(Dense dense) const {
+  Type type = dense.type;
+  return value(OpId::constant, {}, std::move(type), {{"value", Attr(std::move(dense))}});
+}
+
+Value* Builder::splat(const Type& type, double number) const {
+  return constant(make_splat(type, number));
+}
+
+Value* Builder::reshape(Value* v, Dims dims) const {
+  if (v->type.dims == dims) return v;
+  return value(OpId::reshape, {v}, v->type.with(std::move(dims)));
+}
+
+Value* Builder::transpose(Value* v, Ints permutation) const {
+  if (is_identity(permutation)) return v;
+  Dims dims;
+  for (int64_t dim : permutation) dims.push_back(v->type.dims[dim]);
+  return value(OpId::transpose, {v}, v->type.with(std::move(dims)),
+               {{"permutation", Attr(std::move(permutation))}});
+}
+
+Value* Builder::broadcast(Value* v, Dims dims, Ints broadcast_dimensions) const {
+  if (v->type.dims == dims && is_identity(broadcast_dimensions)) return v;
+  return value(OpId::broadcast_in_dim, {v}, v->type.with(std::move(dims)),
+               {{"broadcast_dimensions", Attr(std::move(broadcast_dimensions))}});
+}
+
+Value* Builder::convert(Value* v, DType dtype) const {
+  return v->type.dtype == dtype ? v : value(OpId::convert, {v}, v->type.with(dtype));
+}
+
+Value* Builder::reduce(OpId combiner, Value* v, double init, Ints dimensions) const {
+  Dims dims;
+  for (int64_t i = 0; i < v->type.rank(); ++i) {
+    if (std::find(dimensions.begin(), dimensions.end(), i) == dimensions.end()) {
+      dims.push_back(v->type.dims[i]);
+    }
+  }
+  const Type scalar = v->type.with(Dims{});
+  Op* reduction = op(OpId::reduce, {v, splat(scalar, init)}, {v->type.with(std::move(dims))},
+                     {{"dimensions", Attr(std::move(dimensions))}});
+  Region* body = reduction->add_region();
+  Value* arguments[] = {body->add_arg(scalar), body->add_arg(scalar)};
+  Op* combined =
+      body->append(Op::create(combiner, arguments, std::span(&scalar, 1), {}, location_));
+  Value* returned[] = {combined->result()};
+  body->append(Op::create(OpId::return_, returned, {}, {}, location_));
+  return reduction->result();
+}
+
+AttrDict attributes(std::vector<ir::NamedAttr> list) {
+  std::sort(list.begin(), list.end(),
+            [](const ir::NamedAttr& a, const ir::NamedAttr& b) { return a.name < b.name; });
+  return list;
+}
+
+const Dense* constant_of(const Value* value) {
+  const Op* op = value->op();
+  return op && op->id == OpId::constant ? &op->dense("value") : nullptr;
+}
+
+bool is_splat_of(const Value* value, double number) {
+  const Op* op = value->op();
+  while (op && (op->id == OpId::broadcast_in_dim || op->id == OpId::reshape)) {
+    value = op->operand(0);
+    op = value->op();
+  }
+  const Dense* dense = constant_of(value);
+  if (!dense || !(dense->splat || dense->type.is_scalar())) return false;
+  const DType dtype = dense->type.dtype;
+  if (ir::is_complex(dtype) || (ir::is_float(dtype) && ir::byte_size(dtype) == 1)) return false;
+  return dense->float_at(0) == number &&
+         (number != 0 || std::signbit(dense->float_at(0)) == std::signbit(number));
+}
+
+std::optional<Ints> constant_ints(const Value* value) {
+  const Dense* dense = constant_of(value);
+  if (!dense || !ir::is_int(dense->type.dtype)) return std::nullopt;
+  Ints numbers(dense->type.size());
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = dense->int_at(static_cast<int64_t>(i));
+  return numbers;
+}
+
+Dense make_splat(const Type& type, double number) {
+  uint8_t element[16] = {};
+  store_element(type.dtype, element, number);
+  return Dense::copy(type, {element, static_cast<size_t>(ir::byte_size(type.dtype))}, true);
+}
+
+Dense make_ints(const Type& type, const Ints& numbers) {
+  const size_t width = ir::byte_size(type.dtype);
+  std::vector<uint8_t> bytes(numbers.size() * width);
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    store_integer(type.dtype, bytes.data() + i * width, numbers[i]);
+  }
+  return Dense::copy(type, bytes, false);
+}
+
+std::optional<OpId> simple_combiner(const Region& region) {
+  const Op* end = region.terminator();
+  if (!end || end->operand_count() != 1 || region.arg_count() != 2) return std::nullopt;
+  const Op* op = end->operand(0)->op();
+  if (!op || op != region.first() || op->next() != end || op->operand_count() != 2) {
+    return std::nullopt;
+  }
+  const Value *a = op->operand(0), *b = op->operand(1);
+  const bool in_order = a == region.arg(0) && b == region.arg(1);
+  const bool swapped = a == region.arg(1) && b == region.arg(0) && op->is(ir::traits::commutative);
+  if (!in_order && !swapped) return std::nullopt;
+  return op->id;
+}
+
+Ints iota(int64_t count, int64_t start) {
+  Ints out(count);
+  std::iota(out.begin(), out.end(), start);
+  return out;
+}
+
+bool is_identity(const Ints& permutation) {
+  for (size_t i = 0; i < permutation.size(); ++i) {
+    if (permutation[i] != static_cast<int64_t>(i)) return false;
+  }
+  return true;
+}
+
+void replace(Op* op, Value* value) {
+  op->result()->replace_all_uses_with(value);
+  op->erase();
+}
+
+void replace(Op* op, const std::vector<Value*>& values) {
+  for (int i = 0; i < op->result_count(); ++i) op->result(i)->replace_all_uses_with(values[i]);
+  op->erase();
+}
+
+std::vector<Value*> splice(Region& region, const std::vector<Value*>& operands, Op* position) {
+  for (int i = 0; i < region.arg_count(); ++i) region.arg(i)->replace_all_uses_with(operands[i]);
+  Op* end = region.terminator();
+  const std::vector<Value*> results = end->operands();
+  end->erase();
+  while (Op* op = region.first()) op->move_before(position);
+  return results;
+}
+
+std::vector<Value*> splice_copy(const Region& region, const std::vector<Value*>& operands,
+                                Op* position) {
+  std::unordered_map<const Value*, Value*> map;
+  for (int i = 0; i < region.arg_count(); ++i) map[region.arg(i)] = operands[i];
+  std::vector<Value*> results;
+  for (Op* op : region) {
+    if (op == region.terminator()) break;
+    position->parent()->insert_before(position, op->clone(map));
+  }
+  for (Value* value : region.terminator()->operands()) {
+    auto found = map.find(value);
+    results.push_back(found == map.end() ? value : found->second);
+  }
+  return results;
+}
+
+void Refusals::add(const Op& op, std::string_view reason) {
+  texts_.push_back(ir::refuse(op, reason).text);
+}
+
+Status Refusals::status() const {
+  constexpr size_t kShown = 20;
+  if (texts_.empty()) return {};
+  if (texts_.size() == 1) return unimplemented(texts_[0]);
+  std::string text = str(texts_.size(), " ops are not supported:");
+  for (size_t i = 0; i < texts_.size() && i < kShown; ++i) text += str("\n  ", texts_[i]);
+  if (texts_.size() > kShown) text += str("\n  and ", texts_.size() - kShown, " more");
+  return unimplemented(std::move(text));
+}
+
+}  // namespace jaxmps::passes

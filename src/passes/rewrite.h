@@ -1,0 +1,97 @@
+// What the passes share: a builder that inserts ops, constants as values, walks and splices.
+// A Builder inserts before one op and must not outlive it. One thread per module.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "ir/module.h"
+
+namespace jaxmps::passes {
+
+class Builder {
+ public:
+  explicit Builder(ir::Op* before) : before_(before), location_(before->location) {}
+
+  ir::Op* op(ir::OpId id, const std::vector<ir::Value*>& operands,
+             const std::vector<ir::Type>& types, ir::AttrDict attrs = {}) const;
+  ir::Value* value(ir::OpId id, const std::vector<ir::Value*>& operands, ir::Type type,
+                   ir::AttrDict attrs = {}) const;
+  // Elementwise with the first operand's type.
+  ir::Value* unary(ir::OpId id, ir::Value* a) const;
+  ir::Value* binary(ir::OpId id, ir::Value* a, ir::Value* b) const;
+  ir::Value* compare(ir::CompareDirection direction, ir::Value* a, ir::Value* b) const;
+  ir::Value* select(ir::Value* pred, ir::Value* a, ir::Value* b) const;
+
+  ir::Value* constant(ir::Dense value) const;
+  ir::Value* splat(const ir::Type& type, double value) const;
+  ir::Value* reshape(ir::Value* value, ir::Dims dims) const;
+  ir::Value* transpose(ir::Value* value, ir::Ints permutation) const;
+  ir::Value* broadcast(ir::Value* value, ir::Dims dims, ir::Ints broadcast_dimensions) const;
+  ir::Value* convert(ir::Value* value, ir::DType dtype) const;
+  // Reduces over `dimensions` with a binary op.
+  ir::Value* reduce(ir::OpId combiner, ir::Value* value, double init, ir::Ints dimensions) const;
+
+ private:
+  ir::Op* before_;
+  const ir::Location* location_;
+};
+
+// Attributes from a list in any order.
+ir::AttrDict attributes(std::vector<ir::NamedAttr> list);
+
+// The constant behind a value; null if it is none.
+const ir::Dense* constant_of(const ir::Value* value);
+// True for a constant whose every element equals `value` (looked up through broadcasts).
+bool is_splat_of(const ir::Value* value, double number);
+// A constant's elements as integers; nothing if it is no constant of integers.
+std::optional<ir::Ints> constant_ints(const ir::Value* value);
+// A splat; the number is converted to the element type.
+ir::Dense make_splat(const ir::Type& type, double number);
+ir::Dense make_ints(const ir::Type& type, const ir::Ints& numbers);
+// Writes one element, rounded to nearest even or wrapped; `imag` is for complex types only.
+void store_element(ir::DType dtype, uint8_t* at, double number, double imag = 0);
+void store_integer(ir::DType dtype, uint8_t* at, int64_t number);
+
+// The op that a scalar combiner of two arguments applies to them, in either order; nothing for
+// other bodies. The region must be the body of a reduction with one input.
+std::optional<ir::OpId> simple_combiner(const ir::Region& region);
+
+ir::Ints iota(int64_t count, int64_t start = 0);
+bool is_identity(const ir::Ints& permutation);
+
+// Replaces an op of one result by a value, or of several by as many.
+void replace(ir::Op* op, ir::Value* value);
+void replace(ir::Op* op, const std::vector<ir::Value*>& values);
+// Moves the region's ops before `position`, arguments replaced by `operands`; returns what the
+// terminator returned. The region is empty afterwards.
+std::vector<ir::Value*> splice(ir::Region& region, const std::vector<ir::Value*>& operands,
+                               ir::Op* position);
+// The same for a copy; the region stays.
+std::vector<ir::Value*> splice_copy(const ir::Region& region,
+                                    const std::vector<ir::Value*>& operands, ir::Op* position);
+
+// Calls f(op) for every op, those of nested regions first. f may erase the op it is given.
+template <typename F>
+void walk(ir::Region& region, const F& f) {
+  for (ir::Op* op : region) {
+    for (const auto& nested : op->regions()) walk(*nested, f);
+    f(op);
+  }
+}
+template <typename F>
+void walk(ir::Module& module, const F& f) {
+  for (const auto& function : module.functions) walk(function->body, f);
+}
+
+// Several refusals as one error.
+class Refusals {
+ public:
+  void add(const ir::Op& op, std::string_view reason);
+  Status status() const;
+
+ private:
+  std::vector<std::string> texts_;
+};
+
+}  // namespace jaxmps::passes
