@@ -1,0 +1,274 @@
+#include "kernels/cpu/linalg_impl.h"
+
+namespace jaxmps::cpu {
+namespace {
+
+// syevd and heevd: vectors replace the matrix. Answers LAPACK's info.
+template <typename T>
+int run_eigh(const Lapack& evd, Columns<T>& a, bool lower, Real<T>* values) {
+  const char job = 'V', uplo = lower ? 'L' : 'U';
+  int info = 0, query = -1, best_int = 1;
+  const int ld = a.ld();
+  T best;
+  Real<T> best_real = 1;
+  auto call = [&](T* work, int* length, Real<T>* real_work, int* real_length, int* int_work,
+                  int* int_length) {
+    if constexpr (Scalar<T>::kComplex) {
+      evd(&job, &uplo, &a.n, a.ptr(), &ld, values, work, length, real_work, real_length, int_work,
+          int_length, &info);
+    } else {
+      evd(&job, &uplo, &a.n, a.ptr(), &ld, values, work, length, int_work, int_length, &info);
+    }
+  };
+  call(&best, &query, &best_real, &query, &best_int, &query);
+  int length = workspace(best), real_length = workspace(best_real);
+  int int_length = std::max(1, best_int);
+  std::vector<T> work(length);
+  std::vector<Real<T>> real_work(real_length);
+  std::vector<int> int_work(int_length);
+  call(work.data(), &length, real_work.data(), &real_length, int_work.data(), &int_length);
+  return info;
+}
+
+template <typename T>
+int run_svd(const Lapack& gesdd, Columns<T>& a, char job, Real<T>* s, Columns<T>& u,
+            Columns<T>& vt) {
+  int info = 0, query = -1;
+  const int ld = a.ld(), ldu = u.ld(), ldvt = vt.ld();
+  const int64_t small = std::min(a.m, a.n), large = std::max(a.m, a.n);
+  std::vector<int> int_work(8 * small);
+  std::vector<Real<T>> real_work;
+  if (Scalar<T>::kComplex) {
+    real_work.resize(std::max(small * (5 * small + 7), small * (2 * large + 2 * small + 1)) + 1);
+  }
+  T best;
+  auto call = [&](T* work, int* length) {
+    if constexpr (Scalar<T>::kComplex) {
+      gesdd(&job, &a.m, &a.n, a.ptr(), &ld, s, u.ptr(), &ldu, vt.ptr(), &ldvt, work, length,
+            real_work.data(), int_work.data(), &info);
+    } else {
+      gesdd(&job, &a.m, &a.n, a.ptr(), &ld, s, u.ptr(), &ldu, vt.ptr(), &ldvt, work, length,
+            int_work.data(), &info);
+    }
+  };
+  call(&best, &query);
+  int length = workspace(best);
+  std::vector<T> work(length);
+  call(work.data(), &length);
+  return info;
+}
+
+// Real eigenvectors of LAPACK: a complex pair is two columns, real and imaginary part.
+template <typename R>
+void store_vectors(const Columns<R>& v, const std::vector<R>& imaginary, std::complex<R>* to) {
+  const int64_t n = v.n;
+  for (int64_t j = 0; j < n; ++j) {
+    const bool pair = imaginary[j] != 0 && j + 1 < n;
+    for (int64_t i = 0; i < n; ++i) {
+      const R x = v.data[j * n + i];
+      if (!pair) {
+        to[i * n + j] = x;
+      } else {
+        const R y = v.data[(j + 1) * n + i];
+        to[i * n + j] = {x, y};
+        to[i * n + j + 1] = {x, -y};
+      }
+    }
+    if (pair) ++j;
+  }
+}
+
+template <typename T>
+int run_eig(const Lapack& geev, Columns<T>& a, bool left, bool right, std::complex<Real<T>>* values,
+            std::complex<Real<T>>* left_out, std::complex<Real<T>>* right_out) {
+  using R = Real<T>;
+  const char jobl = left ? 'V' : 'N', jobr = right ? 'V' : 'N';
+  const int64_t n = a.n;
+  Columns<T> vl(left ? n : 0, n), vr(right ? n : 0, n);
+  const int ld = a.ld(), ldl = vl.ld(), ldr = vr.ld();
+  int info = 0, query = -1;
+  std::vector<R> real(n), imaginary(n), real_work(2 * n);
+  T best;
+  auto call = [&](T* work, int* length) {
+    if constexpr (Scalar<T>::kComplex) {
+      geev(&jobl, &jobr, &a.n, a.ptr(), &ld, values, vl.ptr(), &ldl, vr.ptr(), &ldr, work, length,
+           real_work.data(), &info);
+    } else {
+      geev(&jobl, &jobr, &a.n, a.ptr(), &ld, real.data(), imaginary.data(), vl.ptr(), &ldl,
+           vr.ptr(), &ldr, work, length, &info);
+    }
+  };
+  call(&best, &query);
+  int length = workspace(best);
+  std::vector<T> work(length);
+  call(work.data(), &length);
+  if constexpr (Scalar<T>::kComplex) {
+    if (left) vl.store(left_out);
+    if (right) vr.store(right_out);
+  } else {
+    for (int64_t i = 0; i < n; ++i) values[i] = {real[i], imaginary[i]};
+    if (left) store_vectors(vl, imaginary, left_out);
+    if (right) store_vectors(vr, imaginary, right_out);
+  }
+  return info;
+}
+
+template <typename T>
+int run_schur(const Lapack& gees, Columns<T>& a, Columns<T>& vectors, bool want) {
+  const char job = want ? 'V' : 'N', sort = 'N';
+  const int ld = a.ld(), ldv = std::max(1, a.n);
+  int info = 0, query = -1, sorted = 0;
+  std::vector<Real<T>> real(a.n), imaginary(a.n);
+  std::vector<T> values(a.n);
+  std::vector<int> flags(a.n);
+  const void* no_function = nullptr;
+  T best;
+  auto call = [&](T* work, int* length) {
+    if constexpr (Scalar<T>::kComplex) {
+      gees(&job, &sort, no_function, &a.n, a.ptr(), &ld, &sorted, values.data(), vectors.ptr(),
+           &ldv, work, length, real.data(), flags.data(), &info);
+    } else {
+      gees(&job, &sort, no_function, &a.n, a.ptr(), &ld, &sorted, real.data(), imaginary.data(),
+           vectors.ptr(), &ldv, work, length, flags.data(), &info);
+    }
+  };
+  call(&best, &query);
+  int length = workspace(best);
+  std::vector<T> work(length);
+  call(work.data(), &length);
+  return info;
+}
+
+}  // namespace
+
+Result<LinalgKernel> make_eigh(const Matrices& a, bool lower) {
+  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
+    TRY(const Lapack evd, lapack<T>("syevd", "heevd"));
+    return LinalgKernel([=](const void* const* in, void* const* out) {
+      const int64_t n = a.n;
+      for_matrices(a, [&](int64_t i) {
+        Columns<T> v(input<T>(in, 0, i * n * n), n, n);
+        T* vectors = output<T>(out, 0, i * n * n);
+        Real<T>* values = output<Real<T>>(out, 1, i * n);
+        const int info = run_eigh<T>(evd, v, lower, values);
+        v.store(vectors);
+        if (info != 0) {
+          fill_nan(vectors, n * n);
+          fill_nan(values, n);
+        }
+      });
+    });
+  });
+}
+
+Result<LinalgKernel> make_svd(const Matrices& a, bool vectors, bool full) {
+  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
+    TRY(const Lapack gesdd, lapack<T>("gesdd"));
+    return LinalgKernel([=](const void* const* in, void* const* out) {
+      const int64_t rank = std::min(a.m, a.n);
+      const int64_t uc = full ? a.m : rank, vr = full ? a.n : rank;
+      const char job = !vectors ? 'N' : full ? 'A' : 'S';
+      for_matrices(a, [&](int64_t i) {
+        Columns<T> copy(input<T>(in, 0, i * a.m * a.n), a.m, a.n);
+        Columns<T> u(a.m, vectors ? uc : 0), vt(vectors ? vr : 1, vectors ? a.n : 0);
+        Real<T>* s = output<Real<T>>(out, 0, i * rank);
+        const int info = run_svd<T>(gesdd, copy, job, s, u, vt);
+        if (info != 0) fill_nan(s, rank);
+        if (!vectors) return;
+        T* to_u = output<T>(out, 1, i * a.m * uc);
+        T* to_v = output<T>(out, 2, i * vr * a.n);
+        u.store(to_u);
+        vt.store(to_v);
+        if (info != 0) {
+          fill_nan(to_u, a.m * uc);
+          fill_nan(to_v, vr * a.n);
+        }
+      });
+    });
+  });
+}
+
+Result<LinalgKernel> make_eig(const Matrices& a, bool left, bool right) {
+  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
+    TRY(const Lapack geev, lapack<T>("geev"));
+    return LinalgKernel([=](const void* const* in, void* const* out) {
+      using C = std::complex<Real<T>>;
+      const int64_t n = a.n;
+      for_matrices(a, [&](int64_t i) {
+        Columns<T> copy(input<T>(in, 0, i * n * n), n, n);
+        C* values = output<C>(out, 0, i * n);
+        C* l = left ? output<C>(out, 1, i * n * n) : nullptr;
+        C* r = right ? output<C>(out, left ? 2 : 1, i * n * n) : nullptr;
+        if (run_eig<T>(geev, copy, left, right, values, l, r) == 0) return;
+        fill_nan(values, n);
+        if (l) fill_nan(l, n * n);
+        if (r) fill_nan(r, n * n);
+      });
+    });
+  });
+}
+
+Result<LinalgKernel> make_schur(const Matrices& a, bool vectors) {
+  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
+    TRY(const Lapack gees, lapack<T>("gees"));
+    return LinalgKernel([=](const void* const* in, void* const* out) {
+      const int64_t n = a.n;
+      for_matrices(a, [&](int64_t i) {
+        Columns<T> form(input<T>(in, 0, i * n * n), n, n), z(n, n);
+        const int info = run_schur<T>(gees, form, z, vectors);
+        for (int k = 0; k < (vectors ? 2 : 1); ++k) {
+          T* to = output<T>(out, k, i * n * n);
+          (k == 0 ? form : z).store(to);
+          if (info != 0) fill_nan(to, n * n);
+        }
+      });
+    });
+  });
+}
+
+Result<LinalgKernel> make_hessenberg(const Matrices& a) {
+  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
+    TRY(const Lapack gehrd, lapack<T>("gehrd"));
+    return LinalgKernel([=](const void* const* in, void* const* out) {
+      const int64_t n = a.n;
+      for_matrices(a, [&](int64_t i) {
+        Columns<T> h(input<T>(in, 0, i * n * n), n, n);
+        T* taus = output<T>(out, 1, i * std::max<int64_t>(0, n - 1));
+        int info = 0, query = -1;
+        const int ld = h.ld(), low = 1;
+        T best;
+        gehrd(&h.n, &low, &h.n, h.ptr(), &ld, taus, &best, &query, &info);
+        int length = workspace(best);
+        std::vector<T> work(length);
+        gehrd(&h.n, &low, &h.n, h.ptr(), &ld, taus, work.data(), &length, &info);
+        h.store(output<T>(out, 0, i * n * n));
+      });
+    });
+  });
+}
+
+Result<LinalgKernel> make_tridiagonal(const Matrices& a, bool lower) {
+  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
+    TRY(const Lapack trd, lapack<T>("sytrd", "hetrd"));
+    return LinalgKernel([=](const void* const* in, void* const* out) {
+      const int64_t n = a.n;
+      for_matrices(a, [&](int64_t i) {
+        Columns<T> t(input<T>(in, 0, i * n * n), n, n);
+        Real<T>* diagonal = output<Real<T>>(out, 1, i * n);
+        Real<T>* off = output<Real<T>>(out, 2, i * (n - 1));
+        T* taus = output<T>(out, 3, i * (n - 1));
+        const char uplo = lower ? 'L' : 'U';
+        int info = 0, query = -1;
+        const int ld = t.ld();
+        T best;
+        trd(&uplo, &t.n, t.ptr(), &ld, diagonal, off, taus, &best, &query, &info);
+        int length = workspace(best);
+        std::vector<T> work(length);
+        trd(&uplo, &t.n, t.ptr(), &ld, diagonal, off, taus, work.data(), &length, &info);
+        t.store(output<T>(out, 0, i * n * n));
+      });
+    });
+  });
+}
+
+}  // namespace jaxmps::cpu
