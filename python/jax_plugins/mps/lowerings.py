@@ -1,4 +1,11 @@
-"""Lowering rules for primitives that JAX lowers only on platforms it knows by name."""
+"""Lowering rules for primitives that JAX lowers only on platforms it knows by name.
+
+The rules emit custom calls of the plugin (src/ops/custom_call_*.cc), which take and give the very
+operands and results of the primitive; options travel as `name=integer` words.
+"""
+
+import jax
+from jax.interpreters import mlir
 
 from jax_plugins.mps import private
 
@@ -6,6 +13,16 @@ from jax_plugins.mps import private
 def register(platform: str) -> None:
     """Registers every rule of this file for `platform`."""
     _register_pbroadcast(platform)
+    for name, rule in _LINALG.items():
+        prim = private.primitive("lax.linalg", name)
+        if prim is not None:
+            private.register_lowering(prim, rule, platform)
+
+
+def custom_call_targets() -> list[str]:
+    """The custom calls of the rules, for `jax.export`."""
+    names = "eig eigh geqp3 hessenberg lu ormqr schur svd tridiagonal"
+    return [f"mps.{name}" for name in names.split()]
 
 
 def _register_pbroadcast(platform: str) -> None:
@@ -14,3 +31,75 @@ def _register_pbroadcast(platform: str) -> None:
     rule = private.function("lax.parallel", "_pbroadcast_lowering")
     if prim is not None and rule is not None:
         private.register_lowering(prim, rule, platform)
+
+
+def _call(ctx, target: str, *operands, **options):
+    """The custom call `target` with the primitive's own result types."""
+    config = " ".join(f"{name}={int(value)}" for name, value in options.items())
+    rule = jax.ffi.ffi_lowering(f"mps.{target}", backend_config=config, api_version=2)
+    return rule(ctx, *operands)
+
+
+def _whole(subset, size, what: str) -> None:
+    if subset is not None and tuple(subset) != (0, size):
+        raise NotImplementedError(f"{what}: subset_by_index is not supported on mps")
+
+
+def _eig(ctx, a, *, compute_left_eigenvectors, compute_right_eigenvectors, **_):
+    return _call(
+        ctx, "eig", a, left=compute_left_eigenvectors, right=compute_right_eigenvectors
+    )
+
+
+def _eigh(ctx, a, *, lower, subset_by_index=None, **_):
+    _whole(subset_by_index, ctx.avals_in[0].shape[-1], "eigh")
+    return _call(ctx, "eigh", a, lower=lower)
+
+
+def _svd(ctx, a, *, full_matrices, compute_uv, subset_by_index=None, **_):
+    *_, m, n = ctx.avals_in[0].shape
+    _whole(subset_by_index, min(m, n), "svd")
+    if m == 0 or n == 0:
+        empty = private.function("lax.linalg", "_empty_svd")
+        rule = mlir.lower_fun(empty, multiple_results=True)
+        return rule(ctx, a, full_matrices=full_matrices, compute_uv=compute_uv)
+    return _call(ctx, "svd", a, vectors=compute_uv, full=full_matrices)
+
+
+def _lu(ctx, a, **_):
+    return _call(ctx, "lu", a)
+
+
+def _geqp3(ctx, a, pivots, **_):
+    return _call(ctx, "geqp3", a, pivots)
+
+
+def _ormqr(ctx, a, taus, c, *, left, transpose, **_):
+    return _call(ctx, "ormqr", a, taus, c, left=left, transpose=transpose)
+
+
+def _schur(ctx, a, *, compute_schur_vectors, sort_eig_vals=False, **_):
+    if sort_eig_vals:
+        raise NotImplementedError("schur: sorted eigenvalues are not supported on mps")
+    return _call(ctx, "schur", a, vectors=compute_schur_vectors)
+
+
+def _hessenberg(ctx, a, **_):
+    return _call(ctx, "hessenberg", a)
+
+
+def _tridiagonal(ctx, a, *, lower, **_):
+    return _call(ctx, "tridiagonal", a, lower=lower)
+
+
+_LINALG = {
+    "eig_p": _eig,
+    "eigh_p": _eigh,
+    "geqp3_p": _geqp3,
+    "hessenberg_p": _hessenberg,
+    "lu_p": _lu,
+    "ormqr_p": _ormqr,
+    "schur_p": _schur,
+    "svd_p": _svd,
+    "tridiagonal_p": _tridiagonal,
+}
