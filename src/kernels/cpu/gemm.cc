@@ -1,0 +1,225 @@
+#include "kernels/cpu/gemm.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "kernels/cpu/blas.h"
+#include "kernels/cpu/gemm_packed.h"
+#include "kernels/cpu/gemm_parts.h"
+
+namespace jaxmps::cpu {
+namespace {
+
+constexpr int64_t kSmallWork = 1 << 18;  // products worth one task of a batch
+
+// y[rows] (+)= M[rows, k] * x[k]
+template <typename T>
+struct MatrixVector {
+  const T* matrix;
+  int64_t rows, k, row, col;
+  const T* x;
+  int64_t x_stride;
+  T* y;
+  int64_t y_stride;
+  bool accumulate;
+};
+
+void check(bool done) {
+  if (!done) throw std::bad_alloc();
+}
+
+template <typename T>
+void by_dots(const Micro<T, T>& micro, const MatrixVector<T>& v, const T* x) {
+  const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 16) / std::max<int64_t>(v.k, 1));
+  check(parallel_for(v.rows, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T sum = micro.dot(v.matrix + r * v.row, x, v.k);
+      T& y = v.y[r * v.y_stride];
+      y = v.accumulate ? y + sum : sum;
+    }
+  }));
+}
+
+template <typename T>
+void by_axpy(const Micro<T, T>& micro, const MatrixVector<T>& v, const T* x) {
+  constexpr int64_t kRows = 512;
+  const bool small = v.rows * v.k <= kSmallWork / 4;
+  check(parallel_for(v.rows, small ? v.rows : kRows, [&](int64_t begin, int64_t end) {
+    T sums[kRows];
+    for (int64_t r0 = begin; r0 < end; r0 += kRows) {
+      const int64_t count = std::min(kRows, end - r0);
+      for (int64_t r = 0; r < count; ++r) sums[r] = v.accumulate ? v.y[(r0 + r) * v.y_stride] : T(0);
+      for (int64_t k = 0; k < v.k; k += 4) {
+        const int steps = static_cast<int>(std::min<int64_t>(4, v.k - k));
+        micro.axpy(sums, v.matrix + r0 + k * v.col, v.col, x + k, 1, steps, count);
+      }
+      for (int64_t r = 0; r < count; ++r) v.y[(r0 + r) * v.y_stride] = sums[r];
+    }
+  }));
+}
+
+// False when the layout suits neither way.
+template <typename T>
+bool matrix_vector(const Micro<T, T>& micro, const MatrixVector<T>& v) {
+  if (v.col != 1 && v.row != 1) return false;
+  const bool gather = v.x_stride != 1;
+  Scratch block(gather ? static_cast<size_t>(v.k) * sizeof(T) : 0);
+  const T* x = v.x;
+  if (gather) {
+    T* dense = block.as<T>();
+    for (int64_t k = 0; k < v.k; ++k) dense[k] = v.x[k * v.x_stride];
+    x = dense;
+  }
+  if (v.col == 1) {
+    by_dots(micro, v, x);
+  } else {
+    by_axpy(micro, v, x);
+  }
+  return true;
+}
+
+template <typename T>
+void gemm_float(const Micro<T, T>& micro, const Gemm& g, const T* a, const T* b, T* c) {
+  if (g.n == 1 && matrix_vector<T>(micro, {a, g.m, g.k, g.a_row, g.a_col, b, g.b_row, c, g.c_row,
+                                           g.accumulate})) {
+    return;
+  }
+  if (g.m == 1 && matrix_vector<T>(micro, {b, g.n, g.k, g.b_col, g.b_row, a, g.a_col, c, 1,
+                                           g.accumulate})) {
+    return;
+  }
+  const Operands<T> o{a, b, g.m, g.n, g.k, g.a_row, g.a_col, g.b_row, g.b_col};
+  PackedGemm<T, T, T>(micro, o, c, g.c_row, g.accumulate).run();
+}
+
+// Products of Src summed in C, rounded once to Out at the end.
+template <typename Src, typename A, typename C, typename Out>
+void gemm_mixed(const Micro<A, C>& micro, const Gemm& g, const void* a, const void* b, void* c) {
+  const Operands<Src> o{static_cast<const Src*>(a), static_cast<const Src*>(b), g.m, g.n, g.k,
+                        g.a_row, g.a_col, g.b_row, g.b_col};
+  if constexpr (std::is_same_v<C, Out>) {
+    PackedGemm<Src, A, C>(micro, o, static_cast<C*>(c), g.c_row, g.accumulate).run();
+  } else {
+    Scratch block(static_cast<size_t>(g.m * g.n) * sizeof(C));
+    C* sums = block.as<C>();
+    PackedGemm<Src, A, C>(micro, o, sums, g.n, false).run();
+    Out* out = static_cast<Out*>(c);
+    const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, g.n));
+    check(parallel_for(g.m, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        Out* to = out + i * g.c_row;
+        const C* from = sums + i * g.n;
+        if (g.accumulate) {
+          for (int64_t j = 0; j < g.n; ++j) to[j] = Out(from[j] + static_cast<C>(to[j]));
+        } else {
+          for (int64_t j = 0; j < g.n; ++j) to[j] = Out(from[j]);
+        }
+      }
+    }));
+  }
+}
+
+template <typename Src>
+void gemm_half(const Gemm& g, const void* a, const void* b, void* c) {
+  if constexpr (std::is_same_v<Src, BF16>) {
+    if (const auto* micro = micro_bf16()) {
+      if (g.out == Dtype::kF32) return gemm_mixed<Src, uint32_t, float, float>(*micro, g, a, b, c);
+      return gemm_mixed<Src, uint32_t, float, Src>(*micro, g, a, b, c);
+    }
+  }
+  const auto& micro = micro_f32();
+  if (g.out == Dtype::kF32) return gemm_mixed<Src, float, float, float>(micro, g, a, b, c);
+  gemm_mixed<Src, float, float, Src>(micro, g, a, b, c);
+}
+
+bool gemm_bytes(const Gemm& g, const void* a, const void* b, void* c) {
+  const auto* micro = micro_i16();
+  if (micro == nullptr || (g.out != Dtype::kI32 && g.out != Dtype::kU32)) return false;
+  if (g.in == Dtype::kI8) {
+    gemm_mixed<int8_t, uint32_t, int32_t, int32_t>(*micro, g, a, b, c);
+  } else {
+    gemm_mixed<uint8_t, uint32_t, int32_t, int32_t>(*micro, g, a, b, c);
+  }
+  return true;
+}
+
+// One product; REQUIRES: c_col == 1, m and n positive.
+void gemm_one(const Gemm& g, const void* a, const void* b, void* c) {
+  const bool same = g.in == g.out;
+  const bool complex = g.in == Dtype::kC64 || g.in == Dtype::kC128;
+  if (same && (complex || !micro_is_fast()) && blas_takes(g)) return gemm_blas(g, a, b, c);
+  if (g.in == Dtype::kF32 && same) {
+    return gemm_float(micro_f32(), g, static_cast<const float*>(a), static_cast<const float*>(b),
+                      static_cast<float*>(c));
+  }
+  if (g.in == Dtype::kF64 && same) {
+    return gemm_float(micro_f64(), g, static_cast<const double*>(a), static_cast<const double*>(b),
+                      static_cast<double*>(c));
+  }
+  if (g.in == Dtype::kBF16) return gemm_half<BF16>(g, a, b, c);
+  if (g.in == Dtype::kF16) return gemm_half<F16>(g, a, b, c);
+  if ((g.in == Dtype::kI8 || g.in == Dtype::kU8) && gemm_bytes(g, a, b, c)) return;
+  gemm_plain(g, a, b, c);
+}
+
+void gemm_batch(const Gemm& g, const char* a, const char* b, char* c) {
+  const auto in = static_cast<int64_t>(item_size(g.in));
+  const auto out = static_cast<int64_t>(item_size(g.out));
+  int64_t count = 1;
+  for (const GemmBatch& dim : g.batch) count *= dim.size;
+  const int64_t work = std::max<int64_t>(1, g.m * g.n * std::max<int64_t>(g.k, 1));
+  // Large products spread over the pool one after another, small ones side by side.
+  const bool one_by_one = work >= 16 * kSmallWork && count < 64;
+  const int64_t grain = one_by_one ? count : std::max<int64_t>(1, kSmallWork / work);
+  const auto body = [&](int64_t begin, int64_t end) {
+    for (int64_t index = begin; index < end; ++index) {
+      int64_t rest = index, at_a = 0, at_b = 0, at_c = 0;
+      for (size_t d = g.batch.size(); d-- > 0;) {
+        const GemmBatch& dim = g.batch[d];
+        const int64_t i = rest % dim.size;
+        rest /= dim.size;
+        at_a += i * dim.a;
+        at_b += i * dim.b;
+        at_c += i * dim.c;
+      }
+      gemm_one(g, a + at_a * in, b + at_b * in, c + at_c * out);
+    }
+  };
+  check(parallel_for(count, grain, body));
+}
+
+}  // namespace
+
+bool gemm_supported(Dtype in, Dtype out) {
+  if (in == out) return true;
+  const bool small_int = in == Dtype::kI8 || in == Dtype::kU8 || in == Dtype::kI16 || in == Dtype::kU16;
+  if (in == Dtype::kBF16 || in == Dtype::kF16) return out == Dtype::kF32;
+  if (in == Dtype::kF32) return out == Dtype::kF64;
+  return small_int && (out == Dtype::kI32 || out == Dtype::kU32);
+}
+
+bool gemm(const Gemm& g, const void* a, const void* b, void* c) {
+  if (g.m <= 0 || g.n <= 0) return true;
+  try {
+    if (g.c_col == 1) {
+      gemm_batch(g, static_cast<const char*>(a), static_cast<const char*>(b), static_cast<char*>(c));
+      return true;
+    }
+    // Column after column is the transposed product, row after row.
+    Gemm t = g;
+    std::swap(t.m, t.n);
+    t.a_row = g.b_col;
+    t.a_col = g.b_row;
+    t.b_row = g.a_col;
+    t.b_col = g.a_row;
+    std::swap(t.c_row, t.c_col);
+    for (GemmBatch& dim : t.batch) std::swap(dim.a, dim.b);
+    gemm_batch(t, static_cast<const char*>(b), static_cast<const char*>(a), static_cast<char*>(c));
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+}  // namespace jaxmps::cpu

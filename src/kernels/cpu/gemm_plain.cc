@@ -1,0 +1,204 @@
+#include <algorithm>
+#include <complex>
+#include <limits>
+#include <new>
+#include <type_traits>
+
+#include "kernels/cpu/blas.h"
+#include "kernels/cpu/gemm_parts.h"
+#include "kernels/cpu/scratch.h"
+#include "kernels/cpu/threads.h"
+
+namespace jaxmps::cpu {
+namespace {
+
+// Integers wrap: sums are kept in the unsigned type of the result's width.
+template <typename T>
+struct SumOf {
+  using type = T;
+};
+template <typename T>
+  requires(std::is_integral_v<T> && !std::is_same_v<T, bool>)
+struct SumOf<T> {
+  using type = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
+};
+template <>
+struct SumOf<BF16> {
+  using type = float;
+};
+template <>
+struct SumOf<F16> {
+  using type = float;
+};
+
+template <typename S>
+void multiply_add(S* sums, S a, const S* b, int64_t n) {
+  if constexpr (std::is_same_v<S, bool>) {
+    for (int64_t j = 0; j < n; ++j) sums[j] = sums[j] || (a && b[j]);
+  } else {
+    for (int64_t j = 0; j < n; ++j) sums[j] += a * b[j];
+  }
+}
+
+// The textbook product; std::complex's own checks every result for NaN.
+template <typename T>
+void multiply_add(std::complex<T>* sums, std::complex<T> a, const std::complex<T>* b, int64_t n) {
+  for (int64_t j = 0; j < n; ++j) {
+    const T re = a.real() * b[j].real() - a.imag() * b[j].imag();
+    const T im = a.real() * b[j].imag() + a.imag() * b[j].real();
+    sums[j] = {sums[j].real() + re, sums[j].imag() + im};
+  }
+}
+
+template <typename In, typename Out>
+void plain(const Gemm& g, const void* a_data, const void* b_data, void* c_data) {
+  using S = typename SumOf<Out>::type;
+  const In* a = static_cast<const In*>(a_data);
+  const In* b = static_cast<const In*>(b_data);
+  Out* c = static_cast<Out*>(c_data);
+  Scratch dense_b(static_cast<size_t>(g.k * g.n) * sizeof(S));
+  S* rows_b = dense_b.as<S>();
+  const int64_t b_grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, g.n));
+  bool done = parallel_for(g.k, b_grain, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      for (int64_t j = 0; j < g.n; ++j) {
+        rows_b[k * g.n + j] = static_cast<S>(b[k * g.b_row + j * g.b_col]);
+      }
+    }
+  });
+  const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, g.n * g.k));
+  done = done && parallel_for(g.m, grain, [&](int64_t begin, int64_t end) {
+    constexpr int64_t kColumns = 256;
+    S sums[kColumns];
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
+        const int64_t count = std::min(kColumns, g.n - j0);
+        Out* to = c + i * g.c_row + j0;
+        for (int64_t j = 0; j < count; ++j) sums[j] = g.accumulate ? static_cast<S>(to[j]) : S{};
+        for (int64_t k = 0; k < g.k; ++k) {
+          multiply_add(sums, static_cast<S>(a[i * g.a_row + k * g.a_col]), rows_b + k * g.n + j0,
+                       count);
+        }
+        for (int64_t j = 0; j < count; ++j) to[j] = static_cast<Out>(sums[j]);
+      }
+    }
+  });
+  if (!done) throw std::bad_alloc();
+}
+
+template <typename In>
+void plain_to_wide(const Gemm& g, const void* a, const void* b, void* c) {
+  if (g.out == Dtype::kI32 || g.out == Dtype::kU32) return plain<In, int32_t>(g, a, b, c);
+  plain<In, In>(g, a, b, c);
+}
+
+template <typename T>
+void blas_call(const Gemm& g, int trans_a, int trans_b, int m, int n, int lda, int ldb, const T* a,
+               const T* b, T* c) {
+  const Blas& lib = *blas();
+  const int k = static_cast<int>(g.k);
+  const int ldc = static_cast<int>(g.c_row);
+  const T one = T(1), beta = T(g.accumulate ? 1 : 0);
+  if constexpr (std::is_same_v<T, float>) {
+    lib.sgemm(Blas::kRowMajor, trans_a, trans_b, m, n, k, one, a, lda, b, ldb, beta, c, ldc);
+  } else if constexpr (std::is_same_v<T, double>) {
+    lib.dgemm(Blas::kRowMajor, trans_a, trans_b, m, n, k, one, a, lda, b, ldb, beta, c, ldc);
+  } else {
+    auto* call = std::is_same_v<T, std::complex<float>> ? lib.cgemm : lib.zgemm;
+    call(Blas::kRowMajor, trans_a, trans_b, m, n, k, &one, a, lda, b, ldb, &beta, c, ldc);
+  }
+}
+
+// An operand as the BLAS wants it: dense in one direction, else copied.
+template <typename T>
+struct BlasOperand {
+  BlasOperand(const T* data, int64_t rows, int64_t cols, int64_t row, int64_t col)
+      : copy(dense(rows, cols, row, col) ? 0 : static_cast<size_t>(rows * cols) * sizeof(T)) {
+    at = data;
+    trans = col == 1 && row >= cols ? Blas::kNoTrans : Blas::kTrans;
+    ld = trans == Blas::kNoTrans ? row : col;
+    row_stride = row;
+    col_stride = col;
+    if (dense(rows, cols, row, col)) return;
+    T* to = copy.template as<T>();
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < cols; ++j) to[i * cols + j] = data[i * row + j * col];
+    }
+    at = to;
+    trans = Blas::kNoTrans;
+    ld = row_stride = cols;
+    col_stride = 1;
+  }
+
+  static bool dense(int64_t rows, int64_t cols, int64_t row, int64_t col) {
+    const int64_t limit = std::numeric_limits<int>::max();
+    return (col == 1 && row >= cols && row <= limit) || (row == 1 && col >= rows && col <= limit);
+  }
+
+  Scratch copy;
+  const T* at;
+  int trans;
+  int64_t ld, row_stride, col_stride;
+};
+
+template <typename T>
+void through_blas(const Gemm& g, const void* a_data, const void* b_data, void* c_data) {
+  const BlasOperand<T> a(static_cast<const T*>(a_data), g.m, g.k, g.a_row, g.a_col);
+  const BlasOperand<T> b(static_cast<const T*>(b_data), g.k, g.n, g.b_row, g.b_col);
+  T* c = static_cast<T*>(c_data);
+  constexpr int64_t kTile = 256;
+  const int64_t down = (g.m + kTile - 1) / kTile;
+  const int64_t across = (g.n + kTile - 1) / kTile;
+  const bool done = parallel_for(down * across, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t tile = begin; tile < end; ++tile) {
+      const int64_t i = tile % down * kTile;
+      const int64_t j = tile / down * kTile;
+      const int m = static_cast<int>(std::min(kTile, g.m - i));
+      const int n = static_cast<int>(std::min(kTile, g.n - j));
+      blas_call<T>(g, a.trans, b.trans, m, n, static_cast<int>(a.ld), static_cast<int>(b.ld),
+                   a.at + i * a.row_stride, b.at + j * b.col_stride, c + i * g.c_row + j);
+    }
+  });
+  if (!done) throw std::bad_alloc();
+}
+
+}  // namespace
+
+bool blas_takes(const Gemm& g) {
+  const int64_t limit = std::numeric_limits<int>::max();
+  const bool type = g.in == Dtype::kF32 || g.in == Dtype::kF64 || g.in == Dtype::kC64 ||
+                    g.in == Dtype::kC128;
+  const bool size = g.k > 0 && g.m <= limit && g.n <= limit && g.k <= limit && g.c_row <= limit &&
+                    g.c_row >= g.n;
+  return type && size && g.m * g.n * g.k >= 4096 && blas() != nullptr;
+}
+
+void gemm_blas(const Gemm& g, const void* a, const void* b, void* c) {
+  switch (g.in) {
+    case Dtype::kF32: return through_blas<float>(g, a, b, c);
+    case Dtype::kF64: return through_blas<double>(g, a, b, c);
+    case Dtype::kC64: return through_blas<std::complex<float>>(g, a, b, c);
+    default: return through_blas<std::complex<double>>(g, a, b, c);
+  }
+}
+
+void gemm_plain(const Gemm& g, const void* a, const void* b, void* c) {
+  switch (g.in) {
+    case Dtype::kBool: return plain<bool, bool>(g, a, b, c);
+    case Dtype::kI8: return plain_to_wide<int8_t>(g, a, b, c);
+    case Dtype::kU8: return plain_to_wide<uint8_t>(g, a, b, c);
+    case Dtype::kI16: return plain_to_wide<int16_t>(g, a, b, c);
+    case Dtype::kU16: return plain_to_wide<uint16_t>(g, a, b, c);
+    case Dtype::kI32: case Dtype::kU32: return plain<int32_t, int32_t>(g, a, b, c);
+    case Dtype::kI64: case Dtype::kU64: return plain<int64_t, int64_t>(g, a, b, c);
+    case Dtype::kF16: return plain<F16, F16>(g, a, b, c);
+    case Dtype::kBF16: return plain<BF16, BF16>(g, a, b, c);
+    case Dtype::kF32:
+      return g.out == Dtype::kF64 ? plain<float, double>(g, a, b, c) : plain<float, float>(g, a, b, c);
+    case Dtype::kF64: return plain<double, double>(g, a, b, c);
+    case Dtype::kC64: return plain<std::complex<float>, std::complex<float>>(g, a, b, c);
+    case Dtype::kC128: return plain<std::complex<double>, std::complex<double>>(g, a, b, c);
+  }
+}
+
+}  // namespace jaxmps::cpu
