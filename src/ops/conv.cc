@@ -1,0 +1,176 @@
+// convolution: MLX's for floats of up to three spatial dimensions, else one matrix product per
+// position of the kernel.
+#include <algorithm>
+#include <numeric>
+
+#include "ops/dot.h"
+#include "ops/elementwise.h"
+#include "ops/window.h"
+
+namespace jaxmps::ops {
+namespace {
+
+struct ConvDims {
+  // Orders that bring the operands and the result to [batch, spatial..., features] and the kernel
+  // to [output features, spatial..., input features].
+  std::vector<int> input, kernel, output;
+  std::vector<int> stride, low, high, lhs_dilation, rhs_dilation, reversed;
+  int feature_groups = 1, batch_groups = 1;
+  int spatial = 0;
+};
+
+std::vector<int> to_ints(const ir::Ints& values) { return {values.begin(), values.end()}; }
+
+std::vector<int> order(const ir::Op& op, const char* first, const char* spatial, const char* last) {
+  std::vector<int> dims{static_cast<int>(op.i64(first))};
+  for (int64_t d : op.ints(spatial)) dims.push_back(static_cast<int>(d));
+  dims.push_back(static_cast<int>(op.i64(last)));
+  return dims;
+}
+
+ConvDims conv_dims(const ir::Op& op) {
+  ConvDims dims;
+  dims.input =
+      order(op, "input_batch_dimension", "input_spatial_dimensions", "input_feature_dimension");
+  dims.kernel = order(op, "kernel_output_feature_dimension", "kernel_spatial_dimensions",
+                      "kernel_input_feature_dimension");
+  dims.output =
+      order(op, "output_batch_dimension", "output_spatial_dimensions", "output_feature_dimension");
+  dims.spatial = static_cast<int>(dims.input.size()) - 2;
+  dims.stride = to_ints(op.ints("window_strides"));
+  dims.lhs_dilation = to_ints(op.ints("lhs_dilation"));
+  dims.rhs_dilation = to_ints(op.ints("rhs_dilation"));
+  const ir::Ints &padding = op.ints("padding"), &reversal = op.ints("window_reversal");
+  for (int d = 0; d < dims.spatial; ++d) {
+    dims.low.push_back(static_cast<int>(padding[2 * d]));
+    dims.high.push_back(static_cast<int>(padding[2 * d + 1]));
+    if (reversal[d]) dims.reversed.push_back(d + 1);
+  }
+  dims.feature_groups = static_cast<int>(op.i64("feature_group_count"));
+  dims.batch_groups = static_cast<int>(op.i64("batch_group_count"));
+  return dims;
+}
+
+// The batch groups become feature groups: each sees its part of the batch only.
+mx::array batch_groups_as_features(const mx::array& x, int groups) {
+  auto shape = x.shape();
+  const int batch = shape[0] / groups, features = shape.back();
+  shape[0] = batch;
+  shape.insert(shape.begin(), groups);
+  std::vector<int> order(shape.size());
+  std::iota(order.begin(), order.end(), 0);
+  order.erase(order.begin());
+  order.insert(order.end() - 1, 0);
+  auto merged = x.shape();
+  merged[0] = batch;
+  merged.back() = groups * features;
+  return mx::reshape(mx::transpose(mx::reshape(x, shape), order), merged);
+}
+
+WindowDims windows(const ConvDims& dims, const mx::array& x, const mx::array& w,
+                   const mx::Shape& output) {
+  WindowDims all;
+  for (int d = 0; d <= dims.spatial; ++d) {
+    WindowDim dim;
+    dim.input = dim.output = x.shape(d);
+    if (d > 0) {
+      dim.output = output[d];
+      dim.size = w.shape(d);
+      dim.stride = dims.stride[d - 1];
+      dim.low = dims.low[d - 1];
+      dim.base_dilation = dims.lhs_dilation[d - 1];
+      dim.dilation = dims.rhs_dilation[d - 1];
+    }
+    all.push_back(dim);
+  }
+  all.emplace_back();
+  all.back().input = all.back().output = x.shape(-1);
+  return all;
+}
+
+// One product per kernel position, for any type and number of dimensions. `x` [n, spatial, g * c],
+// `w` [o, spatial, c], `output` the result as [n, spatial, o].
+mx::array conv_by_products(const mx::array& x, const mx::array& w, const ConvDims& dims, int groups,
+                           const mx::Shape& output, const ProductType& type) {
+  const WindowDims all = windows(dims, x, w, output);
+  const auto padded = pad_windows(x, scalar(0, x), all);
+  const int features = w.shape(-1), results = w.shape(0) / groups;
+  int positions = 1, points = output[0];
+  for (int d = 1; d <= dims.spatial; ++d) {
+    positions *= w.shape(d);
+    points *= output[d];
+  }
+  // All positions side by side: [points, groups, positions * features] times the kernel.
+  Arrays patches;
+  std::vector<int> k(dims.spatial + 2, 0);
+  for (int i = 0; i < positions; ++i) {
+    mx::Shape start(k.size(), 0), stop = padded.shape(), strides(k.size(), 1);
+    for (int d = 1; d <= dims.spatial; ++d) {
+      start[d] = k[d] * all[d].dilation;
+      stop[d] = start[d] + (output[d] - 1) * all[d].stride + 1;
+      strides[d] = all[d].stride;
+    }
+    patches.push_back(
+        mx::reshape(mx::slice(padded, start, stop, strides), {points, groups, features}));
+    for (int d = dims.spatial; d > 0 && ++k[d] == w.shape(d); --d) k[d] = 0;
+  }
+  const auto rows = mx::transpose(mx::concatenate(patches, -1), {1, 0, 2});
+  const auto kernel =
+      mx::transpose(mx::reshape(w, {groups, results, positions * features}), {0, 2, 1});
+  return mx::reshape(mx::transpose(multiply_matrices(rows, kernel, type), {1, 0, 2}), output);
+}
+
+// What MLX's convolution does not take is done to the input first: negative padding.
+mx::array conv_by_mlx(mx::array x, const mx::array& w, ConvDims dims, int groups,
+                      const mx::Shape& output, const ProductType& type) {
+  const bool negative =
+      std::any_of(dims.low.begin(), dims.low.end(), [](int v) { return v < 0; }) ||
+      std::any_of(dims.high.begin(), dims.high.end(), [](int v) { return v < 0; });
+  if (negative) {
+    x = pad_windows(x, scalar(0, x), windows(dims, x, w, output));
+    dims.low.assign(dims.spatial, 0);
+    dims.high.assign(dims.spatial, 0);
+    dims.lhs_dilation.assign(dims.spatial, 1);
+  }
+  const bool widens = type.out == DType::f32 && x.dtype() != mx::float32;
+  auto y = mx::conv_general(widens ? mx::astype(x, mx::float32) : x,
+                            widens ? mx::astype(w, mx::float32) : w, dims.stride, dims.low,
+                            dims.high, dims.rhs_dilation, dims.lhs_dilation, groups);
+  return y;
+}
+
+std::vector<int> inverse(const std::vector<int>& order) {
+  std::vector<int> out(order.size());
+  for (size_t i = 0; i < order.size(); ++i) out[order[i]] = static_cast<int>(i);
+  return out;
+}
+
+}  // namespace
+
+ANY_DTYPE_OP(convolution) {
+  TRY(ProductType type, product_type(ctx));
+  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+  const ConvDims dims = conv_dims(ctx.op);
+  mx::Shape output;
+  for (int d : dims.output) output.push_back(ctx.out_shape()[d]);
+  const bool mlx_float =
+      type.lhs == type.rhs &&
+      (type.lhs == DType::f32 || type.lhs == DType::f16 || type.lhs == DType::bf16);
+  const bool mlx = mlx_float && (type.out == type.lhs || type.out == DType::f32) &&
+                   dims.spatial >= 1 && dims.spatial <= 3 && !type.full_precision;
+  return graph([=](Inputs in) {
+    auto x = mx::transpose(in[0], dims.input);
+    auto w = mx::transpose(in[1], dims.kernel);
+    if (!dims.reversed.empty()) w = mx::flip(w, dims.reversed);
+    if (dims.batch_groups > 1) x = batch_groups_as_features(x, dims.batch_groups);
+    const int groups = dims.feature_groups * dims.batch_groups;
+    const bool empty = x.size() == 0 || w.size() == 0 ||
+                       std::find(output.begin(), output.end(), 0) != output.end();
+    auto y = empty ? mx::zeros(output, storage_dtype(type.out))
+             : mlx ? conv_by_mlx(x, w, dims, groups, output, type)
+                   : conv_by_products(x, w, dims, groups, output, type);
+    return one(mx::transpose(y, inverse(dims.output)));
+  });
+}
+
+}  // namespace jaxmps::ops

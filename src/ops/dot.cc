@@ -1,0 +1,230 @@
+// dot_general: on the CPU our own product on strided operands, elsewhere MLX's after bringing the
+// operands into [batch, rows, columns] form.
+#include "ops/dot.h"
+
+#include <algorithm>
+#include <new>
+#include <numeric>
+#include <optional>
+
+#include "kernels/cpu/gemm.h"
+#include "ops/elementwise.h"
+
+namespace jaxmps::ops {
+namespace {
+
+struct DotDims {
+  std::vector<int> lhs_batch, rhs_batch, lhs_contract, rhs_contract, lhs_free, rhs_free;
+
+  void find_free(int64_t lhs_rank, int64_t rhs_rank) {
+    auto rest = [](int64_t rank, const std::vector<int>& a, const std::vector<int>& b) {
+      std::vector<int> free;
+      for (int d = 0; d < rank; ++d) {
+        if (std::count(a.begin(), a.end(), d) + std::count(b.begin(), b.end(), d) == 0) {
+          free.push_back(d);
+        }
+      }
+      return free;
+    };
+    lhs_free = rest(lhs_rank, lhs_batch, lhs_contract);
+    rhs_free = rest(rhs_rank, rhs_batch, rhs_contract);
+  }
+};
+
+std::optional<cpu::Dtype> kernel_dtype(DType type) {
+  using enum cpu::Dtype;
+  switch (type) {
+    case DType::s8:
+      return kI8;
+    case DType::s16:
+      return kI16;
+    case DType::s32:
+      return kI32;
+    case DType::s64:
+      return kI64;
+    case DType::u8:
+      return kU8;
+    case DType::u16:
+      return kU16;
+    case DType::u32:
+      return kU32;
+    case DType::u64:
+      return kU64;
+    case DType::f16:
+      return kF16;
+    case DType::bf16:
+      return kBF16;
+    case DType::f32:
+      return kF32;
+    case DType::f64:
+      return kF64;
+    case DType::c64:
+      return kC64;
+    case DType::c128:
+      return kC128;
+    default:
+      return std::nullopt;
+  }
+}
+
+struct Group {
+  int64_t size = 1, stride = 1;  // of the dimensions that walk memory evenly
+  size_t from = 0;               // the first of them
+};
+
+// The longest tail of `dims` that is one dimension in memory.
+Group trailing_group(const ir::Dims& shape, const ir::Dims& strides, const std::vector<int>& dims) {
+  Group group;
+  group.from = dims.size();
+  while (group.from > 0) {
+    const int d = dims[group.from - 1];
+    if (shape[d] != 1) {
+      if (group.size == 1) {
+        group.stride = strides[d];
+      } else if (strides[d] != group.stride * group.size) {
+        break;
+      }
+      group.size *= shape[d];
+    }
+    --group.from;
+  }
+  return group;
+}
+
+// Contracted dimensions may be summed in any order: sorts them by their stride in `strides`.
+void sort_contracted(DotDims* dims, const ir::Dims& strides) {
+  std::vector<size_t> order(dims->lhs_contract.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+    return strides[dims->lhs_contract[a]] > strides[dims->lhs_contract[b]];
+  });
+  const DotDims old = *dims;
+  for (size_t i = 0; i < order.size(); ++i) {
+    dims->lhs_contract[i] = old.lhs_contract[order[i]];
+    dims->rhs_contract[i] = old.rhs_contract[order[i]];
+  }
+}
+
+// The whole product as one call of the kernel: free dimensions that are not even in memory become
+// batch dimensions. Nothing if the contracted dimensions are not even in both operands.
+std::optional<cpu::Gemm> plan_gemm(const ir::Type& lhs, const ir::Type& rhs, DotDims dims) {
+  const ir::Dims a = ir::row_major_strides(lhs.dims), b = ir::row_major_strides(rhs.dims);
+  sort_contracted(&dims, a);
+  cpu::Gemm g;
+  const Group ka = trailing_group(lhs.dims, a, dims.lhs_contract);
+  const Group kb = trailing_group(rhs.dims, b, dims.rhs_contract);
+  if (ka.from != 0 || kb.from != 0) return std::nullopt;
+  const Group m = trailing_group(lhs.dims, a, dims.lhs_free);
+  const Group n = trailing_group(rhs.dims, b, dims.rhs_free);
+  g.k = ka.size;
+  g.m = m.size;
+  g.n = n.size;
+  g.a_row = m.stride;
+  g.a_col = ka.stride;
+  g.b_row = kb.stride;
+  g.b_col = n.stride;
+  int64_t columns = 1, rows = 1;
+  for (int d : dims.rhs_free) columns *= rhs.dims[d];
+  for (int d : dims.lhs_free) rows *= lhs.dims[d];
+  g.c_row = columns;
+  g.c_col = 1;
+  int64_t c = rows * columns;
+  for (size_t i = dims.lhs_batch.size(); i-- > 0;) {
+    const int64_t size = lhs.dims[dims.lhs_batch[i]];
+    g.batch.insert(g.batch.begin(), {size, a[dims.lhs_batch[i]], b[dims.rhs_batch[i]], c});
+    c *= size;
+  }
+  c = g.m * columns;
+  std::vector<cpu::GemmBatch> outer;
+  for (size_t i = m.from; i-- > 0;) {
+    const int64_t size = lhs.dims[dims.lhs_free[i]];
+    outer.insert(outer.begin(), {size, a[dims.lhs_free[i]], 0, c});
+    c *= size;
+  }
+  g.batch.insert(g.batch.end(), outer.begin(), outer.end());
+  outer.clear();
+  c = g.n;
+  for (size_t i = n.from; i-- > 0;) {
+    const int64_t size = rhs.dims[dims.rhs_free[i]];
+    outer.insert(outer.begin(), {size, 0, b[dims.rhs_free[i]], c});
+    c *= size;
+  }
+  g.batch.insert(g.batch.end(), outer.begin(), outer.end());
+  return g;
+}
+
+std::optional<Lowering> native_dot(const OpContext& ctx, const DotDims& dims) {
+  const auto in = kernel_dtype(ctx.in(0).dtype), out = kernel_dtype(ctx.out().dtype);
+  if (!in || !out || ctx.in(0).dtype != ctx.in(1).dtype || !cpu::gemm_supported(*in, *out)) {
+    return std::nullopt;
+  }
+  auto plan = plan_gemm(ctx.in(0), ctx.in(1), dims);
+  if (!plan) return std::nullopt;
+  plan->in = *in;
+  plan->out = *out;
+  const int64_t bytes = ctx.out().byte_count();
+  const double work = static_cast<double>(ctx.out().size()) * static_cast<double>(plan->k);
+  return native(
+      [g = *plan, bytes](const void* const* operands, void* const* results) {
+        if (bytes == 0) return;
+        if (g.k == 0) {
+          std::fill_n(static_cast<char*>(results[0]), bytes, char{0});
+        } else if (!cpu::gemm(g, operands[0], operands[1], results[0])) {
+          throw std::bad_alloc();
+        }
+      },
+      0.02 * work + 200);
+}
+
+// Brings `a` into the shape [batch, first, second] of the three groups of dimensions.
+mx::array arrange(const mx::array& a, const std::vector<int>& batch, const std::vector<int>& first,
+                  const std::vector<int>& second) {
+  std::vector<int> order = batch;
+  order.insert(order.end(), first.begin(), first.end());
+  order.insert(order.end(), second.begin(), second.end());
+  auto size = [&](const std::vector<int>& dims) {
+    int n = 1;
+    for (int d : dims) n *= a.shape(d);
+    return n;
+  };
+  const mx::Shape shape{size(batch), size(first), size(second)};
+  return mx::reshape(mx::transpose(a, order), shape);
+}
+
+Result<Lowering> lower_dot(const OpContext& ctx, DotDims dims) {
+  dims.find_free(ctx.in(0).rank(), ctx.in(1).rank());
+  TRY(ProductType type, product_type(ctx));
+  if (ctx.on_cpu()) {
+    if (auto lowering = native_dot(ctx, dims)) return std::move(*lowering);
+  }
+  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+  return graph([=, shape = ctx.out_shape()](Inputs in) {
+    auto a = arrange(in[0], dims.lhs_batch, dims.lhs_free, dims.lhs_contract);
+    auto b = arrange(in[1], dims.rhs_batch, dims.rhs_contract, dims.rhs_free);
+    if (dims.lhs_batch.empty()) {
+      a = mx::squeeze(a, 0);
+      b = mx::squeeze(b, 0);
+    }
+    return one(mx::reshape(multiply_matrices(a, b, type), shape));
+  });
+}
+
+}  // namespace
+
+ANY_DTYPE_OP(dot_general) {
+  DotDims dims;
+  dims.lhs_batch = ctx.axes("lhs_batching_dimensions");
+  dims.rhs_batch = ctx.axes("rhs_batching_dimensions");
+  dims.lhs_contract = ctx.axes("lhs_contracting_dimensions");
+  dims.rhs_contract = ctx.axes("rhs_contracting_dimensions");
+  return lower_dot(ctx, std::move(dims));
+}
+
+ANY_DTYPE_OP(dot) {
+  DotDims dims;
+  dims.lhs_contract = {static_cast<int>(ctx.in(0).rank()) - 1};
+  dims.rhs_contract = {0};
+  return lower_dot(ctx, std::move(dims));
+}
+
+}  // namespace jaxmps::ops

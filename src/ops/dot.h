@@ -1,0 +1,23 @@
+// Matrix products of every type on MLX, exact for integers; shared by dot and convolution.
+// Pure functions on lazy arrays; any thread.
+#pragma once
+
+#include "ops/op.h"
+
+namespace jaxmps::ops {
+
+// A product's types and how exact float32 has to be.
+struct ProductType {
+  DType lhs, rhs, out;
+  Target target = Target::cpu;
+  // float32 operands of a GPU that rounds them to fewer bits otherwise.
+  bool full_precision = false;
+};
+
+// The product type of dot_general, dot or convolution; refuses what `multiply_matrices` cannot do.
+Result<ProductType> product_type(const OpContext& ctx);
+
+// [..., M, K] x [..., K, N] in storage types, with equal leading dimensions.
+mx::array multiply_matrices(const mx::array& a, const mx::array& b, const ProductType& type);
+
+}  // namespace jaxmps::ops

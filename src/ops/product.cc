@@ -1,0 +1,175 @@
+// MLX multiplies matrices of floats only. Integers go through float32 in pieces of eight bits,
+// whose products and sums are exact there.
+#include <algorithm>
+
+#include "ops/dot.h"
+#include "ops/elementwise.h"
+
+namespace jaxmps::ops {
+namespace {
+
+mx::array columns(const mx::array& a, int axis, int from, int to) {
+  mx::Shape start(a.ndim(), 0), stop = a.shape();
+  const int at = axis < 0 ? axis + static_cast<int>(a.ndim()) : axis;
+  start[at] = from;
+  stop[at] = to;
+  return mx::slice(a, start, stop);
+}
+
+// Adds up the exact products of pieces of K, as integers.
+mx::array exact_product(const mx::array& a, const mx::array& b, int piece, mx::Dtype out) {
+  const int k = a.shape(-1);
+  std::optional<mx::array> sum;
+  for (int from = 0; from < k; from += piece) {
+    const int to = std::min(k, from + piece);
+    const auto part = mx::astype(mx::matmul(columns(a, -1, from, to), columns(b, -2, from, to)),
+                                 out == mx::uint8 || out == mx::int8 ? mx::int32 : mx::int64);
+    const auto value = mx::astype(part, out);
+    sum = sum ? mx::add(*sum, value) : value;
+  }
+  return *sum;
+}
+
+// Digit `i` in base 256 of the two's complement, as float32.
+mx::array digit(const mx::array& a, int i) {
+  const auto bits = mx::view(a, unsigned_dtype(a.dtype()));
+  const auto shifted = mx::right_shift(bits, scalar(8 * i, bits));
+  return mx::astype(mx::bitwise_and(shifted, scalar(255, bits)), mx::float32);
+}
+
+mx::array multiply_ints(const mx::array& a, const mx::array& b, const ProductType& type) {
+  const mx::Dtype out = storage_dtype(type.out);
+  if (a.itemsize() == 1 && b.itemsize() == 1) {
+    // 1024 products of at most 2^14, or 256 of less than 2^16, stay below 2^24.
+    const bool is_signed = a.dtype() == mx::int8 && b.dtype() == mx::int8;
+    return exact_product(mx::astype(a, mx::float32), mx::astype(b, mx::float32),
+                         is_signed ? 1024 : 256, out);
+  }
+  // Modulo 2^bits of the result, so digits beyond it do not count.
+  const auto x = mx::astype(a, out), y = mx::astype(b, out);
+  const int digits = static_cast<int>(mx::array(0, out).itemsize());
+  std::optional<mx::array> sum;
+  for (int i = 0; i < digits; ++i) {
+    for (int j = 0; i + j < digits; ++j) {
+      const auto part = exact_product(digit(x, i), digit(y, j), 256, out);
+      const auto value = mx::left_shift(part, scalar(8 * (i + j), part));
+      sum = sum ? mx::add(*sum, value) : value;
+    }
+  }
+  return *sum;
+}
+
+// float32 in two parts of at most 11 significant bits each plus a rest, three products.
+mx::array multiply_split(const mx::array& a, const mx::array& b) {
+  auto high = [](const mx::array& x) {
+    return mx::view(mx::bitwise_and(mx::view(x, mx::uint32), mx::array(0xffffe000u, mx::uint32)),
+                    mx::float32);
+  };
+  const auto a1 = high(a), b1 = high(b);
+  // Infinities count in the first product only: times a zero rest they would become NaN.
+  auto finite = [](const mx::array& x, const mx::array& value) {
+    return mx::where(mx::isfinite(x), value, mx::array(0.0f));
+  };
+  const auto a2 = finite(a, mx::subtract(a, a1)), b2 = finite(b, mx::subtract(b, b1));
+  const auto small = mx::add(mx::matmul(finite(a, a1), b2), mx::matmul(a2, finite(b, b1)));
+  return mx::add(mx::matmul(a1, b1), small);
+}
+
+mx::array multiply_floats(const mx::array& a, const mx::array& b, const ProductType& type) {
+#ifdef __APPLE__
+  const bool splits = false;
+#else
+  const bool splits = type.target == Target::gpu && type.full_precision;
+#endif
+  return splits && a.dtype() == mx::float32 ? multiply_split(a, b) : mx::matmul(a, b);
+}
+
+mx::array multiply_complex(const mx::array& a, const mx::array& b, const ProductType& type) {
+  const auto ar = mx::real(a), ai = mx::imag(a), br = mx::real(b), bi = mx::imag(b);
+  auto product = [&](const auto& x, const auto& y) { return multiply_floats(x, y, type); };
+  return make_complex(mx::subtract(product(ar, br), product(ai, bi)),
+                      mx::add(product(ar, bi), product(ai, br)));
+}
+
+bool is_none(const ir::Attr* attr) {
+  if (!attr) return true;
+  const auto* type = attr->get_if<ir::Type>();
+  return type && type->kind == ir::Type::Kind::none;
+}
+
+// Whether the algorithm asks for no more than float32 products with float32 sums, or float64 ones
+// of float64 operands, give.
+bool satisfies_algorithm(const ir::Op& op, DType operand) {
+  const ir::Attr* accumulation = op.find("accumulation_type");
+  if (is_none(accumulation)) return true;
+  const auto* sum = accumulation->get_if<ir::Type>();
+  if (!sum) return false;
+  for (const char* name : {"lhs_precision_type", "rhs_precision_type"}) {
+    const ir::Attr* attr = op.find(name);
+    const auto* type = attr ? attr->get_if<ir::Type>() : nullptr;
+    if (!type || (type->dtype == DType::f64 && operand != DType::f64)) return false;
+  }
+  return sum->dtype != DType::f64 || operand == DType::f64;
+}
+
+bool asks_full_precision(const ir::Op& op) {
+  if (!is_none(op.find("accumulation_type"))) {
+    // Algorithms of bf16 or tf32 pieces are asked for by their number of products.
+    const auto* type = op.find("lhs_precision_type")->get_if<ir::Type>();
+    const auto* products = op.find("num_primitive_operations")->get_if<ir::TypedInt>();
+    return (type && type->dtype == DType::f32) || (products && products->value > 1);
+  }
+  const ir::Attr* config = op.find("precision_config");
+  const auto* list = config ? config->get_if<ir::AttrList>() : nullptr;
+  if (!list) return false;
+  return std::any_of(list->begin(), list->end(), [](const ir::Attr& attr) {
+    const auto* precision = attr.get_if<ir::Enum>();
+    return precision && precision->value != static_cast<uint8_t>(ir::Precision::standard);
+  });
+}
+
+}  // namespace
+
+Result<ProductType> product_type(const OpContext& ctx) {
+  ProductType type{ctx.in(0).dtype, ctx.in(1).dtype, ctx.out().dtype, ctx.target, false};
+  const bool small = small_float(type.lhs) || small_float(type.rhs);
+  if (type.lhs != type.rhs && !small && !(ir::is_int(type.lhs) && ir::is_int(type.rhs))) {
+    return ctx.fail("operands of different types are not supported");
+  }
+  if (ir::is_int(type.lhs) != ir::is_int(type.out) && type.lhs != DType::pred) {
+    return ctx.fail("the result type does not belong to the operand type");
+  }
+  if (!satisfies_algorithm(ctx.op, type.lhs)) {
+    return ctx.fail("its algorithm is more precise than what the device computes");
+  }
+  type.full_precision = asks_full_precision(ctx.op);
+  return type;
+}
+
+mx::array multiply_matrices(const mx::array& a, const mx::array& b, const ProductType& type) {
+  const mx::Dtype out = storage_dtype(type.out);
+  auto shape = a.shape();
+  shape.back() = b.shape(-1);
+  if (a.shape(-1) == 0 || a.size() == 0 || b.size() == 0) {
+    return narrow(mx::zeros(shape, storage_dtype(widened(type.out))), type.out);
+  }
+  if (type.lhs == DType::pred) {
+    const auto sum = mx::matmul(mx::astype(a, mx::float32), mx::astype(b, mx::float32));
+    return convert_array(sum, DType::f32, type.out);
+  }
+  if (ir::is_int(type.lhs)) return narrow(multiply_ints(a, b, type), type.out);
+  if (ir::is_complex(type.lhs)) return multiply_complex(a, b, type);
+  auto x = widen(a, type.lhs), y = widen(b, type.rhs);
+  // The result of 16-bit operands is rounded once: to the type asked for.
+  const DType wide = widened(type.out);
+  if (storage_dtype(wide).size() > x.itemsize() || x.dtype() != y.dtype()) {
+    const auto common =
+        mx::promote_types(mx::promote_types(x.dtype(), y.dtype()), storage_dtype(wide));
+    x = mx::astype(x, common);
+    y = mx::astype(y, common);
+  }
+  const auto product = multiply_floats(x, y, type);
+  return small_float(type.out) ? narrow(product, type.out) : mx::astype(product, out);
+}
+
+}  // namespace jaxmps::ops
