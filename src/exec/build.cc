@@ -6,6 +6,7 @@
 #include "exec/fused.h"
 #include "exec/memory.h"
 #include "exec/plan.h"
+#include "exec/scalar_loop.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -135,9 +136,12 @@ class Builder {
   }
 
   void add_loop(const Op& op, Step& step) {
-    step.kind = Step::Kind::loop;
     const auto captures = captured_values(op);
     for (Value* capture : captures) step.inputs.push_back(ref(capture));
+    if (target_ == ops::Target::cpu && uses_kernels()) {
+      auto scalar = lower_scalar_loop(op, captures);
+      if (scalar.ok()) return set_lowering(step, std::move(scalar).value());
+    }
     auto loop = std::make_unique<WhileStep>();
     loop->carried = op.operand_count();
     if (const ir::Attr* trips = ir::find(op.discardable, "mps.trip_count")) {
@@ -147,6 +151,7 @@ class Builder {
     loop->body = build_plan(op.region(1), captures, target_, refused_);
     note_nested(*loop->condition, loop->trip_count.value_or(1000));
     note_nested(*loop->body, loop->trip_count.value_or(1000));
+    step.kind = Step::Kind::loop;
     step.loop = std::move(loop);
   }
 
