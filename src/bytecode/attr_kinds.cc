@@ -56,9 +56,11 @@ Result<Attr> ints(const Attr& value, DType dtype, Text expected) {
 Result<Attr> pairs(const Attr& value) {
   const auto* dense = value.get_if<Dense>();
   constexpr Text kExpected = "a two-column tensor of i64";
+  // No pairs are also written as 0x0, or with one dimension of 0.
+  const bool none = dense && dense->type.dtype == DType::s64 && dense->type.size() == 0;
+  if (none) return Attr(Ints{});
   TRY(Ints out, unpack(dense, DType::s64, 2, kExpected));
-  // No pairs at all are written as 0x0 by some clients.
-  if (dense->type.dims[1] != 2 && dense->type.size() != 0) return wrong(kExpected);
+  if (dense->type.dims[1] != 2) return wrong(kExpected);
   return Attr(std::move(out));
 }
 

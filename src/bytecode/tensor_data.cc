@@ -17,7 +17,7 @@ Result<ir::Dense> bool_data(Decoder& in, ir::Type type, std::span<const uint8_t>
   const uint64_t count = static_cast<uint64_t>(type.size());
   const uint64_t packed = count / 8 + (count % 8 != 0);
   const uint64_t length = blob.size();
-  if (count == 0 && length == 0) return bools(std::move(type), {}, false);
+  if (count == 0 && length <= 1) return bools(std::move(type), {}, false);
   if (count != 0 && length == 1 && blob[0] == 0xFF) {
     return bools(std::move(type), {1}, count != 1);
   }
@@ -67,7 +67,9 @@ Result<ir::Dense> tensor_data(Decoder& in, ir::Type type) {
   const auto each = static_cast<uint64_t>(ir::byte_size(type.dtype));
   const bool plain = blob.size() == count * each;
   const bool splat = !plain && count > 1 && blob.size() == each;
-  if (!plain && !splat) {
+  // An empty tensor may have been written as a splat.
+  const bool empty = count == 0 && blob.size() == each;
+  if (!plain && !splat && !empty) {
     return malformed(at, "tensor data", str(blob.size(), " bytes do not hold a ", ir::print(type)));
   }
   if (ir::is_int(type.dtype) && ir::int_bits(type.dtype) < 8) {
