@@ -11,7 +11,8 @@ namespace jaxmps::cpu {
 
 struct Blas {
   using Gemm = void(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
-                    const float* a, int lda, const float* b, int ldb, float beta, float* c, int ldc);
+                    const float* a, int lda, const float* b, int ldb, float beta, float* c,
+                    int ldc);
   using GemmF64 = void(int order, int trans_a, int trans_b, int m, int n, int k, double alpha,
                        const double* a, int lda, const double* b, int ldb, double beta, double* c,
                        int ldc);

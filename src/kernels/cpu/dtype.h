@@ -11,16 +11,45 @@
 namespace jaxmps::cpu {
 
 enum class Dtype : uint8_t {
-  kBool, kI8, kI16, kI32, kI64, kU8, kU16, kU32, kU64, kF16, kBF16, kF32, kF64, kC64, kC128
+  kBool,
+  kI8,
+  kI16,
+  kI32,
+  kI64,
+  kU8,
+  kU16,
+  kU32,
+  kU64,
+  kF16,
+  kBF16,
+  kF32,
+  kF64,
+  kC64,
+  kC128
 };
 
 constexpr size_t item_size(Dtype type) {
   switch (type) {
-    case Dtype::kBool: case Dtype::kI8: case Dtype::kU8: return 1;
-    case Dtype::kI16: case Dtype::kU16: case Dtype::kF16: case Dtype::kBF16: return 2;
-    case Dtype::kI32: case Dtype::kU32: case Dtype::kF32: return 4;
-    case Dtype::kI64: case Dtype::kU64: case Dtype::kF64: case Dtype::kC64: return 8;
-    case Dtype::kC128: return 16;
+    case Dtype::kBool:
+    case Dtype::kI8:
+    case Dtype::kU8:
+      return 1;
+    case Dtype::kI16:
+    case Dtype::kU16:
+    case Dtype::kF16:
+    case Dtype::kBF16:
+      return 2;
+    case Dtype::kI32:
+    case Dtype::kU32:
+    case Dtype::kF32:
+      return 4;
+    case Dtype::kI64:
+    case Dtype::kU64:
+    case Dtype::kF64:
+    case Dtype::kC64:
+      return 8;
+    case Dtype::kC128:
+      return 16;
   }
   return 0;
 }

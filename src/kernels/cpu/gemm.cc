@@ -49,7 +49,8 @@ void by_axpy(const Micro<T, T>& micro, const MatrixVector<T>& v, const T* x) {
     T sums[kRows];
     for (int64_t r0 = begin; r0 < end; r0 += kRows) {
       const int64_t count = std::min(kRows, end - r0);
-      for (int64_t r = 0; r < count; ++r) sums[r] = v.accumulate ? v.y[(r0 + r) * v.y_stride] : T(0);
+      for (int64_t r = 0; r < count; ++r)
+        sums[r] = v.accumulate ? v.y[(r0 + r) * v.y_stride] : T(0);
       for (int64_t k = 0; k < v.k; k += 4) {
         const int steps = static_cast<int>(std::min<int64_t>(4, v.k - k));
         micro.axpy(sums, v.matrix + r0 + k * v.col, v.col, x + k, 1, steps, count);
@@ -85,8 +86,8 @@ void gemm_float(const Micro<T, T>& micro, const Gemm& g, const T* a, const T* b,
                                            g.accumulate})) {
     return;
   }
-  if (g.m == 1 && matrix_vector<T>(micro, {b, g.n, g.k, g.b_col, g.b_row, a, g.a_col, c, 1,
-                                           g.accumulate})) {
+  if (g.m == 1 &&
+      matrix_vector<T>(micro, {b, g.n, g.k, g.b_col, g.b_row, a, g.a_col, c, 1, g.accumulate})) {
     return;
   }
   const Operands<T> o{a, b, g.m, g.n, g.k, g.a_row, g.a_col, g.b_row, g.b_col};
@@ -96,8 +97,15 @@ void gemm_float(const Micro<T, T>& micro, const Gemm& g, const T* a, const T* b,
 // Products of Src summed in C, rounded once to Out at the end.
 template <typename Src, typename A, typename C, typename Out>
 void gemm_mixed(const Micro<A, C>& micro, const Gemm& g, const void* a, const void* b, void* c) {
-  const Operands<Src> o{static_cast<const Src*>(a), static_cast<const Src*>(b), g.m, g.n, g.k,
-                        g.a_row, g.a_col, g.b_row, g.b_col};
+  const Operands<Src> o{static_cast<const Src*>(a),
+                        static_cast<const Src*>(b),
+                        g.m,
+                        g.n,
+                        g.k,
+                        g.a_row,
+                        g.a_col,
+                        g.b_row,
+                        g.b_col};
   if constexpr (std::is_same_v<C, Out>) {
     PackedGemm<Src, A, C>(micro, o, static_cast<C*>(c), g.c_row, g.accumulate).run();
   } else {
@@ -193,7 +201,8 @@ void gemm_batch(const Gemm& g, const char* a, const char* b, char* c) {
 
 bool gemm_supported(Dtype in, Dtype out) {
   if (in == out) return true;
-  const bool small_int = in == Dtype::kI8 || in == Dtype::kU8 || in == Dtype::kI16 || in == Dtype::kU16;
+  const bool small_int =
+      in == Dtype::kI8 || in == Dtype::kU8 || in == Dtype::kI16 || in == Dtype::kU16;
   if (in == Dtype::kBF16 || in == Dtype::kF16) return out == Dtype::kF32;
   if (in == Dtype::kF32) return out == Dtype::kF64;
   return small_int && (out == Dtype::kI32 || out == Dtype::kU32);
@@ -203,7 +212,8 @@ bool gemm(const Gemm& g, const void* a, const void* b, void* c) {
   if (g.m <= 0 || g.n <= 0) return true;
   try {
     if (g.c_col == 1) {
-      gemm_batch(g, static_cast<const char*>(a), static_cast<const char*>(b), static_cast<char*>(c));
+      gemm_batch(g, static_cast<const char*>(a), static_cast<const char*>(b),
+                 static_cast<char*>(c));
       return true;
     }
     // Column after column is the transposed product, row after row.

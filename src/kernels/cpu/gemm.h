@@ -1,9 +1,9 @@
 // Matrix products on raw pointers: C[batch, m, n] (+)= A[batch, m, k] * B[batch, k, n].
 //
-// Any strides for A and B, so that transposed operands and batches in any memory order need no copy.
-// Runs on the pool of threads.h; callable from any thread; the result does not depend on the number
-// of threads. Sums of 16-bit floats are kept in f32. f64 and complex go to the BLAS of blas.h where
-// there is one.
+// Any strides for A and B, so that transposed operands and batches in any memory order need no
+// copy. Runs on the pool of threads.h; callable from any thread; the result does not depend on the
+// number of threads. Sums of 16-bit floats are kept in f32. f64 and complex go to the BLAS of
+// blas.h where there is one.
 #pragma once
 
 #include <cstdint>

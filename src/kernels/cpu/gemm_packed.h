@@ -1,7 +1,7 @@
 // The blocked matrix product over the micro-kernels; internal to gemm.cc.
 //
-// B is packed into panels as wide as the micro-kernel, A block by block, both only when reading them
-// in place would be slower. Blocks depend on the shape alone.
+// B is packed into panels as wide as the micro-kernel, A block by block, both only when reading
+// them in place would be slower. Blocks depend on the shape alone.
 #pragma once
 
 #include <algorithm>
@@ -41,8 +41,7 @@ struct Packing<BF16, uint32_t> {
 };
 
 template <typename Src>
-  requires(std::is_integral_v<Src> && sizeof(Src) == 1)
-struct Packing<Src, uint32_t> {
+requires(std::is_integral_v<Src> && sizeof(Src) == 1) struct Packing<Src, uint32_t> {
   static constexpr int64_t kPer = 2;
   static uint32_t make(const Src* at, int64_t stride, int64_t left) {
     const auto low = static_cast<uint16_t>(static_cast<int16_t>(*at));
@@ -81,9 +80,9 @@ class PackedGemm {
   }
 
  private:
-  static constexpr int64_t kDepth = 384;     // steps of k between two passes over C
-  static constexpr int64_t kRows = 64;       // rows of A a task packs
-  static constexpr int64_t kColumns = 512;   // columns of C a task computes
+  static constexpr int64_t kDepth = 384;       // steps of k between two passes over C
+  static constexpr int64_t kRows = 64;         // rows of A a task packs
+  static constexpr int64_t kColumns = 512;     // columns of C a task computes
   static constexpr int64_t kInline = 1 << 18;  // products not worth waking a thread for
 
   // The pool reports what a chunk throws as false; here it goes on as an exception.
@@ -96,7 +95,8 @@ class PackedGemm {
     const bool small = o_.m * o_.n * o_.k <= kInline;
     const int64_t first = b_direct_ ? o_.n / micro_.width : 0;
     spread(panels_ - first, small ? panels_ : 1, [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p) pack_panel(first + p, k0, depth, packed_b_ + p * panel());
+      for (int64_t p = begin; p < end; ++p)
+        pack_panel(first + p, k0, depth, packed_b_ + p * panel());
     });
     const int64_t row_blocks = (o_.m + kRows - 1) / kRows;
     const int64_t wide = std::max<int64_t>(1, kColumns / micro_.width);
@@ -131,7 +131,8 @@ class PackedGemm {
         }
         for (; j < columns; ++j) line[j] = Pack::make(row + j, o_.b_row, left - s * kPer);
       } else {
-        for (; j < columns; ++j) line[j] = Pack::make(row + j * o_.b_col, o_.b_row, left - s * kPer);
+        for (; j < columns; ++j)
+          line[j] = Pack::make(row + j * o_.b_col, o_.b_row, left - s * kPer);
       }
       for (; j < width; ++j) line[j] = A{};
     }

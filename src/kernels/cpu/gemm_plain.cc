@@ -18,8 +18,7 @@ struct SumOf {
   using type = T;
 };
 template <typename T>
-  requires(std::is_integral_v<T> && !std::is_same_v<T, bool>)
-struct SumOf<T> {
+requires(std::is_integral_v<T> && !std::is_same_v<T, bool>) struct SumOf<T> {
   using type = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
 };
 template <>
@@ -68,21 +67,22 @@ void plain(const Gemm& g, const void* a_data, const void* b_data, void* c_data) 
   });
   const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, g.n * g.k));
   done = done && parallel_for(g.m, grain, [&](int64_t begin, int64_t end) {
-    constexpr int64_t kColumns = 256;
-    S sums[kColumns];
-    for (int64_t i = begin; i < end; ++i) {
-      for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
-        const int64_t count = std::min(kColumns, g.n - j0);
-        Out* to = c + i * g.c_row + j0;
-        for (int64_t j = 0; j < count; ++j) sums[j] = g.accumulate ? static_cast<S>(to[j]) : S{};
-        for (int64_t k = 0; k < g.k; ++k) {
-          multiply_add(sums, static_cast<S>(a[i * g.a_row + k * g.a_col]), rows_b + k * g.n + j0,
-                       count);
-        }
-        for (int64_t j = 0; j < count; ++j) to[j] = static_cast<Out>(sums[j]);
-      }
-    }
-  });
+           constexpr int64_t kColumns = 256;
+           S sums[kColumns];
+           for (int64_t i = begin; i < end; ++i) {
+             for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
+               const int64_t count = std::min(kColumns, g.n - j0);
+               Out* to = c + i * g.c_row + j0;
+               for (int64_t j = 0; j < count; ++j)
+                 sums[j] = g.accumulate ? static_cast<S>(to[j]) : S{};
+               for (int64_t k = 0; k < g.k; ++k) {
+                 multiply_add(sums, static_cast<S>(a[i * g.a_row + k * g.a_col]),
+                              rows_b + k * g.n + j0, count);
+               }
+               for (int64_t j = 0; j < count; ++j) to[j] = static_cast<Out>(sums[j]);
+             }
+           }
+         });
   if (!done) throw std::bad_alloc();
 }
 
@@ -166,38 +166,57 @@ void through_blas(const Gemm& g, const void* a_data, const void* b_data, void* c
 
 bool blas_takes(const Gemm& g) {
   const int64_t limit = std::numeric_limits<int>::max();
-  const bool type = g.in == Dtype::kF32 || g.in == Dtype::kF64 || g.in == Dtype::kC64 ||
-                    g.in == Dtype::kC128;
-  const bool size = g.k > 0 && g.m <= limit && g.n <= limit && g.k <= limit && g.c_row <= limit &&
-                    g.c_row >= g.n;
+  const bool type =
+      g.in == Dtype::kF32 || g.in == Dtype::kF64 || g.in == Dtype::kC64 || g.in == Dtype::kC128;
+  const bool size =
+      g.k > 0 && g.m <= limit && g.n <= limit && g.k <= limit && g.c_row <= limit && g.c_row >= g.n;
   return type && size && g.m * g.n * g.k >= 4096 && blas() != nullptr;
 }
 
 void gemm_blas(const Gemm& g, const void* a, const void* b, void* c) {
   switch (g.in) {
-    case Dtype::kF32: return through_blas<float>(g, a, b, c);
-    case Dtype::kF64: return through_blas<double>(g, a, b, c);
-    case Dtype::kC64: return through_blas<std::complex<float>>(g, a, b, c);
-    default: return through_blas<std::complex<double>>(g, a, b, c);
+    case Dtype::kF32:
+      return through_blas<float>(g, a, b, c);
+    case Dtype::kF64:
+      return through_blas<double>(g, a, b, c);
+    case Dtype::kC64:
+      return through_blas<std::complex<float>>(g, a, b, c);
+    default:
+      return through_blas<std::complex<double>>(g, a, b, c);
   }
 }
 
 void gemm_plain(const Gemm& g, const void* a, const void* b, void* c) {
   switch (g.in) {
-    case Dtype::kBool: return plain<bool, bool>(g, a, b, c);
-    case Dtype::kI8: return plain_to_wide<int8_t>(g, a, b, c);
-    case Dtype::kU8: return plain_to_wide<uint8_t>(g, a, b, c);
-    case Dtype::kI16: return plain_to_wide<int16_t>(g, a, b, c);
-    case Dtype::kU16: return plain_to_wide<uint16_t>(g, a, b, c);
-    case Dtype::kI32: case Dtype::kU32: return plain<int32_t, int32_t>(g, a, b, c);
-    case Dtype::kI64: case Dtype::kU64: return plain<int64_t, int64_t>(g, a, b, c);
-    case Dtype::kF16: return plain<F16, F16>(g, a, b, c);
-    case Dtype::kBF16: return plain<BF16, BF16>(g, a, b, c);
+    case Dtype::kBool:
+      return plain<bool, bool>(g, a, b, c);
+    case Dtype::kI8:
+      return plain_to_wide<int8_t>(g, a, b, c);
+    case Dtype::kU8:
+      return plain_to_wide<uint8_t>(g, a, b, c);
+    case Dtype::kI16:
+      return plain_to_wide<int16_t>(g, a, b, c);
+    case Dtype::kU16:
+      return plain_to_wide<uint16_t>(g, a, b, c);
+    case Dtype::kI32:
+    case Dtype::kU32:
+      return plain<int32_t, int32_t>(g, a, b, c);
+    case Dtype::kI64:
+    case Dtype::kU64:
+      return plain<int64_t, int64_t>(g, a, b, c);
+    case Dtype::kF16:
+      return plain<F16, F16>(g, a, b, c);
+    case Dtype::kBF16:
+      return plain<BF16, BF16>(g, a, b, c);
     case Dtype::kF32:
-      return g.out == Dtype::kF64 ? plain<float, double>(g, a, b, c) : plain<float, float>(g, a, b, c);
-    case Dtype::kF64: return plain<double, double>(g, a, b, c);
-    case Dtype::kC64: return plain<std::complex<float>, std::complex<float>>(g, a, b, c);
-    case Dtype::kC128: return plain<std::complex<double>, std::complex<double>>(g, a, b, c);
+      return g.out == Dtype::kF64 ? plain<float, double>(g, a, b, c)
+                                  : plain<float, float>(g, a, b, c);
+    case Dtype::kF64:
+      return plain<double, double>(g, a, b, c);
+    case Dtype::kC64:
+      return plain<std::complex<float>, std::complex<float>>(g, a, b, c);
+    case Dtype::kC128:
+      return plain<std::complex<double>, std::complex<double>>(g, a, b, c);
   }
 }
 

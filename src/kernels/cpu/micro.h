@@ -10,8 +10,8 @@
 namespace jaxmps::cpu {
 
 // One tile: C[r][j] (+)= sum over taps t and steps k of A(r, t, k) * B(t, k, j).
-//   row form:     A(r, t, k) = rows[r][taps[t] + k]              B(t, k, j) = b[b_taps[t] + k * b_stride + j]
-//   column form:  A(r, t, k) = base[k * a_stride + taps[t] + r]  likewise
+//   row form:     A(r, t, k) = rows[r][taps[t] + k]              B(t, k, j) = b[b_taps[t] + k *
+//   b_stride + j] column form:  A(r, t, k) = base[k * a_stride + taps[t] + r]  likewise
 // Rows of B must be readable to the full width of the panel; only `columns` values are stored.
 // A is one element type for f32 and f64; for the pair kernels it is two 16-bit values.
 template <typename A, typename C>
@@ -36,16 +36,20 @@ struct Micro {
   int width;  // the columns of a packed panel of B
   void (*by_row)(int rows, const Tile<A, C>& tile);
   void (*by_column)(int rows, const Tile<A, C>& tile);
+  // c[0][j] (+)= sum over k and t of base[k * a_stride + taps[t] + j] * b[k * b_stride + b_taps[t]
+  // + j]
+  void (*by_lane)(const Tile<A, C>& tile);
   C (*dot)(const A* a, const A* b, int64_t n);
   // y += sum of x[i] * a[i * stride ...] over `count` (1 to 4) rows of n.
-  void (*axpy)(C* y, const A* a, int64_t stride, const A* x, int64_t x_stride, int count, int64_t n);
+  void (*axpy)(C* y, const A* a, int64_t stride, const A* x, int64_t x_stride, int count,
+               int64_t n);
 };
 
 // The best kernels this processor runs.
 const Micro<float, float>& micro_f32();
 const Micro<double, double>& micro_f64();
 // Pairs of bf16, exact products summed in f32, and pairs of i16 summed in i32; null where the
-// processor has no instruction for them. Of these, only by_row is set.
+// processor has no instruction for them. Of their functions only by_row is set.
 const Micro<uint32_t, float>* micro_bf16();
 const Micro<uint32_t, int32_t>* micro_i16();
 

@@ -6,9 +6,11 @@ namespace {
 // 128-bit vectors are in the base instruction set of every processor we meet: SSE2 with 16
 // registers, NEON with 32.
 #if defined(__aarch64__)
-constexpr MicroSet kSet = {float_micro<float, 16, 6, 4>(), float_micro<double, 16, 6, 4>(), nullptr};
+constexpr MicroSet kSet = {float_micro<float, 16, 6, 4>(), float_micro<double, 16, 6, 4>(),
+                           nullptr};
 #else
-constexpr MicroSet kSet = {float_micro<float, 16, 6, 2>(), float_micro<double, 16, 6, 2>(), nullptr};
+constexpr MicroSet kSet = {float_micro<float, 16, 6, 2>(), float_micro<double, 16, 6, 2>(),
+                           nullptr};
 #endif
 
 }  // namespace

@@ -122,6 +122,43 @@ void run_tile(int rows, const Tile<typename Math::A, typename Math::C>& tile) {
   choose_rows<Math, Rows, Vecs, Columns>(rows, tile);
 }
 
+template <typename T, int Bytes, int Vecs>
+void lanes_at(const Tile<T, T>& tile, int64_t j) {
+  using Vec = typename FloatMath<T, Bytes>::Vec;
+  Vec acc[Vecs] = {};
+  for (int64_t k = 0; k < tile.depth; ++k) {
+    const T* base = tile.base + k * tile.a_stride + j;
+    const T* panel = tile.b + k * tile.b_stride + j;
+    for (int64_t t = 0; t < tile.tap_count; ++t) {
+      const Vec* a = reinterpret_cast<const Vec*>(base + tile.taps[t]);
+      const Vec* b = reinterpret_cast<const Vec*>(panel + tile.b_taps[t]);
+#pragma GCC unroll 4
+      for (int v = 0; v < Vecs; ++v) acc[v] += a[v] * b[v];
+    }
+  }
+  Vec* c = reinterpret_cast<Vec*>(tile.c[0] + j);
+#pragma GCC unroll 4
+  for (int v = 0; v < Vecs; ++v) c[v] = tile.accumulate ? c[v] + acc[v] : acc[v];
+}
+
+template <typename T, int Bytes>
+void tile_by_lane(const Tile<T, T>& tile) {
+  constexpr int kLanes = FloatMath<T, Bytes>::kLanes;
+  int64_t j = 0;
+  for (; j + 4 * kLanes <= tile.columns; j += 4 * kLanes) lanes_at<T, Bytes, 4>(tile, j);
+  for (; j + kLanes <= tile.columns; j += kLanes) lanes_at<T, Bytes, 1>(tile, j);
+  for (; j < tile.columns; ++j) {
+    T sum = tile.accumulate ? tile.c[0][j] : T(0);
+    for (int64_t k = 0; k < tile.depth; ++k) {
+      for (int64_t t = 0; t < tile.tap_count; ++t) {
+        sum += tile.base[k * tile.a_stride + tile.taps[t] + j] *
+               tile.b[k * tile.b_stride + tile.b_taps[t] + j];
+      }
+    }
+    tile.c[0][j] = sum;
+  }
+}
+
 template <typename T, int Bytes>
 T vector_dot(const T* a, const T* b, int64_t n) {
   using Math = FloatMath<T, Bytes>;
@@ -171,23 +208,33 @@ void axpy_rows(T* y, const T* a, int64_t stride, const T* x, int64_t x_stride, i
 template <typename T, int Bytes>
 void axpy(T* y, const T* a, int64_t stride, const T* x, int64_t x_stride, int count, int64_t n) {
   switch (count) {
-    case 1: return axpy_rows<T, Bytes, 1>(y, a, stride, x, x_stride, n);
-    case 2: return axpy_rows<T, Bytes, 2>(y, a, stride, x, x_stride, n);
-    case 3: return axpy_rows<T, Bytes, 3>(y, a, stride, x, x_stride, n);
-    default: return axpy_rows<T, Bytes, 4>(y, a, stride, x, x_stride, n);
+    case 1:
+      return axpy_rows<T, Bytes, 1>(y, a, stride, x, x_stride, n);
+    case 2:
+      return axpy_rows<T, Bytes, 2>(y, a, stride, x, x_stride, n);
+    case 3:
+      return axpy_rows<T, Bytes, 3>(y, a, stride, x, x_stride, n);
+    default:
+      return axpy_rows<T, Bytes, 4>(y, a, stride, x, x_stride, n);
   }
 }
 
 template <typename T, int Bytes, int Rows, int Vecs>
 constexpr Micro<T, T> float_micro() {
   using Math = FloatMath<T, Bytes>;
-  return {Rows, Vecs * Math::kLanes, run_tile<Math, Rows, Vecs, false>,
-          run_tile<Math, Rows, Vecs, true>, vector_dot<T, Bytes>, axpy<T, Bytes>};
+  return {Rows,
+          Vecs * Math::kLanes,
+          run_tile<Math, Rows, Vecs, false>,
+          run_tile<Math, Rows, Vecs, true>,
+          tile_by_lane<T, Bytes>,
+          vector_dot<T, Bytes>,
+          axpy<T, Bytes>};
 }
 
 template <typename Math, int Rows, int Vecs>
 constexpr Micro<typename Math::A, typename Math::C> pair_micro() {
-  return {Rows, Vecs * Math::kLanes, run_tile<Math, Rows, Vecs, false>, nullptr, nullptr, nullptr};
+  return {Rows,   Vecs * Math::kLanes, run_tile<Math, Rows, Vecs, false>, nullptr, nullptr, nullptr,
+          nullptr};
 }
 
 }  // namespace

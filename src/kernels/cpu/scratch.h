@@ -1,8 +1,8 @@
 // Scratch memory of the CPU kernels: blocks that go back to a small cache of the thread.
 //
 // A Scratch owns its block from construction to destruction, on one thread. The cache keeps at most
-// 64 MiB a thread; larger needs are served by the system allocator each time. Throws std::bad_alloc,
-// which parallel_for and the kernels' public functions turn into `false`.
+// 64 MiB a thread; larger needs are served by the system allocator each time. Throws
+// std::bad_alloc, which parallel_for and the kernels' public functions turn into `false`.
 #pragma once
 
 #include <cstddef>

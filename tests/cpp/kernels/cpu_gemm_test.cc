@@ -1,5 +1,3 @@
-#include "kernels/cpu/gemm.h"
-
 #include <gtest/gtest.h>
 
 #include <array>
@@ -10,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cpu/blas.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/threads.h"
 
 namespace jaxmps::cpu {
@@ -89,7 +88,8 @@ void check_product(Gemm g, int limit, std::mt19937& rng) {
         } else if constexpr (std::is_same_v<Out, BF16> || std::is_same_v<Out, F16>) {
           ASSERT_EQ(c.data[at].bits, Out(static_cast<float>(sum)).bits);
         } else {
-          ASSERT_EQ(widen(c.data[at]), sum) << i << "," << j << " of " << g.m << "x" << g.n << "x" << g.k;
+          ASSERT_EQ(widen(c.data[at]), sum)
+              << i << "," << j << " of " << g.m << "x" << g.n << "x" << g.k;
         }
       }
     }
@@ -100,7 +100,7 @@ template <typename In, typename Out>
 void check_many(Dtype in, Dtype out, int limit = 4) {
   std::mt19937 rng(7);
   const std::vector<std::vector<int64_t>> shapes = {
-      {0, 3, 2}, {3, 0, 2}, {3, 2, 0}, {1, 1, 1},   {1, 37, 19},  {41, 1, 23}, {1, 1, 300},
+      {0, 3, 2},   {3, 0, 2},   {3, 2, 0},   {1, 1, 1},     {1, 37, 19},   {41, 1, 23}, {1, 1, 300},
       {8, 32, 16}, {9, 33, 17}, {70, 40, 5}, {65, 131, 90}, {70, 70, 401}, {3, 600, 7}};
   for (const auto& shape : shapes) {
     for (int form = 0; form < 16; ++form) {
@@ -132,7 +132,9 @@ class GemmTest : public ::testing::Test {
 
 TEST_F(GemmTest, F32) { check_many<float, float>(Dtype::kF32, Dtype::kF32); }
 TEST_F(GemmTest, F64) { check_many<double, double>(Dtype::kF64, Dtype::kF64); }
-TEST_F(GemmTest, C64) { check_many<std::complex<float>, std::complex<float>>(Dtype::kC64, Dtype::kC64); }
+TEST_F(GemmTest, C64) {
+  check_many<std::complex<float>, std::complex<float>>(Dtype::kC64, Dtype::kC64);
+}
 TEST_F(GemmTest, C128) {
   check_many<std::complex<double>, std::complex<double>>(Dtype::kC128, Dtype::kC128);
 }

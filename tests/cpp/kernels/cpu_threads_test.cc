@@ -1,5 +1,3 @@
-#include "kernels/cpu/threads.h"
-
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +9,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "kernels/cpu/threads.h"
 
 namespace jaxmps::cpu {
 namespace {

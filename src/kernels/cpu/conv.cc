@@ -1,0 +1,88 @@
+#include "kernels/cpu/conv.h"
+
+#include <algorithm>
+#include <new>
+
+#include "kernels/cpu/conv_plan.h"
+#include "kernels/cpu/scratch.h"
+#include "kernels/cpu/threads.h"
+#include "kernels/cpu/transpose.h"
+
+namespace jaxmps::cpu {
+namespace {
+
+// lhs as the form wants it: features last or batch last, dense.
+void copy_lhs(const ConvLayout& plan, const void* from, void* to) {
+  const ConvShape& before = plan.original;
+  const ConvShape& after = plan.shape;
+  std::vector<int64_t> extents{after.batch, after.in_features};
+  std::vector<int64_t> source{before.lhs_batch, before.lhs_feature};
+  std::vector<int64_t> target{after.lhs_batch, after.lhs_feature};
+  for (size_t d = 0; d < after.spatial.size(); ++d) {
+    extents.push_back(after.spatial[d].in);
+    source.push_back(before.spatial[d].lhs_stride);
+    target.push_back(after.spatial[d].lhs_stride);
+  }
+  strided_copy(item_size(after.type), extents, source, from, target, to);
+}
+
+template <typename T>
+void run_form(const ConvLayout& plan, const T* lhs, const T* rhs, T* out) {
+  if (plan.form == ConvForm::kRows) return conv_rows<T>(plan, lhs, rhs, out);
+  if (plan.form == ConvForm::kColumns) return conv_columns<T>(plan, lhs, rhs, out);
+  conv_lanes<T>(plan, lhs, rhs, out);
+}
+
+template <typename From, typename To>
+void convert(const From* from, To* to, int64_t n) {
+  const bool done = parallel_for(n, 1 << 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) to[i] = To(static_cast<float>(from[i]));
+  });
+  if (!done) throw std::bad_alloc();
+}
+
+template <typename Half>
+void run_half(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
+  const auto bytes = [](int64_t n) { return static_cast<size_t>(n) * sizeof(float); };
+  Scratch wide_lhs(bytes(plan.lhs_span)), wide_rhs(bytes(plan.rhs_span)),
+      sums(bytes(plan.out_span));
+  convert(static_cast<const Half*>(lhs), wide_lhs.as<float>(), plan.lhs_span);
+  convert(static_cast<const Half*>(rhs), wide_rhs.as<float>(), plan.rhs_span);
+  run_form<float>(plan, wide_lhs.as<float>(), wide_rhs.as<float>(), sums.as<float>());
+  convert(sums.as<float>(), static_cast<Half*>(out), plan.out_span);
+}
+
+void run(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
+  if (plan.form == ConvForm::kEmpty) return;
+  if (plan.form == ConvForm::kPlain) return conv_plain(plan, lhs, rhs, out);
+  Scratch copy(plan.copy_lhs ? static_cast<size_t>(plan.lhs_span) * item_size(plan.shape.type) : 0);
+  if (plan.copy_lhs) {
+    copy_lhs(plan, lhs, copy.as<void>());
+    lhs = copy.as<void>();
+  }
+  switch (plan.shape.type) {
+    case Dtype::kBF16:
+      return run_half<BF16>(plan, lhs, rhs, out);
+    case Dtype::kF16:
+      return run_half<F16>(plan, lhs, rhs, out);
+    case Dtype::kF64:
+      return run_form(plan, static_cast<const double*>(lhs), static_cast<const double*>(rhs),
+                      static_cast<double*>(out));
+    default:
+      return run_form(plan, static_cast<const float*>(lhs), static_cast<const float*>(rhs),
+                      static_cast<float*>(out));
+  }
+}
+
+}  // namespace
+
+bool run_conv(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
+  try {
+    run(plan, lhs, rhs, out);
+    return true;
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+}
+
+}  // namespace jaxmps::cpu

@@ -1,0 +1,180 @@
+// Convolution with one channel a group, vectorised over the groups, and the simple form of every
+// other type.
+
+#include <algorithm>
+#include <complex>
+#include <new>
+#include <type_traits>
+
+#include "kernels/cpu/conv_plan.h"
+#include "kernels/cpu/micro.h"
+#include "kernels/cpu/threads.h"
+
+namespace jaxmps::cpu {
+namespace {
+
+struct Position {
+  int64_t combination, lhs, out;
+};
+
+// Every output position with its combination, and where it starts in lhs and out.
+std::vector<Position> all_positions(const ConvLayout& plan) {
+  std::vector<Position> all;
+  for (int64_t c = 0; c < plan.combinations; ++c) {
+    const auto classes = classes_of(plan, c);
+    std::vector<Position> found{{c, 0, 0}};
+    for (size_t d = 0; d < classes.size(); ++d) {
+      std::vector<Position> longer;
+      for (const Position& p : found) {
+        for (int64_t s : classes[d]->outs) {
+          const int64_t base = classes[d]->count > 0 ? plan.axes[d].base(*classes[d], s) : 0;
+          longer.push_back({c, p.lhs + base, p.out + s * plan.axes[d].dim.out_stride});
+        }
+      }
+      found = std::move(longer);
+    }
+    all.insert(all.end(), found.begin(), found.end());
+  }
+  return all;
+}
+
+// Calls body(position, taps) for positions in parallel; taps.window is in elements of rhs.
+template <typename Body>
+void for_positions(const ConvLayout& plan, const Body& body) {
+  const std::vector<Position> all = all_positions(plan);
+  const std::vector<int64_t> rhs_at = window_offsets(plan);
+  const int64_t each = plan.batch * plan.groups * plan.outs * plan.ins * plan.windows;
+  const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, each));
+  const bool done =
+      parallel_for(static_cast<int64_t>(all.size()), grain, [&](int64_t begin, int64_t end) {
+        ConvTaps taps;
+        int64_t known = -1;
+        for (int64_t i = begin; i < end; ++i) {
+          if (all[i].combination != known) {
+            known = all[i].combination;
+            fill_taps(plan, classes_of(plan, known), 0, plan.axes[0].dim.kernel, taps);
+            for (int64_t& window : taps.window) window = rhs_at[window];
+          }
+          body(all[i], taps);
+        }
+      });
+  if (!done) throw std::bad_alloc();
+}
+
+// Integers wrap, as their unsigned counterparts do.
+template <typename T>
+using Wrapping = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
+template <typename T>
+using Sum = std::conditional_t<
+    std::is_same_v<T, BF16> || std::is_same_v<T, F16>, float,
+    std::conditional_t<std::is_integral_v<T> && !std::is_same_v<T, bool>, Wrapping<T>, T>>;
+
+template <typename S>
+void multiply_add(S& sum, S a, S b) {
+  if constexpr (std::is_same_v<S, bool>) {
+    sum = sum || (a && b);
+  } else {
+    sum += a * b;
+  }
+}
+
+template <typename T>
+void multiply_add(std::complex<T>& sum, std::complex<T> a, std::complex<T> b) {
+  sum = {sum.real() + (a.real() * b.real() - a.imag() * b.imag()),
+         sum.imag() + (a.real() * b.imag() + a.imag() * b.real())};
+}
+
+template <typename T>
+void plain(const ConvLayout& plan, const void* lhs_data, const void* rhs_data, void* out_data) {
+  using S = Sum<T>;
+  const T* lhs = static_cast<const T*>(lhs_data);
+  const T* rhs = static_cast<const T*>(rhs_data);
+  T* out = static_cast<T*>(out_data);
+  const ConvShape& s = plan.shape;
+  for_positions(plan, [&](const Position& at, const ConvTaps& taps) {
+    for (int64_t g = 0; g < plan.groups; ++g) {
+      for (int64_t b = 0; b < plan.batch; ++b) {
+        const T* from = lhs + at.lhs + g * plan.lhs_group + b * s.lhs_batch;
+        T* to = out + at.out + g * plan.out_group + b * s.out_batch;
+        for (int64_t o = 0; o < plan.outs; ++o) {
+          const T* kernel = rhs + g * plan.rhs_group + o * s.rhs_out;
+          S sum{};
+          for (size_t t = 0; t < taps.lhs.size(); ++t) {
+            for (int64_t i = 0; i < plan.ins; ++i) {
+              multiply_add(sum, static_cast<S>(from[taps.lhs[t] + i * s.lhs_feature]),
+                           static_cast<S>(kernel[taps.window[t] + i * s.rhs_in]));
+            }
+          }
+          to[o * s.out_feature] = static_cast<T>(sum);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <typename T>
+void conv_lanes(const ConvLayout& plan, const T* lhs, const T* rhs, T* out) {
+  const auto& micro = []() -> const auto& {
+    if constexpr (std::is_same_v<T, float>) {
+      return micro_f32();
+    } else {
+      return micro_f64();
+    }
+  }
+  ();
+  for_positions(plan, [&](const Position& at, const ConvTaps& taps) {
+    Tile<T, T> tile;
+    tile.taps = taps.lhs.data();
+    tile.b_taps = taps.window.data();
+    tile.tap_count = static_cast<int64_t>(taps.lhs.size());
+    tile.depth = plan.ins;
+    tile.a_stride = plan.shape.lhs_feature;
+    tile.b_stride = plan.shape.rhs_in;
+    tile.b = rhs;
+    tile.columns = plan.groups;
+    for (int64_t b = 0; b < plan.batch; ++b) {
+      T* to = out + at.out + b * plan.shape.out_batch;
+      tile.base = lhs + at.lhs + b * plan.shape.lhs_batch;
+      tile.c = &to;
+      micro.by_lane(tile);
+    }
+  });
+}
+
+template void conv_lanes(const ConvLayout&, const float*, const float*, float*);
+template void conv_lanes(const ConvLayout&, const double*, const double*, double*);
+
+void conv_plain(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
+  switch (plan.shape.type) {
+    case Dtype::kBool:
+      return plain<bool>(plan, lhs, rhs, out);
+    case Dtype::kI8:
+    case Dtype::kU8:
+      return plain<int8_t>(plan, lhs, rhs, out);
+    case Dtype::kI16:
+    case Dtype::kU16:
+      return plain<int16_t>(plan, lhs, rhs, out);
+    case Dtype::kI32:
+    case Dtype::kU32:
+      return plain<int32_t>(plan, lhs, rhs, out);
+    case Dtype::kI64:
+    case Dtype::kU64:
+      return plain<int64_t>(plan, lhs, rhs, out);
+    case Dtype::kF16:
+      return plain<F16>(plan, lhs, rhs, out);
+    case Dtype::kBF16:
+      return plain<BF16>(plan, lhs, rhs, out);
+    case Dtype::kF32:
+      return plain<float>(plan, lhs, rhs, out);
+    case Dtype::kF64:
+      return plain<double>(plan, lhs, rhs, out);
+    case Dtype::kC64:
+      return plain<std::complex<float>>(plan, lhs, rhs, out);
+    case Dtype::kC128:
+      return plain<std::complex<double>>(plan, lhs, rhs, out);
+  }
+}
+
+}  // namespace jaxmps::cpu
