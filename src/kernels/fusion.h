@@ -21,8 +21,6 @@ namespace jaxmps::kernels {
 struct Bound {
   int axis;
   int64_t lo, hi;
-  // Interior padding: (i - lo) % step == 0 as well.
-  int64_t step = 1;
   bool operator==(const Bound&) const = default;
 };
 
@@ -31,7 +29,6 @@ struct Bound {
 //             (complex inputs count in parts); 0 where a bound fails
 //   index     the number offset + sum(strides[k] * i[k]) itself, as `type` (s32 or s64)
 //   inside    pred: all bounds hold
-// With interior padding the stride is per source element: (i - lo) / step * stride.
 struct Access {
   enum class Kind : uint8_t { memory, index, inside };
   Kind kind = Kind::memory;
@@ -40,14 +37,6 @@ struct Access {
   int64_t offset = 0;
   std::vector<int64_t> strides;  // one per axis of the iteration space
   std::vector<Bound> bounds;
-  // Start indices known at run time: adds clamp(value, 0, limit) * stride to the offset. `input` is
-  // a scalar integer input of the fusion.
-  struct Dynamic {
-    int input;
-    int64_t limit, stride;
-    bool operator==(const Dynamic&) const = default;
-  };
-  std::vector<Dynamic> dynamic;
   bool operator==(const Access&) const = default;
 };
 
@@ -73,8 +62,8 @@ struct Fusion {
 
 // Describes an `mps.fusion` op, or says why no single kernel can do it (then run the ops of its
 // region one by one). Accepts every elementwise op, broadcast_in_dim, transpose, reshape, slice,
-// reverse, pad, concatenate, iota, splat constants,
-// dynamic_slice with scalar operands, and reduce with a simple combiner.
+// reverse, pad without interior padding, concatenate, iota, splat constants, and reduce of one
+// operand with a simple combiner; all reductions of a fusion have one operand shape and dimensions.
 Result<Fusion> build_fusion(const ir::Op& fusion_op);
 // The same for a region whose arguments are the inputs and whose terminator names the outputs.
 Result<Fusion> build_fusion(const ir::Region& region);

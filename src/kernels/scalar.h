@@ -108,6 +108,8 @@ class ScalarBuilder {
   ScalarValue from_storage(DType dtype, int32_t re, int32_t im);
   ScalarValue select(int32_t predicate, const ScalarValue& yes, const ScalarValue& no);
   ScalarValue convert(const ScalarValue& value, DType to);
+  // A value computed in the machine type, rounded or wrapped to its dtype.
+  ScalarValue rounded(const ScalarValue& value) { return finish(value); }
 
   // Appends, or returns the equal instruction; folds constants.
   int32_t emit(Opcode op, DType type, int32_t a = -1, int32_t b = -1, int32_t c = -1,

@@ -19,7 +19,7 @@ class TileKernel {
   bool run(const void* const* inputs, void* const* outputs) const;
   // Whether every element of the output may overwrite the input's element in place.
   bool may_alias(int input, int output) const;
-  // Rough cost of one run on one thread, in nanoseconds; below ~5 µs it runs on the caller alone.
+  // Rough cost of one run on one thread, in nanoseconds. Short runs stay on the calling thread.
   double nanoseconds() const;
 
   struct Impl;
@@ -29,7 +29,9 @@ class TileKernel {
   std::shared_ptr<const Impl> impl_;
 };
 
-// Fails only for what the machine has no loop for, naming it.
-Result<TileKernel> compile_tile(const kernels::Fusion& fusion);
+struct VecTable;
+// Fails only for what the machine has no loop for, naming it. `table` chooses the instruction set
+// (null: the best one).
+Result<TileKernel> compile_tile(const kernels::Fusion& fusion, const VecTable* table = nullptr);
 
 }  // namespace jaxmps::cpu

@@ -1,0 +1,107 @@
+// What compile_tile makes of a fusion and what run() walks. Internal to the tile machine.
+//
+// Axes are cut in three: outer [0, red_begin), red [red_begin, red_end), inner [red_end, rank).
+// A group is one point of the outer axes and one chunk of the inner ones; within a group the red
+// axes are walked in tiles, once per stage; a stage ends in reductions whose results the next ones
+// use. A loop is the case without reductions, whose red axes are its innermost ones. Immutable after
+// compile_tile; all memory that changes belongs to a run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/cpu/tile.h"
+#include "kernels/cpu/vec.h"
+
+namespace jaxmps::cpu {
+
+using kernels::Access;
+using kernels::Fusion;
+using kernels::FusionOutput;
+using kernels::ScalarInstr;
+
+// A buffer that steps name by number; every context of a run has a table of their addresses.
+struct Entry {
+  // uniform: same for the whole run; group: for one group; tile: scratch of one thread; bound: set
+  // for each tile (direct loads and stores, row buffers).
+  enum class Area : uint8_t { uniform, group, tile, bound };
+  Area area;
+  int64_t offset = 0;  // bytes into the area
+};
+
+struct Step {
+  enum class Kind : uint8_t { compute, splat, threefry, load, store };
+  Kind kind = Kind::compute;
+  bool single = false;  // of one element
+  uint8_t size = 4;     // bytes of an element that splat, load and store move
+  VecFn fn = nullptr;
+  uint64_t imm = 0;
+  int32_t dst = -1, a = -1, b = -1, c = -1, d = -1;  // entries
+  int32_t dst2 = -1;                                 // threefry's second word
+  uint8_t singles = 0;                               // threefry: which words are single
+  int32_t access = -1;                               // load: the access; store: the output part
+};
+
+// Sets an entry to where the tile starts in an input, an output part or a row buffer.
+struct Binding {
+  enum class Kind : uint8_t { input, output, row };
+  Kind kind;
+  int32_t entry;
+  int32_t index;       // access or output part
+  uint8_t size;
+  int64_t offset = 0;  // row: bytes into the tile area
+};
+
+struct Reduction {
+  int32_t operand, init, result;  // entries; result in the group area
+  bool operand_single;
+  uint8_t size;
+  VecFn fold;                 // a vector into one element
+  VecFn combine;              // two vectors (or elements) into one
+  int64_t inner, outer;       // accumulators, bytes into the tile area
+  int64_t spread;             // scratch for a single operand, bytes into the tile area
+  int64_t partial;            // bytes into one segment's partial results
+};
+
+struct Stage {
+  std::vector<Step> group_steps;  // before the tiles
+  std::vector<Binding> bindings;
+  std::vector<Step> steps;        // for each tile
+  std::vector<Reduction> reductions;
+};
+
+// A real component of an output: complex outputs have two.
+struct OutputPart {
+  int output;
+  int64_t offset;
+  std::vector<int64_t> strides;
+  uint8_t size;
+};
+
+struct TileKernel::Impl {
+  const VecTable* table = nullptr;
+  ir::Dims dims;
+  int red_begin = 0, red_end = 0, tile_begin = 0;  // tiles are dense runs of axes [tile_begin, rank)
+  bool has_reductions = false;
+  int64_t outer_count = 1, red_count = 1, inner_count = 1;
+  int64_t chunk = 1, chunks = 1;  // of the inner axes
+  int64_t rows = 1;               // red positions in one tile, times `chunk` elements
+  int64_t clip = 0;               // extent of the last red axis when tiles must not cross it
+  int64_t width = 1;              // elements of a tile
+  int64_t segment = 0;            // red positions in one unit of parallel work
+  double element_cost = 0;        // nanoseconds
+
+  std::vector<Access> accesses;
+  std::vector<OutputPart> parts;
+  std::vector<Entry> entries;
+  std::vector<std::pair<int32_t, uint64_t>> constants;  // entry, bits
+  std::vector<Step> uniform_steps;
+  std::vector<Stage> stages;
+  std::vector<Step> final_steps;  // after the last stage of a group: its values and its outputs
+  int64_t uniform_bytes = 0, group_bytes = 0, tile_bytes = 0, partial_bytes = 0;
+  std::vector<std::vector<bool>> aliases;  // [input][output]
+
+  int64_t groups() const { return outer_count * chunks; }
+};
+
+}  // namespace jaxmps::cpu

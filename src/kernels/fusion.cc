@@ -1,0 +1,526 @@
+#include "kernels/fusion.h"
+
+#include <algorithm>
+#include <limits>
+#include <unordered_map>
+
+#include "kernels/fusion_maps.h"
+
+namespace jaxmps::kernels {
+
+using ir::OpId;
+
+namespace {
+
+// One axis of the iteration space: a part of dimension `base` of the walked shape.
+struct Axis {
+  int base;
+  int64_t stride, extent;
+};
+
+class FusionBuilder {
+ public:
+  FusionBuilder(const ir::Region& region, const std::vector<Split>& splits)
+      : region_(region), splits_(splits), scalar_(&f_.program) {}
+
+  Result<Fusion> build();
+  std::optional<Split> wanted_split() const { return split_; }
+
+ private:
+  Status choose_space();
+  void set_axes(const std::vector<int>& order);
+  Affine base(int dim) const;
+  Status add_output(const ir::Value* value);
+  Result<std::vector<Affine>> output_map(const ir::Type& type);
+
+  Result<ScalarValue> eval(const ir::Value* value, int coord);
+  Result<ScalarValue> eval_op(const ir::Op& op, int result, int coord);
+  Result<ScalarValue> load(const ir::Value* argument, const Coord& at);
+  Result<ScalarValue> iota(const ir::Op& op, const Coord& at);
+  Result<ScalarValue> pad(const ir::Op& op, const Coord& at);
+  Result<ScalarValue> concatenate(const ir::Op& op, const Coord& at);
+  Result<ScalarValue> reduce(const ir::Op& op, const Coord& at);
+  Result<ScalarValue> constant(const ir::Op& op);
+  Result<Coord> moved(const ir::Op& op, const Coord& at);
+  int32_t add_access(Access access);
+  // Restricts `at` to points where lo <= at.map[dim] < hi; `inside` is the predicate, -1 if always.
+  Status restrict_to(const ir::Op& op, Coord* at, size_t dim, int64_t lo, int64_t hi,
+                     int32_t* inside);
+
+  int intern(Coord coord);
+  size_t axis_count() const { return axes_.size(); }
+
+  const ir::Region& region_;
+  const std::vector<Split>& splits_;
+  Fusion f_;
+  ScalarBuilder scalar_;
+  ir::Dims shape_;                // the walked shape, in its own order of dimensions
+  std::vector<bool> reduced_;     // per dimension of it
+  std::vector<Axis> axes_;
+  std::vector<Coord> coords_;
+  std::unordered_multimap<uint64_t, int> coord_index_;
+  struct Key {
+    const ir::Value* value;
+    int coord;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& k) const {
+      return std::hash<const void*>()(k.value) * 31 + static_cast<size_t>(k.coord);
+    }
+  };
+  std::unordered_map<Key, ScalarValue, KeyHash> known_;
+  std::optional<Split> split_;
+};
+
+int FusionBuilder::intern(Coord coord) {
+  uint64_t h = coord.map.size();
+  auto mix = [&](int64_t v) { h = (h ^ static_cast<uint64_t>(v)) * 0x9e3779b97f4a7c15ull, h ^= h >> 31; };
+  for (const Affine& e : coord.map) {
+    mix(e.offset);
+    for (int64_t c : e.coeffs) mix(c);
+  }
+  for (const Bound& b : coord.bounds) mix(b.axis), mix(b.lo), mix(b.hi);
+  auto [first, last] = coord_index_.equal_range(h);
+  for (; first != last; ++first) {
+    if (coords_[static_cast<size_t>(first->second)] == coord) return first->second;
+  }
+  const int id = static_cast<int>(coords_.size());
+  coords_.push_back(std::move(coord));
+  coord_index_.emplace(h, id);
+  return id;
+}
+
+// The walked shape is the operand of the reductions, or else the first result.
+Status FusionBuilder::choose_space() {
+  const ir::Op* reduce = nullptr;
+  for (const ir::Op* op : region_) {
+    if (op->id != OpId::reduce) continue;
+    if (reduce && (op->operand(0)->type.dims != reduce->operand(0)->type.dims ||
+                   op->ints("dimensions") != reduce->ints("dimensions"))) {
+      return ir::refuse(*op, "reductions of different shapes in one fusion");
+    }
+    if (!reduce) reduce = op;
+  }
+  std::vector<int> order;
+  if (!reduce) {
+    shape_ = region_.terminator()->operand(0)->type.dims;
+    reduced_.assign(shape_.size(), false);
+    for (size_t d = 0; d < shape_.size(); ++d) order.push_back(static_cast<int>(d));
+    set_axes(order);
+    return {};
+  }
+  shape_ = reduce->operand(0)->type.dims;
+  reduced_.assign(shape_.size(), false);
+  for (int64_t d : reduce->ints("dimensions")) reduced_[static_cast<size_t>(d)] = true;
+  const int rank = static_cast<int>(shape_.size());
+  int innermost = rank - 1, first = 0;
+  while (innermost > 0 && shape_[static_cast<size_t>(innermost)] == 1) --innermost;
+  while (first < rank && !reduced_[static_cast<size_t>(first)]) ++first;
+  const bool row = rank == 0 || reduced_[static_cast<size_t>(innermost)] || first == rank;
+  f_.kind = row ? Fusion::Kind::row : Fusion::Kind::column;
+  for (int d = 0; d < rank; ++d) {
+    if (!reduced_[static_cast<size_t>(d)] && (row || d < first)) order.push_back(d);
+  }
+  for (int d = 0; d < rank; ++d) {
+    if (reduced_[static_cast<size_t>(d)]) order.push_back(d);
+  }
+  for (int d = first; d < rank && !row; ++d) {
+    if (!reduced_[static_cast<size_t>(d)]) order.push_back(d);
+  }
+  set_axes(order);
+  return {};
+}
+
+void FusionBuilder::set_axes(const std::vector<int>& order) {
+  for (int d : order) axes_.push_back({d, 1, shape_[static_cast<size_t>(d)]});
+  for (const Split& s : splits_) {
+    Axis& whole = axes_[static_cast<size_t>(s.axis)];
+    Axis inner{whole.base, whole.stride, s.inner};
+    whole.extent /= s.inner;
+    whole.stride *= s.inner;
+    axes_.insert(axes_.begin() + s.axis + 1, inner);
+  }
+  f_.reduced_begin = f_.reduced_end = 0;
+  for (const Axis& axis : axes_) f_.dims.push_back(axis.extent);
+  if (f_.kind == Fusion::Kind::loop) {
+    f_.reduced_begin = f_.reduced_end = static_cast<int>(axes_.size());
+    return;
+  }
+  auto is_reduced = [&](const Axis& a) { return reduced_[static_cast<size_t>(a.base)]; };
+  auto begin = std::find_if(axes_.begin(), axes_.end(), is_reduced);
+  auto end = std::find_if_not(begin, axes_.end(), is_reduced);
+  f_.reduced_begin = static_cast<int>(begin - axes_.begin());
+  f_.reduced_end = static_cast<int>(end - axes_.begin());
+}
+
+Affine FusionBuilder::base(int dim) const {
+  Affine e = constant_affine(0, axis_count());
+  for (size_t a = 0; a < axes_.size(); ++a) {
+    if (axes_[a].base == dim) e.coeffs[a] = axes_[a].stride;
+  }
+  return e;
+}
+
+// The coordinates at which a result of this type is computed: those of the walked shape, or of its
+// kept dimensions, or either under a reshape.
+Result<std::vector<Affine>> FusionBuilder::output_map(const ir::Type& type) {
+  std::vector<Affine> all, kept;
+  ir::Dims kept_shape;
+  for (size_t d = 0; d < shape_.size(); ++d) {
+    all.push_back(base(static_cast<int>(d)));
+    if (!reduced_[d]) {
+      kept.push_back(all.back());
+      kept_shape.push_back(shape_[d]);
+    }
+  }
+  if (type.dims == shape_) return all;
+  if (type.dims == kept_shape && f_.kind != Fusion::Kind::loop) return kept;
+  const bool whole = type.size() == ir::element_count(shape_);
+  if (!whole && type.size() != ir::element_count(kept_shape)) {
+    return unimplemented(str("a fusion over ", shape_, " with a result ", ir::brief(type)));
+  }
+  const Affine linear = whole ? scaled_sum(all, ir::row_major_strides(shape_), axis_count())
+                              : scaled_sum(kept, ir::row_major_strides(kept_shape), axis_count());
+  auto map = delinearize(linear, type.dims, f_.dims, &split_);
+  if (!map) return unimplemented(str("a fusion over ", shape_, " with a result ", ir::brief(type)));
+  return *map;
+}
+
+Status FusionBuilder::add_output(const ir::Value* value) {
+  FusionOutput out;
+  out.type = value->type;
+  TRY(std::vector<Affine> map, output_map(value->type));
+  const Affine linear = scaled_sum(map, ir::row_major_strides(value->type.dims), axis_count());
+  TRY(ScalarValue v, eval(value, intern({std::move(map), {}})));
+  out.value = scalar_.to_storage(v);
+  out.offset = linear.offset;
+  out.strides = linear.coeffs;
+  f_.outputs.push_back(std::move(out));
+  return {};
+}
+
+Result<Fusion> FusionBuilder::build() {
+  for (int i = 0; i < region_.arg_count(); ++i) {
+    const ir::Type& type = region_.arg(i)->type;
+    if (!type.is_tensor() || !type.is_static()) return unimplemented("a fusion of a dynamic shape");
+    f_.inputs.push_back(type);
+  }
+  const ir::Op* end = region_.terminator();
+  if (!end || end->operand_count() == 0) return internal("a fusion without results");
+  CHECK_OK(choose_space());
+  for (int i = 0; i < end->operand_count(); ++i) CHECK_OK(add_output(end->operand(i)));
+  for (FusionOutput& out : f_.outputs) {
+    if (ir::is_complex(out.type.dtype)) {
+      // Stores count in parts, as loads do.
+      out.offset *= 2;
+      for (int64_t& s : out.strides) s *= 2;
+    }
+  }
+  collapse_axes(&f_);
+  return std::move(f_);
+}
+
+Result<ScalarValue> FusionBuilder::eval(const ir::Value* value, int coord) {
+  if (auto found = known_.find({value, coord}); found != known_.end()) return found->second;
+  const Coord at = coords_[static_cast<size_t>(coord)];
+  if (value->is_argument()) {
+    TRY(ScalarValue v, load(value, at));
+    return known_[{value, coord}] = v;
+  }
+  TRY(ScalarValue v, eval_op(*value->op(), value->index(), coord));
+  return known_[{value, coord}] = v;
+}
+
+int32_t FusionBuilder::add_access(Access access) {
+  auto found = std::find(f_.accesses.begin(), f_.accesses.end(), access);
+  const uint64_t index = static_cast<uint64_t>(found - f_.accesses.begin());
+  const DType type = access.type;
+  if (found == f_.accesses.end()) f_.accesses.push_back(std::move(access));
+  return scalar_.emit(Opcode::load, type, -1, -1, -1, index);
+}
+
+Result<ScalarValue> FusionBuilder::load(const ir::Value* argument, const Coord& at) {
+  const ir::Type& type = argument->type;
+  const Affine linear = scaled_sum(at.map, ir::row_major_strides(type.dims), axis_count());
+  Access access{Access::Kind::memory, storage_machine_type(type.dtype), argument->index(),
+                linear.offset, linear.coeffs, at.bounds};
+  if (!ir::is_complex(type.dtype)) {
+    return scalar_.from_storage(type.dtype, add_access(std::move(access)), -1);
+  }
+  access.offset *= 2;
+  for (int64_t& s : access.strides) s *= 2;
+  const int32_t re = add_access(access);
+  access.offset += 1;
+  return ScalarValue{type.dtype, re, add_access(std::move(access))};
+}
+
+Result<ScalarValue> FusionBuilder::iota(const ir::Op& op, const Coord& at) {
+  const Affine& e = at.map[static_cast<size_t>(op.i64("iota_dimension"))];
+  int64_t reach = std::abs(e.offset);
+  for (size_t a = 0; a < axis_count(); ++a) reach += std::abs(e.coeffs[a]) * f_.dims[a];
+  const DType type = reach < std::numeric_limits<int32_t>::max() ? DType::s32 : DType::s64;
+  const int32_t v = add_access({Access::Kind::index, type, -1, e.offset, e.coeffs, {}});
+  return scalar_.convert({type, v, -1}, op.result()->type.dtype);
+}
+
+Result<ScalarValue> FusionBuilder::constant(const ir::Op& op) {
+  const ir::Dense& dense = op.dense("value");
+  if (!dense.splat && op.result()->type.size() != 1) return ir::refuse(op, "not a splat");
+  return scalar_.constant(dense, 0);
+}
+
+Status FusionBuilder::restrict_to(const ir::Op& op, Coord* at, size_t dim, int64_t lo, int64_t hi,
+                                  int32_t* inside) {
+  *inside = -1;
+  const Affine& e = at->map[dim];
+  int64_t low = e.offset, high = e.offset;
+  for (size_t a = 0; a < axis_count(); ++a) {
+    const int64_t span = e.coeffs[a] * (f_.dims[a] - 1);
+    (span < 0 ? low : high) += span;
+  }
+  if (lo <= low && high < hi) return {};
+  const int axis = single_axis(e);
+  if (axis == -2) return ir::refuse(op, "a bound across several axes");
+  Bound b{0, 0, 0};  // never, for a constant coordinate outside
+  if (axis_count() == 0) return ir::refuse(op, "a bound on a scalar");
+  if (axis >= 0) b = bound_of(e, axis, f_.dims[static_cast<size_t>(axis)], lo, hi);
+  Access test{Access::Kind::inside, DType::pred, -1, 0, std::vector<int64_t>(axis_count(), 0), {b}};
+  *inside = add_access(std::move(test));
+  at->bounds.push_back(b);
+  return {};
+}
+
+Result<ScalarValue> FusionBuilder::pad(const ir::Op& op, const Coord& at) {
+  const ir::Type& source = op.operand(0)->type;
+  const ir::Ints& low = op.ints("edge_padding_low");
+  for (int64_t interior : op.ints("interior_padding")) {
+    if (interior) return ir::refuse(op, "interior padding");
+  }
+  Coord in = at;
+  int32_t all = -1;
+  for (size_t d = 0; d < in.map.size(); ++d) {
+    in.map[d].offset -= low[d];
+    int32_t inside;
+    CHECK_OK(restrict_to(op, &in, d, 0, source.dims[d], &inside));
+    if (inside < 0) continue;
+    all = all < 0 ? inside : scalar_.emit(Opcode::and_, DType::pred, all, inside);
+  }
+  TRY(ScalarValue value, eval(op.operand(0), intern(std::move(in))));
+  if (all < 0) return value;
+  TRY(ScalarValue fill, eval(op.operand(1), intern({{}, at.bounds})));
+  return scalar_.select(all, value, fill);
+}
+
+Result<ScalarValue> FusionBuilder::concatenate(const ir::Op& op, const Coord& at) {
+  const size_t dim = static_cast<size_t>(op.i64("dimension"));
+  struct Piece {
+    int32_t inside;
+    ScalarValue value;
+  };
+  std::vector<Piece> pieces;
+  int64_t start = 0;
+  for (int k = 0; k < op.operand_count(); ++k) {
+    const int64_t extent = op.operand(k)->type.dims[dim];
+    if (extent == 0) continue;
+    Coord in = at;
+    Piece piece;
+    CHECK_OK(restrict_to(op, &in, dim, start, start + extent, &piece.inside));
+    in.map[dim].offset -= start;
+    TRY(piece.value, eval(op.operand(k), intern(std::move(in))));
+    pieces.push_back(piece);
+    start += extent;
+  }
+  if (pieces.empty()) return ir::refuse(op, "nothing to concatenate");
+  ScalarValue result = pieces.back().value;
+  for (size_t k = pieces.size() - 1; k-- > 0;) {
+    result = pieces[k].inside < 0 ? pieces[k].value
+                                  : scalar_.select(pieces[k].inside, pieces[k].value, result);
+  }
+  return result;
+}
+
+Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
+  if (op.operand_count() != 2) return ir::refuse(op, "a reduction of several operands");
+  TRY(ScalarProgram combiner, scalar_program(op.region()));
+  Opcode code;
+  const DType dtype = op.result()->type.dtype;
+  const bool complex = ir::is_complex(dtype);
+  if (complex) {
+    const bool sum = op.region().first() && op.region().first()->id == OpId::add &&
+                     op.region().op_count() == 2;
+    if (!sum) return ir::refuse(op, "a complex reduction other than a sum");
+    code = Opcode::add;
+  } else if (!is_simple_combiner(combiner, &code)) {
+    return ir::refuse(op, "a reduction whose combiner is not one op");
+  }
+  Coord in;
+  size_t kept = 0;
+  for (size_t d = 0; d < shape_.size(); ++d) {
+    in.map.push_back(base(static_cast<int>(d)));
+    if (reduced_[d]) continue;
+    if (!(at.map[kept++] == in.map.back()) && shape_[d] != 1) {
+      return ir::refuse(op, "a reduction read at moved positions");
+    }
+  }
+  if (!at.bounds.empty()) return ir::refuse(op, "a reduction read at some positions only");
+  TRY(ScalarValue x, eval(op.operand(0), intern(std::move(in))));
+  TRY(ScalarValue init, eval(op.operand(1), intern({})));
+  Opcode reduce;
+  switch (code) {
+    case Opcode::add: reduce = Opcode::reduce_add; break;
+    case Opcode::mul: reduce = Opcode::reduce_mul; break;
+    case Opcode::max: reduce = Opcode::reduce_max; break;
+    case Opcode::min: reduce = Opcode::reduce_min; break;
+    case Opcode::and_: reduce = Opcode::reduce_and; break;
+    case Opcode::or_: reduce = Opcode::reduce_or; break;
+    default: reduce = Opcode::reduce_xor; break;
+  }
+  const DType type = machine_type(dtype);
+  ScalarValue r{dtype, scalar_.emit(reduce, type, x.re, init.re), -1};
+  if (complex) r.im = scalar_.emit(reduce, type, x.im, init.im);
+  // Sums of narrow types are kept wide and rounded once.
+  if (code == Opcode::add || code == Opcode::mul) {
+    const ScalarValue wide{type == DType::f32 ? DType::f32 : dtype, r.re, r.im};
+    return dtype == wide.dtype ? scalar_.rounded(r) : scalar_.convert(wide, dtype);
+  }
+  return r;
+}
+
+// Where the operand is read, for ops that only move elements.
+Result<Coord> FusionBuilder::moved(const ir::Op& op, const Coord& at) {
+  const ir::Type& source = op.operand(0)->type;
+  Coord in{std::vector<Affine>(source.dims.size()), at.bounds};
+  switch (op.id) {
+    case OpId::broadcast_in_dim: {
+      const ir::Ints& to = op.ints("broadcast_dimensions");
+      for (size_t d = 0; d < source.dims.size(); ++d) {
+        in.map[d] = source.dims[d] == 1 ? constant_affine(0, axis_count())
+                                        : at.map[static_cast<size_t>(to[d])];
+      }
+      return in;
+    }
+    case OpId::transpose: {
+      const ir::Ints& permutation = op.ints("permutation");
+      for (size_t d = 0; d < permutation.size(); ++d) {
+        in.map[static_cast<size_t>(permutation[d])] = at.map[d];
+      }
+      return in;
+    }
+    case OpId::slice:
+      for (size_t d = 0; d < source.dims.size(); ++d) {
+        in.map[d] = at.map[d];
+        const int64_t step = op.ints("strides")[d];
+        in.map[d].offset = in.map[d].offset * step + op.ints("start_indices")[d];
+        for (int64_t& c : in.map[d].coeffs) c *= step;
+      }
+      return in;
+    case OpId::reverse:
+      in.map = at.map;
+      for (int64_t d : op.ints("dimensions")) {
+        Affine& e = in.map[static_cast<size_t>(d)];
+        e.offset = source.dims[static_cast<size_t>(d)] - 1 - e.offset;
+        for (int64_t& c : e.coeffs) c = -c;
+      }
+      return in;
+    default: {  // reshape
+      const Affine linear =
+          scaled_sum(at.map, ir::row_major_strides(op.result()->type.dims), axis_count());
+      auto map = delinearize(linear, source.dims, f_.dims, &split_);
+      if (!map) return ir::refuse(op, "a reshape that is not affine in the fusion's axes");
+      in.map = std::move(*map);
+      return in;
+    }
+  }
+}
+
+Result<ScalarValue> FusionBuilder::eval_op(const ir::Op& op, int result, int coord) {
+  const Coord at = coords_[static_cast<size_t>(coord)];
+  switch (op.id) {
+    case OpId::constant: return constant(op);
+    case OpId::iota: return iota(op, at);
+    case OpId::pad: return pad(op, at);
+    case OpId::concatenate: return concatenate(op, at);
+    case OpId::reduce: return reduce(op, at);
+    case OpId::broadcast_in_dim: case OpId::transpose: case OpId::slice: case OpId::reverse:
+    case OpId::reshape: {
+      TRY(Coord in, moved(op, at));
+      return eval(op.operand(0), intern(std::move(in)));
+    }
+    default: break;
+  }
+  std::vector<ScalarValue> operands;
+  for (int i = 0; i < op.operand_count(); ++i) {
+    // The predicate of a select and the bounds of a clamp may be scalars.
+    const bool scalar = op.operand(i)->type.dims.empty() && !op.result()->type.dims.empty();
+    TRY(ScalarValue v, eval(op.operand(i), scalar ? intern({{}, at.bounds}) : coord));
+    operands.push_back(v);
+  }
+  TRY(auto results, scalar_.apply(op, operands));
+  return results[static_cast<size_t>(result)];
+}
+
+}  // namespace
+
+Result<Fusion> build_fusion(const ir::Region& region) {
+  std::vector<Split> splits;
+  constexpr size_t kMaxSplits = 8;
+  for (;;) {
+    FusionBuilder builder(region, splits);
+    Result<Fusion> fusion = builder.build();
+    if (fusion.ok() || !builder.wanted_split() || splits.size() == kMaxSplits) return fusion;
+    splits.push_back(*builder.wanted_split());
+  }
+}
+
+Result<Fusion> build_fusion(const ir::Op& op) {
+  Result<Fusion> fusion = build_fusion(op.region());
+  if (!fusion.ok()) return std::move(fusion).error().in(ir::brief(op));
+  return fusion;
+}
+
+Fusion elementwise_fusion(const ScalarProgram& program, int64_t n) {
+  Fusion f;
+  f.dims = {n};
+  f.reduced_begin = f.reduced_end = 1;
+  f.program.instrs = program.instrs;
+  for (DType dtype : program.inputs) f.inputs.push_back(ir::Type(dtype, {n}));
+  for (ScalarInstr& i : f.program.instrs) {
+    if (i.op != Opcode::input) continue;
+    const int input = static_cast<int>(i.imm / 2);
+    const int64_t parts = ir::is_complex(program.inputs[static_cast<size_t>(input)]) ? 2 : 1;
+    i.op = Opcode::load;
+    f.accesses.push_back({Access::Kind::memory, i.type, input, static_cast<int64_t>(i.imm % 2),
+                          {parts}, {}});
+    i.imm = f.accesses.size() - 1;
+  }
+  for (const ScalarValue& v : program.outputs) {
+    const int64_t parts = v.im >= 0 ? 2 : 1;
+    f.outputs.push_back({ir::Type(v.dtype, {n}), v, 0, {parts}});
+  }
+  return f;
+}
+
+std::string print(const Fusion& f) {
+  static constexpr std::string_view kKinds[] = {"loop", "row", "column"};
+  std::string text = str(kKinds[static_cast<int>(f.kind)], " over ", f.dims, " reducing axes ",
+                         f.reduced_begin, " to ", f.reduced_end, '\n');
+  for (size_t k = 0; k < f.accesses.size(); ++k) {
+    const Access& a = f.accesses[k];
+    text += a.kind == Access::Kind::memory  ? str("  access ", k, ": input ", a.input)
+            : a.kind == Access::Kind::index ? str("  access ", k, ": index")
+                                            : str("  access ", k, ": inside");
+    text += str(" + ", a.offset, ", strides ", a.strides);
+    for (const Bound& b : a.bounds) text += str(", ", b.lo, " <= i", b.axis, " < ", b.hi);
+    text += '\n';
+  }
+  text += print(f.program);
+  for (const FusionOutput& o : f.outputs) {
+    text += str("  ", ir::brief(o.type), " <- %", o.value.re);
+    if (o.value.im >= 0) text += str(", %", o.value.im);
+    text += str(" + ", o.offset, ", strides ", o.strides, '\n');
+  }
+  return text;
+}
+
+}  // namespace jaxmps::kernels
