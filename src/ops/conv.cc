@@ -1,6 +1,9 @@
 // convolution: MLX's for floats of up to three spatial dimensions, else one matrix product per
 // position of the kernel.
+#include "kernels/cpu/conv.h"
+
 #include <algorithm>
+#include <new>
 #include <numeric>
 
 #include "ops/dot.h"
@@ -53,10 +56,9 @@ ConvDims conv_dims(const ir::Op& op) {
 
 // The batch groups become feature groups: each sees its part of the batch only.
 mx::array batch_groups_as_features(const mx::array& x, int groups) {
-  auto shape = x.shape();
-  const int batch = shape[0] / groups, features = shape.back();
-  shape[0] = batch;
-  shape.insert(shape.begin(), groups);
+  const int batch = x.shape(0) / groups, features = x.shape(-1);
+  mx::Shape shape{groups, batch};
+  for (size_t i = 1; i < x.ndim(); ++i) shape.push_back(x.shape(static_cast<int>(i)));
   std::vector<int> order(shape.size());
   std::iota(order.begin(), order.end(), 0);
   order.erase(order.begin());
@@ -145,19 +147,63 @@ std::vector<int> inverse(const std::vector<int>& order) {
   return out;
 }
 
+// The kernel takes any dimension order through strides.
+std::optional<Lowering> native_conv(const OpContext& ctx, const ConvDims& dims) {
+  const ir::Type &lhs = ctx.in(0), &rhs = ctx.in(1), &out = ctx.out();
+  const auto type = kernel_dtype(lhs.dtype);
+  if (!type || lhs.dtype != rhs.dtype || lhs.dtype != out.dtype) return std::nullopt;
+  const ir::Dims a = ir::row_major_strides(lhs.dims), b = ir::row_major_strides(rhs.dims);
+  const ir::Dims c = ir::row_major_strides(out.dims);
+  const size_t last = dims.input.size() - 1;
+  cpu::ConvShape shape;
+  shape.type = *type;
+  shape.batch = lhs.dims[dims.input[0]];
+  shape.in_features = lhs.dims[dims.input[last]];
+  shape.out_features = rhs.dims[dims.kernel[0]];
+  shape.feature_groups = dims.feature_groups;
+  shape.batch_groups = dims.batch_groups;
+  shape.lhs_batch = a[dims.input[0]];
+  shape.lhs_feature = a[dims.input[last]];
+  shape.rhs_out = b[dims.kernel[0]];
+  shape.rhs_in = b[dims.kernel[last]];
+  shape.out_batch = c[dims.output[0]];
+  shape.out_feature = c[dims.output[last]];
+  double work = static_cast<double>(out.size()) * static_cast<double>(rhs.dims[dims.kernel[last]]);
+  for (int d = 0; d < dims.spatial; ++d) {
+    const int from = dims.input[d + 1], window = dims.kernel[d + 1], to = dims.output[d + 1];
+    const bool reversal =
+        std::find(dims.reversed.begin(), dims.reversed.end(), d + 1) != dims.reversed.end();
+    shape.spatial.push_back({lhs.dims[from], rhs.dims[window], dims.stride[d], dims.low[d],
+                             dims.high[d], dims.lhs_dilation[d], dims.rhs_dilation[d], reversal,
+                             a[from], b[window], c[to]});
+    work *= static_cast<double>(rhs.dims[window]);
+  }
+  const int64_t bytes = out.byte_count();
+  return native(
+      [plan = cpu::make_conv_plan(shape), bytes](const void* const* in, void* const* results) {
+        if (bytes == 0) return;
+        if (!cpu::run_conv(*plan, in[0], in[1], results[0])) throw std::bad_alloc();
+      },
+      0.02 * work + 200);
+}
+
 }  // namespace
 
 ANY_DTYPE_OP(convolution) {
   TRY(ProductType type, product_type(ctx));
-  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
   const ConvDims dims = conv_dims(ctx.op);
+  if (ctx.on_cpu()) {
+    if (auto lowering = native_conv(ctx, dims)) return std::move(*lowering);
+  }
+  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
   mx::Shape output;
   for (int d : dims.output) output.push_back(ctx.out_shape()[d]);
   const bool mlx_float =
       type.lhs == type.rhs &&
       (type.lhs == DType::f32 || type.lhs == DType::f16 || type.lhs == DType::bf16);
   const bool mlx = mlx_float && (type.out == type.lhs || type.out == DType::f32) &&
-                   dims.spatial >= 1 && dims.spatial <= 3 && !type.full_precision;
+                   dims.spatial >= 1 && dims.spatial <= 3 &&
+                   !(type.full_precision && !ctx.on_cpu());
   return graph([=](Inputs in) {
     auto x = mx::transpose(in[0], dims.input);
     auto w = mx::transpose(in[1], dims.kernel);
