@@ -82,7 +82,8 @@ double Dense::float_at(int64_t index) const {
 }
 
 bool Dense::operator==(const Dense& other) const {
-  if (!(type == other.type) || splat != other.splat) return false;
+  if (!(type == other.type)) return false;
+  if (splat != other.splat && type.size() != 1) return false;
   const auto mine = bytes(), theirs = other.bytes();
   return data == other.data || std::equal(mine.begin(), mine.end(), theirs.begin(), theirs.end());
 }

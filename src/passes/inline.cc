@@ -1,6 +1,8 @@
 // Inlines every call, callees first, so that only `main` remains. The last call of a function takes
-// its body instead of a copy. The verifier has refused recursion.
+// its body instead of a copy. Functions that custom calls name stay. The verifier has refused
+// recursion.
 #include <unordered_map>
+#include <unordered_set>
 
 #include "passes/pass.h"
 #include "passes/rewrite.h"
@@ -30,7 +32,8 @@ class Inliner {
       CHECK_OK(inline_into(function->body, 0));
       sizes_[function] = size(function->body);
     }
-    std::erase_if(module_.functions, [&](const auto& f) { return f.get() != main; });
+    std::erase_if(module_.functions,
+                  [&](const auto& f) { return f.get() != main && !kept_.count(f.get()); });
     return {};
   }
 
@@ -50,6 +53,7 @@ class Inliner {
       seen[function] = true;
       Frame frame{function, {}};
       walk(function->body, [&](Op* op) {
+        if (op->id == OpId::custom_call) keep_callees(*op, frame.callees);
         if (op->id != OpId::call) return;
         Function* callee = by_name_[op->text("callee")];
         ++calls_[callee];
@@ -69,6 +73,17 @@ class Inliner {
       if (!seen[callee]) open(callee);
     }
     return order;
+  }
+
+  void keep_callees(const Op& op, std::vector<Function*>& callees) {
+    const ir::Attr* called = op.find("called_computations");
+    if (!called) return;
+    for (const ir::Attr& symbol : std::get<ir::AttrList>(called->value)) {
+      Function* callee = by_name_[std::get<ir::Symbol>(symbol.value).name];
+      kept_.insert(callee);
+      ++calls_[callee];  // its body is never taken
+      callees.push_back(callee);
+    }
   }
 
   static int64_t size(ir::Region& region) {
@@ -101,6 +116,7 @@ class Inliner {
   std::unordered_map<std::string, Function*> by_name_;
   std::unordered_map<Function*, int> calls_;
   std::unordered_map<Function*, int64_t> sizes_;
+  std::unordered_set<Function*> kept_;
   int64_t total_ = 0;
 };
 

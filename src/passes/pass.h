@@ -22,12 +22,12 @@ Status lower_sharding(ir::Module& module);
 Status recognize_composites(ir::Module& module);
 Status inline_calls(ir::Module& module);
 Status decompose(ir::Module& module);
-Status canonicalize(ir::Module& module);
-Status fold_constants(ir::Module& module);
+Status canonicalize(ir::Module& module);  // folds constants too
 Status eliminate_common_subexpressions(ir::Module& module);
 Status eliminate_dead_code(ir::Module& module);
 Status hoist_loop_invariants(ir::Module& module);
 Status recognize_cumulative(ir::Module& module);
 Status recognize_threefry(ir::Module& module);
+Status sink_constants(ir::Module& module);
 
 }  // namespace jaxmps::passes

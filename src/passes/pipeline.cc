@@ -19,10 +19,16 @@ constexpr Pass kPasses[] = {
     {"lower_sharding", lower_sharding},
     {"composites", recognize_composites},
     {"inline", inline_calls},
+    // Shapes that are operands become constants first.
+    {"canonicalize", canonicalize},
     {"decompose", decompose},
     {"hoist", hoist_loop_invariants},
     {"cse", eliminate_common_subexpressions},
+    {"canonicalize", canonicalize},
+    {"cumulative", recognize_cumulative},
+    {"cse", eliminate_common_subexpressions},
     {"dce", eliminate_dead_code},
+    {"sink", sink_constants},
     {"loops", count_all_loops},
 };
 
