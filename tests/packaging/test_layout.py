@@ -1,0 +1,88 @@
+"""The rules about the source tree that can be checked without building it."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+SRC = ROOT / "src"
+FOLDERS = ["base", "ir", "bytecode", "passes", "kernels", "ops", "exec", "pjrt"]
+CORE = FOLDERS[:4]
+SOURCES = sorted(p for p in SRC.rglob("*") if p.suffix in (".cc", ".h", ".def"))
+INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.M)
+
+
+def includes(path):
+    return INCLUDE.findall(path.read_text())
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folders_include_only_those_above_them(folder):
+    below = FOLDERS[FOLDERS.index(folder) + 1 :]
+    wrong = [
+        f"{path.relative_to(ROOT)} includes {name}"
+        for path in SOURCES
+        if path.is_relative_to(SRC / folder)
+        for name in includes(path)
+        if name.split("/")[0] in below
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("folder", CORE)
+def test_core_folders_know_nothing_of_mlx(folder):
+    paths = [path for path in SOURCES if path.is_relative_to(SRC / folder)]
+    assert paths
+    assert not [path for path in paths if any(n.startswith("mlx/") for n in includes(path))]
+
+
+def test_files_are_short():
+    long = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in SOURCES}
+    assert not {name: lines for name, lines in long.items() if lines > 600}
+
+
+def test_headers_say_what_they_are():
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if path.suffix == ".h" and not path.read_text().startswith(("//", "/*"))
+    ]
+    assert not silent
+
+
+def test_private_names_of_jax_are_in_one_file():
+    users = {
+        path.name
+        for path in (ROOT / "python").rglob("*.py")
+        if re.search(r"jax\._src|from jax import _src", path.read_text())
+    }
+    assert users <= {"private.py"}
+
+
+def test_importing_the_plugin_leaves_jax_alone():
+    program = """
+import jax, jax.numpy, json
+from jax._src import xla_bridge
+from jax._src.interpreters import mlir
+before = dict(jax.config.values), set(xla_bridge._backend_factories), list(mlir._platforms_with_donation)
+import jax_plugins.mps, jax_plugins.mps.lowerings
+after = dict(jax.config.values), set(xla_bridge._backend_factories), list(mlir._platforms_with_donation)
+assert before == after
+jax_plugins.mps.initialize()
+jax_plugins.mps.initialize()
+assert dict(jax.config.values) == before[0]
+assert mlir._platforms_with_donation.count("mps") <= 1
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_readme_lists_every_environment_variable():
+    readme = (ROOT / "README.md").read_text()
+    names = re.findall(r"^ENV\((\w+)", (SRC / "base" / "env.def").read_text(), re.M)
+    assert names
+    assert [name for name in names if f"`{name}`" not in readme] == []
+    assert len(readme.splitlines()) <= 120
