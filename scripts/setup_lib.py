@@ -121,7 +121,9 @@ def mlx_wheel() -> str:
 def tool_path(interpreter: pathlib.Path) -> dict[str, str]:
     """The environment in which the tools of a virtual environment come first."""
     path = os.pathsep.join([str(interpreter.parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, "CMAKE_GENERATOR": "Ninja"}
+    # ccache can use precompiled headers only if it may trust their stamps.
+    sloppy = {"CCACHE_SLOPPINESS": "pch_defines,time_macros"}
+    return {**sloppy, **os.environ, "PATH": path, "CMAKE_GENERATOR": "Ninja"}
 
 
 def launcher() -> list[str]:
