@@ -6,7 +6,11 @@
 
 PJRT_Device::PJRT_Device(PJRT_Client* owner, PJRT_DeviceDescription* about,
                          jaxmps::exec::Device* behind)
-    : client(owner), description(about), runtime(behind), local_hardware_id(behind->id()) {
+    : client(owner),
+      description(about),
+      runtime(behind),
+      local_hardware_id(behind->id()),
+      memory_bytes(behind->memory_stats().bytes_limit) {
   for (int kind = 0; kind < jaxmps::pjrt::kNumMemoryKinds; ++kind) {
     memories.push_back(std::make_unique<jaxmps::pjrt::Memory>(this, about->id, kind));
     memory_pointers.push_back(memories.back().get());
@@ -82,7 +86,7 @@ Status attributes(PJRT_Device_GetAttributes_Args& args) {
   REQUIRE(args.device);
   const exec::Device& device = *args.device->runtime;
   auto* made = new PJRT_Device_Attributes;
-  made->list.add("memory_bytes", device.memory_stats().bytes_limit);
+  made->list.add("memory_bytes", args.device->memory_bytes);
   made->list.add("unified_memory", static_cast<int64_t>(device.is_host_memory()));
   args.attributes = made->list.data();
   args.num_attributes = made->list.size();

@@ -19,6 +19,7 @@ struct PJRT_Device {
   PJRT_DeviceDescription* description;
   jaxmps::exec::Device* runtime;
   int32_t local_hardware_id;
+  int64_t memory_bytes;                                         // of the physical device
   std::vector<std::unique_ptr<jaxmps::pjrt::Memory>> memories;  // by kind
   std::vector<PJRT_Memory*> memory_pointers;
 };

@@ -163,7 +163,7 @@ Status memory_stats(PJRT_Executable_GetCompiledMemoryStats_Args& args) {
   out.executable = args.executable;
   out.generated_code_size_in_bytes = info.constant_bytes;
   out.argument_size_in_bytes = total_bytes(info.parameters);
-  out.output_size_in_bytes = total_bytes(info.results);
+  out.output_size_in_bytes = args.executable->state->result_bytes;
   for (size_t i = 0; i < info.alias.size(); ++i) {
     if (info.alias[i] >= 0) out.alias_size_in_bytes += info.parameters[i].byte_count();
   }
@@ -191,7 +191,8 @@ ExecutableState::ExecutableState(exec::ProgramPtr compiled, CompileOptions given
     : program(std::move(compiled)),
       options(std::move(given)),
       parameters(describe(info().parameters, info().parameter_attrs)),
-      results(describe(info().results, info().result_attrs)) {
+      results(describe(info().results, info().result_attrs)),
+      result_bytes(total_bytes(info().results)) {
   for (const ir::Type& type : info().results) {
     result_types.push_back(static_cast<PJRT_Buffer_Type>(ir::pjrt_type(type.dtype)));
     result_dims.insert(result_dims.end(), type.dims.begin(), type.dims.end());

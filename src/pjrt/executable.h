@@ -43,6 +43,7 @@ struct ExecutableState {
   std::vector<PJRT_Buffer_Type> result_types;
   std::vector<int64_t> result_dims;  // of all results, one after the other
   std::vector<size_t> result_ranks;
+  int64_t result_bytes = 0;
   Attributes costs;
 };
 using StatePtr = std::shared_ptr<const ExecutableState>;

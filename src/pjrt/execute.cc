@@ -30,6 +30,14 @@ Status check_call(const PJRT_LoadedExecutable_Execute_Args& args,
   return {};
 }
 
+// The host may promise memory that it does not have; the process would be killed using it.
+Status check_memory(const ExecutableState& state, const PJRT_Device& device) {
+  if (state.result_bytes <= device.memory_bytes) return {};
+  return Error(Code::resource_exhausted, str("out of memory: the results of ", state.info().name,
+                                             " need ", state.result_bytes, " bytes, device ",
+                                             device.description->id, " has ", device.memory_bytes));
+}
+
 Result<std::vector<exec::BufferPtr>> take_arguments(PJRT_Buffer* const* list, size_t count) {
   std::vector<exec::BufferPtr> arguments;
   arguments.reserve(count);
@@ -62,6 +70,7 @@ Status execute(PJRT_LoadedExecutable_Execute_Args& args) {
     log(Level::debug, "execute ", state->info().name, " from ", options.call_location);
   }
   PJRT_Device* device = args.execute_device ? args.execute_device : args.executable->devices[0];
+  CHECK_OK(check_memory(*state, *device));
   TRY(auto arguments, take_arguments(args.argument_lists[0], args.num_args));
   std::span<const int64_t> no_donation;
   if (options.non_donatable_input_indices) {
