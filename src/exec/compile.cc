@@ -178,6 +178,8 @@ class Compiler {
     dump(id, "2.fused.txt", program->text_);
     program->info_.temporary_bytes = live_peak(module.main()->body);
     std::vector<Error> refused;
+    TRY(const std::vector<Device*>* all, devices());
+    const StreamScope scope(*all->front());
     program->plan_ = build_plan(module.main()->body, {}, target, &refused);
     if (!refused.empty()) return join(refused, program->info_.name);
     for (const mx::array& constant : program->plan_->constants) {

@@ -11,6 +11,10 @@
 namespace jaxmps::exec {
 namespace {
 
+mx::Device mlx_device(ops::Target target) {
+  return target == ops::Target::gpu ? mx::Device::gpu : mx::Device::cpu;
+}
+
 std::string device_kind(mx::Device device) {
   if (device == mx::Device::cpu) return "cpu";
   const auto& info = mx::device_info(device);
@@ -66,7 +70,21 @@ Result<std::vector<Device*>> make_devices() {
 Device::Device(int id, ops::Target target)
     : id_(id),
       target_(target),
-      kind_(device_kind(target == ops::Target::gpu ? mx::Device::gpu : mx::Device::cpu)) {}
+      kind_(device_kind(mlx_device(target))),
+      stream_(mx::new_thread_unsafe_stream(mlx_device(target))) {}
+
+StreamScope::StreamScope(const Device& device)
+    : device_(mlx_device(device.target())),
+      old_device_(mx::default_device()),
+      old_stream_(mx::default_stream(device_)) {
+  mx::set_default_device(device_);
+  mx::set_default_stream(device.stream());
+}
+
+StreamScope::~StreamScope() {
+  mx::set_default_device(old_device_);
+  mx::set_default_stream(old_stream_);
+}
 
 void Device::enqueue(std::function<void()> work) {
   static const int64_t limit = std::max<int64_t>(1, env::number(env::Var::JAX_MPS_RUN_AHEAD));
@@ -88,9 +106,8 @@ void Device::start() {
 }
 
 void Device::run() {
-  const mx::Device device = on_cpu() ? mx::Device::cpu : mx::Device::gpu;
-  mx::set_default_device(device);
-  mx::set_default_stream(mx::new_thread_unsafe_stream(device));
+  mx::set_default_device(mlx_device(target_));
+  mx::set_default_stream(stream_);
   for (;;) {
     std::function<void()> work;
     {

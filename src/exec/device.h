@@ -46,6 +46,9 @@ class Device {
     work();
     return true;
   }
+  // The MLX stream of the device. Only the device's thread evaluates on it; any thread may build
+  // graphs for it.
+  mx::Stream stream() const { return stream_; }
   // Whether the calling thread is the device's own.
   bool is_current() const { return std::this_thread::get_id() == thread_id_; }
 
@@ -63,6 +66,7 @@ class Device {
   const int id_;
   const ops::Target target_;
   std::string kind_;
+  const mx::Stream stream_;
   std::mutex run_mutex_;  // held while work of this device runs
   std::mutex queue_mutex_;
   std::condition_variable wake_, room_;
@@ -74,6 +78,20 @@ class Device {
 
 // All devices of this process, made at first use from JAX_MPS_DEVICE and JAX_MPS_NUM_DEVICES.
 Result<const std::vector<Device*>*> devices();
+
+// While it lives, arrays that the calling thread builds belong to the device's stream. (MLX would
+// otherwise give them a stream of this thread, on which the device's thread could not evaluate them.)
+class StreamScope {
+ public:
+  explicit StreamScope(const Device& device);
+  ~StreamScope();
+  StreamScope(const StreamScope&) = delete;
+
+ private:
+  const mx::Device device_;
+  const mx::Device old_device_;
+  const mx::Stream old_stream_;
+};
 
 // An array without data that becomes available when everything evaluated together with it has ended
 // on the current stream. Evaluating it starts no kernel.
