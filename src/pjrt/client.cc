@@ -4,6 +4,8 @@
 
 #include "base/log.h"
 #include "exec/device.h"
+#include "kernels/cpu/blas.h"
+#include "ops/python_callback.h"
 #include "pjrt/bindings.h"
 #include "pjrt/entry.h"
 
@@ -57,6 +59,11 @@ Status check_options(const PJRT_NamedValue* options, size_t num_options) {
       }
     } else if (name == "node_id") {
       TRY([[maybe_unused]] int64_t node, integer(options[i]));
+    } else if (name == "blas_library" && options[i].type == PJRT_NamedValue_kString) {
+      cpu::set_blas_library(std::string(view(options[i].string_value, options[i].value_size)));
+    } else if (name == "python_callback") {
+      TRY(const int64_t address, integer(options[i]));
+      ops::set_python_callback(reinterpret_cast<ops::PythonCallback>(address));
     } else {
       log(Level::warning, "client option `", name, "` is not known and ignored");
     }

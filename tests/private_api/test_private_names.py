@@ -54,3 +54,39 @@ def test_pbroadcast():
 
     assert callable(parallel._pbroadcast_lowering)
     assert parallel.pbroadcast_p.name == "pbroadcast"
+
+
+def test_linear_algebra():
+    from jax._src.lax import linalg
+
+    for name in ("eig_p", "eigh_p", "hessenberg_p", "lu_p", "schur_p", "svd_p", "tridiagonal_p"):
+        assert getattr(linalg, name).multiple_results
+    assert callable(linalg._empty_svd)
+
+
+def test_callbacks():
+    from jax._src import callback
+
+    for run in (callback.pure_callback_impl, callback.io_callback_impl):
+        assert "callback" in inspect.signature(run).parameters
+    assert callback.pure_callback_p.name == "pure_callback"
+    assert "ordered" in inspect.signature(callback.io_callback_impl).parameters
+    assert callback._OrderedIOEffect is not None
+
+
+def test_debugging():
+    from jax._src import debugging, effects
+
+    assert callable(debugging.debug_callback_p.impl)
+    assert effects.ordered_effects.contains(debugging.ordered_debug_effect)
+    assert not effects.ordered_effects.contains(debugging.debug_effect)
+    if hasattr(debugging, "debug_print_p"):
+        assert callable(debugging.debug_print_p.impl)
+
+
+def test_lowering_helpers():
+    from jax._src.interpreters import mlir
+
+    assert 1 <= len(inspect.signature(mlir.aval_to_ir_type).parameters) <= 2
+    assert callable(mlir.TokenSet.update_tokens)
+    assert callable(mlir.ModuleContext.add_keepalive)

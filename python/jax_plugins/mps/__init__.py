@@ -38,10 +38,12 @@ def initialize() -> None:
         if problem:
             private.register_broken_platform(PLATFORM, problem)
             return
-        from jax_plugins.mps import lowerings
+        from jax_plugins.mps import callbacks, lowerings
 
         private.allow_donation(PLATFORM)
+        private.allow_export(lowerings.custom_call_targets())
         lowerings.register(PLATFORM)
+        callbacks.register(PLATFORM)
 
 
 def _load() -> str | None:
@@ -62,7 +64,9 @@ def _load() -> str | None:
 def _client_options() -> dict:
     """What the client is created with; called by JAX when somebody first uses the platform."""
     private.arm_compilation_cache()
-    options = {}
+    from jax_plugins.mps import callbacks
+
+    options = {"python_callback": callbacks.address()}
     if sys.platform == "linux":
         blas = _install.blas_library()
         if blas is not None:

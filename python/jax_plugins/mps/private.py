@@ -4,6 +4,7 @@ Each use is guarded: a JAX that moved a name costs the feature and a warning, no
 name is pinned by a test in tests/private_api.
 """
 
+import inspect
 import logging
 
 import jax
@@ -78,14 +79,32 @@ def function(module: str, name: str):
     return primitive(module, name)
 
 
-def register_lowering(prim, rule, platform: str) -> None:
+def register_lowering(prim, rule, platform: str, **options) -> None:
     """Gives a primitive a lowering rule for our platform."""
     try:
         from jax._src.interpreters import mlir
 
-        mlir.register_lowering(prim, rule, platform=platform)
+        known = inspect.signature(mlir.register_lowering).parameters
+        options = {name: value for name, value in options.items() if name in known}
+        mlir.register_lowering(prim, rule, platform=platform, **options)
     except (ImportError, AttributeError, TypeError, NotImplementedError) as error:
         _warn(f"{prim} does not lower", error)
+
+
+def ir_type(ctx, aval):
+    """The type of a value with this aval, inside a lowering rule."""
+    from jax._src.interpreters import mlir
+
+    takes_context = len(inspect.signature(mlir.aval_to_ir_type).parameters) > 1
+    return mlir.aval_to_ir_type(ctx.module_context, aval) if takes_context else mlir.aval_to_ir_type(aval)
+
+
+def set_token(ctx, effect, token) -> None:
+    """Makes `token` what the next op with this ordered effect waits for."""
+    from jax._src.interpreters import mlir
+
+    tokens = mlir.TokenSet({effect: token})
+    ctx.set_tokens_out(ctx.tokens_in.update_tokens(tokens))
 
 
 def _warn(consequence: str, error: Exception) -> None:
