@@ -18,10 +18,12 @@ struct FuseOptions {
   bool reductions = true;
   // Ops in one fusion at most, and operands and results of one at most.
   int max_ops = 200;
+  // Whether a single elementwise op or reduction is a fusion of its own (where the fused kernels
+  // beat the plain ones), or needs company.
+  bool single_ops = true;
   int max_operands = 24;
   int max_results = 8;
-  // Asked once per finished group of at least two ops, with the mps.fusion op: an error takes the
-  // group apart again. Usually kernels::build_fusion; empty: everything is accepted.
+  // Asked once per finished group, with the mps.fusion op: an error takes the group apart again. Usually kernels::build_fusion; empty: everything is accepted.
   std::function<Status(const ir::Op&)> accept;
   // When set, receives one line per op: where it went, or why it stayed alone.
   std::string* dump = nullptr;

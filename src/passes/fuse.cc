@@ -1,0 +1,518 @@
+#include "passes/fuse.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "passes/fuse_classify.h"
+
+namespace jaxmps::passes {
+
+using ir::Op;
+using ir::OpId;
+using ir::Region;
+using ir::Value;
+
+namespace {
+
+// For each dimension of a value, the dimension of the group's walked shape it follows; kOne for
+// dimensions of extent 1, which follow none.
+using DimMap = std::vector<int>;
+constexpr int kOne = -1;
+
+struct Member {
+  int op;
+  std::optional<DimMap> map;  // nothing: read at moved positions
+};
+
+// Ops that will be one fusion. Groups are placed where their last op is: an edge from one group (or
+// lone op) to another always leads to a later place, so the result has no cycles.
+struct Group {
+  int place;
+  ir::Dims shape;          // walked
+  std::vector<bool> reduced;  // per dimension; empty: no reduction
+  std::vector<Member> members;
+  std::unordered_set<const Value*> inputs;
+  int outputs = 0;
+  bool has_element_root = false;  // some result has the walked shape
+};
+
+struct OpInfo {
+  Op* op;
+  FuseClass kind;
+  std::string_view why;
+  std::vector<int> groups;
+  bool stays = true;  // also runs (or would run) outside of every group
+};
+
+class RegionFuser {
+ public:
+  RegionFuser(Region* region, const FuseOptions& options) : region_(*region), options_(options) {}
+  Status run();
+
+ private:
+  int place_of(const Op* user) const;
+  void visit(int index);
+  bool visit_copied(int index);
+  bool join(int index, int group, bool as_output);
+  bool found(int index);
+  bool fits(int index, const Group& g, bool as_output, Member* member);
+  bool fits_reduce(const Op& op, Group* g, const std::optional<DimMap>& map);
+  bool walk_reduction(const Op& op, Group* g);
+  std::optional<std::optional<DimMap>> read_map(const Op& op, const Group& g, int group) const;
+  std::optional<DimMap> operand_map(const Op& user, int operand, const std::optional<DimMap>& map,
+                                    const Group& g) const;
+  const Member* member(const Group& g, int op) const;
+  int index_of(const Op* op) const;
+  bool worthwhile(const Group& g) const;
+  void materialize();
+  void materialize(const Group& g);
+  void clean_up();
+  void note(const Op& op, std::string_view text);
+
+  Region& region_;
+  const FuseOptions& options_;
+  std::vector<OpInfo> ops_;
+  std::unordered_map<const Op*, int> index_;
+  std::vector<Group> groups_;
+  // (group, op) -> position in members
+  std::unordered_map<uint64_t, int> member_index_;
+  std::string_view refusal_;
+};
+
+uint64_t member_key(int group, int op) {
+  return static_cast<uint64_t>(group) << 32 | static_cast<uint32_t>(op);
+}
+
+DimMap identity(size_t rank) {
+  DimMap map(rank);
+  for (size_t d = 0; d < rank; ++d) map[d] = static_cast<int>(d);
+  return map;
+}
+
+bool same_dims(const DimMap& map, const ir::Dims& dims, const DimMap& other) {
+  for (size_t d = 0; d < dims.size(); ++d) {
+    if (dims[d] != 1 && map[d] != other[d]) return false;
+  }
+  return true;
+}
+
+int RegionFuser::index_of(const Op* op) const {
+  auto it = op ? index_.find(op) : index_.end();
+  return it == index_.end() ? -1 : it->second;
+}
+
+// Where a user is placed; users inside of nested regions count as the op that holds the region.
+int RegionFuser::place_of(const Op* user) const {
+  while (user && user->parent() != &region_) user = user->parent()->parent_op();
+  const int i = index_of(user);
+  if (i < 0) return std::numeric_limits<int>::max();
+  const OpInfo& info = ops_[static_cast<size_t>(i)];
+  int place = info.stays ? i : std::numeric_limits<int>::max();
+  for (int g : info.groups) place = std::min(place, groups_[static_cast<size_t>(g)].place);
+  return place;
+}
+
+// How `user`, read at `map`, reads its operand.
+std::optional<DimMap> RegionFuser::operand_map(const Op& user, int operand,
+                                               const std::optional<DimMap>& map,
+                                               const Group& g) const {
+  if (!map) return std::nullopt;
+  const ir::Dims& dims = user.operand(operand)->type.dims;
+  DimMap result(dims.size(), kOne);
+  switch (user.id) {
+    case OpId::broadcast_in_dim:
+      for (size_t d = 0; d < dims.size(); ++d) {
+        if (dims[d] != 1) result[d] = (*map)[static_cast<size_t>(user.ints("broadcast_dimensions")[d])];
+      }
+      return result;
+    case OpId::transpose:
+      for (size_t d = 0; d < dims.size(); ++d) {
+        result[static_cast<size_t>(user.ints("permutation")[d])] = (*map)[d];
+      }
+      return result;
+    case OpId::reshape: {
+      // Only dimensions of extent 1 come or go; anything else is a move.
+      const ir::Dims& to = user.result()->type.dims;
+      size_t t = 0;
+      for (size_t d = 0; d < dims.size(); ++d) {
+        if (dims[d] == 1) continue;
+        while (t < to.size() && to[t] == 1) ++t;
+        if (t == to.size() || to[t] != dims[d]) return std::nullopt;
+        result[d] = (*map)[t++];
+      }
+      return result;
+    }
+    case OpId::reduce: return operand == 0 ? identity(g.shape.size()) : result;
+    case OpId::slice: case OpId::reverse: case OpId::pad: case OpId::concatenate:
+      return dims.empty() ? std::optional<DimMap>(result) : std::nullopt;
+    default: return dims.size() == map->size() ? map : std::optional<DimMap>(result);
+  }
+}
+
+const Member* RegionFuser::member(const Group& g, int op) const {
+  auto it = member_index_.find(member_key(static_cast<int>(&g - groups_.data()), op));
+  return it == member_index_.end() ? nullptr : &g.members[static_cast<size_t>(it->second)];
+}
+
+// At which positions the group reads the op: the outer optional is empty when it does not.
+std::optional<std::optional<DimMap>> RegionFuser::read_map(const Op& op, const Group& g, int) const {
+  std::optional<std::optional<DimMap>> all;
+  for (int r = 0; r < op.result_count(); ++r) {
+    for (const ir::Use* use = op.result(r)->first_use(); use; use = use->next) {
+      const int user = index_of(use->owner);
+      const Member* m = user < 0 ? nullptr : member(g, user);
+      if (!m) continue;
+      int operand = 0;
+      while (operand < use->owner->operand_count() && use->owner->operand(operand) != op.result(r)) ++operand;
+      auto map = operand_map(*use->owner, operand, m->map, g);
+      if (!all) all = map;
+      else if (!*all || !map || !same_dims(**all, op.result(r)->type.dims, *map)) *all = std::nullopt;
+    }
+  }
+  return all;
+}
+
+// Makes a loop over a reduction's result a walk over its operand.
+bool RegionFuser::walk_reduction(const Op& op, Group* g) {
+  const ir::Dims& shape = op.operand(0)->type.dims;
+  std::vector<bool> reduced(shape.size(), false);
+  for (int64_t d : op.ints("dimensions")) reduced[static_cast<size_t>(d)] = true;
+  DimMap kept;
+  int64_t count = 1;
+  for (size_t d = 0; d < shape.size(); ++d) {
+    if (reduced[d]) count *= shape[d];
+    else kept.push_back(static_cast<int>(d));
+  }
+  // Work on the results of short rows is done one element at a time.
+  constexpr int64_t kShortRow = 16;
+  const bool row = !shape.empty() && reduced.back();
+  if (row && count < kShortRow && g->members.size() > 2) {
+    refusal_ = "many short rows";
+    return false;
+  }
+  for (Member& m : g->members) {
+    if (!m.map) continue;
+    for (int& d : *m.map) d = d == kOne ? kOne : kept[static_cast<size_t>(d)];
+  }
+  g->shape = shape;
+  g->reduced = reduced;
+  g->has_element_root = false;
+  return true;
+}
+
+bool RegionFuser::fits_reduce(const Op& op, Group* g, const std::optional<DimMap>& map) {
+  const ir::Dims& shape = op.operand(0)->type.dims;
+  refusal_ = "the reduction is read at moved positions";
+  if (!map) return false;
+  std::vector<bool> reduced(shape.size(), false);
+  for (int64_t d : op.ints("dimensions")) reduced[static_cast<size_t>(d)] = true;
+  if (shape == g->shape) {
+    refusal_ = "another reduction of the group has other dimensions";
+    if (!g->reduced.empty() && g->reduced != reduced) return false;
+    DimMap kept;
+    for (size_t d = 0; d < shape.size(); ++d) {
+      if (!reduced[d]) kept.push_back(static_cast<int>(d));
+    }
+    refusal_ = "the reduction is read at moved positions";
+    if (!same_dims(*map, op.result()->type.dims, kept)) return false;
+    if (g->reduced.empty()) g->reduced = reduced;
+    return true;
+  }
+  refusal_ = "the group walks another shape";
+  const bool plain_loop = g->reduced.empty() && g->shape == op.result()->type.dims &&
+                          same_dims(*map, g->shape, identity(g->shape.size()));
+  return plain_loop && walk_reduction(op, g);
+}
+
+bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
+  const Op& op = *ops_[static_cast<size_t>(index)].op;
+  refusal_ = "the group is full";
+  if (static_cast<int>(g.members.size()) >= options_.max_ops) return false;
+  int more = 0;
+  for (int i = 0; i < op.operand_count(); ++i) more += !g.inputs.count(op.operand(i));
+  if (static_cast<int>(g.inputs.size()) + more - 1 > options_.max_operands) return false;
+  if (as_output && g.outputs + op.result_count() > options_.max_results) return false;
+  const auto read = read_map(op, g, 0);
+  refusal_ = "the group does not read it";
+  if (!read) return false;
+  const std::optional<DimMap>& map = *read;
+  const int64_t count = op.result()->type.size(), walked = ir::element_count(g.shape);
+  if (as_output) {
+    refusal_ = "it is needed elsewhere and is not of the walked shape";
+    if (!map || op.result()->type.dims != g.shape ||
+        !same_dims(*map, g.shape, identity(g.shape.size()))) {
+      return false;
+    }
+  }
+  if (is_expensive(op) && op.id != OpId::reduce && count > 1 && count < walked) {
+    // Worth it only if computed once per row: it depends on leading dimensions alone.
+    bool once = map.has_value() && !g.shape.empty() && g.shape.back() >= 32;
+    if (once) {
+      for (int d : *map) once &= d != static_cast<int>(g.shape.size()) - 1;
+    }
+    if (!g.reduced.empty() && map) {
+      bool kept = true;
+      for (int d : *map) kept &= d == kOne || !g.reduced[static_cast<size_t>(d)];
+      once |= kept;
+    }
+    refusal_ = "expensive and read many times";
+    if (!once) return false;
+  }
+  if (is_expensive(op) && op.id != OpId::reduce && !map && count > 1) {
+    refusal_ = "expensive and read at moved positions";
+    return false;
+  }
+  *out = {index, map};
+  return true;
+}
+
+bool RegionFuser::join(int index, int group, bool as_output) {
+  Group& g = groups_[static_cast<size_t>(group)];
+  OpInfo& info = ops_[static_cast<size_t>(index)];
+  Member m;
+  if (!fits(index, g, as_output, &m)) return false;
+  if (info.kind == FuseClass::reduce) {
+    if (!options_.reductions || as_output) {
+      refusal_ = "a reduction that is needed elsewhere too";
+      return false;
+    }
+    if (!fits_reduce(*info.op, &g, m.map)) return false;
+    m.map = read_map(*info.op, g, group).value();
+  }
+  member_index_[member_key(group, index)] = static_cast<int>(g.members.size());
+  g.members.push_back(std::move(m));
+  for (int r = 0; r < info.op->result_count(); ++r) g.inputs.erase(info.op->result(r));
+  for (int i = 0; i < info.op->operand_count(); ++i) g.inputs.insert(info.op->operand(i));
+  g.outputs += as_output ? info.op->result_count() : 0;
+  info.groups.push_back(group);
+  return true;
+}
+
+// Starts a group with the op as its last member.
+bool RegionFuser::found(int index) {
+  OpInfo& info = ops_[static_cast<size_t>(index)];
+  const Op& op = *info.op;
+  const bool copies = op.id == OpId::concatenate || op.id == OpId::pad;
+  if (info.kind == FuseClass::movement && !copies) return false;
+  if (info.kind == FuseClass::reduce && !options_.reductions) return false;
+  Group g;
+  g.place = index;
+  g.shape = op.result()->type.dims;
+  DimMap map = identity(g.shape.size());
+  if (info.kind == FuseClass::reduce) {
+    g.shape = op.operand(0)->type.dims;
+    g.reduced.assign(g.shape.size(), false);
+    for (int64_t d : op.ints("dimensions")) g.reduced[static_cast<size_t>(d)] = true;
+    map.clear();
+    for (size_t d = 0; d < g.shape.size(); ++d) {
+      if (!g.reduced[d]) map.push_back(static_cast<int>(d));
+    }
+  }
+  if (ir::element_count(g.shape) == 0) return false;
+  g.outputs = op.result_count();
+  for (int i = 0; i < op.operand_count(); ++i) g.inputs.insert(op.operand(i));
+  g.members.push_back({index, std::move(map)});
+  const int id = static_cast<int>(groups_.size());
+  groups_.push_back(std::move(g));
+  member_index_[member_key(id, index)] = 0;
+  info.groups.push_back(id);
+  info.stays = false;
+  return true;
+}
+
+// Ops that are copied into every group that reads them; what reads them elsewhere keeps the op.
+bool RegionFuser::visit_copied(int index) {
+  OpInfo& info = ops_[static_cast<size_t>(index)];
+  const Op& op = *info.op;
+  bool all = !op.unused();
+  std::vector<int> readers;
+  for (int r = 0; r < op.result_count(); ++r) {
+    for (const ir::Use* use = op.result(r)->first_use(); use; use = use->next) {
+      const int user = index_of(use->owner);
+      if (user < 0 || ops_[static_cast<size_t>(user)].stays) all = false;
+      if (user < 0) continue;
+      for (int g : ops_[static_cast<size_t>(user)].groups) {
+        if (std::find(readers.begin(), readers.end(), g) == readers.end()) readers.push_back(g);
+      }
+    }
+  }
+  constexpr size_t kMaxCopies = 32;
+  if (readers.size() > kMaxCopies && info.kind != FuseClass::constant) return false;
+  for (int g : readers) all &= join(index, g, false);
+  info.stays = !all;
+  return !info.groups.empty();
+}
+
+void RegionFuser::visit(int index) {
+  OpInfo& info = ops_[static_cast<size_t>(index)];
+  const Op& op = *info.op;
+  if (info.kind == FuseClass::none || op.unused()) return;
+  if (info.kind == FuseClass::constant || info.kind == FuseClass::movement) {
+    if (visit_copied(index) || info.kind == FuseClass::constant) return;
+    if (!found(index)) info.why = "an index map that no group reads";
+    return;
+  }
+  // The only candidate is the earliest reader: whatever else reads the op comes after it.
+  int first = std::numeric_limits<int>::max(), group = -1, readers = 0;
+  bool outside = false;
+  for (int r = 0; r < op.result_count(); ++r) {
+    for (const ir::Use* use = op.result(r)->first_use(); use; use = use->next, ++readers) {
+      const int place = place_of(use->owner);
+      if (place >= first) continue;
+      first = place;
+      group = -1;
+      const int user = index_of(use->owner);
+      if (user < 0 || (ops_[static_cast<size_t>(user)].stays && place == user)) continue;
+      for (int g : ops_[static_cast<size_t>(user)].groups) {
+        if (groups_[static_cast<size_t>(g)].place == place) group = g;
+      }
+    }
+  }
+  constexpr int kMaxFanout = 32;
+  if (group >= 0 && readers <= kMaxFanout) {
+    for (int r = 0; r < op.result_count(); ++r) {
+      for (const ir::Use* use = op.result(r)->first_use(); use; use = use->next) {
+        const int user = index_of(use->owner);
+        const OpInfo* u = user < 0 ? nullptr : &ops_[static_cast<size_t>(user)];
+        outside |= !u || u->stays || u->groups.size() != 1 || u->groups[0] != group;
+      }
+    }
+    if (join(index, group, outside)) {
+      info.stays = false;
+      return;
+    }
+    info.why = refusal_;
+  }
+  found(index);
+}
+
+Status RegionFuser::run() {
+  for (Op* op : region_) {
+    if (has_program_regions(*op)) {
+      for (auto& region : op->regions()) CHECK_OK(RegionFuser(region.get(), options_).run());
+    }
+    OpInfo info{op, FuseClass::none, {}, {}};
+    info.kind = classify(*op, &info.why);
+    index_[op] = static_cast<int>(ops_.size());
+    ops_.push_back(std::move(info));
+  }
+  for (int i = static_cast<int>(ops_.size()) - 1; i >= 0; --i) visit(i);
+  materialize();
+  return {};
+}
+
+void RegionFuser::note(const Op& op, std::string_view text) {
+  if (options_.dump) *options_.dump += str(ir::brief(op), ": ", text, '\n');
+}
+
+// Puts the ops of a fusion that was refused back in its place.
+void take_apart(Op* fusion) {
+  std::unordered_map<Value*, Value*> map;
+  Region& body = fusion->region();
+  for (int i = 0; i < body.arg_count(); ++i) map[body.arg(i)] = fusion->operand(i);
+  for (Op* op : body) {
+    if (op == body.terminator()) break;
+    fusion->parent()->insert_before(fusion, op->clone(map));
+  }
+  Op* end = body.terminator();
+  for (int i = 0; i < end->operand_count(); ++i) {
+    fusion->result(i)->replace_all_uses_with(map.at(end->operand(i)));
+  }
+  fusion->erase();
+}
+
+bool RegionFuser::worthwhile(const Group& g) const {
+  int real = 0;
+  for (const Member& m : g.members) {
+    const FuseClass kind = ops_[static_cast<size_t>(m.op)].kind;
+    real += kind == FuseClass::elementwise || kind == FuseClass::reduce;
+  }
+  return real > 1 || (real == 1 && (options_.single_ops || g.members.size() > 1));
+}
+
+void RegionFuser::materialize(const Group& g) {
+  std::vector<int> order;
+  for (const Member& m : g.members) order.push_back(m.op);
+  std::sort(order.begin(), order.end());
+  std::unordered_set<const Op*> inside;
+  for (int i : order) inside.insert(ops_[static_cast<size_t>(i)].op);
+  std::vector<Value*> inputs, outputs;
+  std::unordered_set<const Value*> seen;
+  std::vector<ir::Type> types;
+  for (int i : order) {
+    Op* op = ops_[static_cast<size_t>(i)].op;
+    for (int k = 0; k < op->operand_count(); ++k) {
+      Value* v = op->operand(k);
+      if (!inside.count(v->op()) && seen.insert(v).second) inputs.push_back(v);
+    }
+    // Copies of an op have no results of their own: those who read it elsewhere have their copy.
+    const OpInfo& info = ops_[static_cast<size_t>(i)];
+    const bool copied = info.kind == FuseClass::constant || (info.kind == FuseClass::movement && i != g.place);
+    for (int r = 0; r < op->result_count() && !copied; ++r) {
+      bool outside = false;
+      for (const ir::Use* use = op->result(r)->first_use(); use; use = use->next) {
+        outside |= !inside.count(use->owner);
+      }
+      if (outside) {
+        outputs.push_back(op->result(r));
+        types.push_back(op->result(r)->type);
+      }
+    }
+  }
+  Op* last = ops_[static_cast<size_t>(g.place)].op;
+  auto fusion = Op::create(OpId::fusion, inputs, types, {}, last->location);
+  Region* body = fusion->add_region();
+  std::unordered_map<Value*, Value*> map;
+  for (Value* v : inputs) map[v] = body->add_arg(v->type);
+  for (int i : order) body->append(ops_[static_cast<size_t>(i)].op->clone(map));
+  std::vector<Value*> returned;
+  for (Value* v : outputs) returned.push_back(map.at(v));
+  body->append(Op::create(OpId::return_, returned, {}));
+  std::string_view reason = worthwhile(g) ? "" : "no company";
+  Status accepted;
+  if (reason.empty() && options_.accept) accepted = options_.accept(*fusion);
+  if (!accepted.ok()) reason = accepted.error().text;
+  for (int i : order) {
+    note(*ops_[static_cast<size_t>(i)].op,
+         reason.empty() ? str("fusion at op ", g.place, " of ", order.size(), " ops")
+                        : str("alone: ", reason));
+  }
+  Op* placed = region_.insert_before(last, std::move(fusion));
+  for (size_t k = 0; k < outputs.size(); ++k) {
+    outputs[k]->replace_all_uses_with(placed->result(static_cast<int>(k)));
+  }
+  // Even then the ops move to the group's place: what they read may be defined just before it.
+  if (!reason.empty()) take_apart(placed);
+}
+
+void RegionFuser::materialize() {
+  std::vector<const Group*> order;
+  for (const Group& g : groups_) order.push_back(&g);
+  std::sort(order.begin(), order.end(), [](const Group* a, const Group* b) { return a->place < b->place; });
+  for (const OpInfo& info : ops_) {
+    if (info.groups.empty()) note(*info.op, str("alone: ", info.why));
+  }
+  for (const Group* g : order) materialize(*g);
+  clean_up();
+}
+
+// Ops whose work moved into fusions have no users left.
+void RegionFuser::clean_up() {
+  for (auto info = ops_.rbegin(); info != ops_.rend(); ++info) {
+    if (!info->groups.empty() && info->op->unused()) info->op->erase();
+  }
+}
+
+}  // namespace
+
+Status fuse(ir::Module& module, const FuseOptions& options) {
+  for (auto& function : module.functions) {
+    if (!function->is_declaration) CHECK_OK(RegionFuser(&function->body, options).run());
+  }
+  return {};
+}
+
+}  // namespace jaxmps::passes

@@ -1,0 +1,177 @@
+#include "kernels/fusion_graph.h"
+
+#include <stdexcept>
+
+namespace jaxmps::test {
+namespace {
+
+using kernels::ScalarBuilder;
+using kernels::ScalarProgram;
+using kernels::ScalarValue;
+
+// Row-major coordinates of element n.
+Dims coordinates(int64_t n, const Dims& dims) {
+  Dims at(dims.size());
+  for (size_t d = dims.size(); d-- > 0;) {
+    at[d] = n % dims[d];
+    n /= dims[d];
+  }
+  return at;
+}
+
+int64_t position(const Dims& at, const Dims& dims) {
+  int64_t n = 0;
+  for (size_t d = 0; d < dims.size(); ++d) n = n * dims[d] + at[d];
+  return n;
+}
+
+struct Machine {
+  std::map<const ir::Value*, Buffer> values;
+
+  static size_t size(const ir::Value* v) { return static_cast<size_t>(ir::byte_size(v->type.dtype)); }
+  const uint8_t* element(const ir::Value* v, int64_t n) { return values[v].data() + static_cast<size_t>(n) * size(v); }
+
+  void elementwise(const ir::Op& op) {
+    ScalarProgram program;
+    ScalarBuilder builder(&program);
+    std::vector<ScalarValue> in;
+    for (int i = 0; i < op.operand_count(); ++i) in.push_back(builder.input(op.operand(i)->type.dtype));
+    auto results = builder.apply(op, in);
+    if (!results.ok()) throw std::runtime_error(results.error().text);
+    for (const ScalarValue& r : *results) builder.output(r);
+    for (int64_t n = 0; n < op.result()->type.size(); ++n) {
+      std::vector<const void*> from;
+      std::vector<void*> to;
+      for (int i = 0; i < op.operand_count(); ++i) {
+        const bool scalar = op.operand(i)->type.dims.empty();
+        from.push_back(element(op.operand(i), scalar ? 0 : n));
+      }
+      for (int r = 0; r < op.result_count(); ++r) {
+        to.push_back(values[op.result(r)].data() + static_cast<size_t>(n) * size(op.result(r)));
+      }
+      kernels::evaluate(program, from.data(), to.data());
+    }
+  }
+
+  void reduce(const ir::Op& op) {
+    auto program = kernels::scalar_program(op.region());
+    if (!program.ok()) throw std::runtime_error(program.error().text);
+    const ir::Value* x = op.operand(0);
+    Buffer& out = values[op.result()];
+    const size_t bytes = size(x);
+    for (size_t n = 0; n < out.size(); n += bytes) std::memcpy(out.data() + n, element(op.operand(1), 0), bytes);
+    const ir::Ints& dims = op.ints("dimensions");
+    for (int64_t n = 0; n < x->type.size(); ++n) {
+      const Dims at = coordinates(n, x->type.dims);
+      Dims kept;
+      for (size_t d = 0; d < at.size(); ++d) {
+        if (std::find(dims.begin(), dims.end(), static_cast<int64_t>(d)) == dims.end()) kept.push_back(at[d]);
+      }
+      uint8_t* to = out.data() + static_cast<size_t>(position(kept, op.result()->type.dims)) * bytes;
+      const void* from[] = {to, element(x, n)};
+      void* outs[] = {to};
+      kernels::evaluate(*program, from, outs);
+    }
+  }
+
+  // Where element `at` of the result comes from; false: from outside of the operand.
+  static bool source(const ir::Op& op, const Dims& at, Dims* from) {
+    const Dims& dims = op.operand(0)->type.dims;
+    from->resize(dims.size());
+    switch (op.id) {
+      case OpId::broadcast_in_dim:
+        for (size_t d = 0; d < dims.size(); ++d) {
+          (*from)[d] = dims[d] == 1 ? 0 : at[static_cast<size_t>(op.ints("broadcast_dimensions")[d])];
+        }
+        return true;
+      case OpId::transpose:
+        for (size_t d = 0; d < dims.size(); ++d) (*from)[static_cast<size_t>(op.ints("permutation")[d])] = at[d];
+        return true;
+      case OpId::slice:
+        for (size_t d = 0; d < dims.size(); ++d) (*from)[d] = op.ints("start_indices")[d] + at[d] * op.ints("strides")[d];
+        return true;
+      case OpId::reverse:
+        *from = at;
+        for (int64_t d : op.ints("dimensions")) (*from)[static_cast<size_t>(d)] = dims[static_cast<size_t>(d)] - 1 - at[static_cast<size_t>(d)];
+        return true;
+      case OpId::reshape: *from = coordinates(position(at, op.result()->type.dims), dims); return true;
+      case OpId::pad:
+        for (size_t d = 0; d < dims.size(); ++d) {
+          (*from)[d] = at[d] - op.ints("edge_padding_low")[d];
+          if ((*from)[d] < 0 || (*from)[d] >= dims[d]) return false;
+        }
+        return true;
+      default: throw std::runtime_error("no reference for " + std::string(op.name()));
+    }
+  }
+
+  void move(const ir::Op& op) {
+    const Type& type = op.result()->type;
+    const size_t bytes = size(op.result());
+    for (int64_t n = 0; n < type.size(); ++n) {
+      const Dims at = coordinates(n, type.dims);
+      uint8_t* to = values[op.result()].data() + static_cast<size_t>(n) * bytes;
+      if (op.id == OpId::concatenate) {
+        const size_t dim = static_cast<size_t>(op.i64("dimension"));
+        Dims from = at;
+        int k = 0;
+        while (from[dim] >= op.operand(k)->type.dims[dim]) from[dim] -= op.operand(k++)->type.dims[dim];
+        std::memcpy(to, element(op.operand(k), position(from, op.operand(k)->type.dims)), bytes);
+        continue;
+      }
+      Dims from;
+      const bool inside = source(op, at, &from);
+      std::memcpy(to, inside ? element(op.operand(0), position(from, op.operand(0)->type.dims)) : element(op.operand(1), 0), bytes);
+    }
+  }
+
+  void iota(const ir::Op& op) {
+    ScalarProgram program;
+    ScalarBuilder builder(&program);
+    builder.output(builder.convert(builder.input(DType::s64), op.result()->type.dtype));
+    for (int64_t n = 0; n < op.result()->type.size(); ++n) {
+      const int64_t i = coordinates(n, op.result()->type.dims)[static_cast<size_t>(op.i64("iota_dimension"))];
+      const void* from[] = {&i};
+      void* to[] = {values[op.result()].data() + static_cast<size_t>(n) * size(op.result())};
+      kernels::evaluate(program, from, to);
+    }
+  }
+
+  void run(const ir::Op& op) {
+    for (int r = 0; r < op.result_count(); ++r) {
+      values[op.result(r)].resize(static_cast<size_t>(op.result(r)->type.byte_count()));
+    }
+    switch (op.id) {
+      case OpId::constant: {
+        const size_t bytes = size(op.result());
+        Buffer& out = values[op.result()];
+        for (size_t n = 0; n < out.size(); n += bytes) std::memcpy(out.data() + n, op.dense("value").data, bytes);
+        return;
+      }
+      case OpId::iota: return iota(op);
+      case OpId::reduce: return reduce(op);
+      case OpId::broadcast_in_dim: case OpId::transpose: case OpId::slice: case OpId::reverse:
+      case OpId::reshape: case OpId::pad: case OpId::concatenate:
+        return move(op);
+      default: return elementwise(op);
+    }
+  }
+};
+
+}  // namespace
+
+std::vector<Buffer> run_reference(const ir::Region& region, const std::vector<Buffer>& inputs) {
+  Machine machine;
+  for (int i = 0; i < region.arg_count(); ++i) machine.values[region.arg(i)] = inputs[static_cast<size_t>(i)];
+  std::vector<Buffer> results;
+  for (const ir::Op* op : region) {
+    if (op != region.terminator()) {
+      machine.run(*op);
+      continue;
+    }
+    for (int i = 0; i < op->operand_count(); ++i) results.push_back(machine.values[op->operand(i)]);
+  }
+  return results;
+}
+
+}  // namespace jaxmps::test

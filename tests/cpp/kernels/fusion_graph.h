@@ -1,0 +1,79 @@
+// Test support: writing small regions by hand, and running them op by op as a reference.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ir/module.h"
+#include "kernels/fusion.h"
+#include "kernels/scalar.h"
+
+namespace jaxmps::test {
+
+using ir::DType;
+using ir::Dims;
+using ir::OpId;
+using ir::Type;
+using V = ir::Value*;
+
+// Builds the region of one fusion.
+class Graph {
+ public:
+  ir::Region region;
+
+  V arg(DType dtype, Dims dims) { return region.add_arg(Type(dtype, std::move(dims))); }
+  V op(OpId id, std::vector<V> operands, Type type, ir::AttrDict attrs = {}) {
+    return region.append(ir::Op::create(id, operands, std::vector{type}, std::move(attrs)))->result();
+  }
+  V same(OpId id, std::vector<V> operands) { return op(id, operands, operands.back()->type); }
+  V convert(V x, DType to) { return op(OpId::convert, {x}, x->type.with(to)); }
+  V compare(V x, V y, ir::CompareDirection direction, ir::CompareType kind = ir::CompareType::none) {
+    using ir::Enum;
+    return op(OpId::compare, {x, y}, x->type.with(DType::pred),
+              {{"comparison_direction", ir::Attr(Enum{Enum::Kind::compare_direction, static_cast<uint8_t>(direction)})},
+               {"compare_type", ir::Attr(Enum{Enum::Kind::compare_type, static_cast<uint8_t>(kind)})}});
+  }
+  template <typename T>
+  V splat(DType dtype, Dims dims, T value) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(&value);
+    Type type(dtype, std::move(dims));
+    return op(OpId::constant, {}, type, {{"value", ir::Attr(ir::Dense::copy(type, {bytes, sizeof value}, true))}});
+  }
+  V broadcast(V x, Dims dims, ir::Ints to) {
+    return op(OpId::broadcast_in_dim, {x}, x->type.with(std::move(dims)), {{"broadcast_dimensions", ir::Attr(std::move(to))}});
+  }
+  V reshape(V x, Dims dims) { return op(OpId::reshape, {x}, x->type.with(std::move(dims))); }
+  V transpose(V x, ir::Ints permutation) {
+    Dims dims;
+    for (int64_t d : permutation) dims.push_back(x->type.dims[static_cast<size_t>(d)]);
+    return op(OpId::transpose, {x}, x->type.with(dims), {{"permutation", ir::Attr(permutation)}});
+  }
+  V reduce(OpId combiner, V x, V init, ir::Ints dimensions) {
+    Dims dims;
+    for (size_t d = 0; d < x->type.dims.size(); ++d) {
+      if (std::find(dimensions.begin(), dimensions.end(), static_cast<int64_t>(d)) == dimensions.end()) {
+        dims.push_back(x->type.dims[d]);
+      }
+    }
+    V r = op(OpId::reduce, {x, init}, x->type.with(dims), {{"dimensions", ir::Attr(dimensions)}});
+    ir::Region* body = r->op()->add_region();
+    const Type scalar(x->type.dtype, {});
+    V a = body->add_arg(scalar), b = body->add_arg(scalar);
+    ir::Op* c = body->append(ir::Op::create(combiner, std::vector{a, b}, std::vector{scalar}));
+    body->append(ir::Op::create(OpId::return_, std::vector{c->result()}, {}));
+    return r;
+  }
+  void ret(std::vector<V> values) { region.append(ir::Op::create(OpId::return_, values, {})); }
+};
+
+using Buffer = std::vector<uint8_t>;
+
+// Runs a region op by op: elementwise ops through the scalar interpreter, the rest by plain loops
+// over coordinates. Knows nothing of index maps, tiles or vectors.
+std::vector<Buffer> run_reference(const ir::Region& region, const std::vector<Buffer>& inputs);
+
+}  // namespace jaxmps::test
