@@ -1,0 +1,108 @@
+"""Calls from programs into Python: values, order, effects, errors."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.experimental import io_callback
+
+
+@pytest.fixture(autouse=True)
+def on_mps(mps):
+    with jax.default_device(mps):
+        yield
+
+
+def test_pure_callback():
+    def host(x, y):
+        return (np.sort(np.asarray(x)) + np.asarray(y)).astype(np.float32)
+
+    @jax.jit
+    def f(x, y):
+        shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+        return jax.pure_callback(host, shape, x * 2, y) + 1
+
+    x = np.array([3.0, 1.0, 2.0], np.float32)
+    np.testing.assert_array_equal(f(x, np.float32(10)), np.sort(x * 2) + 11)
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint16", "int32", "bfloat16", "float16", "complex64"])
+def test_types(dtype):
+    x = np.arange(6).reshape(2, 3).astype(jnp.dtype(dtype))
+    f = jax.jit(lambda x: jax.pure_callback(lambda a: np.asarray(a)[::-1], jax.ShapeDtypeStruct(x.shape, x.dtype), x))
+    np.testing.assert_array_equal(np.asarray(f(x)), x[::-1])
+
+
+def test_several_results_and_empty_arrays():
+    shapes = (jax.ShapeDtypeStruct((0, 3), jnp.float32), jax.ShapeDtypeStruct((), jnp.int32))
+    f = jax.jit(lambda x: jax.pure_callback(lambda a: (np.zeros((0, 3), np.float32), np.int32(a.size)), shapes, x))
+    empty, count = f(jnp.zeros((0, 5)))
+    assert empty.shape == (0, 3) and int(count) == 0
+
+
+def test_vmap():
+    f = lambda x: jax.pure_callback(lambda a: np.asarray(a) ** 2, jax.ShapeDtypeStruct(x.shape, x.dtype), x, vmap_method="sequential")
+    np.testing.assert_array_equal(jax.jit(jax.vmap(f))(jnp.arange(4.0)), np.arange(4.0) ** 2)
+
+
+def test_ordered_io():
+    seen = []
+
+    @jax.jit
+    def f(x):
+        def body(i, v):
+            io_callback(lambda j: seen.append(int(j)), None, i, ordered=True)
+            return v + i
+
+        return jax.lax.fori_loop(0, 5, body, x)
+
+    assert float(f(jnp.float32(0))) == 10
+    jax.effects_barrier()
+    assert seen == [0, 1, 2, 3, 4]
+
+
+def test_debug_print(capsys):
+    @jax.jit
+    def f(x):
+        jax.debug.print("value {v}", v=x[1])
+        jax.debug.print("ordered {v}", v=x[0], ordered=True)
+        return x + 1
+
+    f(jnp.arange(3))
+    jax.effects_barrier()
+    out = capsys.readouterr().out
+    assert "value 1" in out and "ordered 0" in out
+
+
+def test_debug_callback():
+    seen = []
+    f = jax.jit(lambda x: (jax.debug.callback(lambda v: seen.append(float(v)), x.sum()), x * 2)[1])
+    f(jnp.ones(4)).block_until_ready()
+    jax.effects_barrier()
+    assert seen == [4.0]
+
+
+def test_errors_arrive_and_the_next_call_works():
+    def host(x):
+        if float(x) < 0:
+            raise ValueError("negative on purpose")
+        return np.sqrt(x)
+
+    f = jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct((), jnp.float32), x))
+    with pytest.raises(Exception, match="negative on purpose"):
+        f(jnp.float32(-1)).block_until_ready()
+    assert float(f(jnp.float32(4))) == 2
+
+
+def test_wrong_shape_is_an_error():
+    f = jax.jit(lambda x: jax.pure_callback(lambda a: np.zeros(3, np.float32), jax.ShapeDtypeStruct((2,), jnp.float32), x))
+    with pytest.raises(Exception, match=r"float32\[[23]\]|\(3,\)"):
+        f(jnp.float32(1)).block_until_ready()
+
+
+def test_callback_that_computes_with_jax():
+    def host(x):
+        return np.asarray(jnp.cumsum(x))
+
+    f = jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x))
+    np.testing.assert_array_equal(f(jnp.arange(5.0)), np.cumsum(np.arange(5.0)))
