@@ -15,6 +15,8 @@ import subprocess
 
 import pytest
 
+pytest.importorskip("pypjrt")  # the environment of the main test run has it
+
 abi = importlib.import_module("pypjrt._abi.pjrt_0_114")
 
 SRC = pathlib.Path(__file__).resolve().parents[2] / "src"
