@@ -1,11 +1,9 @@
 #include "exec/device.h"
 
-#include <unistd.h>
-
 #include <new>
 
 #include "base/env.h"
-#include "base/log.h"
+#include "exec/memory.h"
 #include "mlx/primitives.h"
 
 namespace jaxmps::exec {
@@ -39,10 +37,6 @@ class EndMarker : public mx::Primitive {
     out[0].set_data(mx::allocator::malloc(0));
   }
 };
-
-int64_t physical_memory() {
-  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-}
 
 Result<std::vector<Device*>> make_devices() {
   const std::string& wanted = env::text(env::Var::JAX_MPS_DEVICE);
@@ -128,15 +122,19 @@ void Device::run() {
 
 Device::MemoryStats Device::memory_stats() const {
   MemoryStats stats;
-  stats.bytes_in_use = static_cast<int64_t>(mx::get_active_memory());
-  stats.peak_bytes_in_use = static_cast<int64_t>(mx::get_peak_memory());
-  stats.pool_bytes = static_cast<int64_t>(mx::get_cache_memory());
+  const PoolStats pool = pool_stats();
+  stats.bytes_in_use = static_cast<int64_t>(mx::get_active_memory()) + pool.in_use;
+  stats.peak_bytes_in_use = static_cast<int64_t>(mx::get_peak_memory()) + pool.peak;
+  stats.pool_bytes = static_cast<int64_t>(mx::get_cache_memory()) + pool.cached;
   stats.bytes_limit =
       on_cpu() ? physical_memory() : static_cast<int64_t>(mx::get_memory_limit());
   return stats;
 }
 
-void Device::clear_memory_stats() const { mx::reset_peak_memory(); }
+void Device::clear_memory_stats() const {
+  mx::reset_peak_memory();
+  reset_pool_peak();
+}
 
 Result<const std::vector<Device*>*> devices() {
   static const auto* made = new Result<std::vector<Device*>>(make_devices());

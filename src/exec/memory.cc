@@ -1,5 +1,7 @@
 #include "exec/memory.h"
 
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <bit>
@@ -136,11 +138,18 @@ mx::array new_array(const mx::Shape& shape, mx::Dtype dtype) {
   if (!has_plain_allocator()) {
     return mx::array(mx::allocator::malloc(std::max<size_t>(bytes, 1)), shape, dtype);
   }
+  if (bytes > static_cast<size_t>(physical_memory())) throw std::bad_alloc();
   const size_t rounded = round_size(bytes);
   char* data = static_cast<char*>(pool().take(rounded)) + kAlignment;
   std::memcpy(data - kHeader, &rounded, sizeof rounded);
   return mx::array(
       mx::allocator::Data(mx::allocator::Buffer(data - kHeader), release), shape, dtype);
+}
+
+int64_t physical_memory() {
+  static const int64_t bytes =
+      static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  return bytes;
 }
 
 PoolStats pool_stats() { return pool().stats(); }

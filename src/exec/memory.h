@@ -13,6 +13,10 @@ namespace jaxmps::exec {
 // A dense array with uninitialised storage.
 mlx::core::array new_array(const mlx::core::Shape& shape, mlx::core::Dtype dtype);
 
+// Bytes of memory that the machine has. No array may be larger: the system would promise the memory
+// and end the process when it is touched.
+int64_t physical_memory();
+
 struct PoolStats {
   int64_t in_use = 0;  // bytes handed out
   int64_t peak = 0;

@@ -67,8 +67,11 @@ struct Program::Run {
     std::vector<mx::array> values;
     values.reserve(arguments.size());
     for (auto& argument : arguments) {
-      // On the same device the value is there; other producers are waited for.
-      if (!argument->value || argument->ready.is_error()) CHECK_OK(argument->ready.await());
+      // The CPU's own results are ready by now; whatever another thread writes is read after its
+      // event only. On a GPU the device's own results are there before they are ready.
+      if (device->on_cpu() || !argument->value || argument->ready.is_error()) {
+        CHECK_OK(argument->ready.await());
+      }
       // The last holder of a payload hands its array over, so that the storage can be reused.
       if (argument.use_count() == 1) {
         values.push_back(std::move(*argument->value));
