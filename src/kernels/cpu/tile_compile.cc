@@ -83,7 +83,7 @@ class Compiler {
   TileKernel::Impl& k_;
   std::vector<Value> values_;
   int stage_count_ = 1;
-  uint64_t red_mask_ = 0, tile_mask_ = 0;
+  uint64_t red_mask_ = 0, inner_mask_ = 0, tile_mask_ = 0;
   std::vector<int64_t> row_buffer_;      // per value: offset in the tile area, or -1
   std::vector<int32_t> part_value_;      // per output part
   std::vector<bool> part_done_;          // written by its own computation
@@ -125,6 +125,7 @@ void Compiler::choose_axes() {
     k_.width = k_.rows = std::min(k_.rows, std::max<int64_t>(1, k_.red_count));
   }
   for (int a = k_.red_begin; a < k_.red_end; ++a) red_mask_ |= 1ull << a;
+  for (int a = k_.red_end; a < rank; ++a) inner_mask_ |= 1ull << a;
   for (int a = k_.tile_begin; a < rank; ++a) tile_mask_ |= 1ull << a;
 }
 
@@ -143,8 +144,6 @@ void Compiler::mark_live() {
 }
 
 void Compiler::analyse() {
-  uint64_t all_mask = 0;
-  for (size_t a = 0; a < f_.dims.size(); ++a) all_mask |= 1ull << a;
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
     Value& x = value(v);
     if (!x.live) continue;
@@ -164,7 +163,8 @@ void Compiler::analyse() {
       x.level = std::max(x.level, std::min(from.level, 1));
     }
     if (is_reduce(i)) {
-      x.axes &= ~red_mask_;
+      // A vector over the inner axes, even if all its elements are equal.
+      x.axes = (x.axes & ~red_mask_) | inner_mask_;
       x.stage = std::max(value(i.a).stage, value(i.b).stage) + 1;
       stage_count_ = std::max(stage_count_, x.stage + 1);
       x.level = 1;

@@ -61,6 +61,10 @@ struct Machine {
     const size_t bytes = size(x);
     for (size_t n = 0; n < out.size(); n += bytes) std::memcpy(out.data() + n, element(op.operand(1), 0), bytes);
     const ir::Ints& dims = op.ints("dimensions");
+    const bool sum = op.region().first()->id == OpId::add && ir::real_type(x->type.dtype) == DType::f32;
+    const size_t parts = sum ? bytes / sizeof(float) : 0;
+    std::vector<double> wide(parts ? out.size() / sizeof(float) : 0);  // sums without rounding
+    for (size_t n = 0; n < wide.size(); ++n) wide[n] = reinterpret_cast<const float*>(out.data())[n];
     for (int64_t n = 0; n < x->type.size(); ++n) {
       const Dims at = coordinates(n, x->type.dims);
       Dims kept;
@@ -68,10 +72,18 @@ struct Machine {
         if (std::find(dims.begin(), dims.end(), static_cast<int64_t>(d)) == dims.end()) kept.push_back(at[d]);
       }
       uint8_t* to = out.data() + static_cast<size_t>(position(kept, op.result()->type.dims)) * bytes;
+      if (sum) {
+        for (size_t k = 0; k < parts; ++k) {
+          const size_t at_part = static_cast<size_t>(to - out.data()) / sizeof(float) + k;
+          wide[at_part] += reinterpret_cast<const float*>(element(x, n))[k];
+        }
+        continue;
+      }
       const void* from[] = {to, element(x, n)};
       void* outs[] = {to};
       kernels::evaluate(*program, from, outs);
     }
+    for (size_t n = 0; n < wide.size(); ++n) reinterpret_cast<float*>(out.data())[n] = static_cast<float>(wide[n]);
   }
 
   // Where element `at` of the result comes from; false: from outside of the operand.
