@@ -59,7 +59,7 @@ class Body {
 
   Op* ops(OpId id, const Values& operands, const std::vector<Type>& types, Attrs attrs = {}) {
     const ir::Location* where = module_->add_location(
-        {ir::Location::Kind::file, "model.py", region_->op_count() + 1, 1, 0, 0, {}});
+        {ir::Location::Kind::file, "model.py", ++line_, 1, 0, 0, {}});
     return region_->append(
         Op::create(id, operands, types, passes::attributes(std::move(attrs)), where));
   }
@@ -111,6 +111,7 @@ class Body {
  protected:
   ir::Module* module_;
   Region* region_;
+  int64_t line_ = 0;
 };
 
 class Program : public Body {
@@ -132,7 +133,11 @@ class Program : public Body {
   }
   Body body(ir::Function* function) { return Body(&module, &function->body); }
   void finish(ir::Function* function, const Values& values) {
-    Body(&module, &function->body).ret(values);
+    if (function == main_) {
+      Body::ret(values);
+    } else {
+      body(function).ret(values);
+    }
     function->type.elements.clear();
     function->type.results.clear();
     for (int i = 0; i < function->body.arg_count(); ++i) {

@@ -1,0 +1,235 @@
+// Identities, compositions and known branches.
+#include <cmath>
+
+#include "passes/support.h"
+
+namespace jaxmps::testing {
+namespace {
+
+void canonicalize(Program& p) { run(p, passes::canonicalize); }
+
+// What `make` computes from one argument becomes the argument itself.
+void expect_identity(const Type& type, const std::function<Value*(Program&, Value*)>& make) {
+  Program p;
+  Value* x = p.arg(type);
+  p.ret({make(p, x)});
+  canonicalize(p);
+  EXPECT_EQ(p.returned(), x) << ir::print(p.module);
+}
+
+void expect_no_change(const Type& type, const std::function<Value*(Program&, Value*)>& make) {
+  Program p;
+  Value* x = p.arg(type);
+  Value* y = make(p, x);
+  p.ret({y});
+  canonicalize(p);
+  EXPECT_EQ(p.returned(), y) << ir::print(p.module);
+}
+
+TEST(Canonicalize, Arithmetic) {
+  const Type ints = s32(3), floats = f32(3);
+  expect_identity(ints, [&](Program& p, Value* x) {
+    return p.binary(OpId::add, p.splat(ints, 0), x);
+  });
+  expect_identity(floats, [&](Program& p, Value* x) {
+    return p.binary(OpId::add, x, p.splat(floats, -0.0));
+  });
+  // -0 + 0 is 0, and 0 * NaN is NaN.
+  expect_no_change(floats, [&](Program& p, Value* x) {
+    return p.binary(OpId::add, x, p.splat(floats, 0));
+  });
+  expect_no_change(floats, [&](Program& p, Value* x) {
+    return p.binary(OpId::multiply, x, p.splat(floats, 0));
+  });
+  expect_identity(floats, [&](Program& p, Value* x) {
+    return p.binary(OpId::multiply, p.splat(floats, 1), x);
+  });
+  expect_identity(floats, [&](Program& p, Value* x) {
+    return p.unary(OpId::negate, p.unary(OpId::negate, x));
+  });
+  expect_identity(pred(2), [&](Program& p, Value* x) {
+    return p.binary(OpId::and_, x, p.splat(pred(2), 1));
+  });
+  expect_identity(u32(2), [&](Program& p, Value* x) {
+    return p.binary(OpId::and_, x, p.splat(u32(2), 4294967295.0));
+  });
+}
+
+TEST(Canonicalize, IntegerTimesZero) {
+  Program p;
+  Value* x = p.arg(s32(3));
+  p.ret({p.binary(OpId::multiply, x, p.splat(s32(3), 0))});
+  canonicalize(p);
+  EXPECT_EQ(numbers(p.returned()), (std::vector<double>{0, 0, 0}));
+}
+
+TEST(Canonicalize, Converts) {
+  expect_identity(s32(2), [](Program& p, Value* x) {
+    return p.op(OpId::convert, {p.op(OpId::convert, {x}, Type(DType::f64, {2}))}, s32(2));
+  });
+  // Through a narrower type values are lost.
+  expect_no_change(f32(2), [](Program& p, Value* x) {
+    return p.op(OpId::convert, {p.op(OpId::convert, {x}, Type(DType::bf16, {2}))}, f32(2));
+  });
+  // s16 to s8 wraps, f32 to s8 saturates.
+  expect_no_change(Type(DType::s16, {2}), [](Program& p, Value* x) {
+    return p.op(OpId::convert, {p.op(OpId::convert, {x}, f32(2))}, Type(DType::s8, {2}));
+  });
+}
+
+TEST(Canonicalize, Select) {
+  Program p;
+  Value *c = p.arg(pred(2)), *x = p.arg(f32(2)), *y = p.arg(f32(2));
+  p.ret({p.op(OpId::select, {p.splat(pred(2), 0), x, y}, f32(2)),
+         p.op(OpId::select, {c, x, x}, f32(2)),
+         p.op(OpId::select, {p.unary(OpId::not_, c), x, y}, f32(2))});
+  canonicalize(p);
+  EXPECT_EQ(p.returned(0), y);
+  EXPECT_EQ(p.returned(1), x);
+  EXPECT_EQ(p.returned_op(2)->operands(), (Values{c, y, x}));
+}
+
+TEST(Canonicalize, Reshapes) {
+  expect_identity(f32(2, 3), [](Program& p, Value* x) {
+    return p.op(OpId::reshape, {p.op(OpId::reshape, {x}, f32(6))}, f32(2, 3));
+  });
+  expect_identity(f32(2, 3), [](Program& p, Value* x) {
+    Value* turned = p.op(OpId::transpose, {x}, f32(3, 2), {{"permutation", Attr(Ints{1, 0})}});
+    return p.op(OpId::transpose, {turned}, f32(2, 3), {{"permutation", Attr(Ints{1, 0})}});
+  });
+  expect_identity(f32(4), [](Program& p, Value* x) { return p.broadcast(x, {4}, {0}); });
+  expect_identity(f32(4), [](Program& p, Value* x) { return p.slice(x, {0}, {4}, {1}); });
+}
+
+TEST(Canonicalize, MovingOnesIsAReshape) {
+  Program p;
+  Value* x = p.arg(f32(2, 1, 3));
+  Value* turned = p.op(OpId::transpose, {x}, f32(1, 2, 3), {{"permutation", Attr(Ints{1, 0, 2})}});
+  p.ret({turned, p.broadcast(p.arg(f32(4)), {1, 4, 1}, {1})});
+  canonicalize(p);
+  EXPECT_EQ(p.returned_op(0)->id, OpId::reshape);
+  EXPECT_EQ(p.returned_op(1)->id, OpId::reshape);
+}
+
+TEST(Canonicalize, SlicesCompose) {
+  Program p;
+  Value* x = p.arg(f32(20));
+  p.ret({p.slice(p.slice(x, {2}, {20}, {3}), {1}, {5}, {2})});
+  canonicalize(p);
+  const Op* slice = p.returned_op();
+  EXPECT_EQ(slice->operand(0), x);
+  EXPECT_EQ(slice->ints("start_indices"), (Ints{5}));
+  EXPECT_EQ(slice->ints("strides"), (Ints{6}));
+  EXPECT_EQ(slice->ints("limit_indices"), (Ints{12}));
+}
+
+TEST(Canonicalize, SliceOfConcatenation) {
+  Program p;
+  Value *x = p.arg(f32(3)), *y = p.arg(f32(4));
+  Value* both = p.op(OpId::concatenate, {x, y}, f32(7), {{"dimension", Attr(int64_t(0))}});
+  p.ret({p.slice(both, {3}, {7}, {1})});
+  canonicalize(p);
+  EXPECT_EQ(p.returned(), y);
+}
+
+TEST(Canonicalize, DynamicSliceWithKnownStart) {
+  Program p;
+  Value* x = p.arg(f32(8));
+  p.ret({p.op(OpId::dynamic_slice, {x, p.splat(s32(), 7)}, f32(3), {{"slice_sizes", Attr(Ints{3})}}),
+         p.op(OpId::dynamic_slice, {x, p.splat(s32(), -2)}, f32(3),
+              {{"slice_sizes", Attr(Ints{3})}})});
+  canonicalize(p);
+  ASSERT_EQ(p.returned_op(0)->id, OpId::slice);
+  EXPECT_EQ(p.returned_op(0)->ints("start_indices"), (Ints{5}));
+  EXPECT_EQ(p.returned_op(1)->ints("start_indices"), (Ints{0}));
+}
+
+TEST(Canonicalize, GatherOfOneSlice) {
+  Program p;
+  Value* x = p.arg(f32(8, 4));
+  Value* index = p.arg(s32(1));
+  p.ret({p.op(OpId::gather, {x, index}, f32(4),
+              {{"offset_dims", Attr(Ints{0})},
+               {"collapsed_slice_dims", Attr(Ints{0})},
+               {"operand_batching_dims", Attr(Ints{})},
+               {"start_indices_batching_dims", Attr(Ints{})},
+               {"start_index_map", Attr(Ints{0})},
+               {"index_vector_dim", Attr(int64_t(0))},
+               {"indices_are_sorted", flag(false)},
+               {"slice_sizes", Attr(Ints{1, 4})}})});
+  canonicalize(p);
+  EXPECT_EQ(p.count(OpId::gather), 0);
+  EXPECT_EQ(p.count(OpId::dynamic_slice), 1);
+}
+
+// Overwrites row `row` of an 8x4 matrix.
+int updates_after_scatter(int64_t row) {
+  Program p;
+  Value* x = p.arg(f32(8, 4));
+  Op* op = p.ops(OpId::scatter, {x, p.ints(s32(1), {row}), p.arg(f32(4))}, {f32(8, 4)},
+                 {{"update_window_dims", Attr(Ints{0})},
+                  {"inserted_window_dims", Attr(Ints{0})},
+                  {"input_batching_dims", Attr(Ints{})},
+                  {"scatter_indices_batching_dims", Attr(Ints{})},
+                  {"scatter_dims_to_operand_dims", Attr(Ints{0})},
+                  {"index_vector_dim", Attr(int64_t(0))},
+                  {"indices_are_sorted", flag(false)},
+                  {"unique_indices", flag(false)}});
+  p.region(op, [](Body& b) {
+    b.arg(f32());
+    b.ret({b.arg(f32())});
+  });
+  p.ret({op->result()});
+  canonicalize(p);
+  return p.count(OpId::dynamic_update_slice);
+}
+
+TEST(Canonicalize, ScatterOfOneSlice) {
+  EXPECT_EQ(updates_after_scatter(7), 1);
+  // Out of range: scatter writes nothing, an update would move.
+  EXPECT_EQ(updates_after_scatter(8), 0);
+}
+
+TEST(Canonicalize, KnownBranch) {
+  for (int64_t index : {0, 1, 7, -1}) {
+    Program p;
+    Value* x = p.arg(f32());
+    Op* op = p.ops(OpId::case_, {p.splat(s32(), double(index))}, {f32()});
+    p.region(op, [&](Body& b) { b.ret({b.unary(OpId::negate, x)}); });
+    p.region(op, [&](Body& b) { b.ret({b.unary(OpId::exponential, x)}); });
+    p.ret({op->result()});
+    canonicalize(p);
+    // Out of range is the last branch.
+    EXPECT_EQ(p.returned_op()->id, index == 0 ? OpId::negate : OpId::exponential);
+    EXPECT_EQ(p.count(OpId::case_), 0);
+  }
+}
+
+TEST(Canonicalize, LoopThatNeverRuns) {
+  Program p;
+  Value* x = p.arg(f32());
+  Op* loop = p.ops(OpId::while_, {x}, {f32()});
+  p.region(loop, [](Body& b) {
+    b.arg(f32());
+    b.ret({b.splat(pred(), 0)});
+  });
+  p.region(loop, [](Body& b) { b.ret({b.unary(OpId::negate, b.arg(f32()))}); });
+  p.ret({loop->result()});
+  canonicalize(p);
+  EXPECT_EQ(p.returned(), x);
+}
+
+TEST(Canonicalize, ReductionOfSizeOne) {
+  Program p;
+  Value* x = p.arg(f32(3, 1));
+  Op* op = p.ops(OpId::reduce, {x, p.splat(f32(), -INFINITY)}, {f32(3)},
+                 {{"dimensions", Attr(Ints{1})}});
+  p.combiner(op, OpId::maximum, f32());
+  p.ret({op->result()});
+  canonicalize(p);
+  EXPECT_EQ(p.returned_op()->id, OpId::reshape);
+  EXPECT_EQ(p.returned_op()->operand(0), x);
+}
+
+}  // namespace
+}  // namespace jaxmps::testing
