@@ -150,6 +150,9 @@ struct Machine {
   }
 
   void run(const ir::Op& op) {
+    for (int i = 0; i < op.operand_count(); ++i) {
+      if (!values.count(op.operand(i))) throw std::runtime_error("an operand is not computed yet");
+    }
     for (int r = 0; r < op.result_count(); ++r) {
       values[op.result(r)].resize(static_cast<size_t>(op.result(r)->type.byte_count()));
     }
@@ -161,6 +164,16 @@ struct Machine {
         return;
       }
       case OpId::iota: return iota(op);
+      case OpId::optimization_barrier:
+        values[op.result()] = values[op.operand(0)];
+        return;
+      case OpId::fusion: {
+        std::vector<Buffer> in;
+        for (int i = 0; i < op.operand_count(); ++i) in.push_back(values.at(op.operand(i)));
+        auto results = run_reference(op.region(), in);
+        for (int r = 0; r < op.result_count(); ++r) values[op.result(r)] = results[static_cast<size_t>(r)];
+        return;
+      }
       case OpId::reduce: return reduce(op);
       case OpId::broadcast_in_dim: case OpId::transpose: case OpId::slice: case OpId::reverse:
       case OpId::reshape: case OpId::pad: case OpId::concatenate:

@@ -1,0 +1,182 @@
+// The fuse pass: what it groups, and that fused programs compute what they did before.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "kernels/cpu/tile.h"
+#include "kernels/fusion_graph.h"
+#include "passes/fuse.h"
+
+namespace jaxmps::test {
+namespace {
+
+struct Counts {
+  int fusions = 0, others = 0;
+};
+
+Counts count(const ir::Region& region) {
+  Counts c;
+  for (const ir::Op* op : region) {
+    if (op->id == OpId::fusion) ++c.fusions;
+    else if (op != region.terminator() && op->id != OpId::constant) ++c.others;
+  }
+  return c;
+}
+
+// A module whose main has this body.
+struct Program {
+  ir::Module module;
+  Graph graph;
+
+  std::string dump;
+  Status fuse() {
+    ir::Function* main = module.add_function("main");
+    std::unordered_map<ir::Value*, ir::Value*> map;
+    main->body.copy_from(graph.region, map);
+    main->type.kind = Type::Kind::function;
+    for (int i = 0; i < main->body.arg_count(); ++i) main->type.elements.push_back(main->body.arg(i)->type);
+    for (V v : main->body.terminator()->operands()) main->type.results.push_back(v->type);
+    passes::FuseOptions options;
+    options.dump = &dump;
+    options.accept = [](const ir::Op& op) -> Status {
+      TRY(kernels::Fusion f, kernels::build_fusion(op));
+      TRY(cpu::TileKernel kernel, cpu::compile_tile(f));
+      return {};
+    };
+    return passes::fuse(module, options);
+  }
+  ir::Region& body() { return module.main()->body; }
+};
+
+V barrier(Graph& g, V x) { return g.same(OpId::optimization_barrier, {x}); }
+
+TEST(Fuse, SoftmaxIsOneFusion) {
+  Program p;
+  Graph& g = p.graph;
+  V x = g.arg(DType::f32, {64, 1000});
+  V low = g.splat(DType::f32, {}, -1e30f), zero = g.splat(DType::f32, {}, 0.0f);
+  V top = g.broadcast(g.reduce(OpId::maximum, x, low, {1}), {64, 1}, {0});
+  V e = g.same(OpId::exponential, {g.same(OpId::subtract, {x, g.broadcast(top, {64, 1000}, {0, 1})})});
+  V sum = g.reshape(g.reduce(OpId::add, e, zero, {1}), {64, 1});
+  g.ret({g.same(OpId::divide, {e, g.broadcast(sum, {64, 1000}, {0, 1})})});
+  ASSERT_TRUE(p.fuse().ok());
+  EXPECT_EQ(1, count(p.body()).fusions) << print(p.module) << p.dump;
+  EXPECT_EQ(0, count(p.body()).others) << print(p.module) << p.dump;
+}
+
+TEST(Fuse, LayerNormIsOneFusion) {
+  Program p;
+  Graph& g = p.graph;
+  const Dims s = {32, 768}, k = {32};
+  V x = g.arg(DType::f32, s), scale = g.arg(DType::f32, {768});
+  V zero = g.splat(DType::f32, {}, 0.0f), n = g.splat(DType::f32, k, 768.0f);
+  V mean = g.same(OpId::divide, {g.reduce(OpId::add, x, zero, {1}), n});
+  V d = g.same(OpId::subtract, {x, g.broadcast(mean, s, {0})});
+  V var = g.same(OpId::divide, {g.reduce(OpId::add, g.same(OpId::multiply, {d, d}), zero, {1}), n});
+  V r = g.same(OpId::rsqrt, {g.same(OpId::add, {var, g.splat(DType::f32, k, 1e-5f)})});
+  V y = g.same(OpId::multiply, {g.same(OpId::multiply, {d, g.broadcast(r, s, {0})}), g.broadcast(scale, s, {1})});
+  g.ret({y});
+  ASSERT_TRUE(p.fuse().ok());
+  EXPECT_EQ(1, count(p.body()).fusions) << print(p.module) << p.dump;
+  EXPECT_EQ(0, count(p.body()).others) << print(p.module) << p.dump;
+}
+
+TEST(Fuse, AnExpensiveValueReadTwiceIsComputedOnce) {
+  Program p;
+  Graph& g = p.graph;
+  V x = g.arg(DType::f32, {100});
+  V e = g.same(OpId::exponential, {x});
+  V a = barrier(g, g.same(OpId::add, {e, x}));
+  V b = barrier(g, g.same(OpId::multiply, {e, a}));
+  g.ret({a, b});
+  ASSERT_TRUE(p.fuse().ok());
+  int exponentials = 0;
+  for (const ir::Op* op : p.body()) {
+    if (op->id == OpId::exponential) ++exponentials;
+    if (op->id != OpId::fusion) continue;
+    for (const ir::Op* inner : op->region()) exponentials += inner->id == OpId::exponential;
+  }
+  EXPECT_EQ(1, exponentials) << print(p.module) << p.dump;
+  EXPECT_EQ(2, count(p.body()).fusions) << print(p.module) << p.dump;
+}
+
+TEST(Fuse, AnUpdateWithTwoResultsIsOneFusion) {
+  Program p;
+  Graph& g = p.graph;
+  V m = g.arg(DType::f32, {100}), grad = g.arg(DType::f32, {100}), w = g.arg(DType::f32, {100});
+  V m2 = g.same(OpId::add, {g.same(OpId::multiply, {m, g.splat(DType::f32, {100}, 0.9f)}), grad});
+  g.ret({m2, g.same(OpId::subtract, {w, m2})});
+  ASSERT_TRUE(p.fuse().ok());
+  EXPECT_EQ(1, count(p.body()).fusions) << print(p.module) << p.dump;
+  EXPECT_EQ(0, count(p.body()).others) << print(p.module) << p.dump;
+}
+
+TEST(Fuse, ARefusedGroupIsTakenApart) {
+  Program p;
+  Graph& g = p.graph;
+  V x = g.arg(DType::f32, {10});
+  g.ret({g.same(OpId::tanh, {g.same(OpId::add, {x, x})})});
+  ir::Function* main = p.module.add_function("main");
+  std::unordered_map<ir::Value*, ir::Value*> map;
+  main->body.copy_from(g.region, map);
+  passes::FuseOptions options;
+  options.accept = [](const ir::Op&) -> Status { return unimplemented("no"); };
+  ASSERT_TRUE(passes::fuse(p.module, options).ok());
+  EXPECT_EQ(0, count(p.body()).fusions);
+  EXPECT_EQ(2, count(p.body()).others) << print(p.module);
+}
+
+// A random program with values read several times and ops that do not fuse among them.
+void grow(Graph& g, std::mt19937& rng) {
+  const Dims s = {6, 5};
+  std::vector<V> full = {g.arg(DType::f32, s), g.arg(DType::f32, s)}, rows = {g.arg(DType::f32, {6})};
+  auto pick = [&](std::vector<V>& from) { return from[rng() % from.size()]; };
+  V zero = g.splat(DType::f32, {}, 0.0f);
+  const int ops = 5 + static_cast<int>(rng() % 25);
+  for (int i = 0; i < ops; ++i) {
+    switch (rng() % 12) {
+      case 0: full.push_back(barrier(g, pick(full))); break;
+      case 1: rows.push_back(barrier(g, pick(rows))); break;
+      case 2: rows.push_back(g.reduce(OpId::add, pick(full), zero, {1})); break;
+      case 3: rows.push_back(g.reduce(OpId::maximum, pick(full), zero, {1})); break;
+      case 4: full.push_back(g.broadcast(pick(rows), s, {0})); break;
+      case 5: rows.push_back(g.same(OpId::add, {pick(rows), pick(rows)})); break;
+      case 6: full.push_back(g.same(OpId::tanh, {pick(full)})); break;
+      case 7: full.push_back(g.reshape(g.transpose(pick(full), {1, 0}), s)); break;
+      case 8: full.push_back(g.op(OpId::reverse, {pick(full)}, Type(DType::f32, s), {{"dimensions", ir::Attr(ir::Ints{1})}})); break;
+      case 9: rows.push_back(g.same(OpId::logistic, {pick(rows)})); break;
+      default: full.push_back(g.same(rng() % 2 ? OpId::subtract : OpId::maximum, {pick(full), pick(full)})); break;
+    }
+  }
+  g.ret({full.back(), rows.back(), pick(full), pick(full), pick(rows)});
+}
+
+TEST(Fuse, FusedProgramsComputeTheSame) {
+  int fused = 0;
+  for (uint32_t seed = 0; seed < 300; ++seed) {
+    Program p;
+    std::mt19937 rng(seed);
+    grow(p.graph, rng);
+    std::vector<Buffer> inputs;
+    for (int i = 0; i < p.graph.region.arg_count(); ++i) {
+      Buffer b(static_cast<size_t>(p.graph.region.arg(i)->type.byte_count()));
+      for (size_t n = 0; n < b.size(); n += 4) {
+        const float v = static_cast<float>(rng() % 1000) / 250 - 2;
+        std::memcpy(&b[n], &v, 4);
+      }
+      inputs.push_back(b);
+    }
+    const auto want = run_reference(p.graph.region, inputs);
+    ASSERT_TRUE(p.fuse().ok());
+    const Status verified = verify(p.module);
+    ASSERT_TRUE(verified.ok()) << const_cast<Status&>(verified).error().text;
+    fused += count(p.body()).fusions;
+    std::vector<Buffer> have;
+    ASSERT_NO_THROW(have = run_reference(p.body(), inputs)) << seed << print(p.module);
+    ASSERT_EQ(want, have) << "seed " << seed << print(p.module);
+  }
+  EXPECT_GT(fused, 300);
+}
+
+}  // namespace
+}  // namespace jaxmps::test
