@@ -26,6 +26,7 @@ constexpr Pass kPasses[] = {
     {"cse", eliminate_common_subexpressions},
     {"canonicalize", canonicalize},
     {"cumulative", recognize_cumulative},
+    {"threefry", recognize_threefry},
     {"cse", eliminate_common_subexpressions},
     {"dce", eliminate_dead_code},
     {"sink", sink_constants},
