@@ -6,6 +6,7 @@
 // additions were grouped, and anything else stays as it is.
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <unordered_map>
 
 #include "passes/pass.h"
@@ -26,11 +27,12 @@ constexpr int kRotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
 // Longer sums become a single term, so that long chains stay linear.
 constexpr size_t kMostTerms = 40;
 
-enum class Kind : uint8_t { leaf, constant, sum, exclusive, left, right, rotation };
+enum class Kind : uint8_t { leaf, constant, sum, exclusive, left, right, rotation, spread };
 
 struct Node {
   Kind kind;
-  uint32_t number = 0;      // the constant, the distance, or the constant part of a sum
+  // The constant, the distance, the constant part of a sum, or the number of a broadcast's shape.
+  uint32_t number = 0;
   const Value* value = nullptr;  // of a leaf
   std::vector<Id> terms;
   auto key() const { return std::tie(kind, number, value, terms); }
@@ -54,6 +56,18 @@ class Expressions {
     if (x.kind != Kind::left || y.kind != Kind::right || x.terms != y.terms) return -1;
     if (x.number == 0 || x.number + y.number != 32) return -1;
     return shift(Kind::rotation, x.terms[0], x.number);
+  }
+  // A broadcast of sums or xors is the sum or xor of broadcasts.
+  Id spread(Id of, const ir::Dims& dims, const ir::Ints& at) {
+    const Node& node = *nodes_[of];
+    if (node.kind == Kind::constant) return of;
+    if (node.kind != Kind::sum && node.kind != Kind::exclusive) {
+      auto shape = shapes_.emplace(std::pair{dims, at}, static_cast<uint32_t>(shapes_.size()));
+      return intern({Kind::spread, shape.first->second, nullptr, {of}});
+    }
+    Id joined = constant(node.number);
+    for (Id term : node.terms) joined = join(node.kind, joined, spread(term, dims, at));
+    return joined;
   }
 
  private:
@@ -83,6 +97,7 @@ class Expressions {
     return at->second;
   }
 
+  std::map<std::pair<ir::Dims, ir::Ints>, uint32_t> shapes_;
   std::map<Node, Id> ids_;
   std::vector<const Node*> nodes_;
 };
@@ -145,8 +160,14 @@ class Recognizer {
         return uniform ? all_.constant(static_cast<uint32_t>(dense.int_at(0))) : all_.leaf(value);
       }
       case OpId::broadcast_in_dim:
-        // Every element is the scalar.
-        return op->operand(0)->type.is_scalar() ? in(0) : all_.leaf(value);
+      case OpId::reshape: {
+        // Every element is the one element.
+        const ir::Type& from = op->operand(0)->type;
+        if (!from.is_static()) return all_.leaf(value);
+        if (from.size() == 1) return in(0);
+        if (op->id == OpId::reshape) return all_.leaf(value);
+        return all_.spread(in(0), value->type.dims, op->ints("broadcast_dimensions"));
+      }
       default: return all_.leaf(value);
     }
   }
