@@ -7,7 +7,7 @@ namespace {
 
 // A node of an attribute tree, with its name, about as the heap sees it.
 constexpr size_t kNodeCost = sizeof(ir::NamedAttr);
-constexpr size_t kFreeBytes = size_t{256} << 20;
+constexpr size_t kFreeBytes = size_t{64} << 20;
 constexpr size_t kBytesPerByte = 512;
 
 size_t own_cost(const ir::Type& type) {
