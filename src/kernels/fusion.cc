@@ -117,7 +117,15 @@ Status FusionBuilder::choose_space() {
   int innermost = rank - 1, first = 0;
   while (innermost > 0 && shape_[static_cast<size_t>(innermost)] == 1) --innermost;
   while (first < rank && !reduced_[static_cast<size_t>(first)]) ++first;
-  const bool row = rank == 0 || reduced_[static_cast<size_t>(innermost)] || first == rank;
+  bool row = rank == 0 || reduced_[static_cast<size_t>(innermost)] || first == rank;
+  // Many short rows: better many at a time, the rows themselves innermost.
+  constexpr int64_t kShortRow = 32, kManyRows = 256;
+  int64_t length = 1, rows = 1;
+  for (int d = 0; d < rank; ++d) (reduced_[static_cast<size_t>(d)] ? length : rows) *= shape_[static_cast<size_t>(d)];
+  if (row && length > 1 && length <= kShortRow && rows >= kManyRows) {
+    row = false;
+    first = 0;
+  }
   f_.kind = row ? Fusion::Kind::row : Fusion::Kind::column;
   for (int d = 0; d < rank; ++d) {
     if (!reduced_[static_cast<size_t>(d)] && (row || d < first)) order.push_back(d);

@@ -63,6 +63,7 @@ class Compiler {
   void analyse();
   void add_parts();
   void find_aliases();
+  bool panel_helps(const Access& access) const;
   bool dense_in_tile(const std::vector<int64_t>& strides) const;
   int32_t new_entry(Entry::Area area, int64_t bytes);
   int64_t take(int64_t* area, int64_t bytes);
@@ -237,6 +238,15 @@ bool Compiler::dense_in_tile(const std::vector<int64_t>& strides) const {
     expected *= f_.dims[static_cast<size_t>(a)];
   }
   return true;
+}
+
+// Whether reading kPanel neighbouring groups at once turns scattered reads into whole cache lines.
+bool Compiler::panel_helps(const Access& access) const {
+  constexpr int64_t kLongest = 1 << 13;
+  const size_t rank = f_.dims.size();
+  if (k_.has_reductions || rank < 2 || k_.red_begin + 1 != static_cast<int>(rank)) return false;
+  return access.strides[rank - 2] == 1 && f_.dims[rank - 2] >= kPanel &&
+         access.strides[rank - 1] >= kPanel && k_.red_count <= kLongest;
 }
 
 int64_t Compiler::take(int64_t* area, int64_t bytes) {
@@ -435,6 +445,7 @@ void Compiler::place_outputs(int s, Local* local) {
     const Value& x = value(v);
     if (x.level != 2 || x.stage != s || x.single || local->entry[static_cast<size_t>(v)] >= 0) continue;
     if (row_buffer_[static_cast<size_t>(v)] >= 0 || !dense_in_tile(k_.parts[p].strides)) continue;
+    if (instr(v).op == Opcode::load && panel_helps(f_.accesses[instr(v).imm])) continue;
     bool hazard = false;
     for (int32_t u : local->order) {
       if (instr(u).op != Opcode::load) continue;
@@ -506,6 +517,15 @@ Status Compiler::schedule(int s, Local* local) {
         const int32_t entry = new_entry(Entry::Area::bound, 0);
         local->entry[static_cast<size_t>(v)] = entry;
         stage.bindings.push_back({Binding::Kind::input, entry, static_cast<int32_t>(i.imm), size_of(v)});
+        continue;
+      }
+      if (plain && local->entry[static_cast<size_t>(v)] < 0 && panel_helps(access)) {
+        const int32_t entry = new_entry(Entry::Area::bound, 0);
+        local->entry[static_cast<size_t>(v)] = entry;
+        k_.tile_bytes = (k_.tile_bytes + 63) / 64 * 64;
+        const int64_t offset = take(&k_.tile_bytes, kPanel * panel_pitch(k_.red_count) * size_of(v));
+        k_.panels.push_back({Binding::Kind::panel, entry, static_cast<int32_t>(i.imm), size_of(v), offset});
+        stage.bindings.push_back(k_.panels.back());
         continue;
       }
     }

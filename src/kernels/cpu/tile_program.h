@@ -44,13 +44,19 @@ struct Step {
 
 // Sets an entry to where the tile starts in an input, an output part or a row buffer.
 struct Binding {
-  enum class Kind : uint8_t { input, output, row };
+  // panel: an input whose elements lie along the last outer axis rather than along the tile; a
+  // panel of kPanel groups is turned around at once.
+  enum class Kind : uint8_t { input, output, row, panel };
   Kind kind;
   int32_t entry;
   int32_t index;       // access or output part
   uint8_t size;
-  int64_t offset = 0;  // row: bytes into the tile area
+  int64_t offset = 0;  // row, panel: bytes into the tile area
 };
+inline constexpr int64_t kPanel = 16;
+// Elements from one line of a panel to the next: off by a cache line or more, so that lines of a
+// power of two do not fall on the same cache sets.
+inline int64_t panel_pitch(int64_t length) { return (length + 127) / 64 * 64 + 16; }
 
 struct Reduction {
   int32_t operand, init, result;  // entries; result in the group area
@@ -98,6 +104,7 @@ struct TileKernel::Impl {
   std::vector<Step> uniform_steps;
   std::vector<Stage> stages;
   std::vector<Step> final_steps;  // after the last stage of a group: its values and its outputs
+  std::vector<Binding> panels;
   int64_t uniform_bytes = 0, group_bytes = 0, tile_bytes = 0, partial_bytes = 0;
   std::vector<std::vector<bool>> aliases;  // [input][output]
 

@@ -26,6 +26,7 @@ struct Context {
   char** at;           // address per entry
   int64_t i[kMaxAxes];  // the point where the tile or group starts
   int64_t chunk_length = 1;
+  int64_t panel = -1;  // the panel of groups that is in memory
 
   void init() {
     char* areas[] = {uniform, group, tile, nullptr};
@@ -61,10 +62,15 @@ struct Context {
     } else if (b.kind == Binding::Kind::output) {
       const OutputPart& part = k.parts[static_cast<size_t>(b.index)];
       at[b.entry] = static_cast<char*>(outputs[part.output]) + position(part.offset, part.strides) * b.size;
-    } else {
+    } else if (b.kind == Binding::Kind::row) {
       at[b.entry] = tile + b.offset + red_start * b.size;
+    } else {
+      const int64_t line = i[k.red_begin - 1] % kPanel;
+      at[b.entry] = tile + b.offset + (line * panel_pitch(k.red_count) + red_start) * b.size;
     }
   }
+
+  void fill_panels();
 
   // Calls run(points, positions along the last axis) for each straight run of n tile elements.
   template <typename Run>
@@ -191,6 +197,49 @@ void Context::store(const Step& step, int64_t n) {
     }
     if (!step.single) src += length * size;
   });
+}
+
+template <typename T>
+void turn(T* panel, const T* source, int64_t stride, int64_t lines, int64_t length) {
+  const int64_t pitch = panel_pitch(length);
+  if (lines < kPanel) {
+    for (int64_t line = 0; line < lines; ++line) {
+      for (int64_t r = 0; r < length; ++r) panel[line * pitch + r] = source[r * stride + line];
+    }
+    return;
+  }
+  for (int64_t r = 0; r < length; ++r) {
+    for (int64_t line = 0; line < kPanel; ++line) panel[line * pitch + r] = source[r * stride + line];
+  }
+}
+
+// Makes the panels of the current group present.
+void Context::fill_panels() {
+  const int axis = k.red_begin - 1;
+  const int64_t extent = k.dims[static_cast<size_t>(axis)];
+  int64_t wanted = 0;
+  for (int a = 0; a < axis; ++a) wanted = wanted * k.dims[static_cast<size_t>(a)] + i[a];
+  wanted = wanted * ((extent + kPanel - 1) / kPanel) + i[axis] / kPanel;
+  if (wanted == panel) return;
+  panel = wanted;
+  const int64_t here = i[axis], start = here / kPanel * kPanel, red = i[k.red_begin];
+  i[axis] = start;
+  i[k.red_begin] = 0;
+  const int64_t lines = std::min(kPanel, extent - start);
+  for (const Binding& b : k.panels) {
+    const Access& access = k.accesses[static_cast<size_t>(b.index)];
+    const char* source = static_cast<const char*>(inputs[access.input]) + position(access.offset, access.strides) * b.size;
+    char* to = tile + b.offset;
+    const int64_t stride = access.strides.back();
+    switch (b.size) {
+      case 1: turn(reinterpret_cast<uint8_t*>(to), reinterpret_cast<const uint8_t*>(source), stride, lines, k.red_count); break;
+      case 2: turn(reinterpret_cast<uint16_t*>(to), reinterpret_cast<const uint16_t*>(source), stride, lines, k.red_count); break;
+      case 4: turn(reinterpret_cast<uint32_t*>(to), reinterpret_cast<const uint32_t*>(source), stride, lines, k.red_count); break;
+      default: turn(reinterpret_cast<uint64_t*>(to), reinterpret_cast<const uint64_t*>(source), stride, lines, k.red_count); break;
+    }
+  }
+  i[axis] = here;
+  i[k.red_begin] = red;
 }
 
 void Context::execute(const std::vector<Step>& steps, int64_t n) {
@@ -336,6 +385,7 @@ void run_group(Context& c, int64_t group) {
   enter_group(c, group);
   for (const Stage& stage : k.stages) {
     c.set_axes(k.red_begin, k.red_end, 0);
+    if (!k.panels.empty()) c.fill_panels();
     c.execute(stage.group_steps, group_width(c));
     const int64_t live = run_range(c, stage, 0, k.red_count);
     for (const Reduction& r : stage.reductions) {
@@ -365,7 +415,7 @@ struct Run {
     char* group = shared ? shared->group : memory;
     char* tile = memory + up(k.group_bytes);
     char** at = reinterpret_cast<char**>(tile + up(k.tile_bytes));
-    Context c{k, inputs, outputs, uniform, group, tile, at, {}, 1};
+    Context c{k, inputs, outputs, uniform, group, tile, at, {}, 1, -1};
     c.init();
     if (shared) {
       std::memcpy(c.i, shared->i, sizeof c.i);
@@ -381,7 +431,8 @@ struct Run {
 
   bool over_groups() const {
     const int64_t cost = std::max<int64_t>(1, static_cast<int64_t>(k.element_cost * static_cast<double>(k.red_count * k.chunk)));
-    const int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(kInline * 2) / cost);
+    int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(kInline * 2) / cost);
+    if (!k.panels.empty()) grain = (grain + kPanel - 1) / kPanel * kPanel;
     return parallel_for(k.groups(), grain, [&](int64_t begin, int64_t end) {
       Scratch scratch(static_cast<size_t>(context_bytes()));
       Context c = context(scratch.as<char>(), nullptr);
@@ -464,7 +515,7 @@ bool run_all(const Run& run, Context& c, double cost) {
     for (int64_t g = 0; g < k.groups(); ++g) run_group(c, g);
     return true;
   }
-  if (segments == 1 || (k.has_reductions && k.groups() >= 16)) return run.over_groups();
+  if (segments == 1 || !k.panels.empty() || (k.has_reductions && k.groups() >= 16)) return run.over_groups();
   if (!k.has_reductions) return run.over_loop_segments();
   Scratch partials(static_cast<size_t>(std::max<int64_t>(64, segments * k.partial_bytes)));
   return run.over_segments(c, partials.as<char>());
