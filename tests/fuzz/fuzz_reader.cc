@@ -1,5 +1,5 @@
 // Fuzz target: any bytes must give a module or an error, in bounded time and memory, and what was
-// accepted must print. Seeds: tests/bytecode/artifacts.
+// accepted must print and survive the verifier. Seeds: tests/bytecode/artifacts.
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -18,5 +18,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
   }
   if (ir::print(**module).empty()) std::abort();
+  if (auto verified = ir::verify(**module); !verified.ok() && verified.error().text.empty()) {
+    std::abort();
+  }
   return 0;
 }
