@@ -208,7 +208,9 @@ void turn(T* panel, const T* source, int64_t stride, int64_t lines, int64_t leng
     }
     return;
   }
+  constexpr int64_t kAhead = 16;  // strides of pages are beyond what the hardware foresees
   for (int64_t r = 0; r < length; ++r) {
+    __builtin_prefetch(source + std::min(r + kAhead, length - 1) * stride);
     for (int64_t line = 0; line < kPanel; ++line) panel[line * pitch + r] = source[r * stride + line];
   }
 }
