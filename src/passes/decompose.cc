@@ -87,6 +87,12 @@ bool map(Op* op) {
                           inner->id == OpId::select || inner->id == OpId::clamp ||
                           inner == body.terminator();
     if (!liftable) return false;
+    for (const Value* operand : inner->operands()) {
+      if (!operand->type.is_scalar()) return false;
+    }
+    for (int i = 0; i < inner->result_count(); ++i) {
+      if (!inner->result(i)->type.is_scalar()) return false;
+    }
   }
   const Builder build(op);
   std::unordered_map<const Value*, Value*> lifted;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "ir/verify_rules.h"
 #include "passes/decompose.h"
 #include "passes/rewrite.h"
 
@@ -67,20 +68,26 @@ bool is_permutation(std::string_view a, std::string_view b) {
   return a.size() == b.size() && std::is_permutation(a.begin(), a.end(), b.begin());
 }
 
+// The verifier does not read einsum's labels: what does not fit leaves the op to be refused.
+bool replace_if_equal(Op* op, Value* value) {
+  if (!(value->type == op->result()->type)) return false;
+  replace(op, value);
+  return true;
+}
+
 bool unary_einsum(Op* op) {
   std::string config = op->text("einsum_config");
   const size_t arrow = config.find("->");
   std::string in = config.substr(0, arrow);
   const std::string out = config.substr(arrow + 2);
-  if (!distinct(in) || !distinct(out)) return false;
+  if (!distinct(in) || !distinct(out) || !op->operand(0)->type.is_static()) return false;
   if (static_cast<int64_t>(in.size()) != op->operand(0)->type.rank()) return false;
   const Builder build(op);
   for (char label : out) {
     if (in.find(label) == std::string::npos) return false;
   }
   Value* value = sum_out(build, op->operand(0), in, out);
-  replace(op, arrange(build, value, in, out));
-  return true;
+  return replace_if_equal(op, arrange(build, value, in, out));
 }
 
 bool einsum(Op* op) {
@@ -91,6 +98,8 @@ bool einsum(Op* op) {
   const std::string out = config.substr(arrow + 2);
   if (!distinct(left) || !distinct(right) || !distinct(out)) return false;
   Value *lhs = op->operand(0), *rhs = op->operand(1);
+  if (!lhs->type.is_static() || !rhs->type.is_static()) return false;
+  if (static_cast<int64_t>(out.size()) != op->result()->type.rank()) return false;
   if (static_cast<int64_t>(left.size()) != lhs->type.rank() ||
       static_cast<int64_t>(right.size()) != rhs->type.rank()) {
     return false;
@@ -124,8 +133,11 @@ bool einsum(Op* op) {
   for (char label : labels) dims.push_back(op->result()->type.dims[out.find(label)]);
   Value* product = dot_general(op, lhs, rhs, op->result()->type.with(dims), lhs_batch, rhs_batch,
                                lhs_contract, rhs_contract);
-  replace(op, arrange(build, product, labels, out));
-  return true;
+  if (!ir::rules::check_op(*product->op()).empty()) {
+    product->op()->erase();
+    return false;
+  }
+  return replace_if_equal(op, arrange(build, product, labels, out));
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 // Ops with shapes or configurations as operands, where these are constants or the result's shape is
-// known anyway.
+// known anyway. The constants were not checked with the module, so the new op is: one that would be
+// wrong is not made.
+#include "ir/verify_rules.h"
 #include "passes/decompose.h"
 #include "passes/rewrite.h"
 
@@ -22,6 +24,17 @@ AttrDict with(const Op& op, std::string_view name, Ints value) {
   AttrDict attrs = op.attrs;
   attrs.push_back({std::string(name), Attr(std::move(value))});
   return attributes(std::move(attrs));
+}
+
+// Replaces the op unless the new one breaks the rules of its kind.
+bool replace_checked(Op* op, OpId id, const std::vector<Value*>& operands, AttrDict attrs) {
+  Op* fresh = Builder(op).op(id, operands, {op->result()->type}, std::move(attrs));
+  if (!ir::rules::check_op(*fresh).empty()) {
+    fresh->erase();
+    return false;
+  }
+  replace(op, fresh->result());
+  return true;
 }
 
 bool broadcast(Op* op) {
@@ -47,27 +60,24 @@ bool pad(Op* op) {
   const auto low = constant_ints(op->operand(2)), high = constant_ints(op->operand(3)),
              interior = constant_ints(op->operand(4));
   if (!is_static(*op) || !low || !high || !interior) return false;
-  replace(op, Builder(op).value(OpId::pad, {op->operand(0), op->operand(1)}, op->result()->type,
-                                attributes({{"edge_padding_low", Attr(*low)},
-                                            {"edge_padding_high", Attr(*high)},
-                                            {"interior_padding", Attr(*interior)}})));
-  return true;
+  return replace_checked(op, OpId::pad, {op->operand(0), op->operand(1)},
+                         attributes({{"edge_padding_low", Attr(*low)},
+                                     {"edge_padding_high", Attr(*high)},
+                                     {"interior_padding", Attr(*interior)}}));
 }
 
 bool gather(Op* op) {
   const auto sizes = constant_ints(op->operand(2));
   if (!is_static(*op) || !sizes) return false;
-  replace(op, Builder(op).value(OpId::gather, {op->operand(0), op->operand(1)}, op->result()->type,
-                                with(*op, "slice_sizes", *sizes)));
-  return true;
+  return replace_checked(op, OpId::gather, {op->operand(0), op->operand(1)},
+                         with(*op, "slice_sizes", *sizes));
 }
 
 bool convolution(Op* op) {
   const auto padding = constant_ints(op->operand(2));
   if (!is_static(*op) || !padding) return false;
-  replace(op, Builder(op).value(OpId::convolution, {op->operand(0), op->operand(1)},
-                                op->result()->type, with(*op, "padding", *padding)));
-  return true;
+  return replace_checked(op, OpId::convolution, {op->operand(0), op->operand(1)},
+                         with(*op, "padding", *padding));
 }
 
 bool slice(Op* op) {
@@ -76,11 +86,10 @@ bool slice(Op* op) {
   if (!is_static(*op) || !stride) return false;
   const Builder build(op);
   if (start && limit) {
-    replace(op, build.value(OpId::slice, {op->operand(0)}, op->result()->type,
-                            attributes({{"start_indices", Attr(*start)},
-                                        {"limit_indices", Attr(*limit)},
-                                        {"strides", Attr(*stride)}})));
-    return true;
+    return replace_checked(op, OpId::slice, {op->operand(0)},
+                           attributes({{"start_indices", Attr(*start)},
+                                       {"limit_indices", Attr(*limit)},
+                                       {"strides", Attr(*stride)}}));
   }
   for (int64_t step : *stride) {
     if (step != 1) return false;
@@ -95,9 +104,8 @@ bool slice(Op* op) {
                                          {"strides", Attr(Ints{1})}}));
     operands.push_back(build.reshape(one, {}));
   }
-  replace(op, build.value(OpId::dynamic_slice, operands, op->result()->type,
-                          {{"slice_sizes", Attr(Ints(op->result()->type.dims))}}));
-  return true;
+  return replace_checked(op, OpId::dynamic_slice, operands,
+                         {{"slice_sizes", Attr(Ints(op->result()->type.dims))}});
 }
 
 }  // namespace

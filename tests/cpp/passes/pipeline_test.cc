@@ -167,6 +167,22 @@ TEST(Decompose, DynamicOpsWithConstantShapes) {
   EXPECT_EQ(p.returned_op(3)->id, OpId::slice);
 }
 
+TEST(Decompose, ConstantsThatDoNotFitAreLeft) {
+  Program p;
+  Value* x = p.ints(s32(6), {1, 2, 3, 4, 5, 6});
+  p.ret({p.op(OpId::real_dynamic_slice,
+              {x, p.ints(s32(1), {100}), p.ints(s32(1), {102}), p.ints(s32(1), {1})}, s32(2)),
+         p.op(OpId::dynamic_pad,
+              {x, p.splat(s32(), 0), p.ints(s32(1), {1}), p.ints(s32(1), {2}), p.ints(s32(1), {0})},
+              s32(7)),
+         p.op(OpId::einsum, {x, p.arg(s32(5))}, s32(),
+              {{"einsum_config", Attr(std::string("i,i->"))}})});
+  finish(p);
+  EXPECT_EQ(p.returned_op(0)->id, OpId::real_dynamic_slice);
+  EXPECT_EQ(p.returned_op(1)->id, OpId::dynamic_pad);
+  EXPECT_EQ(p.returned_op(2)->id, OpId::einsum);
+}
+
 TEST(Decompose, DotsAndEinsums) {
   Program p;
   Value *a = p.arg(f32(2, 3)), *b = p.arg(f32(3, 4)), *c = p.arg(f32(5, 2, 3));
