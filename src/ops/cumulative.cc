@@ -28,7 +28,8 @@ mx::array scan_graph(cpu::Scan scan, const mx::array& x, int axis, bool reverse)
 
 }  // namespace
 
-OP(cumulative) {
+ANY_DTYPE_OP(cumulative) {
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const std::string& kind = ctx.op.text("kind");
   const Named* named = nullptr;
   for (const Named& candidate : kKinds) {

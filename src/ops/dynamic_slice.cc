@@ -2,6 +2,7 @@
 
 #include "kernels/cpu/gather.h"
 #include "ops/gather.h"
+#include "ops/host_call.h"
 
 namespace jaxmps::ops {
 namespace {
@@ -69,7 +70,8 @@ cpu::StridedCopy window_copy(const ir::Type& from, const ir::Type& to, const ir:
 
 }  // namespace
 
-MOVEMENT_OP(dynamic_slice) {
+ANY_DTYPE_OP(dynamic_slice) {
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const ir::Dims sizes = ctx.out().dims;
   const Starts starts(ctx, sizes, 1);
   const mx::Shape shape = ctx.out_shape();
@@ -89,7 +91,8 @@ MOVEMENT_OP(dynamic_slice) {
   return lowering;
 }
 
-MOVEMENT_OP(dynamic_update_slice) {
+ANY_DTYPE_OP(dynamic_update_slice) {
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const Starts starts(ctx, ctx.in(1).dims, 2);
   const bool nothing = ctx.in(1).size() == 0;
   const bool scalar = ctx.in(0).dims.empty();

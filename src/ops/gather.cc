@@ -205,7 +205,8 @@ Graph gather_graph(const OpContext& ctx, const GatherDims& dims) {
 
 }  // namespace
 
-MOVEMENT_OP(gather) {
+ANY_DTYPE_OP(gather) {
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const GatherDims dims = GatherDims::of_gather(ctx);
   Lowering lowering = graph(gather_graph(ctx, dims));
   WindowPlan windows = plan_windows(dims, ctx.in(0), ctx.in(1), ctx.out());

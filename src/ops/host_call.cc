@@ -61,6 +61,25 @@ Graph host_graph(const ir::Op& op, Native native) {
   };
 }
 
+std::string not_runnable(const OpContext& ctx) {
+  auto check = [&](const ir::Type& type) -> std::string {
+    if (!type.is_tensor()) return {};
+    if (!type.is_static()) return str("the shape of ", ir::brief(type), " is not known");
+    if (type.quantization) return str(ir::brief(type), " is quantised");
+    if (!ctx.on_cpu() && ir::real_type(type.dtype) == DType::f64) {
+      return str(ir::name(type.dtype), " does not exist on the GPU; use the CPU device");
+    }
+    return {};
+  };
+  for (int i = 0; i < ctx.op.operand_count(); ++i) {
+    if (auto why = check(ctx.in(i)); !why.empty()) return why;
+  }
+  for (int i = 0; i < ctx.op.result_count(); ++i) {
+    if (auto why = check(ctx.out(i)); !why.empty()) return why;
+  }
+  return {};
+}
+
 Lowering everywhere(const OpContext& ctx, Native native_kernel, double nanoseconds,
                     std::vector<int> reuse) {
   if (ctx.on_cpu()) return native(std::move(native_kernel), nanoseconds, std::move(reuse));

@@ -15,6 +15,10 @@ Graph host_graph(const ir::Op& op, Native native);
 Lowering everywhere(const OpContext& ctx, Native native, double nanoseconds,
                     std::vector<int> reuse = {});
 
+// Why a block of kind ANY_DTYPE_OP whose native kernel takes every type cannot run on the target:
+// an unknown shape, or float64 on a GPU. Empty if it can.
+std::string not_runnable(const OpContext& ctx);
+
 // The stream of host kernels in graphs of another device.
 mx::Stream host_stream();
 

@@ -284,7 +284,8 @@ Graph simple_graph(const OpContext& ctx, const GatherDims& dims, const Simple& s
 
 }  // namespace
 
-MOVEMENT_OP(scatter) {
+ANY_DTYPE_OP(scatter) {
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const int inputs = (ctx.op.operand_count() - 1) / 2;
   const GatherDims dims = GatherDims::of_scatter(ctx);
   std::vector<int> reuse;

@@ -253,7 +253,8 @@ Result<Native> general_native(const OpContext& ctx, const cpu::SortPlan& plan) {
 
 }  // namespace
 
-MOVEMENT_OP(sort) {
+ANY_DTYPE_OP(sort) {
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   cpu::SortPlan plan = plan_sort(ctx);
   if (plan.n > 0xffffffffll) return ctx.fail("rows of more than 2^32 elements are not supported");
   const double elements = static_cast<double>(ctx.in(0).size());

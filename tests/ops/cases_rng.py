@@ -47,7 +47,7 @@ for name, function, ulps in (
     ("poisson", lambda k: jax.random.poisson(k, 3.0, SIZE), 0),
     ("dirichlet", lambda k: jax.random.dirichlet(k, jnp.ones(4), (5,)), 64),
 ):
-    for impl in ("threefry2x32", "rbg"):
+    for impl in ("threefry2x32", "rbg") if name != "poisson" else ("threefry2x32",):
         def draw(key, f=function, i=impl):
             data = key if i == "rbg" else key[:2]
             return f(jax.random.wrap_key_data(data, impl=i))
@@ -59,7 +59,8 @@ for name, function, ulps in (
 
 def check_uniform(got, want, arguments):
     x = got[0].astype(np.float64)
-    assert np.all((x >= -1) & (x < 3)) and abs(x.mean() - 1) < 0.1 and x.std() > 1
+    mean = 0.5 if got[0].dtype == np.int32 else 1
+    assert np.all((x >= -1) & (x < 3)) and abs(x.mean() - mean) < 0.1 and x.std() > 1
 
 
 row("stablehlo.rng", lambda low, high: lax.rng_uniform(low, high, (10000,)), [values(-1), values(3)], ("float32", "float16", "int32"), check=check_uniform, vmap=False)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from rows import ALL, FLOATS, INTS, NUMBERS, SMALL_FLOATS, SMALL_INTS, ints_below, normal, permutation, row, special, uniform, values
 
-EVERY = ALL + SMALL_INTS + SMALL_FLOATS
+EVERY = ALL + ("complex128",) + SMALL_INTS + SMALL_FLOATS
 REAL = ("float32", "float64", "bfloat16", "float16") + INTS
 EXACT = INTS + ("bool",)
 DROP, PROMISE = lax.GatherScatterMode.FILL_OR_DROP, lax.GatherScatterMode.PROMISE_IN_BOUNDS

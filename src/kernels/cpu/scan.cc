@@ -148,6 +148,7 @@ ScanKernel of_type(ir::DType dtype) {
   }
   if constexpr (S == Scan::add || S == Scan::multiply) {
     if (dtype == DType::c64) return scan<S, std::complex<float>>;
+    if (dtype == DType::c128) return scan<S, std::complex<double>>;
   } else {
     if (dtype == DType::pred) return scan<S, uint8_t>;
   }
