@@ -72,6 +72,8 @@ int main(int argc, char** argv) {
       seconds = std::atol(argv[i] + 16);
     } else if (std::strncmp(argv[i], "-seed=", 6) == 0) {
       seed = std::strtoull(argv[i] + 6, nullptr, 10);
+    } else if (argv[i][0] == '-') {
+      continue;  // other options of libFuzzer mean nothing here
     } else if (std::filesystem::is_directory(argv[i])) {
       for (const auto& entry : std::filesystem::directory_iterator(argv[i])) {
         if (entry.is_regular_file()) seeds.push_back(load(entry.path()));
