@@ -64,16 +64,16 @@ Result<BufferPtr> Buffer::view_of(Device* device, ir::Type type, void* data,
 Event Buffer::ready_event() const {
   std::lock_guard lock(mutex_);
   if (payload_) return payload_->ready;
-  return Event::failed(invalid(donated_ ? "the buffer was donated to an execution"
-                                        : "the buffer was deleted"));
+  return Event::failed(
+      invalid(donated_ ? "the buffer was donated to an execution" : "the buffer was deleted"));
 }
 
 Result<PayloadPtr> Buffer::payload() const {
   std::lock_guard lock(mutex_);
   if (payload_) return payload_;
-  return invalid(str("the buffer ", ir::brief(type_), donated_
-                         ? " was donated to an earlier execution and cannot be used again"
-                         : " has been deleted"));
+  return invalid(str("the buffer ", ir::brief(type_),
+                     donated_ ? " was donated to an earlier execution and cannot be used again"
+                              : " has been deleted"));
 }
 
 Result<PayloadPtr> Buffer::donate() {
@@ -136,9 +136,8 @@ Event Buffer::copy_to_host(void* destination, int64_t offset, int64_t bytes) con
   };
   Event done;
   if (device_->is_host_memory()) {
-    source->ready.on_ready([copy, done](const Status& status) {
-      done.set(status.ok() ? copy() : status);
-    });
+    source->ready.on_ready(
+        [copy, done](const Status& status) { done.set(status.ok() ? copy() : status); });
     return done;
   }
   // Discrete memory: MLX moves it, on the device's own thread.

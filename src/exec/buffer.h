@@ -81,8 +81,8 @@ class Buffer {
   const ir::Type type_;
   const MemoryKind memory_;
   mutable std::mutex mutex_;
-  PayloadPtr payload_;      // null once deleted or donated
-  PayloadPtr held_;         // kept for external references after deletion
+  PayloadPtr payload_;  // null once deleted or donated
+  PayloadPtr held_;     // kept for external references after deletion
   int holds_ = 0;
   bool donated_ = false;
 };

@@ -54,6 +54,12 @@ ProgramInfo describe(const ir::Module& module) {
   info.name = module.name.empty() ? "main" : module.name;
   info.parameters = main.type.elements;
   info.results = main.type.results;
+  // Clients pass the tokens of ordered effects as empty arrays of booleans.
+  for (auto* types : {&info.parameters, &info.results}) {
+    for (ir::Type& type : *types) {
+      if (type.kind == ir::Type::Kind::token) type = ir::Type(ir::DType::pred, {0});
+    }
+  }
   info.donated.resize(info.parameters.size());
   info.alias.assign(info.parameters.size(), -1);
   info.parameter_attrs = main.arg_attrs;
@@ -84,7 +90,8 @@ double op_flops(const ir::Op& op) {
   double flops = 0;
   if (op.id == ir::OpId::dot_general) {
     flops = 2.0 * op.result()->type.size();
-    for (int64_t dim : op.ints("lhs_contracting_dimensions")) flops *= op.operand(0)->type.dims[dim];
+    for (int64_t dim : op.ints("lhs_contracting_dimensions"))
+      flops *= op.operand(0)->type.dims[dim];
   } else if (op.id == ir::OpId::convolution) {
     const ir::Type& kernel = op.operand(1)->type;
     const int64_t outputs = kernel.dims[op.i64("kernel_output_feature_dimension")];
@@ -190,10 +197,9 @@ class Compiler {
 
  private:
   static Status check_devices(const ir::Module& module, const CompileOptions& options) {
-    const int64_t devices =
-        std::max(options.num_replicas * options.num_partitions,
-                 module_integer(module, "mhlo.num_replicas") *
-                     module_integer(module, "mhlo.num_partitions"));
+    const int64_t devices = std::max(options.num_replicas * options.num_partitions,
+                                     module_integer(module, "mhlo.num_replicas") *
+                                         module_integer(module, "mhlo.num_partitions"));
     if (devices == 1) return {};
     return unimplemented(str(module.name, " is a program for ", devices,
                              " devices; programs for several devices are not supported yet"));
@@ -206,8 +212,8 @@ Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
   static auto* mutex = new std::mutex;
   static auto* cache = new std::unordered_map<std::string, std::weak_ptr<const Program>>;
 
-  std::string settings = str(static_cast<int>(target), ";", options.num_replicas, ";",
-                             options.num_partitions);
+  std::string settings =
+      str(static_cast<int>(target), ";", options.num_replicas, ";", options.num_partitions);
   for (const auto& [name, value] : options.overrides) settings += str(";", name, "=", value);
   const uint64_t low = content_hash(settings, content_hash(*artifact));
   const uint64_t high = content_hash(settings, content_hash(*artifact, 0x9e3779b97f4a7c15ull));

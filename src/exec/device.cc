@@ -33,9 +33,7 @@ class EndMarker : public mx::Primitive {
   const char* name() const override { return "EndMarker"; }
 
  private:
-  static void allocate(std::vector<mx::array>& out) {
-    out[0].set_data(mx::allocator::malloc(0));
-  }
+  static void allocate(std::vector<mx::array>& out) { out[0].set_data(mx::allocator::malloc(0)); }
 };
 
 Result<std::vector<Device*>> make_devices() {
@@ -126,8 +124,7 @@ Device::MemoryStats Device::memory_stats() const {
   stats.bytes_in_use = static_cast<int64_t>(mx::get_active_memory()) + pool.in_use;
   stats.peak_bytes_in_use = static_cast<int64_t>(mx::get_peak_memory()) + pool.peak;
   stats.pool_bytes = static_cast<int64_t>(mx::get_cache_memory()) + pool.cached;
-  stats.bytes_limit =
-      on_cpu() ? physical_memory() : static_cast<int64_t>(mx::get_memory_limit());
+  stats.bytes_limit = on_cpu() ? physical_memory() : static_cast<int64_t>(mx::get_memory_limit());
   return stats;
 }
 
@@ -154,8 +151,8 @@ Error current_exception_as_error() {
     return Error(Code::resource_exhausted, "out of memory");
   } catch (const std::exception& error) {
     const std::string what = error.what();
-    const bool memory = what.find("llocat") != std::string::npos ||
-                        what.find("out of memory") != std::string::npos;
+    const bool memory =
+        what.find("llocat") != std::string::npos || what.find("out of memory") != std::string::npos;
     return Error(memory ? Code::resource_exhausted : Code::internal, what);
   } catch (...) {
     return internal("an exception that is no std::exception");

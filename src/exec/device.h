@@ -80,7 +80,8 @@ class Device {
 Result<const std::vector<Device*>*> devices();
 
 // While it lives, arrays that the calling thread builds belong to the device's stream. (MLX would
-// otherwise give them a stream of this thread, on which the device's thread could not evaluate them.)
+// otherwise give them a stream of this thread, on which the device's thread could not evaluate
+// them.)
 class StreamScope {
  public:
   explicit StreamScope(const Device& device);

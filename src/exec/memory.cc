@@ -16,8 +16,9 @@ namespace {
 
 namespace mx = mlx::core;
 
-// MLX's CPU allocator hands out pointers whose data begins sizeof(size_t) after the buffer's address,
-// with the size in front. A block here is laid out the same way, its data at a multiple of 64.
+// MLX's CPU allocator hands out pointers whose data begins sizeof(size_t) after the buffer's
+// address, with the size in front. A block here is laid out the same way, its data at a multiple
+// of 64.
 constexpr size_t kAlignment = 64;
 constexpr size_t kHeader = sizeof(size_t);
 // Cached bytes beyond which blocks go back to the system.
@@ -142,8 +143,8 @@ mx::array new_array(const mx::Shape& shape, mx::Dtype dtype) {
   const size_t rounded = round_size(bytes);
   char* data = static_cast<char*>(pool().take(rounded)) + kAlignment;
   std::memcpy(data - kHeader, &rounded, sizeof rounded);
-  return mx::array(
-      mx::allocator::Data(mx::allocator::Buffer(data - kHeader), release), shape, dtype);
+  return mx::array(mx::allocator::Data(mx::allocator::Buffer(data - kHeader), release), shape,
+                   dtype);
 }
 
 int64_t physical_memory() {

@@ -1,5 +1,5 @@
-// Storage for arrays that the CPU device writes: 64-byte aligned blocks from a pool, so that kernels
-// read whole vectors and large blocks are not returned to the system and faulted in again.
+// Storage for arrays that the CPU device writes: 64-byte aligned blocks from a pool, so that
+// kernels read whole vectors and large blocks are not returned to the system and faulted in again.
 // On devices whose MLX allocator is not the plain CPU one, MLX allocates.
 // Thread-safe. Throws std::bad_alloc (as MLX does) when memory is out.
 #pragma once

@@ -1,8 +1,8 @@
 // Plans: a compiled region as a flat list of steps on numbered slots.
-// A slot holds one array; a step names the slots it reads, writes and frees (those whose last use it
-// is), so storage goes as soon as it is dead, and native steps take over operands nobody else holds.
-// Control flow is a step with plans of its own. A Plan is immutable once built and may run on
-// several threads at once, each with its own Frame.
+// A slot holds one array; a step names the slots it reads, writes and frees (those whose last use
+// it is), so storage goes as soon as it is dead, and native steps take over operands nobody else
+// holds. Control flow is a step with plans of its own. A Plan is immutable once built and may run
+// on several threads at once, each with its own Frame.
 #pragma once
 
 #include <memory>
@@ -59,16 +59,15 @@ struct Plan {
   std::vector<Step> steps;
   std::vector<Ref> results;
   std::vector<mx::array> constants;
-  bool graph_free = true;   // no step builds an MLX graph, here or in nested plans
-  double nanoseconds = 0;   // estimated time on one core
+  bool graph_free = true;  // no step builds an MLX graph, here or in nested plans
+  double nanoseconds = 0;  // estimated time on one core
 };
 
-// Builds the plan of a region for a target. `captures` are outer values that the region uses, in the
-// order in which they become parameters behind the region's own arguments. All refused ops are
+// Builds the plan of a region for a target. `captures` are outer values that the region uses, in
+// the order in which they become parameters behind the region's own arguments. All refused ops are
 // appended to `refused`; the plan is complete only if none were.
-std::unique_ptr<Plan> build_plan(const ir::Region& region,
-                                 const std::vector<ir::Value*>& captures, ops::Target target,
-                                 std::vector<Error>* refused);
+std::unique_ptr<Plan> build_plan(const ir::Region& region, const std::vector<ir::Value*>& captures,
+                                 ops::Target target, std::vector<Error>* refused);
 
 // Runs a plan: parameters are taken from `arguments` (moved from). With `dense`, results are dense
 // row-major and on the CPU evaluated; on a GPU they are lazy. Throws what MLX throws, and

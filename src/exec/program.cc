@@ -196,7 +196,8 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   }
 
   Execution execution;
-  const bool cheap = plan_->graph_free && plan_->nanoseconds < kInlineNanoseconds &&
+  const bool cheap = device->on_cpu() && plan_->graph_free &&
+                     plan_->nanoseconds < kInlineNanoseconds &&
                      std::all_of(run.arguments.begin(), run.arguments.end(),
                                  [](const PayloadPtr& p) { return p->ready.is_set(); });
   if (cheap && execute_inline(run, execution)) return execution;

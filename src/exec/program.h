@@ -58,9 +58,9 @@ class Program : public std::enable_shared_from_this<Program> {
     std::vector<BufferPtr> results;
     Event done;  // the whole execution, with its error
   };
-  // Checks the arguments (count, types, device, deleted or twice donated buffers): those errors come
-  // back here. `no_donation` lists parameters whose donation this call vetoes. Donated arguments
-  // read as deleted when this returns.
+  // Checks the arguments (count, types, device, deleted or twice donated buffers): those errors
+  // come back here. `no_donation` lists parameters whose donation this call vetoes. Donated
+  // arguments read as deleted when this returns.
   Result<Execution> execute(Device* device, std::span<const BufferPtr> arguments,
                             std::span<const int64_t> no_donation = {}) const;
 

@@ -55,11 +55,21 @@ class Runner {
     for (int slot : plan_.dead_parameters) frame_[slot].reset();
     for (const Step& step : plan_.steps) {
       switch (step.kind) {
-        case Step::Kind::native: run_native(step); break;
-        case Step::Kind::graph: run_graph(step); break;
-        case Step::Kind::alias: run_alias(step); break;
-        case Step::Kind::loop: run_loop(step); break;
-        case Step::Kind::branch: run_branch(step); break;
+        case Step::Kind::native:
+          run_native(step);
+          break;
+        case Step::Kind::graph:
+          run_graph(step);
+          break;
+        case Step::Kind::alias:
+          run_alias(step);
+          break;
+        case Step::Kind::loop:
+          run_loop(step);
+          break;
+        case Step::Kind::branch:
+          run_branch(step);
+          break;
       }
       for (int slot : step.frees) frame_[slot].reset();
     }
@@ -75,7 +85,8 @@ class Runner {
 
   // How many mx::arrays are the same array: copies share a descriptor, and that one its memory, so
   // counting the memory's users alone would miss them. An array is nothing but a shared pointer to
-  // its descriptor, and MLX tells the count only together with whether its allocator owns the memory.
+  // its descriptor, and MLX tells the count only together with whether its allocator owns the
+  // memory.
   static long handle_count(const mx::array& array) {
     static_assert(sizeof(mx::array) == sizeof(std::shared_ptr<void>));
     return reinterpret_cast<const std::shared_ptr<void>&>(array).use_count();
@@ -151,15 +162,14 @@ class Runner {
   void run_alias(const Step& step) {
     if (target_ == Target::gpu) return run_graph(step);
     make_dense(step.inputs[0]);
-    frame_[step.outputs[0]].emplace(
-        share(at(step.inputs[0]), step.shapes[0], step.dtypes[0]));
+    frame_[step.outputs[0]].emplace(share(at(step.inputs[0]), step.shapes[0], step.dtypes[0]));
   }
 
   // Operand `i` for a nested plan: moved out of its slot where this step is its last use.
   mx::array pass(const Step& step, size_t i) {
     const Ref ref = step.inputs[i];
-    const bool last = dies_here(step, ref) &&
-                      std::count(step.inputs.begin(), step.inputs.end(), ref) == 1;
+    const bool last =
+        dies_here(step, ref) && std::count(step.inputs.begin(), step.inputs.end(), ref) == 1;
     if (!last) return at(ref);
     mx::array moved = std::move(*frame_[ref]);
     frame_[ref].reset();
@@ -216,7 +226,8 @@ class Runner {
     for (size_t i = 0; i < plan_.results.size(); ++i) {
       const Ref ref = plan_.results[i];
       const auto later = plan_.results.begin() + static_cast<int64_t>(i) + 1;
-      const bool last = ref >= 0 && std::find(later, plan_.results.end(), ref) == plan_.results.end();
+      const bool last =
+          ref >= 0 && std::find(later, plan_.results.end(), ref) == plan_.results.end();
       if (last) {
         out.push_back(std::move(*frame_[ref]));
       } else {
