@@ -8,12 +8,14 @@
 #include "kernels/cpu/micro.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/threads.h"
+#include "kernels/cpu/transpose_block.h"
 
 namespace jaxmps::cpu {
 namespace {
 
-constexpr size_t kSharedBytes = size_t{1} << 20;  // packed kernels that stay in a core's cache
-constexpr int64_t kBlocksPerTask = 8;             // else: blocks per packing of one panel
+constexpr size_t kSharedBytes = size_t{1} << 20;   // packed kernels that stay in a core's cache
+constexpr size_t kPackedBytes = size_t{64} << 20;  // the most memory for packed kernels
+constexpr int64_t kBlocksPerTask = 8;              // else: blocks per packing of one panel
 constexpr int kMaxRows = 16;
 constexpr int kMaxWidth = 64;
 
@@ -46,36 +48,45 @@ class Rows {
   void run() {
     const int64_t panels = plan_.groups * panels_;
     const auto blocks = static_cast<int64_t>(plan_.blocks.size());
-    if (static_cast<size_t>(panels * panel_) * sizeof(T) <= kSharedBytes) {
-      Scratch packed(static_cast<size_t>(panels * panel_) * sizeof(T));
-      T* all = packed.as<T>();
-      spread(panels, [&](int64_t begin, int64_t end) {
-        for (int64_t p = begin; p < end; ++p) pack(p, all + p * panel_);
-      });
-      spread(plan_.groups * blocks, [&](int64_t begin, int64_t end) {
-        for (int64_t task = begin; task < end; ++task) {
-          const int64_t group = task / blocks;
-          Block block(*this, task % blocks, group);
-          for (int64_t p = 0; p < panels_; ++p) block.run(p, all + (group * panels_ + p) * panel_);
-        }
-      });
-      return;
-    }
     const int64_t chunks = (blocks + kBlocksPerTask - 1) / kBlocksPerTask;
-    spread(panels * chunks, [&](int64_t begin, int64_t end) {
-      Scratch packed(static_cast<size_t>(panel_) * sizeof(T));
+    const size_t bytes = static_cast<size_t>(panels * panel_) * sizeof(T);
+    const bool shared = bytes <= kSharedBytes;
+    // Each panel needed once is packed where it is used, and still in the cache then.
+    if (!shared && (chunks == 1 || bytes > kPackedBytes))
+      return run_panels(panels, chunks, nullptr);
+    Scratch packed(bytes);
+    T* all = packed.as<T>();
+    spread(panels, [&](int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) pack(p, all + p * panel_);
+    });
+    if (!shared) return run_panels(panels, chunks, all);
+    spread(plan_.groups * blocks, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
-        const int64_t p = task / chunks;
-        pack(p, packed.as<T>());
-        const int64_t first = task % chunks * kBlocksPerTask;
-        for (int64_t b = first; b < std::min(blocks, first + kBlocksPerTask); ++b) {
-          Block(*this, b, p / panels_).run(p % panels_, packed.as<T>());
-        }
+        const int64_t group = task / blocks;
+        Block block(*this, task % blocks, group);
+        for (int64_t p = 0; p < panels_; ++p) block.run(p, all + (group * panels_ + p) * panel_);
       }
     });
   }
 
  private:
+  // Panel after panel, each over chunks of blocks; packs as it goes when `all` is null.
+  void run_panels(int64_t panels, int64_t chunks, const T* all) const {
+    const auto blocks = static_cast<int64_t>(plan_.blocks.size());
+    spread(panels * chunks, [&](int64_t begin, int64_t end) {
+      Scratch own(all == nullptr ? static_cast<size_t>(panel_) * sizeof(T) : 0);
+      for (int64_t task = begin; task < end; ++task) {
+        const int64_t p = task / chunks;
+        if (all == nullptr) pack(p, own.as<T>());
+        const T* panel = all == nullptr ? own.as<T>() : all + p * panel_;
+        const int64_t first = task % chunks * kBlocksPerTask;
+        for (int64_t b = first; b < std::min(blocks, first + kBlocksPerTask); ++b) {
+          Block(*this, b, p / panels_).run(p % panels_, panel);
+        }
+      }
+    });
+  }
+
   // One block of rows: where each row starts in lhs and out, and the taps they share.
   class Block {
    public:
@@ -196,6 +207,8 @@ class Rows {
           for (int64_t i = i0; i < i1; ++i) {
             for (int64_t j = 0; j < columns; ++j) to[i * width_ + j] = window[i * in + j];
           }
+        } else if (in == 1) {
+          transpose_block(window + i0, across, to + i0 * width_, width_, i1 - i0, columns);
         } else {
           for (int64_t j = 0; j < columns; ++j) {
             for (int64_t i = i0; i < i1; ++i) to[i * width_ + j] = window[i * in + j * across];

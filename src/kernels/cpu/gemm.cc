@@ -80,6 +80,25 @@ bool matrix_vector(const Micro<T, T>& micro, const MatrixVector<T>& v) {
   return true;
 }
 
+// A few rows times a transposed B, as when a model generates one token: B's rows are read in place
+// as the left operand, A's few are packed, and the small result is turned.
+template <typename Src, typename A, typename C, typename Out>
+void gemm_turned(const Micro<A, C>& micro, const Gemm& g, const Src* a, const Src* b, Out* c) {
+  const Operands<Src> o{b, a, g.n, g.m, g.k, g.b_col, g.b_row, g.a_col, g.a_row};
+  Scratch block(static_cast<size_t>(g.m * g.n) * sizeof(C));
+  C* sums = block.as<C>();
+  PackedGemm<Src, A, C>(micro, o, sums, g.m, false).run();
+  for (int64_t i = 0; i < g.m; ++i) {
+    Out* to = c + i * g.c_row;
+    for (int64_t j = 0; j < g.n; ++j) {
+      const C sum = sums[j * g.m + i];
+      to[j] = Out(g.accumulate ? sum + static_cast<C>(to[j]) : sum);
+    }
+  }
+}
+
+bool worth_turning(const Gemm& g) { return g.b_row == 1 && g.b_col != 1 && g.m <= 16 && g.n >= 64; }
+
 template <typename T>
 void gemm_float(const Micro<T, T>& micro, const Gemm& g, const T* a, const T* b, T* c) {
   if (g.n == 1 && matrix_vector<T>(micro, {a, g.m, g.k, g.a_row, g.a_col, b, g.b_row, c, g.c_row,
@@ -90,6 +109,7 @@ void gemm_float(const Micro<T, T>& micro, const Gemm& g, const T* a, const T* b,
       matrix_vector<T>(micro, {b, g.n, g.k, g.b_col, g.b_row, a, g.a_col, c, 1, g.accumulate})) {
     return;
   }
+  if (worth_turning(g)) return gemm_turned<T, T, T, T>(micro, g, a, b, c);
   const Operands<T> o{a, b, g.m, g.n, g.k, g.a_row, g.a_col, g.b_row, g.b_col};
   PackedGemm<T, T, T>(micro, o, c, g.c_row, g.accumulate).run();
 }
@@ -97,6 +117,10 @@ void gemm_float(const Micro<T, T>& micro, const Gemm& g, const T* a, const T* b,
 // Products of Src summed in C, rounded once to Out at the end.
 template <typename Src, typename A, typename C, typename Out>
 void gemm_mixed(const Micro<A, C>& micro, const Gemm& g, const void* a, const void* b, void* c) {
+  if (worth_turning(g)) {
+    return gemm_turned<Src, A, C, Out>(micro, g, static_cast<const Src*>(a),
+                                       static_cast<const Src*>(b), static_cast<Out*>(c));
+  }
   const Operands<Src> o{static_cast<const Src*>(a),
                         static_cast<const Src*>(b),
                         g.m,

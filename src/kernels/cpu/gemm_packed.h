@@ -13,6 +13,7 @@
 #include "kernels/cpu/micro.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/threads.h"
+#include "kernels/cpu/transpose_block.h"
 
 namespace jaxmps::cpu {
 
@@ -29,12 +30,15 @@ struct Operands {
 template <typename Src, typename A>
 struct Packing {
   static constexpr int64_t kPer = 1;
+  // Whether sources side by side in memory already are micro-kernel elements.
+  static constexpr bool kInPlace = std::is_same_v<Src, A>;
   static A make(const Src* at, int64_t, int64_t) { return static_cast<A>(*at); }
 };
 
 template <>
 struct Packing<BF16, uint32_t> {
   static constexpr int64_t kPer = 2;
+  static constexpr bool kInPlace = true;
   static uint32_t make(const BF16* at, int64_t stride, int64_t left) {
     return at->bits | (left > 1 ? static_cast<uint32_t>(at[stride].bits) << 16 : 0u);
   }
@@ -43,6 +47,7 @@ struct Packing<BF16, uint32_t> {
 template <typename Src>
 requires(std::is_integral_v<Src> && sizeof(Src) == 1) struct Packing<Src, uint32_t> {
   static constexpr int64_t kPer = 2;
+  static constexpr bool kInPlace = false;
   static uint32_t make(const Src* at, int64_t stride, int64_t left) {
     const auto low = static_cast<uint16_t>(static_cast<int16_t>(*at));
     const auto high = static_cast<uint16_t>(left > 1 ? static_cast<int16_t>(at[stride]) : 0);
@@ -67,7 +72,10 @@ class PackedGemm {
     // Packing pays when what is packed is read several times.
     if constexpr (kSame) {
       b_direct_ = o.b_col == 1 && o.m <= 4 * micro.rows;
-      a_direct_ = o.a_col == 1 && panels_ <= 4;
+    }
+    if constexpr (Pack::kInPlace) {
+      a_dense_ = o.a_col == 1 && o.k % kPer == 0;
+      a_direct_ = a_dense_ && panels_ <= 4;
     }
     by_column_ = !kPairs && o.a_col != 1 && o.a_row == 1;
   }
@@ -83,6 +91,7 @@ class PackedGemm {
   static constexpr int64_t kDepth = 384;       // steps of k between two passes over C
   static constexpr int64_t kRows = 64;         // rows of A a task packs
   static constexpr int64_t kColumns = 512;     // columns of C a task computes
+  static constexpr int64_t kTogether = 4;      // panels packed by one task
   static constexpr int64_t kInline = 1 << 18;  // products not worth waking a thread for
 
   // The pool reports what a chunk throws as false; here it goes on as an exception.
@@ -94,9 +103,15 @@ class PackedGemm {
     const int64_t depth = std::min(depth_, steps_ - k0);
     const bool small = o_.m * o_.n * o_.k <= kInline;
     const int64_t first = b_direct_ ? o_.n / micro_.width : 0;
-    spread(panels_ - first, small ? panels_ : 1, [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p)
-        pack_panel(first + p, k0, depth, packed_b_ + p * panel());
+    const int64_t packed = panels_ - first;
+    spread(packed, small ? packed : kTogether, [&](int64_t begin, int64_t end) {
+      // A few steps of several panels at a time: that reads longer runs of B's rows.
+      for (int64_t s = 0; s < depth; s += 32) {
+        const int64_t until = std::min(depth, s + 32);
+        for (int64_t p = begin; p < end; ++p) {
+          pack_panel(first + p, k0, s, until, packed_b_ + p * panel());
+        }
+      }
     });
     const int64_t row_blocks = (o_.m + kRows - 1) / kRows;
     const int64_t wide = std::max<int64_t>(1, kColumns / micro_.width);
@@ -114,13 +129,23 @@ class PackedGemm {
 
   int64_t panel() const { return micro_.width * depth_; }
 
-  void pack_panel(int64_t p, int64_t k0, int64_t depth, A* to) const {
+  // Steps [begin, end) of panel p.
+  void pack_panel(int64_t p, int64_t k0, int64_t begin, int64_t end, A* to) const {
     const int64_t width = micro_.width;
     const int64_t j0 = p * width;
     const int64_t columns = std::min(width, o_.n - j0);
     const Src* from = o_.b + k0 * kPer * o_.b_row + j0 * o_.b_col;
     const int64_t left = o_.k - k0 * kPer;
-    for (int64_t s = 0; s < depth; ++s) {
+    int64_t first = begin;
+    if constexpr (Pack::kInPlace) {
+      // A transposed B: its columns are turned 16 steps at a time.
+      const bool whole = o_.b_row == 1 && o_.b_col % kPer == 0 && columns == width;
+      for (; whole && (first + 16) * kPer <= std::min(left, end * kPer); first += 16) {
+        transpose_block(reinterpret_cast<const A*>(from + first * kPer), o_.b_col / kPer,
+                        to + first * width, width, 16, columns);
+      }
+    }
+    for (int64_t s = first; s < end; ++s) {
       const Src* row = from + s * kPer * o_.b_row;
       A* line = to + s * width;
       int64_t j = 0;
@@ -129,7 +154,11 @@ class PackedGemm {
           std::memcpy(line, row, static_cast<size_t>(columns) * sizeof(A));
           j = columns;
         }
-        for (; j < columns; ++j) line[j] = Pack::make(row + j, o_.b_row, left - s * kPer);
+        // A loop without the question whether a second step is left is one the compiler vectorises.
+        if (left - s * kPer >= kPer) {
+          for (; j < columns; ++j) line[j] = Pack::make(row + j, o_.b_row, kPer);
+        }
+        for (; j < columns; ++j) line[j] = Pack::make(row + j, o_.b_row, 1);
       } else {
         for (; j < columns; ++j)
           line[j] = Pack::make(row + j * o_.b_col, o_.b_row, left - s * kPer);
@@ -147,7 +176,7 @@ class PackedGemm {
       if (o_.a_col == 1) {
         for (int64_t r = r0; r < r1; ++r) {
           const Src* row = from + r * o_.a_row;
-          if constexpr (kSame) {
+          if (a_dense_) {
             std::memcpy(to + r * ld, row, static_cast<size_t>(depth) * sizeof(A));
           } else {
             for (int64_t s = 0; s < depth; ++s) {
@@ -219,8 +248,10 @@ class PackedGemm {
   }
 
   const A* row_pointer(const A* a_block, int64_t i0, int64_t r, int64_t k0, int64_t ld) const {
-    if constexpr (kSame) {
-      if (a_direct_) return o_.a + (i0 + r) * o_.a_row + k0;
+    if constexpr (Pack::kInPlace) {
+      if (a_direct_) {
+        return reinterpret_cast<const A*>(o_.a + (i0 + r) * o_.a_row + k0 * kPer);
+      }
     }
     return a_block + r * ld;
   }
@@ -247,6 +278,7 @@ class PackedGemm {
   int64_t panels_ = 0;
   int64_t steps_ = 0;
   int64_t depth_ = 0;
+  bool a_dense_ = false;
   bool a_direct_ = false;
   bool b_direct_ = false;
   bool by_column_ = false;

@@ -13,8 +13,8 @@ struct I16Math {
   using A = uint32_t;
   using C = int32_t;
   static constexpr int kLanes = 8;
-  typedef int32_t Vec __attribute__((vector_size(32), aligned(4), may_alias));
-  typedef int32_t BVec __attribute__((vector_size(32), aligned(4), may_alias));
+  typedef int32_t Vec __attribute__((vector_size(32)));
+  typedef int32_t BVec __attribute__((vector_size(32)));
   static inline __attribute__((always_inline)) void step(Vec& acc, uint32_t a, const BVec& b) {
     const __m256i pair = _mm256_set1_epi32(static_cast<int>(a));
     acc = (Vec)_mm256_add_epi32((__m256i)acc, _mm256_madd_epi16((__m256i)b, pair));

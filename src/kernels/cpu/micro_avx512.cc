@@ -13,8 +13,8 @@ struct I16Math {
   using A = uint32_t;
   using C = int32_t;
   static constexpr int kLanes = 16;
-  typedef int32_t Vec __attribute__((vector_size(64), aligned(4), may_alias));
-  typedef int32_t BVec __attribute__((vector_size(64), aligned(4), may_alias));
+  typedef int32_t Vec __attribute__((vector_size(64)));
+  typedef int32_t BVec __attribute__((vector_size(64)));
   static inline __attribute__((always_inline)) void step(Vec& acc, uint32_t a, const BVec& b) {
     const __m512i pair = _mm512_set1_epi32(static_cast<int>(a));
     acc = (Vec)_mm512_add_epi32((__m512i)acc, _mm512_madd_epi16((__m512i)b, pair));

@@ -21,8 +21,8 @@ struct BF16Math {
   using A = uint32_t;
   using C = float;
   static constexpr int kLanes = 16;
-  typedef float Vec __attribute__((vector_size(64), aligned(4), may_alias));
-  typedef int32_t BVec __attribute__((vector_size(64), aligned(4), may_alias));
+  typedef float Vec __attribute__((vector_size(64)));
+  typedef int32_t BVec __attribute__((vector_size(64)));
   static inline __attribute__((always_inline)) void step(Vec& acc, uint32_t a, const BVec& b) {
     const __m512i pair = _mm512_set1_epi32(static_cast<int>(a));
     acc = (Vec)_mm512_dpbf16_ps((__m512)acc, (__m512bh)(__m512i)b, (__m512bh)pair);

@@ -11,13 +11,25 @@
 namespace jaxmps::cpu {
 namespace {
 
+// Vectors from and to any address.
+template <typename Vec>
+inline __attribute__((always_inline)) Vec load(const void* from) {
+  Vec v;
+  __builtin_memcpy(&v, from, sizeof v);
+  return v;
+}
+template <typename Vec>
+inline __attribute__((always_inline)) void store(void* to, const Vec& v) {
+  __builtin_memcpy(to, &v, sizeof v);
+}
+
 // Arithmetic of plain floats: T elements, vectors of `Bytes`.
 template <typename T, int Bytes>
 struct FloatMath {
   using A = T;
   using C = T;
   static constexpr int kLanes = Bytes / static_cast<int>(sizeof(T));
-  typedef T Vec __attribute__((vector_size(Bytes), aligned(sizeof(T)), may_alias));
+  typedef T Vec __attribute__((vector_size(Bytes)));
   using BVec = Vec;
   static inline __attribute__((always_inline)) void step(Vec& acc, T a, const Vec& b) {
     acc += b * a;
@@ -37,14 +49,14 @@ inline __attribute__((always_inline)) void store_tile(
     if (full) {
 #pragma GCC unroll 4
       for (int v = 0; v < Vecs; ++v) {
-        Vec* to = reinterpret_cast<Vec*>(c + v * kLanes);
-        *to = tile.accumulate ? *to + acc[r][v] : acc[r][v];
+        C* to = c + v * kLanes;
+        store<Vec>(to, tile.accumulate ? load<Vec>(to) + acc[r][v] : acc[r][v]);
       }
       continue;
     }
     C line[Vecs * kLanes];
 #pragma GCC unroll 4
-    for (int v = 0; v < Vecs; ++v) *reinterpret_cast<Vec*>(line + v * kLanes) = acc[r][v];
+    for (int v = 0; v < Vecs; ++v) store(line + v * kLanes, acc[r][v]);
     for (int64_t j = 0; j < tile.columns; ++j) c[j] = tile.accumulate ? c[j] + line[j] : line[j];
   }
 }
@@ -62,10 +74,11 @@ void tile_by_row(const Tile<typename Math::A, typename Math::C>& tile) {
     for (int64_t k = 0; k < tile.depth; ++k, b += stride) {
       BVec bv[Vecs];
 #pragma GCC unroll 4
-      for (int v = 0; v < Vecs; ++v) bv[v] = *reinterpret_cast<const BVec*>(b + v * Math::kLanes);
+      for (int v = 0; v < Vecs; ++v) bv[v] = load<BVec>(b + v * Math::kLanes);
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
-        const A value = a[r][k];
+        A value;  // copied, since a pair may lie at any even address
+        __builtin_memcpy(&value, a[r] + k, sizeof value);
 #pragma GCC unroll 4
         for (int v = 0; v < Vecs; ++v) Math::step(acc[r][v], value, bv[v]);
       }
@@ -87,7 +100,7 @@ void tile_by_column(const Tile<typename Math::A, typename Math::C>& tile) {
       const A* b = panel + tile.b_taps[t];
       BVec bv[Vecs];
 #pragma GCC unroll 4
-      for (int v = 0; v < Vecs; ++v) bv[v] = *reinterpret_cast<const BVec*>(b + v * Math::kLanes);
+      for (int v = 0; v < Vecs; ++v) bv[v] = load<BVec>(b + v * Math::kLanes);
 #pragma GCC unroll 16
       for (int r = 0; r < Rows; ++r) {
         const A value = a[r];
@@ -124,21 +137,26 @@ void run_tile(int rows, const Tile<typename Math::A, typename Math::C>& tile) {
 
 template <typename T, int Bytes, int Vecs>
 void lanes_at(const Tile<T, T>& tile, int64_t j) {
+  constexpr int kLanes = FloatMath<T, Bytes>::kLanes;
   using Vec = typename FloatMath<T, Bytes>::Vec;
   Vec acc[Vecs] = {};
   for (int64_t k = 0; k < tile.depth; ++k) {
     const T* base = tile.base + k * tile.a_stride + j;
     const T* panel = tile.b + k * tile.b_stride + j;
     for (int64_t t = 0; t < tile.tap_count; ++t) {
-      const Vec* a = reinterpret_cast<const Vec*>(base + tile.taps[t]);
-      const Vec* b = reinterpret_cast<const Vec*>(panel + tile.b_taps[t]);
+      const T* a = base + tile.taps[t];
+      const T* b = panel + tile.b_taps[t];
 #pragma GCC unroll 4
-      for (int v = 0; v < Vecs; ++v) acc[v] += a[v] * b[v];
+      for (int v = 0; v < Vecs; ++v)
+        acc[v] += load<Vec>(a + v * kLanes) * load<Vec>(b + v * kLanes);
     }
   }
-  Vec* c = reinterpret_cast<Vec*>(tile.c[0] + j);
+  T* c = tile.c[0] + j;
 #pragma GCC unroll 4
-  for (int v = 0; v < Vecs; ++v) c[v] = tile.accumulate ? c[v] + acc[v] : acc[v];
+  for (int v = 0; v < Vecs; ++v) {
+    T* to = c + v * kLanes;
+    store<Vec>(to, tile.accumulate ? load<Vec>(to) + acc[v] : acc[v]);
+  }
 }
 
 template <typename T, int Bytes>
@@ -169,12 +187,11 @@ T vector_dot(const T* a, const T* b, int64_t n) {
   for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) {
-      acc[v] += *reinterpret_cast<const Vec*>(a + i + v * kLanes) *
-                *reinterpret_cast<const Vec*>(b + i + v * kLanes);
+      acc[v] += load<Vec>(a + i + v * kLanes) * load<Vec>(b + i + v * kLanes);
     }
   }
   for (; i + kLanes <= n; i += kLanes) {
-    acc[0] += *reinterpret_cast<const Vec*>(a + i) * *reinterpret_cast<const Vec*>(b + i);
+    acc[0] += load<Vec>(a + i) * load<Vec>(b + i);
   }
   const Vec sum = (acc[0] + acc[1]) + (acc[2] + acc[3]);
   T total = 0;
@@ -191,12 +208,12 @@ void axpy_rows(T* y, const T* a, int64_t stride, const T* x, int64_t x_stride, i
   for (int r = 0; r < Count; ++r) scale[r] = x[r * x_stride];
   int64_t i = 0;
   for (; i + Math::kLanes <= n; i += Math::kLanes) {
-    Vec sum = *reinterpret_cast<const Vec*>(y + i);
+    Vec sum = load<Vec>(y + i);
 #pragma GCC unroll 4
     for (int r = 0; r < Count; ++r) {
-      sum += *reinterpret_cast<const Vec*>(a + r * stride + i) * scale[r];
+      sum += load<Vec>(a + r * stride + i) * scale[r];
     }
-    *reinterpret_cast<Vec*>(y + i) = sum;
+    store(y + i, sum);
   }
   for (; i < n; ++i) {
     T sum = y[i];

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/cpu/threads.h"
+#include "kernels/cpu/transpose_block.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -63,48 +64,6 @@ void copy_line(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t
     for (int64_t i = 0; i < n; ++i) to[i] = from[i * from_step];
   } else {
     for (int64_t i = 0; i < n; ++i) to[i * to_step] = from[i * from_step];
-  }
-}
-
-#if defined(__SSE2__) || defined(__aarch64__)
-// A 4 by 4 transpose in registers; `from` is read and `to` written along rows.
-void transpose4(const uint32_t* from, int64_t from_row, uint32_t* to, int64_t to_row) {
-  typedef uint32_t V __attribute__((vector_size(16), aligned(4), may_alias));
-  const auto load = [&](int64_t r) { return *reinterpret_cast<const V*>(from + r * from_row); };
-  const V a = load(0), b = load(1), c = load(2), d = load(3);
-  const V ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  const V ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const V cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-  const V cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  const auto store = [&](int64_t r, V v) { *reinterpret_cast<V*>(to + r * to_row) = v; };
-  store(0, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
-  store(1, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
-  store(2, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
-  store(3, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
-}
-#endif
-
-// to[i][j] = from[j][i]: i runs along `from` (stride 1), j along `to` (stride 1).
-template <typename T>
-void transpose_block(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t is,
-                     int64_t js) {
-  int64_t i = 0;
-#if defined(__SSE2__) || defined(__aarch64__)
-  if constexpr (sizeof(T) == 4) {
-    for (; i + 4 <= is; i += 4) {
-      int64_t j = 0;
-      for (; j + 4 <= js; j += 4) {
-        transpose4(reinterpret_cast<const uint32_t*>(from + j * from_row + i), from_row,
-                   reinterpret_cast<uint32_t*>(to + i * to_row + j), to_row);
-      }
-      for (; j < js; ++j) {
-        for (int64_t k = i; k < i + 4; ++k) to[k * to_row + j] = from[j * from_row + k];
-      }
-    }
-  }
-#endif
-  for (; i < is; ++i) {
-    for (int64_t j = 0; j < js; ++j) to[i * to_row + j] = from[j * from_row + i];
   }
 }
 

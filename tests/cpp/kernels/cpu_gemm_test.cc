@@ -100,8 +100,9 @@ template <typename In, typename Out>
 void check_many(Dtype in, Dtype out, int limit = 4) {
   std::mt19937 rng(7);
   const std::vector<std::vector<int64_t>> shapes = {
-      {0, 3, 2},   {3, 0, 2},   {3, 2, 0},   {1, 1, 1},     {1, 37, 19},   {41, 1, 23}, {1, 1, 300},
-      {8, 32, 16}, {9, 33, 17}, {70, 40, 5}, {65, 131, 90}, {70, 70, 401}, {3, 600, 7}};
+      {0, 3, 2},     {3, 0, 2},     {3, 2, 0},   {1, 1, 1},   {1, 37, 19},
+      {41, 1, 23},   {1, 1, 300},   {8, 32, 16}, {9, 33, 17}, {70, 40, 5},
+      {65, 131, 90}, {70, 70, 401}, {3, 600, 7}, {5, 100, 64}};
   for (const auto& shape : shapes) {
     for (int form = 0; form < 16; ++form) {
       Gemm g;
