@@ -89,4 +89,6 @@ def test_lowering_helpers():
 
     assert 1 <= len(inspect.signature(mlir.aval_to_ir_type).parameters) <= 2
     assert callable(mlir.TokenSet.update_tokens)
+    parameters = inspect.signature(mlir.custom_call).parameters
+    assert {"result_types", "operands", "backend_config", "has_side_effect"} <= set(parameters)
     assert callable(mlir.ModuleContext.add_keepalive)

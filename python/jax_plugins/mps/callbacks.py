@@ -10,7 +10,6 @@ import traceback
 import weakref
 
 import numpy as np
-from jax.interpreters import mlir
 
 from jax_plugins.mps import private
 
@@ -103,15 +102,7 @@ def _emit(ctx, function, operands, *, effect=None, side_effect=True):
     if effect is not None:
         tokens = [ctx.tokens_in.get(effect)]
         types = [tokens[0].type, *types]
-    call = mlir.custom_call(
-        TARGET,
-        result_types=types,
-        operands=[*tokens, *operands],
-        backend_config=f"id={number}",
-        has_side_effect=side_effect,
-        api_version=2,
-    )
-    results = list(call.results)
+    results = private.custom_call(TARGET, [*tokens, *operands], types, f"id={number}", side_effect)
     if effect is not None:
         private.set_token(ctx, effect, results.pop(0))
     return results

@@ -96,7 +96,22 @@ def ir_type(ctx, aval):
     from jax._src.interpreters import mlir
 
     takes_context = len(inspect.signature(mlir.aval_to_ir_type).parameters) > 1
-    return mlir.aval_to_ir_type(ctx.module_context, aval) if takes_context else mlir.aval_to_ir_type(aval)
+    return mlir.aval_to_ir_type(*([ctx.module_context] if takes_context else []), aval)
+
+
+def custom_call(target: str, operands, result_types, config: str, side_effect: bool) -> list:
+    """The results of a custom call, inside a lowering rule."""
+    from jax._src.interpreters import mlir
+
+    call = mlir.custom_call(
+        target,
+        result_types=result_types,
+        operands=operands,
+        backend_config=config,
+        has_side_effect=side_effect,
+        api_version=2,
+    )
+    return list(call.results)
 
 
 def set_token(ctx, effect, token) -> None:
