@@ -11,25 +11,6 @@
 #include "ops/elementwise.h"
 
 namespace jaxmps::ops {
-namespace {
-
-struct DotDims {
-  std::vector<int> lhs_batch, rhs_batch, lhs_contract, rhs_contract, lhs_free, rhs_free;
-
-  void find_free(int64_t lhs_rank, int64_t rhs_rank) {
-    auto rest = [](int64_t rank, const std::vector<int>& a, const std::vector<int>& b) {
-      std::vector<int> free;
-      for (int d = 0; d < rank; ++d) {
-        if (std::count(a.begin(), a.end(), d) + std::count(b.begin(), b.end(), d) == 0) {
-          free.push_back(d);
-        }
-      }
-      return free;
-    };
-    lhs_free = rest(lhs_rank, lhs_batch, lhs_contract);
-    rhs_free = rest(rhs_rank, rhs_batch, rhs_contract);
-  }
-};
 
 std::optional<cpu::Dtype> kernel_dtype(DType type) {
   using enum cpu::Dtype;
@@ -66,6 +47,26 @@ std::optional<cpu::Dtype> kernel_dtype(DType type) {
       return std::nullopt;
   }
 }
+
+namespace {
+
+struct DotDims {
+  std::vector<int> lhs_batch, rhs_batch, lhs_contract, rhs_contract, lhs_free, rhs_free;
+
+  void find_free(int64_t lhs_rank, int64_t rhs_rank) {
+    auto rest = [](int64_t rank, const std::vector<int>& a, const std::vector<int>& b) {
+      std::vector<int> free;
+      for (int d = 0; d < rank; ++d) {
+        if (std::count(a.begin(), a.end(), d) + std::count(b.begin(), b.end(), d) == 0) {
+          free.push_back(d);
+        }
+      }
+      return free;
+    };
+    lhs_free = rest(lhs_rank, lhs_batch, lhs_contract);
+    rhs_free = rest(rhs_rank, rhs_batch, rhs_contract);
+  }
+};
 
 struct Group {
   int64_t size = 1, stride = 1;  // of the dimensions that walk memory evenly

@@ -49,13 +49,15 @@ mx::array rsqrt_complex(const mx::array& a) {
   return mx::divide(mx::array(mx::complex64_t{1, 0}), mx::sqrt(a));
 }
 
-// tan(x + iy) = (sin 2x + i sinh 2y) / (cos 2x + cosh 2y); beyond |y| = 20 it is +-i.
+// tan(x + iy) = (t sech^2 y + i tanh y (1 + t^2)) / (1 + t^2 tanh^2 y) with t = tan x.
 mx::array tan_complex(const mx::array& a) {
-  const auto two = mx::array(2.0f);
-  const auto x = mx::multiply(two, mx::real(a));
-  const auto y = mx::clip(mx::multiply(two, mx::imag(a)), mx::array(-40.0f), mx::array(40.0f));
-  const auto below = mx::add(mx::cos(x), mx::cosh(y));
-  return make_complex(mx::divide(mx::sin(x), below), mx::divide(mx::sinh(y), below));
+  const auto one_ = mx::array(1.0f);
+  const auto t = mx::tan(mx::real(a)), h = mx::tanh(mx::imag(a));
+  const auto sech = mx::divide(one_, mx::cosh(mx::imag(a)));
+  const auto t2 = mx::multiply(t, t);
+  const auto below = mx::add(one_, mx::multiply(t2, mx::multiply(h, h)));
+  return make_complex(mx::divide(mx::multiply(t, mx::multiply(sech, sech)), below),
+                      mx::divide(mx::multiply(h, mx::add(one_, t2)), below));
 }
 
 // exp(-x^2) with the square split in two, so that its rounding error is not magnified.
@@ -112,8 +114,6 @@ double erf_inv_double(double y) {
 
 PLAIN(ceil, ceil)
 PLAIN(floor, floor)
-PLAIN(cosine, cos)
-PLAIN(sine, sin)
 PLAIN(exponential, exp)
 PLAIN(log, log)
 PLAIN(log_plus_one, log1p)
@@ -125,9 +125,21 @@ PLAIN(acosh, arccosh)
 PLAIN(asin, arcsin)
 PLAIN(asinh, arcsinh)
 PLAIN(atan, arctan)
-PLAIN(atanh, arctanh)
 PLAIN(cosh, cosh)
 PLAIN(sinh, sinh)
+
+// MLX's double versions of these have float32 accuracy on the CPU.
+#define WITH_DOUBLE(id, function, of_double)                          \
+  ANY_DTYPE_OP(id) {                                                  \
+    if (ctx.in(0).dtype == DType::f64) {                              \
+      return native_f64(ctx, [](double x) { return of_double(x); });  \
+    }                                                                 \
+    return unary(ctx, [](const auto& a) { return mx::function(a); }); \
+  }
+
+WITH_DOUBLE(cosine, cos, std::cos)
+WITH_DOUBLE(sine, sin, std::sin)
+WITH_DOUBLE(atanh, arctanh, std::atanh)
 
 ANY_DTYPE_OP(round_nearest_even) {
   return unary(ctx, [](const auto& a) { return mx::round(a); });

@@ -116,6 +116,8 @@ DType widened(DType dtype) {
 }
 
 mx::array widen(const mx::array& a, DType dtype) {
+  // Hosts leave the bits above a 2- or 4-bit value as they like.
+  if (ir::is_int(dtype) && ir::int_bits(dtype) < 8) return narrow(a, dtype);
   const auto format = small_float(dtype);
   if (!format) return a;
   return mx::take(decode_table(*format), mx::astype(a, mx::uint32));

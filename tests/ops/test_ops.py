@@ -1,0 +1,233 @@
+"""Runs every row of the cases_*.py files; see rows.py."""
+
+import glob
+import importlib
+import os
+import pathlib
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import rows
+
+HERE = pathlib.Path(__file__).parent
+SOURCE = HERE.parent.parent / "src"
+for path in sorted(glob.glob(str(HERE / "cases_*.py"))):
+    importlib.import_module(pathlib.Path(path).stem)
+
+try:
+    enable_x64 = jax.enable_x64
+except AttributeError:
+    from jax.experimental import enable_x64
+
+
+def on_gpu():
+    return "cpu" not in jax.devices("mps")[0].device_kind.lower()
+
+
+def run_all(functions, arguments, device):
+    """Calls functions[i](*arguments[i]) for all i in one compiled program."""
+    placed = [[jax.device_put(a, device) for a in each] for each in arguments]
+    program = jax.jit(lambda lists: [f(*each) for f, each in zip(functions, lists)])
+    return [[np.asarray(r) for r in jax.tree.leaves(one)] for one in program(placed)]
+
+
+def run_each(functions, arguments, device):
+    """The same in one program if it compiles, else one by one; an exception stands for its results."""
+    try:
+        return run_all(functions, arguments, device)
+    except Exception:
+        results = []
+        for f, each in zip(functions, arguments):
+            try:
+                results += run_all([f], [each], device)
+            except Exception as error:
+                results.append(error)
+        return results
+
+
+def widen(array):
+    if rows.is_float(array.dtype):
+        return array.astype(np.float64)
+    if rows.is_complex(array.dtype):
+        return array.astype(np.complex128)
+    return array
+
+
+def oracle_arguments(oracle, arguments):
+    return [widen(a) for a in arguments] if oracle == "float64" else arguments
+
+
+def same_bits(got, want):
+    if got.dtype.kind in "biu" or jnp.issubdtype(got.dtype, jnp.integer):
+        return np.array_equal(got, want)
+    if rows.is_complex(got.dtype):
+        return same_bits(got.real, want.real) and same_bits(got.imag, want.imag)
+    with np.errstate(all="ignore"):
+        a, b = got.astype(np.float64), want.astype(np.float64)
+    both_nan = np.isnan(a) & np.isnan(b)
+    return bool(np.all(both_nan | ((a == b) & (np.signbit(a) == np.signbit(b)))))
+
+
+def ulps_apart(got, want, floor):
+    """The largest distance in units of the last place of got's type."""
+    if rows.is_complex(got.dtype):
+        size = np.abs(want.astype(np.complex128))
+        parts = [(got.real, want.real, size), (got.imag, want.imag, size)]
+        return max(_ulps_apart(g, w, floor, s) for g, w, s in parts)
+    return _ulps_apart(got, want, floor, None)
+
+
+def _ulps_apart(got, want, floor, size):
+    info = jnp.finfo(got.dtype)
+    with np.errstate(all="ignore"):
+        # Beyond the type's range the right answer is infinity.
+        rounded = want.astype(got.dtype).astype(np.float64)
+        want = np.where(np.isinf(rounded), rounded, want.astype(np.float64))
+    got = got.astype(np.float64)
+    if got.size == 0:
+        return 0.0
+    finite = np.isfinite(got) & np.isfinite(want)
+    same = (np.isnan(got) & np.isnan(want)) | (got == want)
+    if not np.all(finite | same):
+        return np.inf
+    if not np.any(finite):
+        return 0.0
+    magnitude = np.abs(want) if size is None else size
+    magnitude = np.maximum(magnitude[finite], floor * magnitude[finite].max())
+    magnitude = np.maximum(magnitude, float(info.smallest_normal))
+    unit = 2.0 ** np.floor(np.log2(magnitude)) * float(info.eps)
+    return float(np.max(np.abs(got[finite] - want[finite]) / unit))
+
+
+def compare(row, got, want, ulps, floor, arguments):
+    assert len(got) == len(want)
+    if row.check:
+        row.check(got, want, arguments)
+        return
+    for g, w in zip(got, want):
+        assert g.shape == w.shape
+        inexact = rows.is_float(g.dtype) or rows.is_complex(g.dtype)
+        if ulps == 0 or not inexact:
+            assert g.dtype == w.dtype or not inexact
+            assert same_bits(g, w), describe(g, w, arguments)
+        else:
+            distance = ulps_apart(g, w, floor)
+            assert distance <= ulps, f"{distance:.3g} ulps, allowed {ulps}: {describe(g, w, arguments)}"
+
+
+def describe(got, want, arguments):
+    with np.errstate(all="ignore"):
+        a, b = got.reshape(-1), want.reshape(-1)
+        if a.dtype == bool or a.dtype.kind in "iu":
+            bad = np.nonzero(a != b)[0]
+        else:
+            miss = np.abs(a.astype(complex) - b.astype(complex))
+            miss = np.where(a == b, 0, np.where(np.isnan(miss), np.inf, miss))
+            bad = np.argsort(-miss, kind="stable")
+    at = bad[:4]
+    inputs = [x.reshape(-1)[at] if x.size == a.size else f"shape {x.shape}" for x in arguments]
+    return f"at {at}: got {a[at]}, want {b[at]}, from {inputs}"
+
+
+def check_row(row, dtypes, function, mps, cpu, oracle, ulps, floor, batch=()):
+    """Compares all types of a row at once, and says what is wrong with each."""
+    if on_gpu():
+        dtypes = [d for d in dtypes if "float64" not in (d, *(a.dtype for a in row.args))]
+    with enable_x64(True):
+        arguments = [row.arrays(dtype, batch) for dtype in dtypes]
+        functions = [function(each) for each in arguments]
+        wanted = run_all(functions, [oracle_arguments(oracle, each) for each in arguments], cpu)
+        results = run_each(functions, arguments, mps)
+    wrong = []
+    for dtype, each, got, want in zip(dtypes, arguments, results, wanted):
+        if isinstance(got, Exception):
+            wrong.append(f"{dtype}: {type(got).__name__}: {str(got)[:300]}")
+            continue
+        try:
+            compare(row, got, want, ulps, floor, each)
+        except AssertionError as error:
+            wrong.append(f"{dtype}: {error}")
+    assert not wrong, "\n".join(wrong)
+
+
+def select(condition):
+    return [pytest.param(row, id=row.name) for row in rows.ROWS if condition(row)]
+
+
+@pytest.mark.parametrize("row", select(lambda row: True))
+def test_value(row, mps, cpu):
+    check_row(row, row.dtypes, lambda _: row.function, mps, cpu, row.oracle, row.ulps, row.floor)
+
+
+@pytest.mark.parametrize("row", select(lambda row: row.vmap))
+def test_vmap(row, mps, cpu):
+    batched = jax.vmap(row.function)
+    check_row(row, row.dtypes[:1], lambda _: batched, mps, cpu, row.oracle, row.ulps, row.floor, (3,))
+
+
+def gradient(function, differentiable):
+    def total(*arguments):
+        leaves = jax.tree.leaves(function(*arguments))
+        return sum(
+            jnp.sum(jnp.real(leaf) * jnp.cos(jnp.arange(leaf.size).reshape(leaf.shape)).astype(leaf.real.dtype))
+            for leaf in leaves
+            if jnp.issubdtype(leaf.dtype, jnp.inexact)
+        )
+
+    return jax.grad(total, argnums=tuple(differentiable))
+
+
+@pytest.mark.parametrize("row", select(lambda row: row.grad))
+def test_grad(row, mps, cpu):
+    def of(arguments):
+        inexact = [i for i, a in enumerate(arguments) if jnp.issubdtype(a.dtype, jnp.inexact)]
+        return gradient(row.function, inexact)
+
+    dtypes = [d for d in row.dtypes if d in ("float32", "complex64")]
+    floor = max(row.floor, 0.01)
+    check_row(row, dtypes, of, mps, cpu, "float64", row.grad_ulps, floor)
+
+
+def lowered_text(row, dtype, mps):
+    with enable_x64(True):
+        arguments = row.arrays(dtype)
+        return jax.jit(row.function).trace(*arguments).lower(lowering_platforms=("mps",)).as_text()
+
+
+@pytest.mark.parametrize("row", [pytest.param(r, id=r.name) for r in rows.ROWS])
+def test_row_reaches_its_op(row, mps):
+    text = lowered_text(row, row.dtypes[0], mps)
+    assert re.search(rf"\b{re.escape(row.op)}\b", text), f"{row.op} is not in\n{text}"
+
+
+# Blocks that no program of JAX reaches on its own: old ops, which the passes rewrite.
+NOT_FROM_JAX = {
+    "stablehlo.broadcast": "JAX writes broadcast_in_dim",
+    "stablehlo.dot": "JAX writes dot_general",
+}
+
+
+def registered_ops():
+    names = dict(re.findall(r'^OP\((\w+), "([^"]+)"', (SOURCE / "ir/ops.def").read_text(), re.M))
+    found = {}
+    for path in glob.glob(str(SOURCE / "ops" / "*.cc")):
+        text = pathlib.Path(path).read_text()
+        for identifier in re.findall(r"^[A-Z_]+\((\w+)[,)]", text, re.M):
+            if identifier in names:
+                found[names[identifier]] = os.path.basename(path)
+    return found
+
+
+def test_every_op_has_a_row():
+    covered = {name for row in rows.ROWS for name in row.covers} | set(NOT_FROM_JAX)
+    missing = {name: file for name, file in registered_ops().items() if name not in covered}
+    assert not missing, f"ops without a row in tests/ops/cases_*.py: {missing}"
+
+
+def test_every_block_is_found():
+    # The guard above reads the sources: it must see the blocks it is meant to guard.
+    found = registered_ops()
+    assert len(found) > 60 and "stablehlo.add" in found and "stablehlo.cosine" in found
