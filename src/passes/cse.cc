@@ -1,6 +1,6 @@
 // Common subexpressions: a pure op that repeats an earlier one with equal operands, attributes and
 // types takes its results. What an enclosing region computed before is known inside too.
-#include <unordered_map>
+#include <algorithm>
 #include <vector>
 
 #include "passes/pass.h"
@@ -20,7 +20,9 @@ void mix(size_t& hash, size_t value) {
 
 size_t hash_of(const Op& op) {
   size_t hash = static_cast<size_t>(op.id);
-  for (const ir::Value* operand : op.operands()) mix(hash, std::hash<const void*>()(operand));
+  for (int i = 0; i < op.operand_count(); ++i) {
+    mix(hash, std::hash<const void*>()(op.operand(i)) >> 4);
+  }
   for (int i = 0; i < op.result_count(); ++i) {
     const ir::Type& type = op.result(i)->type;
     mix(hash, static_cast<size_t>(type.dtype));
@@ -54,38 +56,76 @@ bool equal(const Op& a, const Op& b) {
   return a.attrs == b.attrs;
 }
 
+// Ops by hash, in chains whose newest entry comes first, so that leaving a region takes back what it
+// added.
+class Table {
+ public:
+  size_t size() const { return entries_.size(); }
+
+  Op* find(size_t hash, const Op& op) const {
+    if (heads_.empty()) return nullptr;
+    for (int64_t at = heads_[slot(hash)]; at >= 0; at = entries_[at].next) {
+      if (entries_[at].hash == hash && equal(*entries_[at].op, op)) return entries_[at].op;
+    }
+    return nullptr;
+  }
+
+  void add(size_t hash, Op* op) {
+    entries_.push_back({hash, op, -1});
+    if (entries_.size() > heads_.size()) {
+      heads_.assign(std::max<size_t>(64, heads_.size() * 4), -1);
+      for (size_t i = 0; i < entries_.size(); ++i) link(i);
+    } else {
+      link(entries_.size() - 1);
+    }
+  }
+
+  void shrink(size_t size) {
+    while (entries_.size() > size) {
+      heads_[slot(entries_.back().hash)] = entries_.back().next;
+      entries_.pop_back();
+    }
+  }
+
+ private:
+  struct Entry {
+    size_t hash;
+    Op* op;
+    int64_t next;
+  };
+  size_t slot(size_t hash) const { return (hash ^ (hash >> 29)) & (heads_.size() - 1); }
+  void link(size_t i) {
+    int64_t& head = heads_[slot(entries_[i].hash)];
+    entries_[i].next = head;
+    head = static_cast<int64_t>(i);
+  }
+
+  std::vector<int64_t> heads_;
+  std::vector<Entry> entries_;
+};
+
 class Eliminator {
  public:
   void run(Region& region) {
-    std::vector<size_t> entered;  // hashes of the ops that this region added
+    const size_t outside = known_.size();
     for (Op* op : region) {
       for (const auto& nested : op->regions()) run(*nested);
       if (!op->is(ir::traits::pure) || !op->regions().empty()) continue;
       const size_t hash = hash_of(*op);
-      if (Op* earlier = find(hash, *op)) {
+      if (Op* earlier = known_.find(hash, *op)) {
         for (int i = 0; i < op->result_count(); ++i) {
           op->result(i)->replace_all_uses_with(earlier->result(i));
         }
         op->erase();
         continue;
       }
-      known_[hash].push_back(op);
-      entered.push_back(hash);
+      known_.add(hash, op);
     }
-    for (size_t hash : entered) known_[hash].pop_back();
+    known_.shrink(outside);
   }
 
  private:
-  Op* find(size_t hash, const Op& op) const {
-    auto found = known_.find(hash);
-    if (found == known_.end()) return nullptr;
-    for (Op* earlier : found->second) {
-      if (equal(*earlier, op)) return earlier;
-    }
-    return nullptr;
-  }
-
-  std::unordered_map<size_t, std::vector<Op*>> known_;
+  Table known_;
 };
 
 }  // namespace
