@@ -54,6 +54,10 @@ void run_half(const ConvLayout& plan, const void* lhs, const void* rhs, void* ou
 
 void run(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
   if (plan.form == ConvForm::kEmpty) return;
+  if (plan.form == ConvForm::kZeros) {
+    const uint64_t zero[2] = {0, 0};
+    return fill(item_size(plan.shape.type), zero, plan.out_span, out);
+  }
   if (plan.form == ConvForm::kPlain) return conv_plain(plan, lhs, rhs, out);
   Scratch copy(plan.copy_lhs ? static_cast<size_t>(plan.lhs_span) * item_size(plan.shape.type) : 0);
   if (plan.copy_lhs) {

@@ -65,9 +65,7 @@ void for_positions(const ConvLayout& plan, const Body& body) {
 template <typename T>
 using Wrapping = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
 template <typename T>
-using Sum = std::conditional_t<
-    std::is_same_v<T, BF16> || std::is_same_v<T, F16>, float,
-    std::conditional_t<std::is_integral_v<T> && !std::is_same_v<T, bool>, Wrapping<T>, T>>;
+using Sum = std::conditional_t<std::is_integral_v<T> && !std::is_same_v<T, bool>, Wrapping<T>, T>;
 
 template <typename S>
 void multiply_add(S& sum, S a, S b) {
@@ -163,13 +161,10 @@ void conv_plain(const ConvLayout& plan, const void* lhs, const void* rhs, void* 
     case Dtype::kU64:
       return plain<int64_t>(plan, lhs, rhs, out);
     case Dtype::kF16:
-      return plain<F16>(plan, lhs, rhs, out);
     case Dtype::kBF16:
-      return plain<BF16>(plan, lhs, rhs, out);
     case Dtype::kF32:
-      return plain<float>(plan, lhs, rhs, out);
     case Dtype::kF64:
-      return plain<double>(plan, lhs, rhs, out);
+      return;  // never of this form
     case Dtype::kC64:
       return plain<std::complex<float>>(plan, lhs, rhs, out);
     case Dtype::kC128:

@@ -83,8 +83,10 @@ void use_copy(ConvLayout& plan, bool features_last) {
 ConvForm choose_form(ConvLayout& plan) {
   const ConvShape& s = plan.shape;
   if (plan.positions * plan.batch * s.out_features == 0) return ConvForm::kEmpty;
-  // Nothing to sum: the simple form writes the zeros.
-  if (!is_float(s.type) || plan.ins * plan.windows == 0) return ConvForm::kPlain;
+  int64_t elements = plan.ins * plan.windows;
+  for (const ConvDim& dim : s.spatial) elements *= dim.in;
+  if (elements == 0) return ConvForm::kZeros;
+  if (!is_float(s.type)) return ConvForm::kPlain;
   if (plan.groups > 1 && plan.outs == 1 && plan.lhs_group == 1 && plan.rhs_group == 1 &&
       plan.out_group == 1) {
     return ConvForm::kLanes;

@@ -40,7 +40,7 @@ struct ConvBlock {
   int64_t combination, begin, end;
 };
 
-enum class ConvForm { kEmpty, kRows, kColumns, kLanes, kPlain };
+enum class ConvForm { kEmpty, kZeros, kRows, kColumns, kLanes, kPlain };
 
 struct ConvLayout {
   ConvShape shape;
@@ -74,7 +74,7 @@ void fill_taps(const ConvLayout& plan, const std::vector<const ConvClass*>& clas
 // The element offsets of a flat window position in rhs, for all positions.
 std::vector<int64_t> window_offsets(const ConvLayout& plan);
 
-// The forms, for f32 and f64 (kPlain: for every type). They throw std::bad_alloc.
+// The forms, for f32 and f64 (kPlain: for the other types). They throw std::bad_alloc.
 template <typename T>
 void conv_rows(const ConvLayout& plan, const T* lhs, const T* rhs, T* out);
 template <typename T>

@@ -132,7 +132,7 @@ void check_reduce(const ReduceWindow& r, int init_value, std::mt19937& rng) {
 template <typename T>
 void check_type(Dtype type) {
   std::mt19937 rng(4);
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 120; ++i) {
     ReduceWindow r;
     r.type = type;
     r.op = static_cast<Reduction>(i % 4);
@@ -213,7 +213,7 @@ TEST_F(PoolTest, NaNWins) {
 template <typename T>
 void check_scatter(Dtype type) {
   std::mt19937 rng(6);
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 120; ++i) {
     SelectAndScatter s;
     s.type = type;
     s.select = static_cast<Select>(i % 4);
