@@ -102,7 +102,7 @@ Result<Attr> to_symbol(Attr value) {
   return Attr(ir::Symbol{std::move(*text)});
 }
 
-Result<Attr> int_list(Attr value) {
+Result<Attr> int_list(const Attr& value) {
   const auto* list = value.get_if<ir::AttrList>();
   if (!list) return wrong("an array of integers");
   Ints out;

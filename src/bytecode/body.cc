@@ -30,7 +30,8 @@ size_t expanded_bytes(const ir::Attr& attr) {
   if (const auto* ints = attr.get_if<ir::Ints>()) return ints->size() * sizeof(int64_t);
   if (const auto* groups = attr.get_if<ir::ReplicaGroups>()) {
     size_t bytes = 0;
-    for (const auto& group : groups->groups) bytes += sizeof group + group.size() * sizeof(int64_t);
+    for (const auto& group : groups->groups)
+      bytes += sizeof(ir::Dims) + group.size() * sizeof(int64_t);
     return bytes;
   }
   size_t bytes = 0;

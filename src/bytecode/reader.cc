@@ -187,7 +187,7 @@ class ModuleReader {
       if (!groups.ok()) return malformed(waiting.offset, "replica_groups", groups.error().text);
       size_t bytes = 0;
       for (const auto& group : groups->groups) {
-        bytes += sizeof group + group.size() * sizeof(int64_t);
+        bytes += sizeof(ir::Dims) + group.size() * sizeof(int64_t);
       }
       CHECK_OK(tables_.charge(bytes, waiting.offset));
       waiting.op->set_attr("replica_groups", ir::Attr(ir::Attr::Value(std::move(groups).value())));

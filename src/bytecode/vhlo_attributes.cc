@@ -31,6 +31,24 @@ Result<Attr> alias(Decoder& in) {
   return Attr(Value(std::move(out)));
 }
 
+Result<Attr> floating(Decoder& in) {
+  const size_t at = in.in.offset();
+  TRY(const ir::Type type, in.element_type("float type"));
+  if (!ir::is_float(type.dtype)) return malformed(at, "float type", "not a float type");
+  TRY(const double value, in.floating("float value", type.dtype));
+  return Attr(Value(ir::TypedFloat{type.dtype, value}));
+}
+
+Result<Attr> integer(Decoder& in) {
+  const size_t at = in.in.offset();
+  TRY(const ir::Type type, in.element_type("integer type"));
+  if (!ir::is_int(type.dtype) || type.quantization) {
+    return malformed(at, "integer type", "not an integer type");
+  }
+  TRY(const int64_t value, in.integer("integer value", type.dtype));
+  return Attr(Value(ir::TypedInt{type.dtype, value}));
+}
+
 Result<Attr> tensor(Decoder& in) {
   TRY(ir::Type type, in.value_type("tensor type"));
   TRY(ir::Dense dense, tensor_data(in, std::move(type)));
@@ -116,20 +134,10 @@ Result<Attr> vhlo_attribute(Decoder& in) {
     }
     case 7:
       return enumeration(in, Enum::Kind::fft_type, "FFT type", 0, 3);
-    case 8: {
-      TRY(const ir::Type type, in.element_type("float type"));
-      if (!ir::is_float(type.dtype)) return malformed(at, "float type", "not a float type");
-      TRY(const double value, in.floating("float value", type.dtype));
-      return Attr(Value(ir::TypedFloat{type.dtype, value}));
-    }
-    case 9: {
-      TRY(const ir::Type type, in.element_type("integer type"));
-      if (!ir::is_int(type.dtype) || type.quantization) {
-        return malformed(at, "integer type", "not an integer type");
-      }
-      TRY(const int64_t value, in.integer("integer value", type.dtype));
-      return Attr(Value(ir::TypedInt{type.dtype, value}));
-    }
+    case 8:
+      return floating(in);
+    case 9:
+      return integer(in);
     case 10:
       return alias(in);
     case 11:
