@@ -119,7 +119,7 @@ Status FusionBuilder::choose_space() {
   while (first < rank && !reduced_[static_cast<size_t>(first)]) ++first;
   bool row = rank == 0 || reduced_[static_cast<size_t>(innermost)] || first == rank;
   // Many short rows: better many at a time, the rows themselves innermost.
-  constexpr int64_t kShortRow = 32, kManyRows = 256;
+  constexpr int64_t kShortRow = 32, kManyRows = 16;
   int64_t length = 1, rows = 1;
   for (int d = 0; d < rank; ++d) (reduced_[static_cast<size_t>(d)] ? length : rows) *= shape_[static_cast<size_t>(d)];
   if (row && length > 1 && length <= kShortRow && rows >= kManyRows) {

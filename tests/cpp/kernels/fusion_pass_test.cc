@@ -1,6 +1,7 @@
 // The fuse pass: what it groups, and that fused programs compute what they did before.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 
 #include "kernels/cpu/tile.h"
@@ -151,6 +152,39 @@ void grow(Graph& g, std::mt19937& rng) {
   g.ret({full.back(), rows.back(), pick(full), pick(full), pick(rows)});
 }
 
+// The tile machine against the ops one by one, on the region of a fusion.
+void check_kernel(const ir::Op& fusion, std::mt19937& rng) {
+  auto description = kernels::build_fusion(fusion);
+  ASSERT_TRUE(description.ok()) << description.error().text;
+  auto kernel = cpu::compile_tile(*description);
+  ASSERT_TRUE(kernel.ok()) << kernel.error().text;
+  std::vector<Buffer> inputs, results;
+  std::vector<const void*> in;
+  std::vector<void*> out;
+  for (const Type& type : description->inputs) {
+    Buffer b(static_cast<size_t>(type.byte_count()));
+    for (size_t n = 0; n < b.size(); n += 4) {
+      const float v = static_cast<float>(rng() % 1000) / 250 - 2;
+      std::memcpy(&b[n], &v, 4);
+    }
+    inputs.push_back(b);
+  }
+  for (const auto& o : description->outputs) results.emplace_back(static_cast<size_t>(o.type.byte_count()));
+  for (const Buffer& b : inputs) in.push_back(b.data());
+  for (Buffer& b : results) out.push_back(b.data());
+  ASSERT_TRUE(kernel->run(in.data(), out.data()));
+  const auto want = run_reference(fusion.region(), inputs);
+  for (size_t o = 0; o < want.size(); ++o) {
+    const float* w = reinterpret_cast<const float*>(want[o].data());
+    const float* h = reinterpret_cast<const float*>(results[o].data());
+    double scale = 1;
+    for (size_t n = 0; n < want[o].size() / 4; ++n) scale = std::max(scale, std::fabs(double(w[n])));
+    for (size_t n = 0; n < want[o].size() / 4; ++n) {
+      ASSERT_NEAR(w[n], h[n], scale * 1e-5) << "output " << o << " element " << n << print(*description);
+    }
+  }
+}
+
 TEST(Fuse, FusedProgramsComputeTheSame) {
   int fused = 0;
   for (uint32_t seed = 0; seed < 300; ++seed) {
@@ -171,6 +205,10 @@ TEST(Fuse, FusedProgramsComputeTheSame) {
     const Status verified = verify(p.module);
     ASSERT_TRUE(verified.ok()) << const_cast<Status&>(verified).error().text;
     fused += count(p.body()).fusions;
+    for (const ir::Op* op : p.body()) {
+      if (op->id == OpId::fusion) check_kernel(*op, rng);
+    }
+    if (HasFatalFailure()) FAIL() << "seed " << seed;
     std::vector<Buffer> have;
     ASSERT_NO_THROW(have = run_reference(p.body(), inputs)) << seed << print(p.module);
     ASSERT_EQ(want, have) << "seed " << seed << print(p.module);
