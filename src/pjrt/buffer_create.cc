@@ -47,6 +47,17 @@ bool may_alias(PJRT_HostBufferSemantics semantics) {
          semantics == PJRT_HostBufferSemantics_kMutableZeroCopy;
 }
 
+// Hosts leave the high bits of negative 2- and 4-bit integers zero; ours repeat the sign.
+bool lacks_sign_bits(ir::DType dtype) { return dtype == ir::DType::s2 || dtype == ir::DType::s4; }
+
+void extend_signs(ir::DType dtype, int8_t* data, int64_t size) {
+  const int unused = 8 - ir::int_bits(dtype);
+  for (int64_t i = 0; i < size; ++i) {
+    data[i] =
+        static_cast<int8_t>(static_cast<int8_t>(static_cast<uint8_t>(data[i]) << unused) >> unused);
+  }
+}
+
 Status from_host(PJRT_Client_BufferFromHostBuffer_Args& args) {
   args.done_with_host_buffer = nullptr;
   args.buffer = nullptr;
@@ -59,7 +70,8 @@ Status from_host(PJRT_Client_BufferFromHostBuffer_Args& args) {
   }
   const exec::Device& device = *memory->device->runtime;
   if (may_alias(args.host_buffer_semantics) && host.dense &&
-      host.type.byte_count() >= kMinAliasBytes && can_alias(device, args.data)) {
+      host.type.byte_count() >= kMinAliasBytes && can_alias(device, args.data) &&
+      !lacks_sign_bits(host.type.dtype)) {
     Event done;
     TRY(auto value, alias_host(host.type, const_cast<void*>(args.data), [done] { done.set(); }));
     args.buffer = ready_buffer(*memory, std::move(host.type), std::move(value));
@@ -74,6 +86,9 @@ Status from_host(PJRT_Client_BufferFromHostBuffer_Args& args) {
     copy_strided(static_cast<const char*>(args.data), host.strides, value.data<char>(),
                  dense_strides(host.type.dims, row_major(host.type.dims.size()), item),
                  host.type.dims, item);
+    if (lacks_sign_bits(host.type.dtype)) {
+      extend_signs(host.type.dtype, value.data<int8_t>(), host.type.size());
+    }
   }
   args.buffer = ready_buffer(*memory, std::move(host.type), std::move(value));
   args.done_with_host_buffer = new_event(Event::ready());
