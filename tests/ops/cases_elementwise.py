@@ -64,7 +64,7 @@ row("stablehlo.power", lax.pow, [A, normal(7, 33)], COMPLEX, "power-complex", ul
 row("stablehlo.multiply", lambda a: a**5, [R], SIGNED, "integer-power")
 BASES = values([[-3, -2, -1, 0, 1, 2, 3, 7]] * 8)
 EXPONENTS = values(np.array([[-3, -2, -1, 0, 1, 2, 5, 7]] * 8).T)
-row("stablehlo.power", lax.pow, [BASES, EXPONENTS], ("int32",), "power-ints")
+row("stablehlo.power", lax.pow, [BASES, EXPONENTS], FLOATS, "power-whole")
 
 # Bits.
 row("stablehlo.and", lax.bitwise_and, [R, Q], INTS + BOOL + SMALL_INTS)
