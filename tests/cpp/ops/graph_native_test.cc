@@ -1,0 +1,340 @@
+// The graph that a block builds for other devices and its native CPU kernel must give the same
+// arrays. The graphs are evaluated on MLX's CPU device: they are the same on every device.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+
+#include "ir/module.h"
+#include "ops/op.h"
+
+namespace jaxmps::ops {
+namespace {
+
+using ir::Attr;
+using ir::AttrDict;
+using ir::Dims;
+using ir::Enum;
+using ir::Ints;
+using ir::Op;
+using ir::OpId;
+using ir::Type;
+using ir::Value;
+
+AttrDict sorted(AttrDict attrs) {
+  std::sort(attrs.begin(), attrs.end(), [](auto& a, auto& b) { return a.name < b.name; });
+  return attrs;
+}
+
+// A function with one op on its parameters.
+struct OneOp {
+  ir::Module module;
+  ir::Region* body;
+  Op* op;
+
+  OneOp(OpId id, const std::vector<Type>& in, const std::vector<Type>& out, AttrDict attrs) {
+    body = &module.add_function("main")->body;
+    std::vector<Value*> operands;
+    for (const Type& type : in) operands.push_back(body->add_arg(type));
+    op = body->append(Op::create(id, operands, out, sorted(std::move(attrs))));
+  }
+
+  // A region of scalars; `build` gives what it returns.
+  template <typename F>
+  void region(const std::vector<Type>& args, F build) {
+    ir::Region* region = op->add_region();
+    for (const Type& type : args) region->add_arg(type);
+    const std::vector<Value*> results = build(region);
+    region->append(Op::create(OpId::return_, results, {}));
+  }
+};
+
+Value* append(ir::Region* region, OpId id, std::vector<Value*> operands, Type type,
+              AttrDict attrs = {}) {
+  const Type types[] = {type};
+  return region->append(Op::create(id, operands, types, sorted(std::move(attrs))))->result();
+}
+
+Value* compare(ir::Region* region, Value* a, Value* b, ir::CompareDirection direction,
+               ir::CompareType type) {
+  return append(region, OpId::compare, {a, b}, Type(DType::pred, {}),
+                {{"comparison_direction",
+                  Enum{Enum::Kind::compare_direction, static_cast<uint8_t>(direction)}},
+                 {"compare_type", Enum{Enum::Kind::compare_type, static_cast<uint8_t>(type)}}});
+}
+
+// Random bytes that are small numbers in the type, of both signs where it has any.
+std::vector<char> random_data(const Type& type, std::mt19937& random, int64_t low, int64_t high) {
+  std::vector<char> data(std::max<int64_t>(1, type.byte_count()));
+  for (int64_t i = 0; i < type.size(); ++i) {
+    const int64_t value = std::uniform_int_distribution<int64_t>(low, high)(random);
+    char* to = data.data() + i * ir::byte_size(type.dtype);
+    switch (type.dtype) {
+      case DType::f32: {
+        const float x = static_cast<float>(value) / 2;
+        std::memcpy(to, &x, 4);
+        break;
+      }
+      case DType::c64: {
+        const float x[2] = {static_cast<float>(value), static_cast<float>(value % 3)};
+        std::memcpy(to, x, 8);
+        break;
+      }
+      case DType::bf16: {
+        const float x = static_cast<float>(value);
+        std::memcpy(to, reinterpret_cast<const char*>(&x) + 2, 2);
+        break;
+      }
+      case DType::pred:
+        *to = value % 2 != 0;
+        break;
+      default:
+        std::memcpy(to, &value, ir::byte_size(type.dtype));  // little-endian
+    }
+  }
+  return data;
+}
+
+mx::array as_array(const Type& type, const std::vector<char>& data) {
+  mx::array a(mx::allocator::malloc(data.size()), storage_shape(type), storage_dtype(type.dtype));
+  std::memcpy(a.data<char>(), data.data(), data.size());
+  return a;
+}
+
+// Runs the op both ways on the same operands and compares every byte of the results.
+void expect_equal(const OneOp& program, std::vector<std::vector<char>> operands) {
+  const Op& op = *program.op;
+  auto cpu = lower(op, Target::cpu), gpu = lower(op, Target::gpu);
+  ASSERT_TRUE(cpu.ok()) << cpu.error().text;
+  ASSERT_TRUE(gpu.ok()) << gpu.error().text;
+  ASSERT_TRUE(cpu->native);
+  ASSERT_TRUE(gpu->graph);
+  Arrays arrays;
+  std::vector<const mx::array*> pointers;
+  std::vector<const void*> in;
+  for (int i = 0; i < op.operand_count(); ++i) {
+    arrays.push_back(as_array(op.operand(i)->type, operands[i]));
+    in.push_back(operands[i].data());
+  }
+  for (const mx::array& a : arrays) pointers.push_back(&a);
+  std::vector<std::vector<char>> results;
+  std::vector<void*> out;
+  for (int i = 0; i < op.result_count(); ++i) {
+    results.emplace_back(std::max<int64_t>(1, op.result(i)->type.byte_count()));
+  }
+  for (auto& result : results) out.push_back(result.data());
+  cpu->native(in.data(), out.data());
+  Arrays built = gpu->graph(Inputs(pointers));
+  ASSERT_EQ(built.size(), results.size());
+  for (mx::array& a : built) a = mx::contiguous(a);
+  mx::eval(built);
+  for (size_t i = 0; i < built.size(); ++i) {
+    const Type& type = op.result(static_cast<int>(i))->type;
+    EXPECT_EQ(built[i].shape(), storage_shape(type)) << ir::brief(op);
+    EXPECT_EQ(built[i].dtype(), storage_dtype(type.dtype)) << ir::brief(op);
+    ASSERT_EQ(static_cast<int64_t>(built[i].nbytes()), type.byte_count());
+    EXPECT_EQ(std::memcmp(built[i].data<char>(), results[i].data(), type.byte_count()), 0)
+        << "result " << i << " of " << ir::brief(op);
+  }
+}
+
+void run(const OneOp& program, int64_t low = -9, int64_t high = 9, unsigned seed = 1) {
+  std::mt19937 random(seed);
+  std::vector<std::vector<char>> operands;
+  for (Value* value : program.op->operands()) {
+    const bool is_unsigned = ir::is_unsigned_int(value->type.dtype);
+    operands.push_back(random_data(value->type, random, is_unsigned ? 0 : low, high));
+  }
+  expect_equal(program, std::move(operands));
+}
+
+AttrDict gather_attrs(Ints offset, Ints collapsed, Ints map, int64_t vector_dim, Ints sizes,
+                      Ints operand_batching = {}, Ints indices_batching = {}) {
+  return {{"offset_dims", offset},
+          {"collapsed_slice_dims", collapsed},
+          {"start_index_map", map},
+          {"index_vector_dim", vector_dim},
+          {"slice_sizes", sizes},
+          {"operand_batching_dims", operand_batching},
+          {"start_indices_batching_dims", indices_batching},
+          {"indices_are_sorted", Attr(Attr::Value(false))}};
+}
+
+TEST(GraphNative, Gather) {
+  for (DType d : {DType::f32, DType::s8, DType::c64, DType::bf16, DType::pred, DType::f8e5m2}) {
+    for (DType i : {DType::s32, DType::s64, DType::u32, DType::s8, DType::u64}) {
+      run(OneOp(OpId::gather, {Type(d, {5, 4, 3}), Type(i, {7, 2})}, {Type(d, {7, 4, 2})},
+                gather_attrs({1, 2}, {0}, {0, 2}, 1, {1, 4, 2})));
+      run(OneOp(OpId::gather, {Type(d, {5, 4, 3}), Type(i, {2, 7})}, {Type(d, {4, 7, 2})},
+                gather_attrs({0, 2}, {0}, {2, 0}, 0, {1, 4, 2})));
+    }
+    run(OneOp(OpId::gather, {Type(d, {9}), Type(DType::s32, {4, 3})}, {Type(d, {4, 3})},
+              gather_attrs({}, {0}, {0}, 2, {1})));
+    run(OneOp(OpId::gather, {Type(d, {5, 4, 3}), Type(DType::s32, {5, 2, 1})}, {Type(d, {5, 2, 3})},
+              gather_attrs({2}, {1}, {1}, 2, {1, 1, 3}, {0}, {0})));
+    run(OneOp(OpId::gather, {Type(d, {5, 4, 3}), Type(DType::s32, {3, 5, 1})}, {Type(d, {3, 5})},
+              gather_attrs({}, {1}, {1}, 2, {1, 1, 1}, {0, 2}, {1, 0})));
+    run(OneOp(OpId::gather, {Type(d, {5, 3}), Type(DType::s32, {0})}, {Type(d, {2, 3})},
+              gather_attrs({0, 1}, {}, {}, 0, {2, 3})));
+    run(OneOp(OpId::gather, {Type(d, {5, 3}), Type(DType::s32, {0, 1})}, {Type(d, {0, 3})},
+              gather_attrs({1}, {0}, {0}, 1, {1, 3})));
+  }
+}
+
+TEST(GraphNative, DynamicSlices) {
+  for (DType d : {DType::f32, DType::s8, DType::c64, DType::bf16}) {
+    for (unsigned seed = 0; seed < 8; ++seed) {
+      const Type s(seed % 2 ? DType::s32 : DType::s8, {});
+      run(OneOp(OpId::dynamic_slice, {Type(d, {5, 6}), s, s}, {Type(d, {2, 4})},
+                {{"slice_sizes", Ints{2, 4}}}),
+          -4, 8, seed);
+      run(OneOp(OpId::dynamic_update_slice, {Type(d, {5, 6}), Type(d, {2, 4}), s, s},
+                {Type(d, {5, 6})}, {}),
+          -4, 8, seed);
+    }
+  }
+}
+
+AttrDict scatter_attrs(Ints window, Ints inserted, Ints map, int64_t vector_dim, Ints batching = {},
+                       Ints indices_batching = {}) {
+  return {{"update_window_dims", window},
+          {"inserted_window_dims", inserted},
+          {"scatter_dims_to_operand_dims", map},
+          {"index_vector_dim", vector_dim},
+          {"input_batching_dims", batching},
+          {"scatter_indices_batching_dims", indices_batching},
+          {"indices_are_sorted", Attr(Attr::Value(false))},
+          {"unique_indices", Attr(Attr::Value(false))}};
+}
+
+OneOp scatter(DType d, Dims operand, Type indices, Dims updates, AttrDict attrs,
+              std::optional<OpId> combine) {
+  OneOp program(OpId::scatter, {Type(d, operand), indices, Type(d, updates)}, {Type(d, operand)},
+                std::move(attrs));
+  const Type scalar(d, {});
+  program.region({scalar, scalar}, [&](ir::Region* r) -> std::vector<Value*> {
+    if (!combine) return {r->arg(1)};
+    return {append(r, *combine, {r->arg(0), r->arg(1)}, scalar)};
+  });
+  return program;
+}
+
+TEST(GraphNative, ScatterCombining) {
+  for (DType d : {DType::f32, DType::s32, DType::u8, DType::s64, DType::bf16}) {
+    for (OpId id : {OpId::add, OpId::subtract, OpId::multiply, OpId::minimum, OpId::maximum}) {
+      // Small whole numbers: sums and products are exact in every order.
+      const int64_t bound = id == OpId::multiply ? 2 : 6;
+      run(scatter(d, {5, 4}, Type(DType::s32, {6, 1}), {6, 4}, scatter_attrs({1}, {0}, {0}, 1), id),
+          -bound, bound);
+      run(scatter(d, {5, 4, 3}, Type(DType::s32, {6, 2}), {4, 6, 2},
+                  scatter_attrs({0, 2}, {0}, {0, 2}, 1), id),
+          -bound, bound);
+      run(scatter(d, {5, 4, 3}, Type(DType::s32, {5, 2, 1}), {5, 2, 3},
+                  scatter_attrs({2}, {1}, {1}, 2, {0}, {0}), id),
+          -bound, bound);
+    }
+  }
+  for (OpId id : {OpId::and_, OpId::or_, OpId::xor_}) {
+    run(scatter(DType::s32, {5, 4}, Type(DType::s32, {6, 1}), {6, 4},
+                scatter_attrs({1}, {0}, {0}, 1), id));
+  }
+}
+
+TEST(GraphNative, ScatterOverwriting) {
+  for (DType d : {DType::f32, DType::s8, DType::bf16, DType::pred, DType::c64}) {
+    const OneOp program = scatter(d, {8, 4}, Type(DType::s32, {5, 1}), {5, 4},
+                                  scatter_attrs({1}, {0}, {0}, 1), std::nullopt);
+    std::mt19937 random(1);
+    std::vector<std::vector<char>> operands;
+    for (Value* v : program.op->operands()) operands.push_back(random_data(v->type, random, 0, 9));
+    const int32_t indices[5] = {4, -1, 7, 8, 0};  // none twice
+    std::memcpy(operands[1].data(), indices, sizeof indices);
+    expect_equal(program, std::move(operands));
+  }
+}
+
+struct SortSpec {
+  std::vector<DType> types;
+  int keys;
+  bool descending;
+};
+
+OneOp sort(const SortSpec& spec, Dims dims, int64_t dimension) {
+  std::vector<Type> types, scalars;
+  for (DType d : spec.types) {
+    types.emplace_back(d, dims);
+    scalars.insert(scalars.end(), 2, Type(d, {}));
+  }
+  OneOp program(OpId::sort, types, types,
+                {{"dimension", dimension}, {"is_stable", Attr(Attr::Value(true))}});
+  program.region(scalars, [&](ir::Region* r) -> std::vector<Value*> {
+    const auto direction = spec.descending ? ir::CompareDirection::gt : ir::CompareDirection::lt;
+    Value* result = nullptr;
+    for (int k = spec.keys - 1; k >= 0; --k) {
+      const auto type =
+          ir::is_float(spec.types[k]) ? ir::CompareType::total_order : ir::CompareType::signed_int;
+      Value *a = r->arg(2 * k), *b = r->arg(2 * k + 1);
+      Value* before = compare(r, a, b, direction, type);
+      if (!result) {
+        result = before;
+        continue;
+      }
+      Value* equal = compare(r, a, b, ir::CompareDirection::eq, type);
+      Value* rest = append(r, OpId::and_, {equal, result}, Type(DType::pred, {}));
+      result = append(r, OpId::or_, {before, rest}, Type(DType::pred, {}));
+    }
+    return {result};
+  });
+  return program;
+}
+
+TEST(GraphNative, Sort) {
+  const std::vector<DType> keys = {DType::f32,  DType::s32, DType::u8,  DType::s64,
+                                   DType::bf16, DType::u64, DType::pred};
+  for (bool descending : {false, true}) {
+    for (DType d : keys) {
+      run(sort({{d}, 1, descending}, {40}, 0));
+      run(sort({{d, DType::s32}, 1, descending}, {3, 40}, 1));
+      run(sort({{d, DType::f32}, 1, descending}, {40, 3}, 0));
+      run(sort({{DType::s8, d, DType::s32}, 2, descending}, {50}, 0), -2, 2);
+      run(sort({{d, DType::f32, DType::s64}, 3, descending}, {2, 50}, 1), -2, 2);
+    }
+  }
+  run(sort({{DType::f32, DType::s32}, 1, false}, {0}, 0));
+}
+
+TEST(GraphNative, TopK) {
+  for (DType d : {DType::f32, DType::s32, DType::u8, DType::bf16, DType::s64}) {
+    run(OneOp(OpId::top_k, {Type(d, {3, 40})}, {Type(d, {3, 7}), Type(DType::s32, {3, 7})},
+              {{"k", int64_t{7}}}));
+  }
+}
+
+TEST(GraphNative, Cumulative) {
+  for (const char* kind : {"add", "multiply", "maximum", "minimum"}) {
+    for (bool reverse : {false, true}) {
+      for (DType d : {DType::s32, DType::u8, DType::f32}) {
+        const int64_t bound = std::string(kind) == "multiply" && d == DType::f32 ? 2 : 9;
+        run(OneOp(OpId::cumulative, {Type(d, {3, 12, 2})}, {Type(d, {3, 12, 2})},
+                  {{"kind", std::string(kind)},
+                   {"dimension", int64_t{1}},
+                   {"reverse", Attr(Attr::Value(reverse))}}),
+            -bound, bound);
+      }
+    }
+  }
+}
+
+TEST(GraphNative, Random) {
+  const Type words(DType::u32, {3, 50});
+  run(OneOp(OpId::threefry2x32, {words, words, words, words}, {words, words}, {}), 0, 1 << 30);
+  for (auto algorithm : {ir::RngAlgorithm::three_fry, ir::RngAlgorithm::philox}) {
+    const Type state(DType::u64, {2});
+    run(OneOp(
+        OpId::rng_bit_generator, {state}, {state, words},
+        {{"rng_algorithm", Enum{Enum::Kind::rng_algorithm, static_cast<uint8_t>(algorithm)}}}));
+  }
+}
+
+}  // namespace
+}  // namespace jaxmps::ops
