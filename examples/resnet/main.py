@@ -36,11 +36,11 @@ def make_step(network: nnx.Module, optimizer: optax.GradientTransformation):
     return (parameters, statistics, optimizer.init(parameters)), step
 
 
-def train(images, labels, steps, batch_size, seed, width=64, progress=None):
+def train(images, labels, steps, batch_size, seed, width=64, rate=0.02, progress=None):
     """Trains for `steps` steps; returns the losses and the time in seconds each step took."""
     network = model.ResNet18(classes=10, rngs=nnx.Rngs(seed), width=width)
     network.train()
-    state, step = make_step(network, optax.sgd(0.02, momentum=0.9))
+    state, step = make_step(network, optax.sgd(rate, momentum=0.9))
     losses, times = [], []
     chosen = data.batches(len(images), batch_size, seed)
     for _ in range(steps):

@@ -18,7 +18,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import jax, data, main
 images, labels, _ = data.load(None)
-losses, _ = main.train(images, labels, steps=8, batch_size=8, seed=3, width=16)
+losses, _ = main.train(images, labels, steps=8, batch_size=8, seed=3, width=16, rate=0.002)
 print(json.dumps([jax.default_backend(), losses]))
 """
 
