@@ -198,6 +198,7 @@ Reason all_tensors(const Op& op) {
 
 std::vector<Type> result_types(const Op& op) {
   std::vector<Type> types;
+  types.reserve(op.result_count());
   for (int i = 0; i < op.result_count(); ++i) types.push_back(result_type(op, i));
   return types;
 }

@@ -15,16 +15,26 @@ std::string hex(uint64_t v) {
 
 std::string type_name(DType t) {
   switch (t) {
-    case DType::s8: return "s8";
-    case DType::s16: return "s16";
-    case DType::s32: return "s32";
-    case DType::s64: return "s64";
-    case DType::u16: return "u16";
-    case DType::u32: return "u32";
-    case DType::u64: return "u64";
-    case DType::f32: return "f32";
-    case DType::f64: return "f64";
-    default: return "u8";
+    case DType::s8:
+      return "s8";
+    case DType::s16:
+      return "s16";
+    case DType::s32:
+      return "s32";
+    case DType::s64:
+      return "s64";
+    case DType::u16:
+      return "u16";
+    case DType::u32:
+      return "u32";
+    case DType::u64:
+      return "u64";
+    case DType::f32:
+      return "f32";
+    case DType::f64:
+      return "f64";
+    default:
+      return "u8";
   }
 }
 
@@ -33,46 +43,72 @@ bool is_real(DType t) { return t == DType::f32 || t == DType::f64; }
 // One instruction as an expression, its operands already being text.
 class Expression {
  public:
-  Expression(const ScalarProgram& program, const ScalarInstr& i, std::string a, std::string b, std::string c)
+  Expression(const ScalarProgram& program, const ScalarInstr& i, std::string a, std::string b,
+             std::string c)
       : program_(program), i_(i), a_(std::move(a)), b_(std::move(b)), c_(std::move(c)) {}
 
   Result<std::string> text() const {
     switch (i_.op) {
-      case Opcode::constant: return constant();
-      case Opcode::convert: return convert();
-      case Opcode::bitcast: return bitcast();
-      case Opcode::encode: case Opcode::decode: case Opcode::round_to: return narrow();
+      case Opcode::constant:
+        return constant();
+      case Opcode::convert:
+        return convert();
+      case Opcode::bitcast:
+        return bitcast();
+      case Opcode::encode:
+      case Opcode::decode:
+      case Opcode::round_to:
+        return narrow();
       case Opcode::wrap: {
         const std::string drop = str(8 - static_cast<int>(i_.imm));
         return str("(", t(), ")((", t(), ")((u8)", a_, " << ", drop, ") >> ", drop, ")");
       }
       case Opcode::reduce_precision:
         return str("reduce_precision(", a_, ", ", i_.imm >> 8, ", ", i_.imm & 0xff, ")");
-      case Opcode::select: return str("(", a_, " ? ", b_, " : ", c_, ")");
-      case Opcode::is_finite: return str("(u8)(", call("fabs", a_, from()), " < ", infinity(from()), ")");
-      case Opcode::eq: return str("(u8)(", a_, " == ", b_, ")");
-      case Opcode::ne: return str("(u8)(", a_, " != ", b_, ")");
-      case Opcode::lt: return str("(u8)(", a_, " < ", b_, ")");
-      case Opcode::le: return str("(u8)(", a_, " <= ", b_, ")");
-      case Opcode::and_: return str("(", t(), ")(", a_, " & ", b_, ")");
-      case Opcode::or_: return str("(", t(), ")(", a_, " | ", b_, ")");
-      case Opcode::xor_: return str("(", t(), ")(", a_, " ^ ", b_, ")");
-      case Opcode::not_: return str("(", t(), ")(~", a_, ")");
-      default: return is_real(i_.type) ? real_op() : int_op();
+      case Opcode::select:
+        return str("(", a_, " ? ", b_, " : ", c_, ")");
+      case Opcode::is_finite:
+        return str("(u8)(", call("fabs", a_, from()), " < ", infinity(from()), ")");
+      case Opcode::eq:
+        return str("(u8)(", a_, " == ", b_, ")");
+      case Opcode::ne:
+        return str("(u8)(", a_, " != ", b_, ")");
+      case Opcode::lt:
+        return str("(u8)(", a_, " < ", b_, ")");
+      case Opcode::le:
+        return str("(u8)(", a_, " <= ", b_, ")");
+      case Opcode::and_:
+        return str("(", t(), ")(", a_, " & ", b_, ")");
+      case Opcode::or_:
+        return str("(", t(), ")(", a_, " | ", b_, ")");
+      case Opcode::xor_:
+        return str("(", t(), ")(", a_, " ^ ", b_, ")");
+      case Opcode::not_:
+        return str("(", t(), ")(~", a_, ")");
+      default:
+        return is_real(i_.type) ? real_op() : int_op();
     }
   }
 
-  static std::string combine(Opcode reduce, DType type, const std::string& a, const std::string& b) {
+  static std::string combine(Opcode reduce, DType type, const std::string& a,
+                             const std::string& b) {
     const bool real = is_real(type);
     const std::string t = type_name(type);
     switch (reduce) {
-      case Opcode::reduce_add: return real ? str(a, " + ", b) : str("i_add<", t, ">(", a, ", ", b, ")");
-      case Opcode::reduce_mul: return real ? str(a, " * ", b) : str("i_mul<", t, ">(", a, ", ", b, ")");
-      case Opcode::reduce_max: return real ? str("f_max(", a, ", ", b, ")") : str("i_max<", t, ">(", a, ", ", b, ")");
-      case Opcode::reduce_min: return real ? str("f_min(", a, ", ", b, ")") : str("i_min<", t, ">(", a, ", ", b, ")");
-      case Opcode::reduce_and: return str("(", t, ")(", a, " & ", b, ")");
-      case Opcode::reduce_or: return str("(", t, ")(", a, " | ", b, ")");
-      default: return str("(", t, ")(", a, " ^ ", b, ")");
+      case Opcode::reduce_add:
+        return real ? str(a, " + ", b) : str("i_add<", t, ">(", a, ", ", b, ")");
+      case Opcode::reduce_mul:
+        return real ? str(a, " * ", b) : str("i_mul<", t, ">(", a, ", ", b, ")");
+      case Opcode::reduce_max:
+        return real ? str("f_max(", a, ", ", b, ")") : str("i_max<", t, ">(", a, ", ", b, ")");
+      case Opcode::reduce_min:
+        return real ? str("f_min(", a, ", ", b, ")") : str("i_min<", t, ">(", a, ", ", b, ")");
+      case Opcode::reduce_and:
+        return str("(", t, ")(", a, " & ", b, ")");
+      case Opcode::reduce_or:
+        return str("(", t, ")(", a, " | ", b, ")");
+      default:
+        return str("(", t, ")(", a, " ^ ", b, ")");
     }
   }
 
@@ -80,7 +116,8 @@ class Expression {
   std::string t() const { return type_name(i_.type); }
   DType from() const { return program_.instrs[static_cast<size_t>(i_.a)].type; }
   static std::string infinity(DType t) {
-    return t == DType::f32 ? "__int_as_float(0x7f800000)" : "__longlong_as_double(0x7ff0000000000000ll)";
+    return t == DType::f32 ? "__int_as_float(0x7f800000)"
+                           : "__longlong_as_double(0x7ff0000000000000ll)";
   }
   static std::string call(std::string_view f, const std::string& x, DType type) {
     return str(f, type == DType::f32 ? "f(" : "(", x, ")");
@@ -93,7 +130,8 @@ class Expression {
   }
   std::string convert() const {
     if (i_.type == DType::pred) return str("(u8)(", a_, " != 0)");
-    if (is_real(from()) && !is_real(i_.type)) return str("f_to_i<", t(), ", ", type_name(from()), ">(", a_, ")");
+    if (is_real(from()) && !is_real(i_.type))
+      return str("f_to_i<", t(), ", ", type_name(from()), ">(", a_, ")");
     return str("(", t(), ")", a_);
   }
   Result<std::string> bitcast() const {
@@ -115,41 +153,90 @@ class Expression {
   }
   Result<std::string> real_op() const {
     switch (i_.op) {
-      case Opcode::add: return str("(", a_, " + ", b_, ")");
-      case Opcode::sub: return str("(", a_, " - ", b_, ")");
-      case Opcode::mul: return str("(", a_, " * ", b_, ")");
-      case Opcode::div: return str("(", a_, " / ", b_, ")");
-      case Opcode::max: return str("f_max(", a_, ", ", b_, ")");
-      case Opcode::min: return str("f_min(", a_, ", ", b_, ")");
-      case Opcode::neg: return str("(-", a_, ")");
-      case Opcode::sign: return str("f_sign<", t(), ">(", a_, ")");
-      case Opcode::logistic: return str("f_logistic(", a_, ")");
-      case Opcode::abs: return call("fabs", a_, i_.type);
-      case Opcode::round_afz: return call("round", a_, i_.type);
-      case Opcode::round_even: return call("rint", a_, i_.type);
-      case Opcode::erf_inv: return call("erfinv", a_, i_.type);
-      case Opcode::rem: return call("fmod", a_ + ", " + b_, i_.type);
-      case Opcode::pow: case Opcode::atan2: case Opcode::hypot:
+      case Opcode::add:
+        return str("(", a_, " + ", b_, ")");
+      case Opcode::sub:
+        return str("(", a_, " - ", b_, ")");
+      case Opcode::mul:
+        return str("(", a_, " * ", b_, ")");
+      case Opcode::div:
+        return str("(", a_, " / ", b_, ")");
+      case Opcode::max:
+        return str("f_max(", a_, ", ", b_, ")");
+      case Opcode::min:
+        return str("f_min(", a_, ", ", b_, ")");
+      case Opcode::neg:
+        return str("(-", a_, ")");
+      case Opcode::sign:
+        return str("f_sign<", t(), ">(", a_, ")");
+      case Opcode::logistic:
+        return str("f_logistic(", a_, ")");
+      case Opcode::abs:
+        return call("fabs", a_, i_.type);
+      case Opcode::round_afz:
+        return call("round", a_, i_.type);
+      case Opcode::round_even:
+        return call("rint", a_, i_.type);
+      case Opcode::erf_inv:
+        return call("erfinv", a_, i_.type);
+      case Opcode::rem:
+        return call("fmod", a_ + ", " + b_, i_.type);
+      case Opcode::pow:
+      case Opcode::atan2:
+      case Opcode::hypot:
         return call(name(i_.op), a_ + ", " + b_, i_.type);
-      case Opcode::ceil: case Opcode::floor: case Opcode::sqrt: case Opcode::rsqrt:
-      case Opcode::cbrt: case Opcode::exp: case Opcode::expm1: case Opcode::log: case Opcode::log1p:
-      case Opcode::tanh: case Opcode::sin: case Opcode::cos: case Opcode::tan: case Opcode::sinh:
-      case Opcode::cosh: case Opcode::asin: case Opcode::acos: case Opcode::atan: case Opcode::asinh:
-      case Opcode::acosh: case Opcode::atanh: case Opcode::erf: case Opcode::erfc:
+      case Opcode::ceil:
+      case Opcode::floor:
+      case Opcode::sqrt:
+      case Opcode::rsqrt:
+      case Opcode::cbrt:
+      case Opcode::exp:
+      case Opcode::expm1:
+      case Opcode::log:
+      case Opcode::log1p:
+      case Opcode::tanh:
+      case Opcode::sin:
+      case Opcode::cos:
+      case Opcode::tan:
+      case Opcode::sinh:
+      case Opcode::cosh:
+      case Opcode::asin:
+      case Opcode::acos:
+      case Opcode::atan:
+      case Opcode::asinh:
+      case Opcode::acosh:
+      case Opcode::atanh:
+      case Opcode::erf:
+      case Opcode::erfc:
         return call(name(i_.op), a_, i_.type);
-      default: return unimplemented(str("no CUDA form for ", name(i_.op)));
+      default:
+        return unimplemented(str("no CUDA form for ", name(i_.op)));
     }
   }
   Result<std::string> int_op() const {
     switch (i_.op) {
-      case Opcode::neg: return str("i_sub<", t(), ">(0, ", a_, ")");
-      case Opcode::abs: case Opcode::sign: case Opcode::popcnt: case Opcode::clz:
+      case Opcode::neg:
+        return str("i_sub<", t(), ">(0, ", a_, ")");
+      case Opcode::abs:
+      case Opcode::sign:
+      case Opcode::popcnt:
+      case Opcode::clz:
         return str("i_", name(i_.op), "<", t(), ">(", a_, ")");
-      case Opcode::add: case Opcode::sub: case Opcode::mul: case Opcode::div: case Opcode::rem:
-      case Opcode::max: case Opcode::min: case Opcode::shl: case Opcode::shr_a: case Opcode::shr_l:
-      case Opcode::rotl: case Opcode::pow:
+      case Opcode::add:
+      case Opcode::sub:
+      case Opcode::mul:
+      case Opcode::div:
+      case Opcode::rem:
+      case Opcode::max:
+      case Opcode::min:
+      case Opcode::shl:
+      case Opcode::shr_a:
+      case Opcode::shr_l:
+      case Opcode::rotl:
+      case Opcode::pow:
         return str("i_", name(i_.op), "<", t(), ">(", a_, ", ", b_, ")");
-      default: return unimplemented(str("no CUDA form for ", name(i_.op)));
+      default:
+        return unimplemented(str("no CUDA form for ", name(i_.op)));
     }
   }
 
@@ -158,20 +245,23 @@ class Expression {
   std::string a_, b_, c_;
 };
 
-constexpr int64_t kUnroll = 4;       // elements of a loop per thread
-constexpr int64_t kKept = 16;        // elements of a row that a thread keeps in registers
-constexpr int64_t kMaxThreads = 512; // for one row
+constexpr int64_t kUnroll = 4;        // elements of a loop per thread
+constexpr int64_t kKept = 16;         // elements of a row that a thread keeps in registers
+constexpr int64_t kMaxThreads = 512;  // for one row
 
 class Printer {
  public:
-  explicit Printer(const Fusion& f) : f_(f), row_(f.kind == Fusion::Kind::row), n_(f.program.instrs.size()) {}
+  explicit Printer(const Fusion& f)
+      : f_(f), row_(f.kind == Fusion::Kind::row), n_(f.program.instrs.size()) {}
 
   Result<CudaKernel> print();
 
  private:
   const ScalarInstr& instr(int32_t v) const { return f_.program.instrs[static_cast<size_t>(v)]; }
   bool is_reduce(int32_t v) const { return instr(v).op >= Opcode::reduce_add; }
-  void line(std::string text) { body_ += std::string(static_cast<size_t>(2 * depth_), ' ') + std::move(text) + '\n'; }
+  void line(std::string text) {
+    body_ += std::string(static_cast<size_t>(2 * depth_), ' ') + std::move(text) + '\n';
+  }
   int output_stage(const FusionOutput& o) const {
     const int re = stage_[static_cast<size_t>(o.value.re)];
     return o.value.im < 0 ? re : std::max(re, stage_[static_cast<size_t>(o.value.im)]);
@@ -243,7 +333,8 @@ void Printer::analyse() {
     const ScalarInstr& i = f_.program.instrs[v];
     const int used = stage_[v] - (is_reduce(static_cast<int32_t>(v)) ? 1 : 0);
     for (int32_t u : {i.a, i.b, i.c, i.d}) {
-      if (u >= 0 && live_[v] && element_[static_cast<size_t>(u)] && used > stage_[static_cast<size_t>(u)]) {
+      if (u >= 0 && live_[v] && element_[static_cast<size_t>(u)] &&
+          used > stage_[static_cast<size_t>(u)]) {
         kept_[static_cast<size_t>(u)] = true;
       }
     }
@@ -268,7 +359,8 @@ std::string Printer::position(int64_t offset, const std::vector<int64_t>& stride
 std::string Printer::inside(const Access& access) const {
   std::string text;
   for (const Bound& b : access.bounds) {
-    text += str(text.empty() ? "" : " && ", "i", b.axis, " >= ", b.lo, " && i", b.axis, " < ", b.hi);
+    text +=
+        str(text.empty() ? "" : " && ", "i", b.axis, " >= ", b.lo, " && i", b.axis, " < ", b.hi);
   }
   return text.empty() ? "true" : text;
 }
@@ -279,7 +371,8 @@ std::string Printer::load(const Access& access) const {
   const std::string type = type_name(access.type);
   if (access.kind == Access::Kind::index) return str("(", type, ")(", at, ")");
   const std::string element = str("((const ", type, "*)in", access.input, ")[", at, "]");
-  return access.bounds.empty() ? element : str("(", inside(access), ") ? ", element, " : (", type, ")0");
+  return access.bounds.empty() ? element
+                               : str("(", inside(access), ") ? ", element, " : (", type, ")0");
 }
 
 std::string Printer::value(int32_t v, int stage) const {
@@ -329,14 +422,17 @@ void Printer::store(size_t o) {
     if (v < 0) continue;
     const std::string type = type_name(instr(v).type);
     const int s = output_stage(out);
-    line(str("((", type, "*)out", o, ")[", position(out.offset + part, out.strides), "] = ", value(v, s), ";"));
+    line(str("((", type, "*)out", o, ")[", position(out.offset + part, out.strides),
+             "] = ", value(v, s), ";"));
     ++part;
   }
 }
 
 std::string Printer::signature(const std::string& name, int64_t threads) const {
-  std::string text = str("extern \"C\" __global__ void __launch_bounds__(", threads, ") ", name, "(");
-  for (size_t i = 0; i < f_.inputs.size(); ++i) text += str(i ? ", " : "", "const void* __restrict__ in", i);
+  std::string text =
+      str("extern \"C\" __global__ void __launch_bounds__(", threads, ") ", name, "(");
+  for (size_t i = 0; i < f_.inputs.size(); ++i)
+    text += str(i ? ", " : "", "const void* __restrict__ in", i);
   for (size_t o = 0; o < f_.outputs.size(); ++o) {
     text += str(o || !f_.inputs.empty() ? ", " : "", "void* __restrict__ out", o);
   }
@@ -371,7 +467,8 @@ void Printer::reduce_block(int32_t v, int64_t threads, int64_t row_groups) {
   auto fold = [&](const std::string& other) {
     line(str(part, " = ", Expression::combine(i.op, i.type, part, other), ";"));
   };
-  for (int64_t mask = std::min<int64_t>(threads, 32) / 2; mask; mask /= 2) fold(str("shuffle(", part, ", ", mask, ")"));
+  for (int64_t mask = std::min<int64_t>(threads, 32) / 2; mask; mask /= 2)
+    fold(str("shuffle(", part, ", ", mask, ")"));
   if (threads > 32) {
     const int64_t warps = threads / 32;
     line(str("__shared__ ", type, " all", v, "[", row_groups * warps, "];"));
@@ -380,19 +477,22 @@ void Printer::reduce_block(int32_t v, int64_t threads, int64_t row_groups) {
     line(str(part, " = all", v, "[group * ", warps, "];"));
     line("#pragma unroll");
     line(str("for (int w = 1; w < ", warps, "; ++w) ", part, " = ",
-             Expression::combine(i.op, i.type, part, str("all", v, "[group * ", warps, " + w]")), ";"));
+             Expression::combine(i.op, i.type, part, str("all", v, "[group * ", warps, " + w]")),
+             ";"));
   }
   const std::string init = str("v", i.b);
   line(str("const ", type, " v", v, " = ", Expression::combine(i.op, i.type, init, part), ";"));
 }
 
 Status Printer::stage(int s, int64_t threads, int64_t per_thread) {
-  const int64_t length = ir::element_count({f_.dims.begin() + f_.reduced_begin, f_.dims.begin() + f_.reduced_end});
+  const int64_t length =
+      ir::element_count({f_.dims.begin() + f_.reduced_begin, f_.dims.begin() + f_.reduced_end});
   for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
     const size_t k = static_cast<size_t>(v);
     if (!live_[k]) continue;
     if (!element_[k] && !is_reduce(v) && stage_[k] == s) CHECK_OK(define(v));
-    if (kept_[k] && stage_[k] == s) line(str(type_name(instr(v).type), " k", v, "[", per_thread, "];"));
+    if (kept_[k] && stage_[k] == s)
+      line(str(type_name(instr(v).type), " k", v, "[", per_thread, "];"));
   }
   std::vector<int32_t> reductions;
   for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
@@ -405,14 +505,27 @@ Status Printer::stage(int s, int64_t threads, int64_t per_thread) {
     const uint64_t ones = width == 64 ? ~0ull : (1ull << width) - 1, sign = 1ull << (width - 1);
     const bool is_signed = ir::is_signed_int(i.type), real = is_real(i.type);
     const uint64_t inf = i.type == DType::f32 ? 0x7f800000ull : 0x7ff0000000000000ull;
-    const uint64_t one = i.type == DType::f32 ? 0x3f800000ull : i.type == DType::f64 ? 0x3ff0000000000000ull : 1;
+    const uint64_t one = i.type == DType::f32   ? 0x3f800000ull
+                         : i.type == DType::f64 ? 0x3ff0000000000000ull
+                                                : 1;
     switch (i.op) {
-      case Opcode::reduce_mul: neutral.imm = one; break;
-      case Opcode::reduce_max: neutral.imm = real ? inf | sign : is_signed ? sign : 0; break;
-      case Opcode::reduce_min: neutral.imm = real ? inf : is_signed ? sign - 1 : ones; break;
-      case Opcode::reduce_and: neutral.imm = ones; break;
-      case Opcode::reduce_add: neutral.imm = real ? sign : 0; break;  // -0: the sum of nothing but -0 is -0
-      default: break;
+      case Opcode::reduce_mul:
+        neutral.imm = one;
+        break;
+      case Opcode::reduce_max:
+        neutral.imm = real ? inf | sign : is_signed ? sign : 0;
+        break;
+      case Opcode::reduce_min:
+        neutral.imm = real ? inf : is_signed ? sign - 1 : ones;
+        break;
+      case Opcode::reduce_and:
+        neutral.imm = ones;
+        break;
+      case Opcode::reduce_add:
+        neutral.imm = real ? sign : 0;
+        break;  // -0: the sum of nothing but -0 is -0
+      default:
+        break;
     }
     TRY(std::string text, Expression(f_.program, neutral, "", "", "").text());
     line(str(type_name(i.type), " part", v, " = ", text, ";"));
@@ -432,12 +545,14 @@ Status Printer::stage(int s, int64_t threads, int64_t per_thread) {
   for (size_t o = 0; o < f_.outputs.size(); ++o) {
     const size_t k = static_cast<size_t>(f_.outputs[o].value.re);
     bool spread = element_[k];
-    for (int a = f_.reduced_begin; a < f_.reduced_end; ++a) spread |= f_.outputs[o].strides[static_cast<size_t>(a)] != 0;
+    for (int a = f_.reduced_begin; a < f_.reduced_end; ++a)
+      spread |= f_.outputs[o].strides[static_cast<size_t>(a)] != 0;
     if (spread && output_stage(f_.outputs[o]) == s) store(o);
   }
   for (int32_t v : reductions) {
     const ScalarInstr& i = instr(v);
-    line(str("part", v, " = ", Expression::combine(i.op, i.type, str("part", v), value(i.a, s)), ";"));
+    line(str("part", v, " = ", Expression::combine(i.op, i.type, str("part", v), value(i.a, s)),
+             ";"));
   }
   --depth_;
   line("}");
@@ -447,7 +562,8 @@ Status Printer::stage(int s, int64_t threads, int64_t per_thread) {
 }
 
 Status Printer::rows(CudaKernel* kernel) {
-  const int64_t length = ir::element_count({f_.dims.begin() + f_.reduced_begin, f_.dims.begin() + f_.reduced_end});
+  const int64_t length =
+      ir::element_count({f_.dims.begin() + f_.reduced_begin, f_.dims.begin() + f_.reduced_end});
   const int64_t count = ir::element_count({f_.dims.begin(), f_.dims.begin() + f_.reduced_begin});
   int64_t threads = 32;
   while (threads < kMaxThreads && threads * 4 < length) threads *= 2;
@@ -467,7 +583,8 @@ Status Printer::rows(CudaKernel* kernel) {
   for (size_t o = 0; o < f_.outputs.size(); ++o) {
     const size_t k = static_cast<size_t>(f_.outputs[o].value.re);
     bool spread = element_[k];
-    for (int a = f_.reduced_begin; a < f_.reduced_end; ++a) spread |= f_.outputs[o].strides[static_cast<size_t>(a)] != 0;
+    for (int a = f_.reduced_begin; a < f_.reduced_end; ++a)
+      spread |= f_.outputs[o].strides[static_cast<size_t>(a)] != 0;
     if (spread) continue;
     line("if (lane == 0) {");
     ++depth_;
@@ -483,8 +600,10 @@ Result<CudaKernel> Printer::print() {
   CudaKernel kernel;
   analyse();
   if (f_.kind == Fusion::Kind::column) return unimplemented("a CUDA column reduction");
-  if (row_) CHECK_OK(rows(&kernel));
-  else CHECK_OK(loop(&kernel));
+  if (row_)
+    CHECK_OK(rows(&kernel));
+  else
+    CHECK_OK(loop(&kernel));
   uint64_t hash = 0xcbf29ce484222325ull;
   for (char c : body_) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
   kernel.name = str(row_ ? "mps_rows_" : "mps_loop_", hex(hash).substr(2));

@@ -14,7 +14,7 @@
 namespace jaxmps::kernels {
 
 struct CudaKernel {
-  std::string name;    // of the extern "C" kernel
+  std::string name;  // of the extern "C" kernel
   std::string source;
   int64_t blocks = 1;  // launch as <<<blocks, threads>>>, no dynamic shared memory
   int threads = 256;

@@ -12,8 +12,8 @@ namespace {
 // is success.
 struct Nvrtc {
   using Program = void*;
-  int (*create)(Program*, const char* source, const char* name, int headers, const char* const* texts,
-                const char* const* names) = nullptr;
+  int (*create)(Program*, const char* source, const char* name, int headers,
+                const char* const* texts, const char* const* names) = nullptr;
   int (*compile)(Program, int options, const char* const* texts) = nullptr;
   int (*cubin_size)(Program, size_t*) = nullptr;
   int (*cubin)(Program, char*) = nullptr;
@@ -51,7 +51,8 @@ const Nvrtc* nvrtc() {
 
 Result<std::string> compile(const CudaKernel& kernel, const std::string& architecture) {
   const Nvrtc* n = nvrtc();
-  if (!n) return Error(Code::failed_precondition, "libnvrtc.so is not found; install nvidia-cuda-nvrtc");
+  if (!n)
+    return Error(Code::failed_precondition, "libnvrtc.so is not found; install nvidia-cuda-nvrtc");
   Nvrtc::Program program = nullptr;
   if (n->create(&program, kernel.source.c_str(), "fusion.cu", 0, nullptr, nullptr) != 0) {
     return internal("NVRTC refused a program");

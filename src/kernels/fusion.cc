@@ -54,8 +54,8 @@ class FusionBuilder {
   const std::vector<Split>& splits_;
   Fusion f_;
   ScalarBuilder scalar_;
-  ir::Dims shape_;                // the walked shape, in its own order of dimensions
-  std::vector<bool> reduced_;     // per dimension of it
+  ir::Dims shape_;             // the walked shape, in its own order of dimensions
+  std::vector<bool> reduced_;  // per dimension of it
   std::vector<Axis> axes_;
   std::vector<Coord> coords_;
   std::unordered_multimap<uint64_t, int> coord_index_;
@@ -75,7 +75,9 @@ class FusionBuilder {
 
 int FusionBuilder::intern(Coord coord) {
   uint64_t h = coord.map.size();
-  auto mix = [&](int64_t v) { h = (h ^ static_cast<uint64_t>(v)) * 0x9e3779b97f4a7c15ull, h ^= h >> 31; };
+  auto mix = [&](int64_t v) {
+    h = (h ^ static_cast<uint64_t>(v)) * 0x9e3779b97f4a7c15ull, h ^= h >> 31;
+  };
   for (const Affine& e : coord.map) {
     mix(e.offset);
     for (int64_t c : e.coeffs) mix(c);
@@ -121,7 +123,8 @@ Status FusionBuilder::choose_space() {
   // Many short rows: better many at a time, the rows themselves innermost.
   constexpr int64_t kShortRow = 32, kManyRows = 16;
   int64_t length = 1, rows = 1;
-  for (int d = 0; d < rank; ++d) (reduced_[static_cast<size_t>(d)] ? length : rows) *= shape_[static_cast<size_t>(d)];
+  for (int d = 0; d < rank; ++d)
+    (reduced_[static_cast<size_t>(d)] ? length : rows) *= shape_[static_cast<size_t>(d)];
   if (row && length > 1 && length <= kShortRow && rows >= kManyRows) {
     row = false;
     first = 0;
@@ -251,8 +254,9 @@ int32_t FusionBuilder::add_access(Access access) {
 Result<ScalarValue> FusionBuilder::load(const ir::Value* argument, const Coord& at) {
   const ir::Type& type = argument->type;
   const Affine linear = scaled_sum(at.map, ir::row_major_strides(type.dims), axis_count());
-  Access access{Access::Kind::memory, storage_machine_type(type.dtype), argument->index(),
-                linear.offset, linear.coeffs, at.bounds};
+  Access access{Access::Kind::memory, storage_machine_type(type.dtype),
+                argument->index(),    linear.offset,
+                linear.coeffs,        at.bounds};
   if (!ir::is_complex(type.dtype)) {
     return scalar_.from_storage(type.dtype, add_access(std::move(access)), -1);
   }
@@ -355,8 +359,8 @@ Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
   const DType dtype = op.result()->type.dtype;
   const bool complex = ir::is_complex(dtype);
   if (complex) {
-    const bool sum = op.region().first() && op.region().first()->id == OpId::add &&
-                     op.region().op_count() == 2;
+    const bool sum =
+        op.region().first() && op.region().first()->id == OpId::add && op.region().op_count() == 2;
     if (!sum) return ir::refuse(op, "a complex reduction other than a sum");
     code = Opcode::add;
   } else if (!is_simple_combiner(combiner, &code)) {
@@ -376,13 +380,27 @@ Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
   TRY(ScalarValue init, eval(op.operand(1), intern({})));
   Opcode reduce;
   switch (code) {
-    case Opcode::add: reduce = Opcode::reduce_add; break;
-    case Opcode::mul: reduce = Opcode::reduce_mul; break;
-    case Opcode::max: reduce = Opcode::reduce_max; break;
-    case Opcode::min: reduce = Opcode::reduce_min; break;
-    case Opcode::and_: reduce = Opcode::reduce_and; break;
-    case Opcode::or_: reduce = Opcode::reduce_or; break;
-    default: reduce = Opcode::reduce_xor; break;
+    case Opcode::add:
+      reduce = Opcode::reduce_add;
+      break;
+    case Opcode::mul:
+      reduce = Opcode::reduce_mul;
+      break;
+    case Opcode::max:
+      reduce = Opcode::reduce_max;
+      break;
+    case Opcode::min:
+      reduce = Opcode::reduce_min;
+      break;
+    case Opcode::and_:
+      reduce = Opcode::reduce_and;
+      break;
+    case Opcode::or_:
+      reduce = Opcode::reduce_or;
+      break;
+    default:
+      reduce = Opcode::reduce_xor;
+      break;
   }
   const DType type = machine_type(dtype);
   ScalarValue r{dtype, scalar_.emit(reduce, type, x.re, init.re), -1};
@@ -445,17 +463,26 @@ Result<Coord> FusionBuilder::moved(const ir::Op& op, const Coord& at) {
 Result<ScalarValue> FusionBuilder::eval_op(const ir::Op& op, int result, int coord) {
   const Coord at = coords_[static_cast<size_t>(coord)];
   switch (op.id) {
-    case OpId::constant: return constant(op);
-    case OpId::iota: return iota(op, at);
-    case OpId::pad: return pad(op, at);
-    case OpId::concatenate: return concatenate(op, at);
-    case OpId::reduce: return reduce(op, at);
-    case OpId::broadcast_in_dim: case OpId::transpose: case OpId::slice: case OpId::reverse:
+    case OpId::constant:
+      return constant(op);
+    case OpId::iota:
+      return iota(op, at);
+    case OpId::pad:
+      return pad(op, at);
+    case OpId::concatenate:
+      return concatenate(op, at);
+    case OpId::reduce:
+      return reduce(op, at);
+    case OpId::broadcast_in_dim:
+    case OpId::transpose:
+    case OpId::slice:
+    case OpId::reverse:
     case OpId::reshape: {
       TRY(Coord in, moved(op, at));
       return eval(op.operand(0), intern(std::move(in)));
     }
-    default: break;
+    default:
+      break;
   }
   std::vector<ScalarValue> operands;
   for (int i = 0; i < op.operand_count(); ++i) {
@@ -498,8 +525,8 @@ Fusion elementwise_fusion(const ScalarProgram& program, int64_t n) {
     const int input = static_cast<int>(i.imm / 2);
     const int64_t parts = ir::is_complex(program.inputs[static_cast<size_t>(input)]) ? 2 : 1;
     i.op = Opcode::load;
-    f.accesses.push_back({Access::Kind::memory, i.type, input, static_cast<int64_t>(i.imm % 2),
-                          {parts}, {}});
+    f.accesses.push_back(
+        {Access::Kind::memory, i.type, input, static_cast<int64_t>(i.imm % 2), {parts}, {}});
     i.imm = f.accesses.size() - 1;
   }
   for (const ScalarValue& v : program.outputs) {

@@ -8,7 +8,8 @@ Affine constant_affine(int64_t value, size_t axes) {
   return {value, std::vector<int64_t>(axes, 0)};
 }
 
-Affine scaled_sum(const std::vector<Affine>& map, const std::vector<int64_t>& strides, size_t axes) {
+Affine scaled_sum(const std::vector<Affine>& map, const std::vector<int64_t>& strides,
+                  size_t axes) {
   Affine sum = constant_affine(0, axes);
   for (size_t k = 0; k < map.size(); ++k) {
     sum.offset += strides[k] * map[k].offset;
@@ -127,7 +128,8 @@ void collapse_axes(Fusion* f) {
     bool bounded = false;
     for (Access& a : f->accesses) {
       // A bound that always holds says nothing.
-      std::erase_if(a.bounds, [&](const Bound& b) { return b.axis == axis && b.lo <= 0 && b.hi >= 1; });
+      std::erase_if(a.bounds,
+                    [&](const Bound& b) { return b.axis == axis && b.lo <= 0 && b.hi >= 1; });
       bounded |= has_bound(a, axis);
     }
     if (!bounded) erase_axis(f, axis);

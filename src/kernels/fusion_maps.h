@@ -1,5 +1,5 @@
-// Index maps while a fusion is built: affine expressions of the iteration axes, one per dimension of
-// a value. Values; single-threaded, internal to the building of fusions.
+// Index maps while a fusion is built: affine expressions of the iteration axes, one per dimension
+// of a value. Values; single-threaded, internal to the building of fusions.
 #pragma once
 
 #include <optional>
@@ -31,11 +31,12 @@ struct Split {
 
 Affine constant_affine(int64_t value, size_t axes);
 Affine scaled_sum(const std::vector<Affine>& map, const std::vector<int64_t>& strides, size_t axes);
-// The coordinates of row-major position `linear` in a shape; nothing when they are not affine in the
-// axes, with `split` set if splitting an axis may help.
+// The coordinates of row-major position `linear` in a shape; nothing when they are not affine in
+// the axes, with `split` set if splitting an axis may help.
 std::optional<std::vector<Affine>> delinearize(const Affine& linear, const ir::Dims& shape,
                                                const ir::Dims& axes, std::optional<Split>* split);
-// The axis on which `e` depends with coefficient 1 or -1 and no other; -1 if constant, -2 otherwise.
+// The axis on which `e` depends with coefficient 1 or -1 and no other; -1 if constant, -2
+// otherwise.
 int single_axis(const Affine& e);
 // Points with lo <= e < hi, for an e of one axis.
 Bound bound_of(const Affine& e, int axis, int64_t extent, int64_t lo, int64_t hi);

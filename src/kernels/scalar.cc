@@ -30,13 +30,19 @@ int operand_count(Opcode op) {
 DType machine_type(DType dtype) {
   switch (dtype) {
     case DType::s2:
-    case DType::s4: return DType::s8;
+    case DType::s4:
+      return DType::s8;
     case DType::u2:
-    case DType::u4: return DType::u8;
-    case DType::index: return DType::s64;
-    case DType::c64: return DType::f32;
-    case DType::c128: return DType::f64;
-    default: return ir::is_float(dtype) && dtype != DType::f64 ? DType::f32 : dtype;
+    case DType::u4:
+      return DType::u8;
+    case DType::index:
+      return DType::s64;
+    case DType::c64:
+      return DType::f32;
+    case DType::c128:
+      return DType::f64;
+    default:
+      return ir::is_float(dtype) && dtype != DType::f64 ? DType::f32 : dtype;
   }
 }
 
@@ -58,37 +64,50 @@ int wrapped_bits(DType d) {
 // The opcode of an op whose meaning does not depend on the type beyond the machine's.
 bool plain_opcode(OpId id, Opcode* op) {
   switch (id) {
-#define SAME(x)  \
-  case OpId::x:  \
+#define SAME(x)      \
+  case OpId::x:      \
     *op = Opcode::x; \
     return true;
-#define AS(id, opcode)  \
-  case OpId::id:         \
+#define AS(id, opcode)    \
+  case OpId::id:          \
     *op = Opcode::opcode; \
     return true;
-    SAME(abs) SAME(sign) SAME(popcnt) SAME(ceil) SAME(floor) SAME(sqrt) SAME(rsqrt) SAME(cbrt)
-    SAME(log) SAME(logistic) SAME(tanh) SAME(tan) SAME(sinh) SAME(cosh) SAME(asin) SAME(acos)
-    SAME(atan) SAME(asinh) SAME(acosh) SAME(atanh) SAME(erf) SAME(erfc) SAME(erf_inv) SAME(add)
-    SAME(and_) SAME(or_) SAME(xor_) SAME(atan2) SAME(is_finite)
-    AS(negate, neg) AS(count_leading_zeros, clz) AS(round_nearest_afz, round_afz)
-    AS(round_nearest_even, round_even) AS(exponential, exp) AS(exponential_minus_one, expm1)
-    AS(log_plus_one, log1p) AS(sine, sin) AS(cosine, cos) AS(subtract, sub) AS(multiply, mul)
-    AS(divide, div) AS(remainder, rem) AS(maximum, max) AS(minimum, min) AS(shift_left, shl)
-    AS(shift_right_arithmetic, shr_a) AS(shift_right_logical, shr_l) AS(power, pow) AS(not_, not_)
+    SAME(abs)
+    SAME(sign) SAME(popcnt) SAME(ceil) SAME(floor) SAME(sqrt) SAME(rsqrt) SAME(cbrt) SAME(log)
+        SAME(logistic) SAME(tanh) SAME(tan) SAME(sinh) SAME(cosh) SAME(asin) SAME(acos) SAME(atan)
+            SAME(asinh) SAME(acosh) SAME(atanh) SAME(erf) SAME(erfc) SAME(erf_inv) SAME(add)
+                SAME(and_) SAME(or_) SAME(xor_) SAME(atan2) SAME(is_finite) AS(negate, neg)
+                    AS(count_leading_zeros, clz) AS(round_nearest_afz, round_afz)
+                        AS(round_nearest_even, round_even) AS(exponential, exp)
+                            AS(exponential_minus_one, expm1) AS(log_plus_one, log1p) AS(sine, sin)
+                                AS(cosine, cos) AS(subtract, sub) AS(multiply, mul) AS(divide, div)
+                                    AS(remainder, rem) AS(maximum, max) AS(minimum, min)
+                                        AS(shift_left, shl) AS(shift_right_arithmetic, shr_a)
+                                            AS(shift_right_logical, shr_l) AS(power, pow)
+                                                AS(not_, not_)
 #undef AS
 #undef SAME
-    default: return false;
+                                                    default : return false;
   }
 }
 
 // Ops whose result is representable whenever the operands are.
 bool is_exact(Opcode op) {
   switch (op) {
-    case Opcode::abs: case Opcode::sign: case Opcode::ceil: case Opcode::floor: case Opcode::neg:
-    case Opcode::round_afz: case Opcode::round_even: case Opcode::max: case Opcode::min:
-    case Opcode::is_finite: case Opcode::rem:
+    case Opcode::abs:
+    case Opcode::sign:
+    case Opcode::ceil:
+    case Opcode::floor:
+    case Opcode::neg:
+    case Opcode::round_afz:
+    case Opcode::round_even:
+    case Opcode::max:
+    case Opcode::min:
+    case Opcode::is_finite:
+    case Opcode::rem:
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -114,8 +133,8 @@ int32_t ScalarBuilder::emit(Opcode op, DType type, int32_t a, int32_t b, int32_t
   if (foldable && constant(a) && (b < 0 || constant(b)) && (c < 0 || constant(c))) {
     auto value = [&](int32_t v) { return v < 0 ? 0 : instr(v).imm; };
     const DType from = op == Opcode::select ? type : instr(a).type;
-    i = {Opcode::constant, type, -1, -1, -1, -1,
-         evaluate(i, from, value(a), value(b), value(c), 0)};
+    i = {
+        Opcode::constant, type, -1, -1, -1, -1, evaluate(i, from, value(a), value(b), value(c), 0)};
   } else if ((op == Opcode::or_ || op == Opcode::xor_ || op == Opcode::add) &&
              ir::is_unsigned_int(type) && instr(a).op != instr(b).op) {
     // x << k | x >> (width - k)
@@ -123,7 +142,8 @@ int32_t ScalarBuilder::emit(Opcode op, DType type, int32_t a, int32_t b, int32_t
     const ScalarInstr& r = instr(a).op == Opcode::shl ? instr(b) : instr(a);
     const uint64_t width = 8ull * static_cast<uint64_t>(ir::byte_size(type));
     if (l.op == Opcode::shl && r.op == Opcode::shr_l && l.a == r.a && constant(l.b) &&
-        constant(r.b) && instr(l.b).imm && instr(r.b).imm && instr(l.b).imm + instr(r.b).imm == width) {
+        constant(r.b) && instr(l.b).imm && instr(r.b).imm &&
+        instr(l.b).imm + instr(r.b).imm == width) {
       i = {Opcode::rotl, type, l.a, l.b, -1, -1, 0};
     }
   }
@@ -198,8 +218,10 @@ ScalarValue ScalarBuilder::to_storage(const ScalarValue& value) {
   const bool same = made.imm == static_cast<uint64_t>(value.dtype);
   if (made.op == Opcode::decode && same) return {value.dtype, made.a, -1};
   const int32_t source = made.op == Opcode::round_to && same ? made.a : value.re;
-  return {value.dtype, emit(Opcode::encode, storage_machine_type(value.dtype), source, -1, -1,
-                            static_cast<uint64_t>(value.dtype)), -1};
+  return {value.dtype,
+          emit(Opcode::encode, storage_machine_type(value.dtype), source, -1, -1,
+               static_cast<uint64_t>(value.dtype)),
+          -1};
 }
 
 void ScalarBuilder::output(const ScalarValue& value) {
@@ -208,8 +230,8 @@ void ScalarBuilder::output(const ScalarValue& value) {
 
 ScalarValue ScalarBuilder::finish(ScalarValue value) {
   if (is_narrow_float(value.dtype)) {
-    value.re = emit(Opcode::round_to, DType::f32, value.re, -1, -1,
-                    static_cast<uint64_t>(value.dtype));
+    value.re =
+        emit(Opcode::round_to, DType::f32, value.re, -1, -1, static_cast<uint64_t>(value.dtype));
   } else if (int bits = wrapped_bits(value.dtype)) {
     value.re = emit(Opcode::wrap, machine_type(value.dtype), value.re, -1, -1,
                     static_cast<uint64_t>(bits));
@@ -217,7 +239,8 @@ ScalarValue ScalarBuilder::finish(ScalarValue value) {
   return value;
 }
 
-ScalarValue ScalarBuilder::select(int32_t predicate, const ScalarValue& yes, const ScalarValue& no) {
+ScalarValue ScalarBuilder::select(int32_t predicate, const ScalarValue& yes,
+                                  const ScalarValue& no) {
   const DType type = instr(yes.re).type;
   ScalarValue r{yes.dtype, emit(Opcode::select, type, predicate, yes.re, no.re), -1};
   if (yes.im >= 0) r.im = emit(Opcode::select, type, predicate, yes.im, no.im);
@@ -230,11 +253,10 @@ ScalarValue ScalarBuilder::convert(const ScalarValue& value, DType to) {
   if (ir::is_complex(value.dtype) && to == DType::pred) {
     const int32_t zero = real_constant(from_type, 0);
     const int32_t re = emit(Opcode::ne, DType::pred, value.re, zero);
-    return {to, emit(Opcode::or_, DType::pred, re, emit(Opcode::ne, DType::pred, value.im, zero)), -1};
+    return {to, emit(Opcode::or_, DType::pred, re, emit(Opcode::ne, DType::pred, value.im, zero)),
+            -1};
   }
-  auto part = [&](int32_t v) {
-    return from_type == type ? v : emit(Opcode::convert, type, v);
-  };
+  auto part = [&](int32_t v) { return from_type == type ? v : emit(Opcode::convert, type, v); };
   ScalarValue r{to, part(value.re), -1};
   if (ir::is_complex(to)) r.im = value.im >= 0 ? part(value.im) : real_constant(type, 0);
   const int bits = wrapped_bits(to);
@@ -267,13 +289,14 @@ Result<ScalarValue> ScalarBuilder::compare(const ir::Op& op, const ScalarValue& 
   using Direction = ir::CompareDirection;
   auto direction = op.enum_attr<Direction>("comparison_direction");
   const ir::Attr* kind = op.find("compare_type");
-  const bool total = kind && op.enum_attr<ir::CompareType>("compare_type") ==
-                                 ir::CompareType::total_order && ir::is_float(x.dtype);
+  const bool total =
+      kind && op.enum_attr<ir::CompareType>("compare_type") == ir::CompareType::total_order &&
+      ir::is_float(x.dtype);
   ScalarValue a = x, b = y;
   if (total) a = {DType::s64, total_order(x), -1}, b = {DType::s64, total_order(y), -1};
   if (direction == Direction::gt || direction == Direction::ge) std::swap(a, b);
-  const Opcode code = direction == Direction::eq   ? Opcode::eq
-                      : direction == Direction::ne ? Opcode::ne
+  const Opcode code = direction == Direction::eq                                 ? Opcode::eq
+                      : direction == Direction::ne                               ? Opcode::ne
                       : direction == Direction::gt || direction == Direction::lt ? Opcode::lt
                                                                                  : Opcode::le;
   int32_t r = emit(code, DType::pred, a.re, b.re);
@@ -302,15 +325,21 @@ Result<ScalarValue> ScalarBuilder::apply_real(const ir::Op& op, std::span<const 
   const ScalarValue& x = in[0];
   const DType type = machine_type(out);
   switch (op.id) {
-    case OpId::real: return x;
-    case OpId::imag: return ScalarValue{out, real_constant(type, 0), -1};
-    case OpId::complex: return ScalarValue{out, x.re, in[1].re};
-    case OpId::compare: return compare(op, x, in[1]);
+    case OpId::real:
+      return x;
+    case OpId::imag:
+      return ScalarValue{out, real_constant(type, 0), -1};
+    case OpId::complex:
+      return ScalarValue{out, x.re, in[1].re};
+    case OpId::compare:
+      return compare(op, x, in[1]);
     case OpId::reduce_precision: {
-      const uint64_t imm = static_cast<uint64_t>(op.i64("exponent_bits") << 8 | op.i64("mantissa_bits"));
+      const uint64_t imm =
+          static_cast<uint64_t>(op.i64("exponent_bits") << 8 | op.i64("mantissa_bits"));
       return finish({out, emit(Opcode::reduce_precision, type, x.re, -1, -1, imm), -1});
     }
-    default: break;
+    default:
+      break;
   }
   Opcode code;
   if (!plain_opcode(op.id, &code)) return ir::refuse(op, "no scalar form");
@@ -342,8 +371,10 @@ Result<std::vector<ScalarValue>> ScalarBuilder::apply(const ir::Op& op,
   const DType out = op.result_count() ? op.result(0)->type.dtype : DType::pred;
   std::vector<ScalarValue> results;
   switch (op.id) {
-    case OpId::convert: return std::vector{convert(in[0], out)};
-    case OpId::select: return std::vector{select(in[0].re, in[1], in[2])};
+    case OpId::convert:
+      return std::vector{convert(in[0], out)};
+    case OpId::select:
+      return std::vector{select(in[0].re, in[1], in[2])};
     case OpId::bitcast_convert: {
       TRY(ScalarValue r, bitcast(op, in[0], out));
       return std::vector{r};
@@ -355,11 +386,13 @@ Result<std::vector<ScalarValue>> ScalarBuilder::apply(const ir::Op& op,
       return std::vector{ScalarValue{out, emit(Opcode::min, type, r, in[2].re), -1}};
     }
     case OpId::threefry2x32: {
-      const int32_t first = emit(Opcode::threefry, DType::u32, in[0].re, in[1].re, in[2].re, 0, in[3].re);
+      const int32_t first =
+          emit(Opcode::threefry, DType::u32, in[0].re, in[1].re, in[2].re, 0, in[3].re);
       const int32_t second = emit(Opcode::threefry_second, DType::u32, first);
       return std::vector{ScalarValue{out, first, -1}, ScalarValue{out, second, -1}};
     }
-    default: break;
+    default:
+      break;
   }
   if (!op.is(ir::traits::elementwise)) return ir::refuse(op, "not elementwise");
   const bool complex = in[0].im >= 0 && op.id != OpId::compare;

@@ -20,23 +20,21 @@ namespace jaxmps::kernels {
 using ir::DType;
 
 // X(name, operands): a, b, c are values; see ScalarInstr for the immediates.
-#define JAXMPS_OPCODES(X)                                                                       \
-  X(input, 0) X(load, 0) X(constant, 0)                                                         \
-  X(convert, 1) X(bitcast, 1) X(encode, 1) X(decode, 1) X(round_to, 1) X(reduce_precision, 1)   \
-  X(wrap, 1)                                                                                    \
-  X(neg, 1) X(abs, 1) X(sign, 1) X(not_, 1) X(popcnt, 1) X(clz, 1)                              \
-  X(ceil, 1) X(floor, 1) X(round_afz, 1) X(round_even, 1) X(is_finite, 1)                       \
-  X(sqrt, 1) X(rsqrt, 1) X(cbrt, 1) X(exp, 1) X(expm1, 1) X(log, 1) X(log1p, 1) X(logistic, 1)  \
-  X(tanh, 1) X(sin, 1) X(cos, 1) X(tan, 1) X(sinh, 1) X(cosh, 1) X(asin, 1) X(acos, 1)          \
-  X(atan, 1) X(asinh, 1) X(acosh, 1) X(atanh, 1) X(erf, 1) X(erfc, 1) X(erf_inv, 1)             \
-  X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(rem, 2) X(max, 2) X(min, 2)                         \
-  X(and_, 2) X(or_, 2) X(xor_, 2) X(shl, 2) X(shr_a, 2) X(shr_l, 2) X(rotl, 2)                  \
-  X(pow, 2) X(atan2, 2) X(hypot, 2)                                                             \
-  X(eq, 2) X(ne, 2) X(lt, 2) X(le, 2)                                                           \
-  X(select, 3)                                                                                  \
-  X(threefry, 4) X(threefry_second, 1)                                                          \
-  X(reduce_add, 2) X(reduce_mul, 2) X(reduce_max, 2) X(reduce_min, 2)                           \
-  X(reduce_and, 2) X(reduce_or, 2) X(reduce_xor, 2)
+#define JAXMPS_OPCODES(X)                                                                          \
+  X(input, 0)                                                                                      \
+  X(load, 0) X(constant, 0) X(convert, 1) X(bitcast, 1) X(encode, 1) X(decode, 1) X(round_to, 1)   \
+      X(reduce_precision, 1) X(wrap, 1) X(neg, 1) X(abs, 1) X(sign, 1) X(not_, 1) X(popcnt, 1)     \
+          X(clz, 1) X(ceil, 1) X(floor, 1) X(round_afz, 1) X(round_even, 1) X(is_finite, 1)        \
+              X(sqrt, 1) X(rsqrt, 1) X(cbrt, 1) X(exp, 1) X(expm1, 1) X(log, 1) X(log1p, 1)        \
+                  X(logistic, 1) X(tanh, 1) X(sin, 1) X(cos, 1) X(tan, 1) X(sinh, 1) X(cosh, 1) X( \
+                      asin, 1) X(acos, 1) X(atan, 1) X(asinh, 1) X(acosh, 1) X(atanh, 1) X(erf, 1) \
+                      X(erfc, 1) X(erf_inv, 1) X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(rem, 2)   \
+                          X(max, 2) X(min, 2) X(and_, 2) X(or_, 2) X(xor_, 2) X(shl, 2)            \
+                              X(shr_a, 2) X(shr_l, 2) X(rotl, 2) X(pow, 2) X(atan2, 2) X(hypot, 2) \
+                                  X(eq, 2) X(ne, 2) X(lt, 2) X(le, 2) X(select, 3) X(threefry, 4)  \
+                                      X(threefry_second, 1) X(reduce_add, 2) X(reduce_mul, 2)      \
+                                          X(reduce_max, 2) X(reduce_min, 2) X(reduce_and, 2)       \
+                                              X(reduce_or, 2) X(reduce_xor, 2)
 
 enum class Opcode : uint8_t {
 #define X(name, operands) name,
@@ -84,7 +82,7 @@ DType storage_machine_type(DType dtype);
 
 struct ScalarProgram {
   std::vector<DType> inputs;
-  std::vector<ScalarInstr> instrs;   // operands come before their users
+  std::vector<ScalarInstr> instrs;  // operands come before their users
   // Outputs in storage form: narrow floats are already encoded to their bits.
   std::vector<ScalarValue> outputs;
 };
@@ -122,7 +120,8 @@ class ScalarBuilder {
     size_t operator()(const ScalarInstr& i) const;
   };
   ScalarValue finish(ScalarValue value);  // rounds or wraps a fresh result to its dtype
-  Result<ScalarValue> apply_real(const ir::Op& op, std::span<const ScalarValue> operands, DType out);
+  Result<ScalarValue> apply_real(const ir::Op& op, std::span<const ScalarValue> operands,
+                                 DType out);
   Result<ScalarValue> apply_complex(const ir::Op& op, std::span<const ScalarValue> operands,
                                     DType out);
   Result<ScalarValue> compare(const ir::Op& op, const ScalarValue& x, const ScalarValue& y);

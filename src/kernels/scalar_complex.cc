@@ -30,21 +30,20 @@ V Complex::exp(V x) const {
 
 V Complex::expm1(V x) const {
   const int32_t half = op(Opcode::sin, mul(x.im, real(0.5)));
-  const int32_t re = sub(mul(op(Opcode::expm1, x.re), op(Opcode::cos, x.im)),
-                         mul(real(2), mul(half, half)));
+  const int32_t re =
+      sub(mul(op(Opcode::expm1, x.re), op(Opcode::cos, x.im)), mul(real(2), mul(half, half)));
   return make(re, mul(op(Opcode::exp, x.re), op(Opcode::sin, x.im)));
 }
 
-V Complex::log(V x) const {
-  return make(op(Opcode::log, abs(x)), op(Opcode::atan2, x.im, x.re));
-}
+V Complex::log(V x) const { return make(op(Opcode::log, abs(x)), op(Opcode::atan2, x.im, x.re)); }
 
 V Complex::log1p(V x) const {
   const int32_t one = add(x.re, real(1));
-  const int32_t small = mul(real(0.5), op(Opcode::log1p, add(mul(x.re, add(x.re, real(2))),
-                                                              mul(x.im, x.im))));
+  const int32_t small =
+      mul(real(0.5), op(Opcode::log1p, add(mul(x.re, add(x.re, real(2))), mul(x.im, x.im))));
   const int32_t large = op(Opcode::log, op(Opcode::hypot, one, x.im));
-  const int32_t near = test(Opcode::lt, add(op(Opcode::abs, x.re), op(Opcode::abs, x.im)), real(0.5));
+  const int32_t near =
+      test(Opcode::lt, add(op(Opcode::abs, x.re), op(Opcode::abs, x.im)), real(0.5));
   return make(pick(near, small, large), op(Opcode::atan2, x.im, one));
 }
 
@@ -97,8 +96,8 @@ V Complex::sign(V x) const {
 
 V Complex::extremum(V x, V y, bool maximum) const {
   const V a = maximum ? y : x, c = maximum ? x : y;
-  const int32_t tie = b.emit(Opcode::and_, DType::pred, test(Opcode::eq, a.re, c.re),
-                             test(Opcode::lt, a.im, c.im));
+  const int32_t tie =
+      b.emit(Opcode::and_, DType::pred, test(Opcode::eq, a.re, c.re), test(Opcode::lt, a.im, c.im));
   int32_t first = b.emit(Opcode::or_, DType::pred, test(Opcode::lt, a.re, c.re), tie);
   auto nan = [&](V v) {
     return b.emit(Opcode::or_, DType::pred, test(Opcode::ne, v.re, v.re),
@@ -114,44 +113,68 @@ Result<V> ScalarBuilder::apply_complex(const ir::Op& op, std::span<const V> in, 
   const V x = in[0];
   const V one = constant(dtype, 1);
   switch (op.id) {
-    case OpId::real: return V{out, x.re, -1};
-    case OpId::imag: return V{out, x.im, -1};
-    case OpId::abs: return V{out, c.abs(x), -1};
-    case OpId::negate: return c.negate(x);
-    case OpId::add: return c.plus(x, in[1]);
-    case OpId::subtract: return c.minus(x, in[1]);
-    case OpId::multiply: return c.times(x, in[1]);
-    case OpId::divide: return c.over(x, in[1]);
-    case OpId::exponential: return c.exp(x);
-    case OpId::exponential_minus_one: return c.expm1(x);
-    case OpId::log: return c.log(x);
-    case OpId::log_plus_one: return c.log1p(x);
-    case OpId::sqrt: return c.sqrt(x);
-    case OpId::rsqrt: return c.over(one, c.sqrt(x));
-    case OpId::tanh: return c.tanh(x);
+    case OpId::real:
+      return V{out, x.re, -1};
+    case OpId::imag:
+      return V{out, x.im, -1};
+    case OpId::abs:
+      return V{out, c.abs(x), -1};
+    case OpId::negate:
+      return c.negate(x);
+    case OpId::add:
+      return c.plus(x, in[1]);
+    case OpId::subtract:
+      return c.minus(x, in[1]);
+    case OpId::multiply:
+      return c.times(x, in[1]);
+    case OpId::divide:
+      return c.over(x, in[1]);
+    case OpId::exponential:
+      return c.exp(x);
+    case OpId::exponential_minus_one:
+      return c.expm1(x);
+    case OpId::log:
+      return c.log(x);
+    case OpId::log_plus_one:
+      return c.log1p(x);
+    case OpId::sqrt:
+      return c.sqrt(x);
+    case OpId::rsqrt:
+      return c.over(one, c.sqrt(x));
+    case OpId::tanh:
+      return c.tanh(x);
     case OpId::tan: {
       const V r = c.tanh(c.make(c.neg(x.im), x.re));  // tan z = -i tanh(iz)
       return c.make(r.im, c.neg(r.re));
     }
-    case OpId::sine: return c.sin(x);
-    case OpId::cosine: return c.cos(x);
+    case OpId::sine:
+      return c.sin(x);
+    case OpId::cosine:
+      return c.cos(x);
     case OpId::sinh: {
       const V r = c.sin(c.make(c.neg(x.im), x.re));
       return c.make(r.im, c.neg(r.re));
     }
-    case OpId::cosh: return c.cos(c.make(c.neg(x.im), x.re));
-    case OpId::logistic: return c.over(one, c.plus(one, c.exp(c.negate(x))));
-    case OpId::power: return c.pow(x, in[1]);
-    case OpId::sign: return c.sign(x);
-    case OpId::maximum: return c.extremum(x, in[1], true);
-    case OpId::minimum: return c.extremum(x, in[1], false);
+    case OpId::cosh:
+      return c.cos(c.make(c.neg(x.im), x.re));
+    case OpId::logistic:
+      return c.over(one, c.plus(one, c.exp(c.negate(x))));
+    case OpId::power:
+      return c.pow(x, in[1]);
+    case OpId::sign:
+      return c.sign(x);
+    case OpId::maximum:
+      return c.extremum(x, in[1], true);
+    case OpId::minimum:
+      return c.extremum(x, in[1], false);
     case OpId::atan2: {
       // -i log((x + iy) / sqrt(x^2 + y^2)), the first operand being y.
       const V norm = c.sqrt(c.plus(c.times(x, x), c.times(in[1], in[1])));
       const V r = c.log(c.over(c.make(c.sub(in[1].re, x.im), c.add(in[1].im, x.re)), norm));
       return c.make(r.im, c.neg(r.re));
     }
-    default: return ir::refuse(op, "no complex form");
+    default:
+      return ir::refuse(op, "no complex form");
   }
 }
 

@@ -22,32 +22,47 @@ uint64_t pack(T value) {
 template <typename G>
 uint64_t with_type(DType type, G g) {
   switch (type) {
-    case DType::s8: return g(int8_t());
-    case DType::s16: return g(int16_t());
-    case DType::s32: return g(int32_t());
-    case DType::s64: return g(int64_t());
-    case DType::u16: return g(uint16_t());
-    case DType::u32: return g(uint32_t());
-    case DType::u64: return g(uint64_t());
-    case DType::f32: return g(float());
-    case DType::f64: return g(double());
-    default: return g(uint8_t());
+    case DType::s8:
+      return g(int8_t());
+    case DType::s16:
+      return g(int16_t());
+    case DType::s32:
+      return g(int32_t());
+    case DType::s64:
+      return g(int64_t());
+    case DType::u16:
+      return g(uint16_t());
+    case DType::u32:
+      return g(uint32_t());
+    case DType::u64:
+      return g(uint64_t());
+    case DType::f32:
+      return g(float());
+    case DType::f64:
+      return g(double());
+    default:
+      return g(uint8_t());
   }
 }
 
 template <typename T>
 uint64_t float_op(Opcode op, T x) {
   switch (op) {
-#define U(op) \
-  case Opcode::op: return pack(op##_of(x));
-    U(ceil) U(floor) U(round_afz) U(round_even) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log)
-    U(log1p) U(logistic) U(tanh) U(tan) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh)
-    U(atanh) U(erf) U(erfc) U(erf_inv) U(is_finite)
+#define U(op)      \
+  case Opcode::op: \
+    return pack(op##_of(x));
+    U(ceil)
+    U(floor) U(round_afz) U(round_even) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p)
+        U(logistic) U(tanh) U(tan) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh)
+            U(atanh) U(erf) U(erfc) U(erf_inv) U(is_finite)
 #undef U
-    // Once per call: no reason not to take all digits of pi.
-    case Opcode::sin: return pack(static_cast<T>(absolute(x) > kTrigLimit ? std::sin(double(x)) : sin_of(x)));
-    case Opcode::cos: return pack(static_cast<T>(absolute(x) > kTrigLimit ? std::cos(double(x)) : cos_of(x)));
-    default: return 0;
+        // Once per call: no reason not to take all digits of pi.
+        case Opcode::sin
+        : return pack(static_cast<T>(absolute(x) > kTrigLimit ? std::sin(double(x)) : sin_of(x)));
+    case Opcode::cos:
+      return pack(static_cast<T>(absolute(x) > kTrigLimit ? std::cos(double(x)) : cos_of(x)));
+    default:
+      return 0;
   }
 }
 
@@ -55,38 +70,54 @@ template <typename T>
 uint64_t one_type_op(Opcode op, T x, T y) {
   if constexpr (std::is_integral_v<T>) {
     switch (op) {
-#define B(name, op) \
-  case Opcode::name: return pack(op##_of(x, y));
-      B(and_, and) B(or_, or) B(xor_, xor) B(shl, shl) B(shr_l, shr_l) B(shr_a, shr_a)
+#define B(name, op)  \
+  case Opcode::name: \
+    return pack(op##_of(x, y));
+      B(and_, and)
+      B(or_, or) B(xor_, xor) B(shl, shl) B(shr_l, shr_l) B(shr_a, shr_a)
 #undef B
-      case Opcode::rotl:
-        return pack(static_cast<T>(rotl_of(static_cast<Unsigned<T>>(x), static_cast<Unsigned<T>>(y))));
-      case Opcode::not_: return pack(not_of(x));
-      case Opcode::popcnt: return pack(popcnt_of(x));
-      case Opcode::clz: return pack(clz_of(x));
-      default: break;
+          case Opcode::rotl : return pack(static_cast<T>(rotl_of(static_cast<Unsigned<T>>(x),
+                                                                 static_cast<Unsigned<T>>(y))));
+      case Opcode::not_:
+        return pack(not_of(x));
+      case Opcode::popcnt:
+        return pack(popcnt_of(x));
+      case Opcode::clz:
+        return pack(clz_of(x));
+      default:
+        break;
     }
   } else {
     if (op == Opcode::atan2) return pack(atan2_of(x, y));
     if (op == Opcode::hypot) return pack(hypot_of(x, y));
     if (op >= Opcode::ceil && op <= Opcode::erf_inv) {
-      if (op == Opcode::tan && absolute(x) > kTrigLimit) return pack(static_cast<T>(std::tan(double(x))));
+      if (op == Opcode::tan && absolute(x) > kTrigLimit)
+        return pack(static_cast<T>(std::tan(double(x))));
       return float_op(op, x);
     }
   }
   switch (op) {
-#define B(op) \
-  case Opcode::op: return pack(op##_of(x, y));
-    B(add) B(sub) B(mul) B(div) B(rem) B(max) B(min) B(pow)
+#define B(op)      \
+  case Opcode::op: \
+    return pack(op##_of(x, y));
+    B(add)
+        B(sub) B(mul) B(div) B(rem) B(max) B(min) B(pow)
 #undef B
-    case Opcode::eq: return x == y;
-    case Opcode::ne: return x != y;
-    case Opcode::lt: return x < y;
-    case Opcode::le: return x <= y;
-    case Opcode::neg: return pack(neg_of(x));
-    case Opcode::abs: return pack(abs_of(x));
-    case Opcode::sign: return pack(sign_of(x));
-    default: return 0;
+            case Opcode::eq : return x == y;
+    case Opcode::ne:
+      return x != y;
+    case Opcode::lt:
+      return x < y;
+    case Opcode::le:
+      return x <= y;
+    case Opcode::neg:
+      return pack(neg_of(x));
+    case Opcode::abs:
+      return pack(abs_of(x));
+    case Opcode::sign:
+      return pack(sign_of(x));
+    default:
+      return 0;
   }
 }
 
@@ -101,14 +132,16 @@ uint64_t narrow_op(const ScalarInstr& i, uint64_t a) {
       return f16 ? encode_f16(x) : encode_small(x, format);
     case Opcode::decode:
       if (bf16) return pack(from_bits(static_cast<uint32_t>(a) << 16));
-      return pack(f16 ? decode_f16(static_cast<uint16_t>(a)) : decode_small(static_cast<uint32_t>(a), format));
+      return pack(f16 ? decode_f16(static_cast<uint16_t>(a))
+                      : decode_small(static_cast<uint32_t>(a), format));
     case Opcode::round_to:
       if (bf16) return pack(round_bf16(x));
       return pack(f16 ? round_f16(x) : decode_small(encode_small(x, format), format));
     default: {  // wrap
       const int drop = 8 - static_cast<int>(i.imm);
       const uint8_t up = static_cast<uint8_t>(a << drop);
-      return i.type == DType::s8 ? static_cast<uint8_t>(static_cast<int8_t>(up) >> drop) : up >> drop;
+      return i.type == DType::s8 ? static_cast<uint8_t>(static_cast<int8_t>(up) >> drop)
+                                 : up >> drop;
     }
   }
 }
@@ -127,7 +160,8 @@ uint64_t step(const ScalarProgram& program, const ScalarInstr& i, const uint64_t
   if (i.op == Opcode::threefry_second) {
     const ScalarInstr& t = program.instrs[static_cast<size_t>(i.a)];
     return threefry_of(static_cast<uint32_t>(values[t.a]), static_cast<uint32_t>(values[t.b]),
-                       static_cast<uint32_t>(values[t.c]), static_cast<uint32_t>(values[t.d])).x1;
+                       static_cast<uint32_t>(values[t.c]), static_cast<uint32_t>(values[t.d]))
+        .x1;
   }
   auto word = [&](int32_t v) { return v < 0 ? 0 : values[v]; };
   const DType from = i.a < 0 ? i.type : program.instrs[static_cast<size_t>(i.a)].type;
@@ -136,12 +170,19 @@ uint64_t step(const ScalarProgram& program, const ScalarInstr& i, const uint64_t
 
 }  // namespace
 
-uint64_t evaluate(const ScalarInstr& i, DType from, uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
+uint64_t evaluate(const ScalarInstr& i, DType from, uint64_t a, uint64_t b, uint64_t c,
+                  uint64_t d) {
   switch (i.op) {
-    case Opcode::constant: return i.imm;
-    case Opcode::select: return a ? b : c;
-    case Opcode::bitcast: return a;
-    case Opcode::encode: case Opcode::decode: case Opcode::round_to: case Opcode::wrap:
+    case Opcode::constant:
+      return i.imm;
+    case Opcode::select:
+      return a ? b : c;
+    case Opcode::bitcast:
+      return a;
+    case Opcode::encode:
+    case Opcode::decode:
+    case Opcode::round_to:
+    case Opcode::wrap:
       return narrow_op(i, a);
     case Opcode::convert:
       return with_type(from, [&](auto f) {
@@ -154,7 +195,8 @@ uint64_t evaluate(const ScalarInstr& i, DType from, uint64_t a, uint64_t b, uint
                                   : pack(reduce_precision_of(unpack<float>(a), i.imm));
     case Opcode::threefry:
       return threefry_of(static_cast<uint32_t>(a), static_cast<uint32_t>(b),
-                         static_cast<uint32_t>(c), static_cast<uint32_t>(d)).x0;
+                         static_cast<uint32_t>(c), static_cast<uint32_t>(d))
+          .x0;
     default:
       return with_type(from, [&](auto t) {
         using T = decltype(t);
@@ -177,7 +219,8 @@ void evaluate(const ScalarProgram& program, const void* const* inputs, void* con
   }
   for (size_t k = 0; k < program.outputs.size(); ++k) {
     const ScalarValue& out = program.outputs[k];
-    const size_t size = static_cast<size_t>(ir::byte_size(program.instrs[static_cast<size_t>(out.re)].type));
+    const size_t size =
+        static_cast<size_t>(ir::byte_size(program.instrs[static_cast<size_t>(out.re)].type));
     std::memcpy(outputs[k], &values[out.re], size);
     if (out.im >= 0) std::memcpy(static_cast<char*>(outputs[k]) + size, &values[out.im], size);
   }

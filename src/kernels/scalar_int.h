@@ -80,9 +80,18 @@ JAXMPS_INLINE T min_of(T a, T b) {
   }
   return r;
 }
-template <typename T> JAXMPS_INLINE T and_of(T a, T b) { return static_cast<T>(a & b); }
-template <typename T> JAXMPS_INLINE T or_of(T a, T b) { return static_cast<T>(a | b); }
-template <typename T> JAXMPS_INLINE T xor_of(T a, T b) { return static_cast<T>(a ^ b); }
+template <typename T>
+JAXMPS_INLINE T and_of(T a, T b) {
+  return static_cast<T>(a & b);
+}
+template <typename T>
+JAXMPS_INLINE T or_of(T a, T b) {
+  return static_cast<T>(a | b);
+}
+template <typename T>
+JAXMPS_INLINE T xor_of(T a, T b) {
+  return static_cast<T>(a ^ b);
+}
 
 template <typename T>
 JAXMPS_INLINE T shl_of(T a, T b) {
@@ -116,14 +125,19 @@ JAXMPS_INLINE T rotl_of(T a, T b) {
 }
 template <typename T>
 JAXMPS_INLINE T neg_of(T a) {
-  if constexpr (std::is_integral_v<T>) return sub_of<T>(0, a);
-  else return -a;
+  if constexpr (std::is_integral_v<T>)
+    return sub_of<T>(0, a);
+  else
+    return -a;
 }
 template <typename T>
 JAXMPS_INLINE T abs_of(T a) {
-  if constexpr (!std::is_integral_v<T>) return absolute(a);
-  else if constexpr (std::is_signed_v<T>) return a < 0 ? sub_of<T>(0, a) : a;
-  else return a;
+  if constexpr (!std::is_integral_v<T>)
+    return absolute(a);
+  else if constexpr (std::is_signed_v<T>)
+    return a < 0 ? sub_of<T>(0, a) : a;
+  else
+    return a;
 }
 template <typename T>
 JAXMPS_INLINE T sign_of(T a) {
@@ -134,7 +148,10 @@ JAXMPS_INLINE T sign_of(T a) {
     return (a == 0 || a != a) ? a : r;
   }
 }
-template <typename T> JAXMPS_INLINE T not_of(T a) { return static_cast<T>(~a); }
+template <typename T>
+JAXMPS_INLINE T not_of(T a) {
+  return static_cast<T>(~a);
+}
 template <typename T>
 JAXMPS_INLINE T popcnt_of(T a) {
   return static_cast<T>(__builtin_popcountll(static_cast<Unsigned<T>>(a)));
@@ -184,20 +201,34 @@ struct FloatFormat {
 JAXMPS_INLINE constexpr FloatFormat format_of(ir::DType dtype) {
   using ir::DType;
   switch (dtype) {
-    case DType::f16: return {5, 10, 15, FloatFormat::ieee};
-    case DType::bf16: return {8, 7, 127, FloatFormat::ieee};
-    case DType::f8e5m2: return {5, 2, 15, FloatFormat::ieee};
-    case DType::f8e4m3: return {4, 3, 7, FloatFormat::ieee};
-    case DType::f8e3m4: return {3, 4, 3, FloatFormat::ieee};
-    case DType::f8e4m3fn: return {4, 3, 7, FloatFormat::fn};
-    case DType::f8e4m3b11fnuz: return {4, 3, 11, FloatFormat::uz};
-    case DType::f8e5m2fnuz: return {5, 2, 16, FloatFormat::uz};
-    case DType::f8e4m3fnuz: return {4, 3, 8, FloatFormat::uz};
-    case DType::f8e8m0fnu: return {8, 0, 127, FloatFormat::fn, false};
-    case DType::f4e2m1fn: return {2, 1, 1, FloatFormat::finite};
-    case DType::f6e2m3fn: return {2, 3, 1, FloatFormat::finite};
-    case DType::f6e3m2fn: return {3, 2, 3, FloatFormat::finite};
-    default: return {8, 23, 127, FloatFormat::ieee};
+    case DType::f16:
+      return {5, 10, 15, FloatFormat::ieee};
+    case DType::bf16:
+      return {8, 7, 127, FloatFormat::ieee};
+    case DType::f8e5m2:
+      return {5, 2, 15, FloatFormat::ieee};
+    case DType::f8e4m3:
+      return {4, 3, 7, FloatFormat::ieee};
+    case DType::f8e3m4:
+      return {3, 4, 3, FloatFormat::ieee};
+    case DType::f8e4m3fn:
+      return {4, 3, 7, FloatFormat::fn};
+    case DType::f8e4m3b11fnuz:
+      return {4, 3, 11, FloatFormat::uz};
+    case DType::f8e5m2fnuz:
+      return {5, 2, 16, FloatFormat::uz};
+    case DType::f8e4m3fnuz:
+      return {4, 3, 8, FloatFormat::uz};
+    case DType::f8e8m0fnu:
+      return {8, 0, 127, FloatFormat::fn, false};
+    case DType::f4e2m1fn:
+      return {2, 1, 1, FloatFormat::finite};
+    case DType::f6e2m3fn:
+      return {2, 3, 1, FloatFormat::finite};
+    case DType::f6e3m2fn:
+      return {3, 2, 3, FloatFormat::finite};
+    default:
+      return {8, 23, 127, FloatFormat::ieee};
   }
 }
 
@@ -246,7 +277,7 @@ inline uint32_t encode_small(float x, FloatFormat f) {
   const uint32_t ones = (1u << (f.exponent + f.mantissa)) - 1;
   const uint32_t infinity = ((1u << f.exponent) - 1) << f.mantissa;
   const uint32_t sign_bit = f.has_sign ? 1u << (f.exponent + f.mantissa) : 0;
-  const uint32_t nan = f.top == FloatFormat::uz ? sign_bit
+  const uint32_t nan = f.top == FloatFormat::uz   ? sign_bit
                        : f.top == FloatFormat::fn ? sign | ones
                                                   : sign | infinity | (1u << f.mantissa >> 1);
   if (f.top == FloatFormat::finite) {
@@ -259,7 +290,9 @@ inline uint32_t encode_small(float x, FloatFormat f) {
                            : f.top == FloatFormat::fn ? ones - 1
                                                       : ones;
   if (a == kInf<double>) {
-    return f.top == FloatFormat::ieee ? sign | infinity : f.top == FloatFormat::finite ? sign | largest : nan;
+    return f.top == FloatFormat::ieee     ? sign | infinity
+           : f.top == FloatFormat::finite ? sign | largest
+                                          : nan;
   }
   int e = 0;
   if (a > 0) std::frexp(a, &e);
@@ -283,7 +316,9 @@ inline uint32_t encode_small(float x, FloatFormat f) {
     result = (static_cast<uint32_t>(e + f.bias) << f.mantissa) + static_cast<uint32_t>(units - one);
   }
   if (result > largest) {
-    return f.top == FloatFormat::ieee ? sign | infinity : f.top == FloatFormat::finite ? sign | largest : nan;
+    return f.top == FloatFormat::ieee     ? sign | infinity
+           : f.top == FloatFormat::finite ? sign | largest
+                                          : nan;
   }
   return f.top == FloatFormat::uz && result == 0 ? 0 : sign | result;
 }
@@ -294,7 +329,8 @@ inline float decode_small(uint32_t v, FloatFormat f) {
   const bool negative = f.has_sign && (v >> (f.exponent + f.mantissa) & 1);
   const uint32_t infinity = ((1u << f.exponent) - 1) << f.mantissa;
   if (!f.has_sign) {
-    return v == 0xff ? kNan<float> : static_cast<float>(std::ldexp(1.0, static_cast<int>(v) - f.bias));
+    return v == 0xff ? kNan<float>
+                     : static_cast<float>(std::ldexp(1.0, static_cast<int>(v) - f.bias));
   }
   if (f.top == FloatFormat::ieee && magnitude >= infinity) {
     return magnitude > infinity ? kNan<float> : negative ? -kInf<float> : kInf<float>;
@@ -341,8 +377,8 @@ struct ThreefryWords {
 // 3", 2011).
 JAXMPS_INLINE ThreefryWords threefry_of(uint32_t k0, uint32_t k1, uint32_t x0, uint32_t x1) {
   const uint32_t k2 = k0 ^ k1 ^ 0x1bd11bdau;
-#define JAXMPS_ROUND(r) \
-  x0 += x1;             \
+#define JAXMPS_ROUND(r)              \
+  x0 += x1;                          \
   x1 = (x1 << r) | (x1 >> (32 - r)); \
   x1 ^= x0;
 #define JAXMPS_FOUR(a, b, c, d) JAXMPS_ROUND(a) JAXMPS_ROUND(b) JAXMPS_ROUND(c) JAXMPS_ROUND(d)

@@ -3,7 +3,8 @@
 // Included by the interpreter and, once per instruction set, by the vector loops; everything is in
 // an unnamed namespace so that each file keeps code for its own instruction set. Pure functions.
 // float32 functions follow Cody and Waite's range reductions ("Software Manual for the Elementary
-// Functions", 1980) with minimax polynomials fitted for this file, or run in float64 and round once.
+// Functions", 1980) with minimax polynomials fitted for this file, or run in float64 and round
+// once.
 #pragma once
 
 #include <cmath>
@@ -58,7 +59,8 @@ JAXMPS_INLINE double exp_d(double x) {
   const double n = t - magic;
   double r = x - n * 0.693147180369123816490;
   r = r - n * 1.90821492927058770002e-10;
-  static constexpr double c[] = {1, 1, 1. / 2, 1. / 6, 1. / 24, 1. / 120, 1. / 720, 1. / 5040,
+  static constexpr double c[] = {1,          1,           1. / 2,      1. / 6,
+                                 1. / 24,    1. / 120,    1. / 720,    1. / 5040,
                                  1. / 40320, 1. / 362880, 1. / 3628800};
   const double p = horner(r, c);
   return p * from_bits((bits(t) + 1023) << 52);
@@ -83,8 +85,8 @@ JAXMPS_INLINE double log1p_d(double x) {
 }
 
 JAXMPS_INLINE double expm1_d(double x) {
-  static constexpr double c[] = {1,         1. / 2,    1. / 6,     1. / 24,
-                                 1. / 120,  1. / 720,  1. / 5040,  1. / 40320};
+  static constexpr double c[] = {1,        1. / 2,   1. / 6,    1. / 24,
+                                 1. / 120, 1. / 720, 1. / 5040, 1. / 40320};
   const double small = x * horner(x, c);
   return absolute(x) < 0.25 ? small : exp_d(x) - 1;
 }
@@ -92,9 +94,9 @@ JAXMPS_INLINE double expm1_d(double x) {
 // atan of 0 <= x <= 1.
 JAXMPS_INLINE double atan_unit_d(double x) {
   static constexpr double c[] = {
-      0.99999999994123179,   -0.33333331571103725, 0.19999912047286286,  -0.14283980697549953,
-      0.11093240780882638,   -0.089802369090646289, 0.072457119820738825, -0.05427898903121952,
-      0.034209465154275649,  -0.016111572735832212, 0.0048508876891941791, -0.00068478399159454509};
+      0.99999999994123179,  -0.33333331571103725,  0.19999912047286286,   -0.14283980697549953,
+      0.11093240780882638,  -0.089802369090646289, 0.072457119820738825,  -0.05427898903121952,
+      0.034209465154275649, -0.016111572735832212, 0.0048508876891941791, -0.00068478399159454509};
   return x * horner(x * x, c);
 }
 
@@ -123,9 +125,9 @@ JAXMPS_INLINE SinCos sin_cos_d(double x) {
   double r = x - n * 1.5707963267341256e+00;
   r = r - n * 6.0771005065061922e-11;
   const double z = r * r;
-  static constexpr double s[] = {1,           -1. / 6,         1. / 120, -1. / 5040,
+  static constexpr double s[] = {1,           -1. / 6,         1. / 120,        -1. / 5040,
                                  1. / 362880, -1. / 39916800., 1. / 6227020800.};
-  static constexpr double c[] = {1,          -1. / 2,        1. / 24,         -1. / 720,
+  static constexpr double c[] = {1,          -1. / 2,        1. / 24,        -1. / 720,
                                  1. / 40320, -1. / 3628800., 1. / 479001600.};
   const double sine = r * horner(z, s), cosine = horner(z, c);
   const uint64_t q = bits(t);
@@ -193,8 +195,8 @@ JAXMPS_INLINE float erf_f(float x) {
                                 -0.000848282872f, 0.00011256947f, -9.64151346e-06f};
   const float small = a + a * (0.128379167f + z * horner(z, c));
   const float t = a > 4.0f ? 4.0f : a;
-  static constexpr float d[] = {0.000191308953f, -1.12959483f,    -0.633184522f,
-                                -0.108461361f,   0.0252399939f,   -0.00421934198f,
+  static constexpr float d[] = {0.000191308953f, -1.12959483f,     -0.633184522f,
+                                -0.108461361f,   0.0252399939f,    -0.00421934198f,
                                 0.000445555052f, -2.23614522e-05f, 4.62632636e-08f};
   const float big = 1.0f - exp_f(horner(t, d));
   const float r = with_sign(a < 1.0f ? small : big, x);
@@ -204,10 +206,11 @@ JAXMPS_INLINE float erf_f(float x) {
 JAXMPS_INLINE float erfc_f(float value) {
   const double x = value, a = absolute(x) > 12.0 ? 12.0 : absolute(x);
   static constexpr double c[] = {
-      1.232995118768917,     -0.13962111874660688,   0.015379625057345948,   0.068097157754884424,
-      -0.10103817733760634,  0.093731710380637032,   -0.066341251419473848,  0.037166298563529633,
-      -0.016142586557290988, 0.0050877341914244171,  -0.00084254240917916445,
-      -0.00037109578773865675, 8.0500394231191127e-05};
+      1.232995118768917,     -0.13962111874660688,    0.015379625057345948,
+      0.068097157754884424,  -0.10103817733760634,    0.093731710380637032,
+      -0.066341251419473848, 0.037166298563529633,    -0.016142586557290988,
+      0.0050877341914244171, -0.00084254240917916445, -0.00037109578773865675,
+      8.0500394231191127e-05};
   const double t = (a - 4) / (a + 4);
   const double r = exp_d(-a * a) * horner(t, c) / (1 + 2 * a);
   return value != value ? value : static_cast<float>(x < 0 ? 2 - r : r);
@@ -217,14 +220,12 @@ JAXMPS_INLINE float erfc_f(float value) {
 // M. Giles, "Approximating the erfinv function", 2010.
 JAXMPS_INLINE float erf_inv_f(float x) {
   const float w = -log_f((1.0f - x) * (1.0f + x));
-  static constexpr float c[] = {1.50140936f,     0.246640286f,     -0.00417738678f,
-                                -0.00125274188f, 0.000218344439f,  -4.96334786e-06f,
-                                -3.46270476e-06f, 4.66170664e-07f, 2.32326444e-08f,
-                                -8.79105649e-09f};
-  static constexpr float d[] = {2.83297681f,     1.00167485f,    0.00944483836f,
-                                -0.00763548555f, 0.00569070891f, -0.00360539566f,
-                                0.00147579217f,  -4.28946312e-05f, -0.000302605054f,
-                                0.000107216372f};
+  static constexpr float c[] = {
+      1.50140936f,      0.246640286f,     -0.00417738678f, -0.00125274188f, 0.000218344439f,
+      -4.96334786e-06f, -3.46270476e-06f, 4.66170664e-07f, 2.32326444e-08f, -8.79105649e-09f};
+  static constexpr float d[] = {2.83297681f,      1.00167485f,     0.00944483836f, -0.00763548555f,
+                                0.00569070891f,   -0.00360539566f, 0.00147579217f, -4.28946312e-05f,
+                                -0.000302605054f, 0.000107216372f};
   const bool centre = w < 5.0f;
   const float v = centre ? w - 2.5f : square_root(w) - 3.0f;
   float p = centre ? c[9] : d[9];
@@ -315,8 +316,8 @@ JAXMPS_INLINE float acos_f(float x) {
   return static_cast<float>(atan2_d(square_root((1 - d) * (1 + d)), d));
 }
 
-#define JAXMPS_FLOAT_UNARY(name, f32_body, f64_body)             \
-  JAXMPS_INLINE float name##_of(float x) { return f32_body; }    \
+#define JAXMPS_FLOAT_UNARY(name, f32_body, f64_body)          \
+  JAXMPS_INLINE float name##_of(float x) { return f32_body; } \
   JAXMPS_INLINE double name##_of(double x) { return f64_body; }
 JAXMPS_FLOAT_UNARY(exp, exp_f(x), std::exp(x))
 JAXMPS_FLOAT_UNARY(expm1, expm1_f(x), std::expm1(x))
@@ -383,8 +384,7 @@ JAXMPS_INLINE float pow_of(float x, float y) { return pow_f(x, y); }
 JAXMPS_INLINE double pow_of(double x, double y) { return std::pow(x, y); }
 // Integers: wrapping square-and-multiply; a negative exponent gives 0 unless |x| is 1.
 template <typename T>
-  requires(std::is_integral_v<T>)
-JAXMPS_INLINE T pow_of(T x, T y) {
+requires(std::is_integral_v<T>) JAXMPS_INLINE T pow_of(T x, T y) {
   using U = std::make_unsigned_t<T>;
   if (std::is_signed_v<T> && y < 0) {
     if (x == T(1)) return 1;

@@ -73,12 +73,19 @@ bool is_simple_combiner(const ScalarProgram& program, Opcode* op) {
   if (out.im >= 0) return false;
   auto at = [&](int32_t i) -> const ScalarInstr& { return program.instrs[static_cast<size_t>(i)]; };
   const ScalarInstr* i = &at(out.re);
-  while (i->op == Opcode::encode || i->op == Opcode::round_to || i->op == Opcode::wrap) i = &at(i->a);
+  while (i->op == Opcode::encode || i->op == Opcode::round_to || i->op == Opcode::wrap)
+    i = &at(i->a);
   switch (i->op) {
-    case Opcode::add: case Opcode::mul: case Opcode::max: case Opcode::min: case Opcode::and_:
-    case Opcode::or_: case Opcode::xor_:
+    case Opcode::add:
+    case Opcode::mul:
+    case Opcode::max:
+    case Opcode::min:
+    case Opcode::and_:
+    case Opcode::or_:
+    case Opcode::xor_:
       break;
-    default: return false;
+    default:
+      return false;
   }
   auto parameter = [&](int32_t v) {
     const ScalarInstr* p = &at(v);

@@ -44,7 +44,7 @@ class Inputs {
 using Arrays = std::vector<mx::array>;
 using Graph = std::function<Arrays(Inputs)>;
 // Operands and results are dense row-major in the types of the op, results uninitialised (or the
-// memory of the operand they reuse). Must not throw; may use every core.
+// memory of the operand they reuse). May throw std::bad_alloc only; may use every core.
 using Native = std::function<void(const void* const* in, void* const* out)>;
 
 struct Lowering {

@@ -13,7 +13,6 @@ namespace jaxmps::passes {
 namespace {
 
 using ir::Op;
-using ir::OpId;
 using ir::Region;
 using ir::Value;
 

@@ -10,7 +10,6 @@ namespace {
 using ir::DType;
 using ir::Op;
 using ir::OpId;
-using ir::Type;
 using ir::Value;
 
 bool is_integer(const Value* v) { return ir::is_int(v->type.dtype) || v->type.dtype == DType::pred; }

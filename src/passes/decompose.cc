@@ -112,6 +112,7 @@ bool map(Op* op) {
     std::vector<Value*> operands;
     for (Value* operand : inner->operands()) operands.push_back(lift(operand));
     std::vector<Type> types;
+    types.reserve(inner->result_count());
     for (int i = 0; i < inner->result_count(); ++i) {
       types.push_back(inner->result(i)->type.with(dims));
     }

@@ -31,7 +31,7 @@ struct Member {
 // lone op) to another always leads to a later place, so the result has no cycles.
 struct Group {
   int place;
-  ir::Dims shape;          // walked
+  ir::Dims shape;             // walked
   std::vector<bool> reduced;  // per dimension; empty: no reduction
   std::vector<Member> members;
   std::unordered_set<const Value*> inputs;
@@ -125,7 +125,8 @@ std::optional<DimMap> RegionFuser::operand_map(const Op& user, int operand,
   switch (user.id) {
     case OpId::broadcast_in_dim:
       for (size_t d = 0; d < dims.size(); ++d) {
-        if (dims[d] != 1) result[d] = (*map)[static_cast<size_t>(user.ints("broadcast_dimensions")[d])];
+        if (dims[d] != 1)
+          result[d] = (*map)[static_cast<size_t>(user.ints("broadcast_dimensions")[d])];
       }
       return result;
     case OpId::transpose:
@@ -145,10 +146,15 @@ std::optional<DimMap> RegionFuser::operand_map(const Op& user, int operand,
       }
       return result;
     }
-    case OpId::reduce: return operand == 0 ? identity(g.shape.size()) : result;
-    case OpId::slice: case OpId::reverse: case OpId::pad: case OpId::concatenate:
+    case OpId::reduce:
+      return operand == 0 ? identity(g.shape.size()) : result;
+    case OpId::slice:
+    case OpId::reverse:
+    case OpId::pad:
+    case OpId::concatenate:
       return dims.empty() ? std::optional<DimMap>(result) : std::nullopt;
-    default: return dims.size() == map->size() ? map : std::optional<DimMap>(result);
+    default:
+      return dims.size() == map->size() ? map : std::optional<DimMap>(result);
   }
 }
 
@@ -158,7 +164,8 @@ const Member* RegionFuser::member(const Group& g, int op) const {
 }
 
 // At which positions the group reads the op: the outer optional is empty when it does not.
-std::optional<std::optional<DimMap>> RegionFuser::read_map(const Op& op, const Group& g, int) const {
+std::optional<std::optional<DimMap>> RegionFuser::read_map(const Op& op, const Group& g,
+                                                           int) const {
   std::optional<std::optional<DimMap>> all;
   for (int r = 0; r < op.result_count(); ++r) {
     for (const ir::Use* use = op.result(r)->first_use(); use; use = use->next) {
@@ -166,10 +173,13 @@ std::optional<std::optional<DimMap>> RegionFuser::read_map(const Op& op, const G
       const Member* m = user < 0 ? nullptr : member(g, user);
       if (!m) continue;
       int operand = 0;
-      while (operand < use->owner->operand_count() && use->owner->operand(operand) != op.result(r)) ++operand;
+      while (operand < use->owner->operand_count() && use->owner->operand(operand) != op.result(r))
+        ++operand;
       auto map = operand_map(*use->owner, operand, m->map, g);
-      if (!all) all = map;
-      else if (!*all || !map || !same_dims(**all, op.result(r)->type.dims, *map)) *all = std::nullopt;
+      if (!all)
+        all = map;
+      else if (!*all || !map || !same_dims(**all, op.result(r)->type.dims, *map))
+        *all = std::nullopt;
     }
   }
   return all;
@@ -183,8 +193,10 @@ bool RegionFuser::walk_reduction(const Op& op, Group* g) {
   DimMap kept;
   int64_t count = 1;
   for (size_t d = 0; d < shape.size(); ++d) {
-    if (reduced[d]) count *= shape[d];
-    else kept.push_back(static_cast<int>(d));
+    if (reduced[d])
+      count *= shape[d];
+    else
+      kept.push_back(static_cast<int>(d));
   }
   // Work on the results of short rows is done one element at a time.
   constexpr int64_t kShortRow = 16;
@@ -450,7 +462,8 @@ void RegionFuser::materialize(const Group& g) {
     }
     // Copies of an op have no results of their own: those who read it elsewhere have their copy.
     const OpInfo& info = ops_[static_cast<size_t>(i)];
-    const bool copied = info.kind == FuseClass::constant || (info.kind == FuseClass::movement && i != g.place);
+    const bool copied =
+        info.kind == FuseClass::constant || (info.kind == FuseClass::movement && i != g.place);
     for (int r = 0; r < op->result_count() && !copied; ++r) {
       bool outside = false;
       for (const ir::Use* use = op->result(r)->first_use(); use; use = use->next) {
@@ -491,7 +504,8 @@ void RegionFuser::materialize(const Group& g) {
 void RegionFuser::materialize() {
   std::vector<const Group*> order;
   for (const Group& g : groups_) order.push_back(&g);
-  std::sort(order.begin(), order.end(), [](const Group* a, const Group* b) { return a->place < b->place; });
+  std::sort(order.begin(), order.end(),
+            [](const Group* a, const Group* b) { return a->place < b->place; });
   for (const OpInfo& info : ops_) {
     if (info.groups.empty()) note(*info.op, str("alone: ", info.why));
   }

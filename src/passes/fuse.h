@@ -1,8 +1,8 @@
 // Grouping ops into `mps.fusion` ops: elementwise ops and index maps with the reductions they feed.
 //
 // Works on all regions of a module, in one thread that owns the module. A fusion's region takes its
-// operands as arguments, holds the ops, and returns the results; constants stay inside when they are
-// splats. The cost is close to linear in the number of ops.
+// operands as arguments, holds the ops, and returns the results; constants stay inside when they
+// are splats. The cost is close to linear in the number of ops.
 #pragma once
 
 #include <functional>
@@ -23,7 +23,8 @@ struct FuseOptions {
   bool single_ops = true;
   int max_operands = 24;
   int max_results = 8;
-  // Asked once per finished group, with the mps.fusion op: an error takes the group apart again. Usually kernels::build_fusion; empty: everything is accepted.
+  // Asked once per finished group, with the mps.fusion op: an error takes the group apart again.
+  // Usually kernels::build_fusion; empty: everything is accepted.
   std::function<Status(const ir::Op&)> accept;
   // When set, receives one line per op: where it went, or why it stayed alone.
   std::string* dump = nullptr;

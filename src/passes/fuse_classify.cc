@@ -21,15 +21,39 @@ bool plain_types(const ir::Op& op) {
 
 bool is_complex_op(OpId id) {
   switch (id) {
-    case OpId::real: case OpId::imag: case OpId::abs: case OpId::negate: case OpId::add:
-    case OpId::subtract: case OpId::multiply: case OpId::divide: case OpId::exponential:
-    case OpId::exponential_minus_one: case OpId::log: case OpId::log_plus_one: case OpId::sqrt:
-    case OpId::rsqrt: case OpId::tanh: case OpId::tan: case OpId::sine: case OpId::cosine:
-    case OpId::sinh: case OpId::cosh: case OpId::logistic: case OpId::power: case OpId::sign:
-    case OpId::atan2: case OpId::select: case OpId::convert: case OpId::maximum: case OpId::minimum:
+    case OpId::real:
+    case OpId::imag:
+    case OpId::abs:
+    case OpId::negate:
+    case OpId::add:
+    case OpId::subtract:
+    case OpId::multiply:
+    case OpId::divide:
+    case OpId::exponential:
+    case OpId::exponential_minus_one:
+    case OpId::log:
+    case OpId::log_plus_one:
+    case OpId::sqrt:
+    case OpId::rsqrt:
+    case OpId::tanh:
+    case OpId::tan:
+    case OpId::sine:
+    case OpId::cosine:
+    case OpId::sinh:
+    case OpId::cosh:
+    case OpId::logistic:
+    case OpId::power:
+    case OpId::sign:
+    case OpId::atan2:
+    case OpId::select:
+    case OpId::convert:
+    case OpId::maximum:
+    case OpId::minimum:
       return true;
-    case OpId::compare: return true;
-    default: return false;
+    case OpId::compare:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -44,11 +68,17 @@ bool is_simple_reduce(const ir::Op& op) {
   if (!on_arguments) return false;
   const ir::DType dtype = op.result()->type.dtype;
   switch (combiner->id) {
-    case OpId::add: return true;
-    case OpId::multiply: case OpId::maximum: case OpId::minimum: case OpId::and_: case OpId::or_:
+    case OpId::add:
+      return true;
+    case OpId::multiply:
+    case OpId::maximum:
+    case OpId::minimum:
+    case OpId::and_:
+    case OpId::or_:
     case OpId::xor_:
       return !ir::is_complex(dtype);
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -70,9 +100,14 @@ FuseClass classify(const ir::Op& op, std::string_view* why) {
   switch (op.id) {
     case OpId::constant:
       *why = "a constant that is not a splat";
-      return op.dense("value").splat || op.result()->type.size() == 1 ? FuseClass::constant : FuseClass::none;
-    case OpId::iota: case OpId::broadcast_in_dim: case OpId::transpose: case OpId::reshape:
-    case OpId::slice: case OpId::reverse:
+      return op.dense("value").splat || op.result()->type.size() == 1 ? FuseClass::constant
+                                                                      : FuseClass::none;
+    case OpId::iota:
+    case OpId::broadcast_in_dim:
+    case OpId::transpose:
+    case OpId::reshape:
+    case OpId::slice:
+    case OpId::reverse:
       return FuseClass::movement;
     case OpId::pad:
       *why = "interior padding";
@@ -90,14 +125,20 @@ FuseClass classify(const ir::Op& op, std::string_view* why) {
       *why = "a bitcast that changes the width";
       return ir::byte_size(op.operand(0)->type.dtype) == ir::byte_size(op.result()->type.dtype) &&
                      op.operand(0)->type.dims == op.result()->type.dims &&
-                     !ir::is_complex(op.operand(0)->type.dtype) && !ir::is_complex(op.result()->type.dtype)
-                 ? FuseClass::elementwise : FuseClass::none;
+                     !ir::is_complex(op.operand(0)->type.dtype) &&
+                     !ir::is_complex(op.result()->type.dtype)
+                 ? FuseClass::elementwise
+                 : FuseClass::none;
     case OpId::clamp:
       *why = "complex numbers";
       return ir::is_complex(op.result()->type.dtype) ? FuseClass::none : FuseClass::elementwise;
-    case OpId::select: return FuseClass::elementwise;
-    case OpId::uniform_quantize: case OpId::uniform_dequantize: return FuseClass::none;
-    default: break;
+    case OpId::select:
+      return FuseClass::elementwise;
+    case OpId::uniform_quantize:
+    case OpId::uniform_dequantize:
+      return FuseClass::none;
+    default:
+      break;
   }
   if (!op.is(ir::traits::elementwise)) return FuseClass::none;
   if (ir::is_complex(op.operand(0)->type.dtype) && !is_complex_op(op.id)) {
@@ -107,31 +148,59 @@ FuseClass classify(const ir::Op& op, std::string_view* why) {
   if (op.id == OpId::compare && ir::is_complex(op.operand(0)->type.dtype)) {
     const auto direction = op.enum_attr<ir::CompareDirection>("comparison_direction");
     *why = "an order of complex numbers";
-    if (direction != ir::CompareDirection::eq && direction != ir::CompareDirection::ne) return FuseClass::none;
+    if (direction != ir::CompareDirection::eq && direction != ir::CompareDirection::ne)
+      return FuseClass::none;
   }
   return FuseClass::elementwise;
 }
 
 bool is_expensive(const ir::Op& op) {
   switch (op.id) {
-    case OpId::exponential: case OpId::exponential_minus_one: case OpId::log: case OpId::log_plus_one:
-    case OpId::tanh: case OpId::tan: case OpId::sine: case OpId::cosine: case OpId::sinh:
-    case OpId::cosh: case OpId::logistic: case OpId::power: case OpId::atan2: case OpId::cbrt:
-    case OpId::erf: case OpId::erfc: case OpId::erf_inv: case OpId::acos: case OpId::acosh:
-    case OpId::asin: case OpId::asinh: case OpId::atan: case OpId::atanh: case OpId::remainder:
-    case OpId::threefry2x32: case OpId::reduce:
+    case OpId::exponential:
+    case OpId::exponential_minus_one:
+    case OpId::log:
+    case OpId::log_plus_one:
+    case OpId::tanh:
+    case OpId::tan:
+    case OpId::sine:
+    case OpId::cosine:
+    case OpId::sinh:
+    case OpId::cosh:
+    case OpId::logistic:
+    case OpId::power:
+    case OpId::atan2:
+    case OpId::cbrt:
+    case OpId::erf:
+    case OpId::erfc:
+    case OpId::erf_inv:
+    case OpId::acos:
+    case OpId::acosh:
+    case OpId::asin:
+    case OpId::asinh:
+    case OpId::atan:
+    case OpId::atanh:
+    case OpId::remainder:
+    case OpId::threefry2x32:
+    case OpId::reduce:
       return true;
-    case OpId::divide: return ir::is_int(op.result()->type.dtype) || ir::is_complex(op.result()->type.dtype);
-    default: return false;
+    case OpId::divide:
+      return ir::is_int(op.result()->type.dtype) || ir::is_complex(op.result()->type.dtype);
+    default:
+      return false;
   }
 }
 
 bool has_program_regions(const ir::Op& op) {
   switch (op.id) {
-    case OpId::while_: case OpId::if_: case OpId::case_: case OpId::composite:
-    case OpId::sdy_manual_computation: case OpId::sdy_named_computation:
+    case OpId::while_:
+    case OpId::if_:
+    case OpId::case_:
+    case OpId::composite:
+    case OpId::sdy_manual_computation:
+    case OpId::sdy_named_computation:
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 

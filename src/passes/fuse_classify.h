@@ -9,9 +9,9 @@
 namespace jaxmps::passes {
 
 enum class FuseClass : uint8_t {
-  none,         // runs on its own
-  constant,     // a splat: copied wherever it is used
-  movement,     // an index map: free inside of a fusion, copied into each that reads it
+  none,      // runs on its own
+  constant,  // a splat: copied wherever it is used
+  movement,  // an index map: free inside of a fusion, copied into each that reads it
   elementwise,
   reduce,
 };

@@ -260,7 +260,7 @@ void replace(Op* op, const std::vector<Value*>& values) {
 std::vector<Value*> splice(Region& region, const std::vector<Value*>& operands, Op* position) {
   for (int i = 0; i < region.arg_count(); ++i) region.arg(i)->replace_all_uses_with(operands[i]);
   Op* end = region.terminator();
-  const std::vector<Value*> results = end->operands();
+  std::vector<Value*> results = end->operands();
   end->erase();
   while (Op* op = region.first()) op->move_before(position);
   return results;

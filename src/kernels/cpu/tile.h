@@ -1,5 +1,5 @@
-// The tile machine: runs a Fusion on the CPU, a block of about a thousand elements at a time through
-// vectorised loops compiled ahead of time, on all cores.
+// The tile machine: runs a Fusion on the CPU, a block of about a thousand elements at a time
+// through vectorised loops compiled ahead of time, on all cores.
 //
 // compile_tile is done once; a TileKernel is immutable and may run on many threads at once. The
 // caller owns all memory. Results depend on shapes only, never on the number of threads.

@@ -3,8 +3,8 @@
 // Axes are cut in three: outer [0, red_begin), red [red_begin, red_end), inner [red_end, rank).
 // A group is one point of the outer axes and one chunk of the inner ones; within a group the red
 // axes are walked in tiles, once per stage; a stage ends in reductions whose results the next ones
-// use. A loop is the case without reductions, whose red axes are its innermost ones. Immutable after
-// compile_tile; all memory that changes belongs to a run.
+// use. A loop is the case without reductions, whose red axes are its innermost ones. Immutable
+// after compile_tile; all memory that changes belongs to a run.
 #pragma once
 
 #include <string>
@@ -49,7 +49,7 @@ struct Binding {
   enum class Kind : uint8_t { input, output, row, panel };
   Kind kind;
   int32_t entry;
-  int32_t index;       // access or output part
+  int32_t index;  // access or output part
   uint8_t size;
   int64_t offset = 0;  // row, panel: bytes into the tile area
 };
@@ -62,17 +62,17 @@ struct Reduction {
   int32_t operand, init, result;  // entries; result in the group area
   bool operand_single;
   uint8_t size;
-  VecFn fold;                 // a vector into one element
-  VecFn combine;              // two vectors (or elements) into one
-  int64_t inner, outer;       // accumulators, bytes into the tile area
-  int64_t spread;             // scratch for a single operand, bytes into the tile area
-  int64_t partial;            // bytes into one segment's partial results
+  VecFn fold;            // a vector into one element
+  VecFn combine;         // two vectors (or elements) into one
+  int64_t inner, outer;  // accumulators, bytes into the tile area
+  int64_t spread;        // scratch for a single operand, bytes into the tile area
+  int64_t partial;       // bytes into one segment's partial results
 };
 
 struct Stage {
   std::vector<Step> group_steps;  // before the tiles
   std::vector<Binding> bindings;
-  std::vector<Step> steps;        // for each tile
+  std::vector<Step> steps;  // for each tile
   std::vector<Reduction> reductions;
 };
 
@@ -87,7 +87,8 @@ struct OutputPart {
 struct TileKernel::Impl {
   const VecTable* table = nullptr;
   ir::Dims dims;
-  int red_begin = 0, red_end = 0, tile_begin = 0;  // tiles are dense runs of axes [tile_begin, rank)
+  int red_begin = 0, red_end = 0,
+      tile_begin = 0;  // tiles are dense runs of axes [tile_begin, rank)
   bool has_reductions = false;
   int64_t outer_count = 1, red_count = 1, inner_count = 1;
   int64_t chunk = 1, chunks = 1;  // of the inner axes

@@ -12,7 +12,8 @@ namespace {
 using Impl = TileKernel::Impl;
 
 constexpr int kMaxAxes = 60;
-constexpr int64_t kBlock = 64;  // tiles summed one after the other before a partial sum is set aside
+constexpr int64_t kBlock =
+    64;  // tiles summed one after the other before a partial sum is set aside
 constexpr double kInline = 30e3;  // nanoseconds
 
 // One thread's view of a run.
@@ -23,7 +24,7 @@ struct Context {
   char* uniform;
   char* group;
   char* tile;
-  char** at;           // address per entry
+  char** at;            // address per entry
   int64_t i[kMaxAxes];  // the point where the tile or group starts
   int64_t chunk_length = 1;
   int64_t panel = -1;  // the panel of groups that is in memory
@@ -61,7 +62,8 @@ struct Context {
                     position(access.offset, access.strides) * b.size;
     } else if (b.kind == Binding::Kind::output) {
       const OutputPart& part = k.parts[static_cast<size_t>(b.index)];
-      at[b.entry] = static_cast<char*>(outputs[part.output]) + position(part.offset, part.strides) * b.size;
+      at[b.entry] =
+          static_cast<char*>(outputs[part.output]) + position(part.offset, part.strides) * b.size;
     } else if (b.kind == Binding::Kind::row) {
       at[b.entry] = tile + b.offset + red_start * b.size;
     } else {
@@ -120,11 +122,13 @@ void load_run(Context& c, const Access& access, int size, const int64_t* point, 
   }
   int64_t position = access.offset;
   for (size_t a = 0; a < access.strides.size(); ++a) position += access.strides[a] * point[a];
-  if (access.kind == Access::Kind::index) return fill_index(dst, size == 8, position, stride, length);
+  if (access.kind == Access::Kind::index)
+    return fill_index(dst, size == 8, position, stride, length);
   if (lo > 0) std::memset(dst, 0, static_cast<size_t>(lo * size));
   if (hi < length) std::memset(dst + hi * size, 0, static_cast<size_t>((length - hi) * size));
   if (hi <= lo) return;
-  const char* src = static_cast<const char*>(c.inputs[access.input]) + (position + lo * stride) * size;
+  const char* src =
+      static_cast<const char*>(c.inputs[access.input]) + (position + lo * stride) * size;
   char* to = dst + lo * size;
   if (stride == 1) {
     std::memcpy(to, src, static_cast<size_t>((hi - lo) * size));
@@ -157,8 +161,10 @@ void Context::load(const Step& step, int64_t n) {
     load_run(*this, access, size, point, lo, hi, length, dst);
     dst += length * size;
   };
-  if (step.single) run(i, 1);
-  else walk(n, run);
+  if (step.single)
+    run(i, 1);
+  else
+    walk(n, run);
 }
 
 template <typename T>
@@ -189,10 +195,18 @@ void Context::store(const Step& step, int64_t n) {
       if (dst != src) std::memcpy(dst, src, static_cast<size_t>(length * size));
     } else {
       switch (size) {
-        case 1: scatter<uint8_t>(dst, src, stride, length); break;
-        case 2: scatter<uint16_t>(dst, src, stride, length); break;
-        case 4: scatter<uint32_t>(dst, src, stride, length); break;
-        default: scatter<uint64_t>(dst, src, stride, length); break;
+        case 1:
+          scatter<uint8_t>(dst, src, stride, length);
+          break;
+        case 2:
+          scatter<uint16_t>(dst, src, stride, length);
+          break;
+        case 4:
+          scatter<uint32_t>(dst, src, stride, length);
+          break;
+        default:
+          scatter<uint64_t>(dst, src, stride, length);
+          break;
       }
     }
     if (!step.single) src += length * size;
@@ -211,7 +225,8 @@ void turn(T* panel, const T* source, int64_t stride, int64_t lines, int64_t leng
   constexpr int64_t kAhead = 16;  // strides of pages are beyond what the hardware foresees
   for (int64_t r = 0; r < length; ++r) {
     __builtin_prefetch(source + std::min(r + kAhead, length - 1) * stride);
-    for (int64_t line = 0; line < kPanel; ++line) panel[line * pitch + r] = source[r * stride + line];
+    for (int64_t line = 0; line < kPanel; ++line)
+      panel[line * pitch + r] = source[r * stride + line];
   }
 }
 
@@ -230,14 +245,27 @@ void Context::fill_panels() {
   const int64_t lines = std::min(kPanel, extent - start);
   for (const Binding& b : k.panels) {
     const Access& access = k.accesses[static_cast<size_t>(b.index)];
-    const char* source = static_cast<const char*>(inputs[access.input]) + position(access.offset, access.strides) * b.size;
+    const char* source = static_cast<const char*>(inputs[access.input]) +
+                         position(access.offset, access.strides) * b.size;
     char* to = tile + b.offset;
     const int64_t stride = access.strides.back();
     switch (b.size) {
-      case 1: turn(reinterpret_cast<uint8_t*>(to), reinterpret_cast<const uint8_t*>(source), stride, lines, k.red_count); break;
-      case 2: turn(reinterpret_cast<uint16_t*>(to), reinterpret_cast<const uint16_t*>(source), stride, lines, k.red_count); break;
-      case 4: turn(reinterpret_cast<uint32_t*>(to), reinterpret_cast<const uint32_t*>(source), stride, lines, k.red_count); break;
-      default: turn(reinterpret_cast<uint64_t*>(to), reinterpret_cast<const uint64_t*>(source), stride, lines, k.red_count); break;
+      case 1:
+        turn(reinterpret_cast<uint8_t*>(to), reinterpret_cast<const uint8_t*>(source), stride,
+             lines, k.red_count);
+        break;
+      case 2:
+        turn(reinterpret_cast<uint16_t*>(to), reinterpret_cast<const uint16_t*>(source), stride,
+             lines, k.red_count);
+        break;
+      case 4:
+        turn(reinterpret_cast<uint32_t*>(to), reinterpret_cast<const uint32_t*>(source), stride,
+             lines, k.red_count);
+        break;
+      default:
+        turn(reinterpret_cast<uint64_t*>(to), reinterpret_cast<const uint64_t*>(source), stride,
+             lines, k.red_count);
+        break;
     }
   }
   i[axis] = here;
@@ -270,8 +298,12 @@ void Context::execute(const std::vector<Step>& steps, int64_t n) {
                           reinterpret_cast<uint32_t*>(at[s.dst2]), words, single, count);
         break;
       }
-      case Step::Kind::load: load(s, n); break;
-      case Step::Kind::store: store(s, n); break;
+      case Step::Kind::load:
+        load(s, n);
+        break;
+      case Step::Kind::store:
+        store(s, n);
+        break;
     }
   }
 }
@@ -294,14 +326,18 @@ void accumulate(Context& c, const Reduction& r, int64_t n, bool row, bool first)
   }
   char* acc = c.tile + r.inner;
   if (!row) {
-    if (first) std::memcpy(acc, x, static_cast<size_t>(n * r.size));
-    else r.combine(acc, acc, x, nullptr, n, 0);
+    if (first)
+      std::memcpy(acc, x, static_cast<size_t>(n * r.size));
+    else
+      r.combine(acc, acc, x, nullptr, n, 0);
     return;
   }
   uint64_t folded;
   r.fold(&folded, x, nullptr, nullptr, n, 0);
-  if (first) std::memcpy(acc, &folded, r.size);
-  else r.combine(acc, acc, &folded, nullptr, 1, 0);
+  if (first)
+    std::memcpy(acc, &folded, r.size);
+  else
+    r.combine(acc, acc, &folded, nullptr, 1, 0);
 }
 
 void set_aside(Context& c, const Stage& stage, Progress* p) {
@@ -309,8 +345,10 @@ void set_aside(Context& c, const Stage& stage, Progress* p) {
   for (const Reduction& r : stage.reductions) {
     char* inner = c.tile + r.inner;
     char* outer = c.tile + r.outer;
-    if (p->outer == 0) std::memcpy(outer, inner, static_cast<size_t>(p->inner * r.size));
-    else r.combine(outer, outer, inner, nullptr, p->inner, 0);
+    if (p->outer == 0)
+      std::memcpy(outer, inner, static_cast<size_t>(p->inner * r.size));
+    else
+      r.combine(outer, outer, inner, nullptr, p->inner, 0);
   }
   p->outer = std::max(p->outer, p->inner);
   p->inner = p->tiles = 0;
@@ -410,7 +448,8 @@ struct Run {
   char* uniform;
 
   int64_t context_bytes() const {
-    return up(k.group_bytes) + up(k.tile_bytes) + up(static_cast<int64_t>(k.entries.size() * sizeof(char*)));
+    return up(k.group_bytes) + up(k.tile_bytes) +
+           up(static_cast<int64_t>(k.entries.size() * sizeof(char*)));
   }
   // A context in `memory`; with `shared`, its group area is another context's.
   Context context(char* memory, Context* shared) const {
@@ -432,7 +471,8 @@ struct Run {
   }
 
   bool over_groups() const {
-    const int64_t cost = std::max<int64_t>(1, static_cast<int64_t>(k.element_cost * static_cast<double>(k.red_count * k.chunk)));
+    const int64_t cost = std::max<int64_t>(
+        1, static_cast<int64_t>(k.element_cost * static_cast<double>(k.red_count * k.chunk)));
     int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(kInline * 2) / cost);
     if (!k.panels.empty()) grain = (grain + kPanel - 1) / kPanel * kPanel;
     return parallel_for(k.groups(), grain, [&](int64_t begin, int64_t end) {
@@ -472,7 +512,8 @@ struct Run {
           Context mine = context(scratch.as<char>(), &c);
           for (int64_t s = begin; s < end; ++s) {
             const int64_t start = s * k.segment;
-            const int64_t n = run_range(mine, stage, start, std::min(start + k.segment, k.red_count));
+            const int64_t n =
+                run_range(mine, stage, start, std::min(start + k.segment, k.red_count));
             for (const Reduction& r : stage.reductions) {
               fold_rows(mine, r, n);
               std::memcpy(partials + s * k.partial_bytes + r.partial, mine.tile + r.outer,
@@ -517,7 +558,8 @@ bool run_all(const Run& run, Context& c, double cost) {
     for (int64_t g = 0; g < k.groups(); ++g) run_group(c, g);
     return true;
   }
-  if (segments == 1 || !k.panels.empty() || (k.has_reductions && k.groups() >= 16)) return run.over_groups();
+  if (segments == 1 || !k.panels.empty() || (k.has_reductions && k.groups() >= 16))
+    return run.over_groups();
   if (!k.has_reductions) return run.over_loop_segments();
   Scratch partials(static_cast<size_t>(std::max<int64_t>(64, segments * k.partial_bytes)));
   return run.over_segments(c, partials.as<char>());

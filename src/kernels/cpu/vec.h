@@ -12,8 +12,8 @@ namespace jaxmps::cpu {
 using kernels::DType;
 using kernels::Opcode;
 
-// dst may be exactly one of a, b, c when the element sizes agree. n >= 0. Reductions write one
-// element to dst and take a; threefry takes (key0, key1, count0, count1) as c[0..3] of `more`.
+// dst may be exactly one of a, b, c when the element sizes agree. n >= 0; reductions need n >= 1,
+// take a and write one element.
 using VecFn = void (*)(void* dst, const void* a, const void* b, const void* c, int64_t n,
                        uint64_t imm);
 

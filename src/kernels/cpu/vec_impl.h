@@ -19,23 +19,76 @@ namespace {
 
 using namespace kernels;  // NOLINT
 
-#define F template <typename T> struct
-#define UNARY_OP(op) \
-  F op##_fn { static JAXMPS_INLINE auto call(T a) { return op##_of(a); } }
-#define BINARY_OP(op) \
-  F op##_fn { static JAXMPS_INLINE T call(T a, T b) { return op##_of(a, b); } }
-UNARY_OP(neg); UNARY_OP(abs); UNARY_OP(sign); UNARY_OP(not); UNARY_OP(popcnt); UNARY_OP(clz);
-UNARY_OP(ceil); UNARY_OP(floor); UNARY_OP(round_afz); UNARY_OP(round_even); UNARY_OP(is_finite);
-UNARY_OP(sqrt); UNARY_OP(rsqrt); UNARY_OP(cbrt); UNARY_OP(exp); UNARY_OP(expm1); UNARY_OP(log);
-UNARY_OP(log1p); UNARY_OP(logistic); UNARY_OP(tanh); UNARY_OP(sin); UNARY_OP(cos); UNARY_OP(tan);
-UNARY_OP(sinh); UNARY_OP(cosh); UNARY_OP(asin); UNARY_OP(acos); UNARY_OP(atan); UNARY_OP(asinh);
-UNARY_OP(acosh); UNARY_OP(atanh); UNARY_OP(erf); UNARY_OP(erfc); UNARY_OP(erf_inv);
-BINARY_OP(add); BINARY_OP(sub); BINARY_OP(mul); BINARY_OP(div); BINARY_OP(rem); BINARY_OP(max);
-BINARY_OP(min); BINARY_OP(and); BINARY_OP(or); BINARY_OP(xor); BINARY_OP(shl); BINARY_OP(shr_a);
-BINARY_OP(shr_l); BINARY_OP(rotl); BINARY_OP(pow); BINARY_OP(atan2); BINARY_OP(hypot);
-#define COMPARE_OP(op, sign) \
-  F op##_fn { static JAXMPS_INLINE uint8_t call(T a, T b) { return a sign b; } }
-COMPARE_OP(eq, ==); COMPARE_OP(ne, !=); COMPARE_OP(lt, <); COMPARE_OP(le, <=);
+#define F               \
+  template <typename T> \
+  struct
+#define UNARY_OP(op)                                           \
+  F op##_fn {                                                  \
+    static JAXMPS_INLINE auto call(T a) { return op##_of(a); } \
+  }
+#define BINARY_OP(op)                                               \
+  F op##_fn {                                                       \
+    static JAXMPS_INLINE T call(T a, T b) { return op##_of(a, b); } \
+  }
+UNARY_OP(neg);
+UNARY_OP(abs);
+UNARY_OP(sign);
+UNARY_OP(not );
+UNARY_OP(popcnt);
+UNARY_OP(clz);
+UNARY_OP(ceil);
+UNARY_OP(floor);
+UNARY_OP(round_afz);
+UNARY_OP(round_even);
+UNARY_OP(is_finite);
+UNARY_OP(sqrt);
+UNARY_OP(rsqrt);
+UNARY_OP(cbrt);
+UNARY_OP(exp);
+UNARY_OP(expm1);
+UNARY_OP(log);
+UNARY_OP(log1p);
+UNARY_OP(logistic);
+UNARY_OP(tanh);
+UNARY_OP(sin);
+UNARY_OP(cos);
+UNARY_OP(tan);
+UNARY_OP(sinh);
+UNARY_OP(cosh);
+UNARY_OP(asin);
+UNARY_OP(acos);
+UNARY_OP(atan);
+UNARY_OP(asinh);
+UNARY_OP(acosh);
+UNARY_OP(atanh);
+UNARY_OP(erf);
+UNARY_OP(erfc);
+UNARY_OP(erf_inv);
+BINARY_OP(add);
+BINARY_OP(sub);
+BINARY_OP(mul);
+BINARY_OP(div);
+BINARY_OP(rem);
+BINARY_OP(max);
+BINARY_OP(min);
+BINARY_OP(and);
+BINARY_OP(or);
+BINARY_OP(xor);
+BINARY_OP(shl);
+BINARY_OP(shr_a);
+BINARY_OP(shr_l);
+BINARY_OP(rotl);
+BINARY_OP(pow);
+BINARY_OP(atan2);
+BINARY_OP(hypot);
+#define COMPARE_OP(op, sign)                                         \
+  F op##_fn {                                                        \
+    static JAXMPS_INLINE uint8_t call(T a, T b) { return a sign b; } \
+  }
+COMPARE_OP(eq, ==);
+COMPARE_OP(ne, !=);
+COMPARE_OP(lt, <);
+COMPARE_OP(le, <=);
 #undef F
 
 template <typename To, typename From, typename Fn>
@@ -214,8 +267,10 @@ void threefry_loop(uint32_t* d0, uint32_t* d1, const uint32_t* const* words, con
                    int64_t n) {
   if (single[0] && single[1] && !single[3]) {
     const uint32_t k0 = *words[0], k1 = *words[1];
-    if (single[2]) threefry_block<false>(d0, d1, k0, k1, words[2], words[3], n);
-    else threefry_block<true>(d0, d1, k0, k1, words[2], words[3], n);
+    if (single[2])
+      threefry_block<false>(d0, d1, k0, k1, words[2], words[3], n);
+    else
+      threefry_block<true>(d0, d1, k0, k1, words[2], words[3], n);
     return;
   }
   int64_t step[4];
@@ -236,10 +291,14 @@ void gather_elements(void* dst, const void* src, int64_t stride, int64_t n) {
 }
 void gather_loop(void* dst, const void* src, int64_t stride, int64_t n, int size) {
   switch (size) {
-    case 1: return gather_elements<uint8_t>(dst, src, stride, n);
-    case 2: return gather_elements<uint16_t>(dst, src, stride, n);
-    case 4: return gather_elements<uint32_t>(dst, src, stride, n);
-    default: return gather_elements<uint64_t>(dst, src, stride, n);
+    case 1:
+      return gather_elements<uint8_t>(dst, src, stride, n);
+    case 2:
+      return gather_elements<uint16_t>(dst, src, stride, n);
+    case 4:
+      return gather_elements<uint32_t>(dst, src, stride, n);
+    default:
+      return gather_elements<uint64_t>(dst, src, stride, n);
   }
 }
 template <typename T>
@@ -249,10 +308,14 @@ void fill_elements(void* dst, uint64_t value, int64_t n) {
 }
 void fill_loop(void* dst, uint64_t value, int64_t n, int size) {
   switch (size) {
-    case 1: return fill_elements<uint8_t>(dst, value, n);
-    case 2: return fill_elements<uint16_t>(dst, value, n);
-    case 4: return fill_elements<uint32_t>(dst, value, n);
-    default: return fill_elements<uint64_t>(dst, value, n);
+    case 1:
+      return fill_elements<uint8_t>(dst, value, n);
+    case 2:
+      return fill_elements<uint16_t>(dst, value, n);
+    case 4:
+      return fill_elements<uint32_t>(dst, value, n);
+    default:
+      return fill_elements<uint64_t>(dst, value, n);
   }
 }
 
@@ -261,10 +324,14 @@ void fill_loop(void* dst, uint64_t value, int64_t n, int size) {
 template <typename To, typename T, typename Fn>
 VecFn forms(int form) {
   switch (form) {
-    case kAllVectors: return binary<To, T, Fn, kAllVectors>;
-    case kScalarA: return binary<To, T, Fn, kScalarA>;
-    case kScalarB: return binary<To, T, Fn, kScalarB>;
-    default: return nullptr;
+    case kAllVectors:
+      return binary<To, T, Fn, kAllVectors>;
+    case kScalarA:
+      return binary<To, T, Fn, kScalarA>;
+    case kScalarB:
+      return binary<To, T, Fn, kScalarB>;
+    default:
+      return nullptr;
   }
 }
 template <typename T, typename Fn>
@@ -276,16 +343,25 @@ VecFn only(int form) {
 template <typename G>
 VecFn with_int(DType type, G g) {
   switch (type) {
-    case DType::s8: return g(int8_t());
-    case DType::s16: return g(int16_t());
-    case DType::s32: return g(int32_t());
-    case DType::s64: return g(int64_t());
+    case DType::s8:
+      return g(int8_t());
+    case DType::s16:
+      return g(int16_t());
+    case DType::s32:
+      return g(int32_t());
+    case DType::s64:
+      return g(int64_t());
     case DType::pred:
-    case DType::u8: return g(uint8_t());
-    case DType::u16: return g(uint16_t());
-    case DType::u32: return g(uint32_t());
-    case DType::u64: return g(uint64_t());
-    default: return nullptr;
+    case DType::u8:
+      return g(uint8_t());
+    case DType::u16:
+      return g(uint16_t());
+    case DType::u32:
+      return g(uint32_t());
+    case DType::u64:
+      return g(uint64_t());
+    default:
+      return nullptr;
   }
 }
 template <typename G>
@@ -299,11 +375,16 @@ VecFn with_any(DType type, G g) {
 }
 DType as_unsigned(DType type) {
   switch (type) {
-    case DType::s8: return DType::u8;
-    case DType::s16: return DType::u16;
-    case DType::s32: return DType::u32;
-    case DType::s64: return DType::u64;
-    default: return type;
+    case DType::s8:
+      return DType::u8;
+    case DType::s16:
+      return DType::u16;
+    case DType::s32:
+      return DType::u32;
+    case DType::s64:
+      return DType::u64;
+    default:
+      return type;
   }
 }
 DType as_bits(DType type) {
@@ -313,20 +394,24 @@ DType as_bits(DType type) {
 
 VecFn find_unary_float(Opcode op, DType type) {
   switch (op) {
-#define U(op)        \
-  case Opcode::op:   \
-    return with_float(type, [](auto t) -> VecFn { return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; });
-    U(ceil) U(floor) U(round_afz) U(round_even) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log)
-    U(log1p) U(logistic) U(tanh) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh) U(atanh)
-    U(erf) U(erfc) U(erf_inv)
+#define U(op)                                                       \
+  case Opcode::op:                                                  \
+    return with_float(type, [](auto t) -> VecFn {                   \
+      return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; \
+    });
+    U(ceil)
+    U(floor) U(round_afz) U(round_even) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p)
+        U(logistic) U(tanh) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh) U(atanh)
+            U(erf) U(erfc) U(erf_inv)
 #undef U
-#define TRIG(op)                                                             \
-  case Opcode::op:                                                           \
-    if (type == DType::f32) return trig_loop<op##_fn<float>, exact_##op>;    \
-    return type == DType::f64 ? static_cast<VecFn>(unary<double, double, op##_fn<double>>) : nullptr;
-    TRIG(sin) TRIG(cos) TRIG(tan)
+#define TRIG(op)                                                                           \
+  case Opcode::op:                                                                         \
+    if (type == DType::f32) return trig_loop<op##_fn<float>, exact_##op>;                  \
+    return type == DType::f64 ? static_cast<VecFn>(unary<double, double, op##_fn<double>>) \
+                              : nullptr;
+                TRIG(sin) TRIG(cos) TRIG(tan)
 #undef TRIG
-    default: return nullptr;
+                    default : return nullptr;
   }
 }
 
@@ -344,7 +429,8 @@ VecFn find_narrow(Opcode op, DType type, DType narrow) {
       return f16 ? static_cast<VecFn>(unary<float, uint16_t, decode_f16_fn>) : decode_small_loop;
     case Opcode::wrap:
       return type == DType::s8 ? static_cast<VecFn>(wrap_loop<int8_t>) : wrap_loop<uint8_t>;
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 
@@ -364,21 +450,26 @@ VecFn find_unary(Opcode op, DType type, DType from) {
       return with_int(as_bits(type), [](auto t) -> VecFn { return copy_loop<decltype(t)>; });
     case Opcode::reduce_precision:
       return with_float(type, [](auto t) -> VecFn { return reduce_precision_loop<decltype(t)>; });
-#define U(op)        \
-  case Opcode::op:   \
-    return with_any(type, [](auto t) -> VecFn { return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; });
-    U(neg) U(abs) U(sign)
+#define U(op)                                                       \
+  case Opcode::op:                                                  \
+    return with_any(type, [](auto t) -> VecFn {                     \
+      return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; \
+    });
+      U(neg)
+      U(abs) U(sign)
 #undef U
-#define U(name, op)        \
-  case Opcode::name:   \
-    return with_int(as_unsigned(type), [](auto t) -> VecFn { return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; });
-    U(not_, not) U(popcnt, popcnt) U(clz, clz)
+#define U(name, op)                                                 \
+  case Opcode::name:                                                \
+    return with_int(as_unsigned(type), [](auto t) -> VecFn {        \
+      return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; \
+    });
+          U(not_, not ) U(popcnt, popcnt) U(clz, clz)
 #undef U
-    case Opcode::is_finite:
-      return with_float(from, [](auto t) -> VecFn {
-        return unary<uint8_t, decltype(t), is_finite_fn<decltype(t)>>;
-      });
-    default: return find_unary_float(op, type);
+              case Opcode::is_finite : return with_float(from, [](auto t) -> VecFn {
+                return unary<uint8_t, decltype(t), is_finite_fn<decltype(t)>>;
+              });
+    default:
+      return find_unary_float(op, type);
   }
 }
 
@@ -402,27 +493,31 @@ VecFn find_compare(Opcode op, DType from, int form) {
 
 VecFn find_binary(Opcode op, DType type, int form) {
   switch (op) {
-#define B(op)                                                                       \
-  case Opcode::op:                                                                  \
-    return with_any(as_unsigned(type), [&](auto t) -> VecFn {                       \
-      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); });
-    B(add) B(sub) B(mul)
+#define B(op)                                                             \
+  case Opcode::op:                                                        \
+    return with_any(as_unsigned(type), [&](auto t) -> VecFn {             \
+      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); \
+    });
+    B(add)
+    B(sub) B(mul)
 #undef B
-#define B(op)                                                                       \
-  case Opcode::op:                                                                  \
-    return with_any(type, [&](auto t) -> VecFn {                                    \
-      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); });
-    B(max) B(min)
+#define B(op)                                                             \
+  case Opcode::op:                                                        \
+    return with_any(type, [&](auto t) -> VecFn {                          \
+      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); \
+    });
+        B(max) B(min)
 #undef B
-#define B(name, op)                                                                 \
-  case Opcode::name:                                                                \
-    return with_int(as_unsigned(type), [&](auto t) -> VecFn {                       \
-      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); });
-    B(and_, and) B(or_, or) B(xor_, xor) B(shl, shl) B(shr_l, shr_l) B(rotl, rotl)
+#define B(name, op)                                                       \
+  case Opcode::name:                                                      \
+    return with_int(as_unsigned(type), [&](auto t) -> VecFn {             \
+      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); \
+    });
+            B(and_, and) B(or_, or) B(xor_, xor) B(shl, shl) B(shr_l, shr_l) B(rotl, rotl)
 #undef B
-    case Opcode::shr_a:
-      return with_int(type, [&](auto t) -> VecFn {
-        return forms<decltype(t), decltype(t), shr_a_fn<decltype(t)>>(form); });
+                case Opcode::shr_a : return with_int(type, [&](auto t) -> VecFn {
+                  return forms<decltype(t), decltype(t), shr_a_fn<decltype(t)>>(form);
+                });
     case Opcode::div:
       if (type == DType::f32) return forms<float, float, div_fn<float>>(form);
       if (type == DType::f64) return forms<double, double, div_fn<double>>(form);
@@ -432,24 +527,28 @@ VecFn find_binary(Opcode op, DType type, int form) {
     case Opcode::pow:
       return with_any(type, [&](auto t) { return only<decltype(t), pow_fn<decltype(t)>>(form); });
     case Opcode::atan2:
-      return with_float(type, [&](auto t) { return only<decltype(t), atan2_fn<decltype(t)>>(form); });
+      return with_float(type,
+                        [&](auto t) { return only<decltype(t), atan2_fn<decltype(t)>>(form); });
     case Opcode::hypot:
-      return with_float(type, [&](auto t) { return only<decltype(t), hypot_fn<decltype(t)>>(form); });
-    default: return nullptr;
+      return with_float(type,
+                        [&](auto t) { return only<decltype(t), hypot_fn<decltype(t)>>(form); });
+    default:
+      return nullptr;
   }
 }
 
 VecFn find_reduce(Opcode op, DType type) {
   switch (op) {
-#define R(name, op, with, canonical)  \
-  case Opcode::name:                  \
-    return with(canonical(type), [](auto t) -> VecFn { return reduce_loop<decltype(t), op##_fn<decltype(t)>>; });
-    R(reduce_add, add, with_any, as_unsigned) R(reduce_mul, mul, with_any, as_unsigned)
-    R(reduce_max, max, with_any, ) R(reduce_min, min, with_any, )
-    R(reduce_and, and, with_int, as_unsigned) R(reduce_or, or, with_int, as_unsigned)
-    R(reduce_xor, xor, with_int, as_unsigned)
+#define R(name, op, with, canonical) \
+  case Opcode::name:                 \
+    return with(canonical(type),     \
+                [](auto t) -> VecFn { return reduce_loop<decltype(t), op##_fn<decltype(t)>>; });
+    R(reduce_add, add, with_any, as_unsigned)
+    R(reduce_mul, mul, with_any, as_unsigned) R(reduce_max, max, with_any, )
+        R(reduce_min, min, with_any, ) R(reduce_and, and, with_int, as_unsigned)
+            R(reduce_or, or, with_int, as_unsigned) R(reduce_xor, xor, with_int, as_unsigned)
 #undef R
-    default: return nullptr;
+                default : return nullptr;
   }
 }
 
@@ -460,17 +559,23 @@ VecFn find_loop(Opcode op, DType type, DType from, int form) {
     return with_int(as_bits(type), [&](auto t) -> VecFn {
       using T = decltype(t);
       switch (form) {
-        case kAllVectors: return select_loop<T, 0>;
-        case kScalarB: return select_loop<T, kScalarB>;
-        case kScalarC: return select_loop<T, kScalarC>;
-        case kScalarB | kScalarC: return select_loop<T, kScalarB | kScalarC>;
-        default: return nullptr;
+        case kAllVectors:
+          return select_loop<T, 0>;
+        case kScalarB:
+          return select_loop<T, kScalarB>;
+        case kScalarC:
+          return select_loop<T, kScalarC>;
+        case kScalarB | kScalarC:
+          return select_loop<T, kScalarB | kScalarC>;
+        default:
+          return nullptr;
       }
     });
   }
   if (kernels::operand_count(op) == 2) return find_binary(op, type, form);
   if (form != kAllVectors) return nullptr;
-  if (op == Opcode::encode || op == Opcode::decode || op == Opcode::round_to || op == Opcode::wrap) {
+  if (op == Opcode::encode || op == Opcode::decode || op == Opcode::round_to ||
+      op == Opcode::wrap) {
     return find_narrow(op, type, from);
   }
   return find_unary(op, type, from);

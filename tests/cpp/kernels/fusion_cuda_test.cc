@@ -19,7 +19,8 @@ void softmax(Graph& g, int64_t rows, int64_t length) {
   V low = g.splat(DType::f32, {}, -1e30f), zero = g.splat(DType::f32, {}, 0.0f);
   V top = g.broadcast(g.reduce(OpId::maximum, x, low, {1}), {rows, length}, {0});
   V e = g.same(OpId::exponential, {g.same(OpId::subtract, {x, top})});
-  g.ret({g.same(OpId::divide, {e, g.broadcast(g.reduce(OpId::add, e, zero, {1}), {rows, length}, {0})})});
+  g.ret({g.same(OpId::divide,
+                {e, g.broadcast(g.reduce(OpId::add, e, zero, {1}), {rows, length}, {0})})});
 }
 
 CudaKernel text_of(Graph& g) {
@@ -35,18 +36,25 @@ CudaKernel all_ops(DType t) {
   Graph g;
   const Dims s = {100, 30};
   V x = g.arg(t, s), y = g.arg(t, s);
-  std::vector<OpId> unary, binary = {OpId::add, OpId::subtract, OpId::multiply, OpId::divide, OpId::power};
+  std::vector<OpId> unary,
+      binary = {OpId::add, OpId::subtract, OpId::multiply, OpId::divide, OpId::power};
   if (ir::is_int(t)) {
-    unary = {OpId::negate, OpId::abs, OpId::sign, OpId::not_, OpId::popcnt, OpId::count_leading_zeros};
-    binary.insert(binary.end(), {OpId::and_, OpId::or_, OpId::xor_, OpId::shift_left, OpId::shift_right_arithmetic,
-                                 OpId::shift_right_logical, OpId::remainder, OpId::maximum, OpId::minimum});
+    unary = {OpId::negate, OpId::abs,    OpId::sign,
+             OpId::not_,   OpId::popcnt, OpId::count_leading_zeros};
+    binary.insert(binary.end(), {OpId::and_, OpId::or_, OpId::xor_, OpId::shift_left,
+                                 OpId::shift_right_arithmetic, OpId::shift_right_logical,
+                                 OpId::remainder, OpId::maximum, OpId::minimum});
   } else {
-    unary = {OpId::negate, OpId::exponential, OpId::exponential_minus_one, OpId::log, OpId::log_plus_one, OpId::logistic,
-             OpId::tanh, OpId::sine, OpId::cosine, OpId::tan, OpId::sqrt, OpId::rsqrt, OpId::sign};
+    unary = {OpId::negate, OpId::exponential,  OpId::exponential_minus_one,
+             OpId::log,    OpId::log_plus_one, OpId::logistic,
+             OpId::tanh,   OpId::sine,         OpId::cosine,
+             OpId::tan,    OpId::sqrt,         OpId::rsqrt,
+             OpId::sign};
     if (!ir::is_complex(t)) {
-      unary.insert(unary.end(), {OpId::abs, OpId::cbrt, OpId::ceil, OpId::floor, OpId::round_nearest_afz, OpId::round_nearest_even,
-                                 OpId::erf, OpId::erfc, OpId::erf_inv, OpId::acos, OpId::acosh, OpId::asin, OpId::asinh, OpId::atan,
-                                 OpId::atanh, OpId::cosh, OpId::sinh});
+      unary.insert(unary.end(), {OpId::abs, OpId::cbrt, OpId::ceil, OpId::floor,
+                                 OpId::round_nearest_afz, OpId::round_nearest_even, OpId::erf,
+                                 OpId::erfc, OpId::erf_inv, OpId::acos, OpId::acosh, OpId::asin,
+                                 OpId::asinh, OpId::atan, OpId::atanh, OpId::cosh, OpId::sinh});
       binary.insert(binary.end(), {OpId::maximum, OpId::minimum, OpId::remainder, OpId::atan2});
     }
   }
@@ -55,7 +63,8 @@ CudaKernel all_ops(DType t) {
   for (OpId op : binary) r = g.same(OpId::add, {g.same(op, {x, y}), r});
   std::vector<V> results = {r};
   if (!ir::is_complex(t)) {
-    for (DType to : {DType::s8, DType::u64, DType::f32, DType::bf16, DType::pred}) results.push_back(g.convert(r, to));
+    for (DType to : {DType::s8, DType::u64, DType::f32, DType::bf16, DType::pred})
+      results.push_back(g.convert(r, to));
     results.push_back(g.compare(x, y, ir::CompareDirection::lt, ir::CompareType::total_order));
   }
   g.ret(results);
@@ -64,8 +73,9 @@ CudaKernel all_ops(DType t) {
 
 std::vector<CudaKernel> kernels_to_compile() {
   std::vector<CudaKernel> all;
-  for (DType t : {DType::s4, DType::s8, DType::s16, DType::s32, DType::s64, DType::u8, DType::u16, DType::u32, DType::u64,
-                  DType::f16, DType::bf16, DType::f32, DType::f64, DType::c64, DType::c128}) {
+  for (DType t :
+       {DType::s4, DType::s8, DType::s16, DType::s32, DType::s64, DType::u8, DType::u16, DType::u32,
+        DType::u64, DType::f16, DType::bf16, DType::f32, DType::f64, DType::c64, DType::c128}) {
     all.push_back(all_ops(t));
   }
   for (int64_t length : {7, 32, 100, 1000, 8192}) {
@@ -76,8 +86,11 @@ std::vector<CudaKernel> kernels_to_compile() {
   Graph g;  // index maps and bounds
   V x = g.arg(DType::f32, {64, 33}), zero = g.splat(DType::f32, {}, 0.5f);
   V p = g.op(OpId::pad, {g.transpose(x, {1, 0}), zero}, Type(DType::f32, {36, 64}),
-             {{"edge_padding_high", ir::Attr(ir::Ints{1, 0})}, {"edge_padding_low", ir::Attr(ir::Ints{2, 0})}, {"interior_padding", ir::Attr(ir::Ints{0, 0})}});
-  V i = g.op(OpId::iota, {}, Type(DType::s32, {36, 64}), {{"iota_dimension", ir::Attr(int64_t{1})}});
+             {{"edge_padding_high", ir::Attr(ir::Ints{1, 0})},
+              {"edge_padding_low", ir::Attr(ir::Ints{2, 0})},
+              {"interior_padding", ir::Attr(ir::Ints{0, 0})}});
+  V i =
+      g.op(OpId::iota, {}, Type(DType::s32, {36, 64}), {{"iota_dimension", ir::Attr(int64_t{1})}});
   g.ret({g.same(OpId::multiply, {p, g.convert(i, DType::f32)})});
   all.push_back(text_of(g));
   return all;
@@ -100,7 +113,9 @@ TEST(Cuda, ARowIsReadOnce) {
   softmax(g, 64, 1000);
   const CudaKernel k = text_of(g);
   size_t reads = 0;
-  for (size_t at = k.source.find("*)in0)["); at != std::string::npos; at = k.source.find("*)in0)[", at + 1)) ++reads;
+  for (size_t at = k.source.find("*)in0)["); at != std::string::npos;
+       at = k.source.find("*)in0)[", at + 1))
+    ++reads;
   EXPECT_EQ(1u, reads) << k.source;
 }
 
@@ -121,7 +136,8 @@ TEST(Cuda, NvccCompilesEveryOpOfEveryType) {
     nvcc = "/usr/local/cuda/bin/nvcc";
     if (!std::filesystem::exists(nvcc)) GTEST_SKIP() << "no nvcc";
   }
-  const auto folder = std::filesystem::temp_directory_path() / ("jaxmps_cuda_" + std::to_string(std::rand()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("jaxmps_cuda_" + std::to_string(std::rand()));
   std::filesystem::create_directories(folder);
   std::ofstream file(folder / "all.cu");
   file << kernels::cuda_prelude();
@@ -130,7 +146,9 @@ TEST(Cuda, NvccCompilesEveryOpOfEveryType) {
     file << k.source.substr(kernels::cuda_prelude().size());
   }
   file.close();
-  const std::string command = nvcc + " -arch=sm_90 -O1 -cubin -o " + (folder / "all.cubin").string() + " " + (folder / "all.cu").string() + " > " + (folder / "log").string() + " 2>&1";
+  const std::string command = nvcc + " -arch=sm_90 -O1 -cubin -o " +
+                              (folder / "all.cubin").string() + " " + (folder / "all.cu").string() +
+                              " > " + (folder / "log").string() + " 2>&1";
   const int status = std::system(command.c_str());
   std::ifstream log(folder / "log");
   const std::string text((std::istreambuf_iterator<char>(log)), {});

@@ -28,14 +28,19 @@ int64_t position(const Dims& at, const Dims& dims) {
 struct Machine {
   std::map<const ir::Value*, Buffer> values;
 
-  static size_t size(const ir::Value* v) { return static_cast<size_t>(ir::byte_size(v->type.dtype)); }
-  const uint8_t* element(const ir::Value* v, int64_t n) { return values[v].data() + static_cast<size_t>(n) * size(v); }
+  static size_t size(const ir::Value* v) {
+    return static_cast<size_t>(ir::byte_size(v->type.dtype));
+  }
+  const uint8_t* element(const ir::Value* v, int64_t n) {
+    return values[v].data() + static_cast<size_t>(n) * size(v);
+  }
 
   void elementwise(const ir::Op& op) {
     ScalarProgram program;
     ScalarBuilder builder(&program);
     std::vector<ScalarValue> in;
-    for (int i = 0; i < op.operand_count(); ++i) in.push_back(builder.input(op.operand(i)->type.dtype));
+    for (int i = 0; i < op.operand_count(); ++i)
+      in.push_back(builder.input(op.operand(i)->type.dtype));
     auto results = builder.apply(op, in);
     if (!results.ok()) throw std::runtime_error(results.error().text);
     for (const ScalarValue& r : *results) builder.output(r);
@@ -59,19 +64,24 @@ struct Machine {
     const ir::Value* x = op.operand(0);
     Buffer& out = values[op.result()];
     const size_t bytes = size(x);
-    for (size_t n = 0; n < out.size(); n += bytes) std::memcpy(out.data() + n, element(op.operand(1), 0), bytes);
+    for (size_t n = 0; n < out.size(); n += bytes)
+      std::memcpy(out.data() + n, element(op.operand(1), 0), bytes);
     const ir::Ints& dims = op.ints("dimensions");
-    const bool sum = op.region().first()->id == OpId::add && ir::real_type(x->type.dtype) == DType::f32;
+    const bool sum =
+        op.region().first()->id == OpId::add && ir::real_type(x->type.dtype) == DType::f32;
     const size_t parts = sum ? bytes / sizeof(float) : 0;
     std::vector<double> wide(parts ? out.size() / sizeof(float) : 0);  // sums without rounding
-    for (size_t n = 0; n < wide.size(); ++n) wide[n] = reinterpret_cast<const float*>(out.data())[n];
+    for (size_t n = 0; n < wide.size(); ++n)
+      wide[n] = reinterpret_cast<const float*>(out.data())[n];
     for (int64_t n = 0; n < x->type.size(); ++n) {
       const Dims at = coordinates(n, x->type.dims);
       Dims kept;
       for (size_t d = 0; d < at.size(); ++d) {
-        if (std::find(dims.begin(), dims.end(), static_cast<int64_t>(d)) == dims.end()) kept.push_back(at[d]);
+        if (std::find(dims.begin(), dims.end(), static_cast<int64_t>(d)) == dims.end())
+          kept.push_back(at[d]);
       }
-      uint8_t* to = out.data() + static_cast<size_t>(position(kept, op.result()->type.dims)) * bytes;
+      uint8_t* to =
+          out.data() + static_cast<size_t>(position(kept, op.result()->type.dims)) * bytes;
       if (sum) {
         for (size_t k = 0; k < parts; ++k) {
           const size_t at_part = static_cast<size_t>(to - out.data()) / sizeof(float) + k;
@@ -83,7 +93,8 @@ struct Machine {
       void* outs[] = {to};
       kernels::evaluate(*program, from, outs);
     }
-    for (size_t n = 0; n < wide.size(); ++n) reinterpret_cast<float*>(out.data())[n] = static_cast<float>(wide[n]);
+    for (size_t n = 0; n < wide.size(); ++n)
+      reinterpret_cast<float*>(out.data())[n] = static_cast<float>(wide[n]);
   }
 
   // Where element `at` of the result comes from; false: from outside of the operand.
@@ -93,27 +104,35 @@ struct Machine {
     switch (op.id) {
       case OpId::broadcast_in_dim:
         for (size_t d = 0; d < dims.size(); ++d) {
-          (*from)[d] = dims[d] == 1 ? 0 : at[static_cast<size_t>(op.ints("broadcast_dimensions")[d])];
+          (*from)[d] =
+              dims[d] == 1 ? 0 : at[static_cast<size_t>(op.ints("broadcast_dimensions")[d])];
         }
         return true;
       case OpId::transpose:
-        for (size_t d = 0; d < dims.size(); ++d) (*from)[static_cast<size_t>(op.ints("permutation")[d])] = at[d];
+        for (size_t d = 0; d < dims.size(); ++d)
+          (*from)[static_cast<size_t>(op.ints("permutation")[d])] = at[d];
         return true;
       case OpId::slice:
-        for (size_t d = 0; d < dims.size(); ++d) (*from)[d] = op.ints("start_indices")[d] + at[d] * op.ints("strides")[d];
+        for (size_t d = 0; d < dims.size(); ++d)
+          (*from)[d] = op.ints("start_indices")[d] + at[d] * op.ints("strides")[d];
         return true;
       case OpId::reverse:
         *from = at;
-        for (int64_t d : op.ints("dimensions")) (*from)[static_cast<size_t>(d)] = dims[static_cast<size_t>(d)] - 1 - at[static_cast<size_t>(d)];
+        for (int64_t d : op.ints("dimensions"))
+          (*from)[static_cast<size_t>(d)] =
+              dims[static_cast<size_t>(d)] - 1 - at[static_cast<size_t>(d)];
         return true;
-      case OpId::reshape: *from = coordinates(position(at, op.result()->type.dims), dims); return true;
+      case OpId::reshape:
+        *from = coordinates(position(at, op.result()->type.dims), dims);
+        return true;
       case OpId::pad:
         for (size_t d = 0; d < dims.size(); ++d) {
           (*from)[d] = at[d] - op.ints("edge_padding_low")[d];
           if ((*from)[d] < 0 || (*from)[d] >= dims[d]) return false;
         }
         return true;
-      default: throw std::runtime_error("no reference for " + std::string(op.name()));
+      default:
+        throw std::runtime_error("no reference for " + std::string(op.name()));
     }
   }
 
@@ -127,13 +146,17 @@ struct Machine {
         const size_t dim = static_cast<size_t>(op.i64("dimension"));
         Dims from = at;
         int k = 0;
-        while (from[dim] >= op.operand(k)->type.dims[dim]) from[dim] -= op.operand(k++)->type.dims[dim];
+        while (from[dim] >= op.operand(k)->type.dims[dim])
+          from[dim] -= op.operand(k++)->type.dims[dim];
         std::memcpy(to, element(op.operand(k), position(from, op.operand(k)->type.dims)), bytes);
         continue;
       }
       Dims from;
       const bool inside = source(op, at, &from);
-      std::memcpy(to, inside ? element(op.operand(0), position(from, op.operand(0)->type.dims)) : element(op.operand(1), 0), bytes);
+      std::memcpy(to,
+                  inside ? element(op.operand(0), position(from, op.operand(0)->type.dims))
+                         : element(op.operand(1), 0),
+                  bytes);
     }
   }
 
@@ -142,7 +165,8 @@ struct Machine {
     ScalarBuilder builder(&program);
     builder.output(builder.convert(builder.input(DType::s64), op.result()->type.dtype));
     for (int64_t n = 0; n < op.result()->type.size(); ++n) {
-      const int64_t i = coordinates(n, op.result()->type.dims)[static_cast<size_t>(op.i64("iota_dimension"))];
+      const int64_t i =
+          coordinates(n, op.result()->type.dims)[static_cast<size_t>(op.i64("iota_dimension"))];
       const void* from[] = {&i};
       void* to[] = {values[op.result()].data() + static_cast<size_t>(n) * size(op.result())};
       kernels::evaluate(program, from, to);
@@ -160,10 +184,12 @@ struct Machine {
       case OpId::constant: {
         const size_t bytes = size(op.result());
         Buffer& out = values[op.result()];
-        for (size_t n = 0; n < out.size(); n += bytes) std::memcpy(out.data() + n, op.dense("value").data, bytes);
+        for (size_t n = 0; n < out.size(); n += bytes)
+          std::memcpy(out.data() + n, op.dense("value").data, bytes);
         return;
       }
-      case OpId::iota: return iota(op);
+      case OpId::iota:
+        return iota(op);
       case OpId::optimization_barrier:
         values[op.result()] = values[op.operand(0)];
         return;
@@ -171,14 +197,22 @@ struct Machine {
         std::vector<Buffer> in;
         for (int i = 0; i < op.operand_count(); ++i) in.push_back(values.at(op.operand(i)));
         auto results = run_reference(op.region(), in);
-        for (int r = 0; r < op.result_count(); ++r) values[op.result(r)] = results[static_cast<size_t>(r)];
+        for (int r = 0; r < op.result_count(); ++r)
+          values[op.result(r)] = results[static_cast<size_t>(r)];
         return;
       }
-      case OpId::reduce: return reduce(op);
-      case OpId::broadcast_in_dim: case OpId::transpose: case OpId::slice: case OpId::reverse:
-      case OpId::reshape: case OpId::pad: case OpId::concatenate:
+      case OpId::reduce:
+        return reduce(op);
+      case OpId::broadcast_in_dim:
+      case OpId::transpose:
+      case OpId::slice:
+      case OpId::reverse:
+      case OpId::reshape:
+      case OpId::pad:
+      case OpId::concatenate:
         return move(op);
-      default: return elementwise(op);
+      default:
+        return elementwise(op);
     }
   }
 };
@@ -187,7 +221,8 @@ struct Machine {
 
 std::vector<Buffer> run_reference(const ir::Region& region, const std::vector<Buffer>& inputs) {
   Machine machine;
-  for (int i = 0; i < region.arg_count(); ++i) machine.values[region.arg(i)] = inputs[static_cast<size_t>(i)];
+  for (int i = 0; i < region.arg_count(); ++i)
+    machine.values[region.arg(i)] = inputs[static_cast<size_t>(i)];
   std::vector<Buffer> results;
   for (const ir::Op* op : region) {
     if (op != region.terminator()) {

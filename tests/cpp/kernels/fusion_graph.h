@@ -14,8 +14,8 @@
 
 namespace jaxmps::test {
 
-using ir::DType;
 using ir::Dims;
+using ir::DType;
 using ir::OpId;
 using ir::Type;
 using V = ir::Value*;
@@ -27,24 +27,30 @@ class Graph {
 
   V arg(DType dtype, Dims dims) { return region.add_arg(Type(dtype, std::move(dims))); }
   V op(OpId id, std::vector<V> operands, Type type, ir::AttrDict attrs = {}) {
-    return region.append(ir::Op::create(id, operands, std::vector{type}, std::move(attrs)))->result();
+    return region.append(ir::Op::create(id, operands, std::vector{type}, std::move(attrs)))
+        ->result();
   }
   V same(OpId id, std::vector<V> operands) { return op(id, operands, operands.back()->type); }
   V convert(V x, DType to) { return op(OpId::convert, {x}, x->type.with(to)); }
-  V compare(V x, V y, ir::CompareDirection direction, ir::CompareType kind = ir::CompareType::none) {
+  V compare(V x, V y, ir::CompareDirection direction,
+            ir::CompareType kind = ir::CompareType::none) {
     using ir::Enum;
-    return op(OpId::compare, {x, y}, x->type.with(DType::pred),
-              {{"comparison_direction", ir::Attr(Enum{Enum::Kind::compare_direction, static_cast<uint8_t>(direction)})},
-               {"compare_type", ir::Attr(Enum{Enum::Kind::compare_type, static_cast<uint8_t>(kind)})}});
+    return op(
+        OpId::compare, {x, y}, x->type.with(DType::pred),
+        {{"comparison_direction",
+          ir::Attr(Enum{Enum::Kind::compare_direction, static_cast<uint8_t>(direction)})},
+         {"compare_type", ir::Attr(Enum{Enum::Kind::compare_type, static_cast<uint8_t>(kind)})}});
   }
   template <typename T>
   V splat(DType dtype, Dims dims, T value) {
     const auto* bytes = reinterpret_cast<const uint8_t*>(&value);
     Type type(dtype, std::move(dims));
-    return op(OpId::constant, {}, type, {{"value", ir::Attr(ir::Dense::copy(type, {bytes, sizeof value}, true))}});
+    return op(OpId::constant, {}, type,
+              {{"value", ir::Attr(ir::Dense::copy(type, {bytes, sizeof value}, true))}});
   }
   V broadcast(V x, Dims dims, ir::Ints to) {
-    return op(OpId::broadcast_in_dim, {x}, x->type.with(std::move(dims)), {{"broadcast_dimensions", ir::Attr(std::move(to))}});
+    return op(OpId::broadcast_in_dim, {x}, x->type.with(std::move(dims)),
+              {{"broadcast_dimensions", ir::Attr(std::move(to))}});
   }
   V reshape(V x, Dims dims) { return op(OpId::reshape, {x}, x->type.with(std::move(dims))); }
   V transpose(V x, ir::Ints permutation) {
@@ -55,7 +61,8 @@ class Graph {
   V reduce(OpId combiner, V x, V init, ir::Ints dimensions) {
     Dims dims;
     for (size_t d = 0; d < x->type.dims.size(); ++d) {
-      if (std::find(dimensions.begin(), dimensions.end(), static_cast<int64_t>(d)) == dimensions.end()) {
+      if (std::find(dimensions.begin(), dimensions.end(), static_cast<int64_t>(d)) ==
+          dimensions.end()) {
         dims.push_back(x->type.dims[d]);
       }
     }

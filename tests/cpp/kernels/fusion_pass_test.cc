@@ -18,8 +18,10 @@ struct Counts {
 Counts count(const ir::Region& region) {
   Counts c;
   for (const ir::Op* op : region) {
-    if (op->id == OpId::fusion) ++c.fusions;
-    else if (op != region.terminator() && op->id != OpId::constant) ++c.others;
+    if (op->id == OpId::fusion)
+      ++c.fusions;
+    else if (op != region.terminator() && op->id != OpId::constant)
+      ++c.others;
   }
   return c;
 }
@@ -35,7 +37,8 @@ struct Program {
     std::unordered_map<ir::Value*, ir::Value*> map;
     main->body.copy_from(graph.region, map);
     main->type.kind = Type::Kind::function;
-    for (int i = 0; i < main->body.arg_count(); ++i) main->type.elements.push_back(main->body.arg(i)->type);
+    for (int i = 0; i < main->body.arg_count(); ++i)
+      main->type.elements.push_back(main->body.arg(i)->type);
     for (V v : main->body.terminator()->operands()) main->type.results.push_back(v->type);
     passes::FuseOptions options;
     options.dump = &dump;
@@ -57,7 +60,8 @@ TEST(Fuse, SoftmaxIsOneFusion) {
   V x = g.arg(DType::f32, {64, 1000});
   V low = g.splat(DType::f32, {}, -1e30f), zero = g.splat(DType::f32, {}, 0.0f);
   V top = g.broadcast(g.reduce(OpId::maximum, x, low, {1}), {64, 1}, {0});
-  V e = g.same(OpId::exponential, {g.same(OpId::subtract, {x, g.broadcast(top, {64, 1000}, {0, 1})})});
+  V e = g.same(OpId::exponential,
+               {g.same(OpId::subtract, {x, g.broadcast(top, {64, 1000}, {0, 1})})});
   V sum = g.reshape(g.reduce(OpId::add, e, zero, {1}), {64, 1});
   g.ret({g.same(OpId::divide, {e, g.broadcast(sum, {64, 1000}, {0, 1})})});
   ASSERT_TRUE(p.fuse().ok());
@@ -75,7 +79,8 @@ TEST(Fuse, LayerNormIsOneFusion) {
   V d = g.same(OpId::subtract, {x, g.broadcast(mean, s, {0})});
   V var = g.same(OpId::divide, {g.reduce(OpId::add, g.same(OpId::multiply, {d, d}), zero, {1}), n});
   V r = g.same(OpId::rsqrt, {g.same(OpId::add, {var, g.splat(DType::f32, k, 1e-5f)})});
-  V y = g.same(OpId::multiply, {g.same(OpId::multiply, {d, g.broadcast(r, s, {0})}), g.broadcast(scale, s, {1})});
+  V y = g.same(OpId::multiply,
+               {g.same(OpId::multiply, {d, g.broadcast(r, s, {0})}), g.broadcast(scale, s, {1})});
   g.ret({y});
   ASSERT_TRUE(p.fuse().ok());
   EXPECT_EQ(1, count(p.body()).fusions) << print(p.module) << p.dump;
@@ -130,23 +135,48 @@ TEST(Fuse, ARefusedGroupIsTakenApart) {
 // A random program with values read several times and ops that do not fuse among them.
 void grow(Graph& g, std::mt19937& rng) {
   const Dims s = {6, 5};
-  std::vector<V> full = {g.arg(DType::f32, s), g.arg(DType::f32, s)}, rows = {g.arg(DType::f32, {6})};
+  std::vector<V> full = {g.arg(DType::f32, s), g.arg(DType::f32, s)},
+                 rows = {g.arg(DType::f32, {6})};
   auto pick = [&](std::vector<V>& from) { return from[rng() % from.size()]; };
   V zero = g.splat(DType::f32, {}, 0.0f);
   const int ops = 5 + static_cast<int>(rng() % 25);
   for (int i = 0; i < ops; ++i) {
     switch (rng() % 12) {
-      case 0: full.push_back(barrier(g, pick(full))); break;
-      case 1: rows.push_back(barrier(g, pick(rows))); break;
-      case 2: rows.push_back(g.reduce(OpId::add, pick(full), zero, {1})); break;
-      case 3: rows.push_back(g.reduce(OpId::maximum, pick(full), zero, {1})); break;
-      case 4: full.push_back(g.broadcast(pick(rows), s, {0})); break;
-      case 5: rows.push_back(g.same(OpId::add, {pick(rows), pick(rows)})); break;
-      case 6: full.push_back(g.same(OpId::tanh, {pick(full)})); break;
-      case 7: full.push_back(g.reshape(g.transpose(pick(full), {1, 0}), s)); break;
-      case 8: full.push_back(g.op(OpId::reverse, {pick(full)}, Type(DType::f32, s), {{"dimensions", ir::Attr(ir::Ints{1})}})); break;
-      case 9: rows.push_back(g.same(OpId::logistic, {pick(rows)})); break;
-      default: full.push_back(g.same(rng() % 2 ? OpId::subtract : OpId::maximum, {pick(full), pick(full)})); break;
+      case 0:
+        full.push_back(barrier(g, pick(full)));
+        break;
+      case 1:
+        rows.push_back(barrier(g, pick(rows)));
+        break;
+      case 2:
+        rows.push_back(g.reduce(OpId::add, pick(full), zero, {1}));
+        break;
+      case 3:
+        rows.push_back(g.reduce(OpId::maximum, pick(full), zero, {1}));
+        break;
+      case 4:
+        full.push_back(g.broadcast(pick(rows), s, {0}));
+        break;
+      case 5:
+        rows.push_back(g.same(OpId::add, {pick(rows), pick(rows)}));
+        break;
+      case 6:
+        full.push_back(g.same(OpId::tanh, {pick(full)}));
+        break;
+      case 7:
+        full.push_back(g.reshape(g.transpose(pick(full), {1, 0}), s));
+        break;
+      case 8:
+        full.push_back(g.op(OpId::reverse, {pick(full)}, Type(DType::f32, s),
+                            {{"dimensions", ir::Attr(ir::Ints{1})}}));
+        break;
+      case 9:
+        rows.push_back(g.same(OpId::logistic, {pick(rows)}));
+        break;
+      default:
+        full.push_back(
+            g.same(rng() % 2 ? OpId::subtract : OpId::maximum, {pick(full), pick(full)}));
+        break;
     }
   }
   g.ret({full.back(), rows.back(), pick(full), pick(full), pick(rows)});
@@ -169,7 +199,8 @@ void check_kernel(const ir::Op& fusion, std::mt19937& rng) {
     }
     inputs.push_back(b);
   }
-  for (const auto& o : description->outputs) results.emplace_back(static_cast<size_t>(o.type.byte_count()));
+  for (const auto& o : description->outputs)
+    results.emplace_back(static_cast<size_t>(o.type.byte_count()));
   for (const Buffer& b : inputs) in.push_back(b.data());
   for (Buffer& b : results) out.push_back(b.data());
   ASSERT_TRUE(kernel->run(in.data(), out.data()));
@@ -178,9 +209,11 @@ void check_kernel(const ir::Op& fusion, std::mt19937& rng) {
     const float* w = reinterpret_cast<const float*>(want[o].data());
     const float* h = reinterpret_cast<const float*>(results[o].data());
     double scale = 1;
-    for (size_t n = 0; n < want[o].size() / 4; ++n) scale = std::max(scale, std::fabs(double(w[n])));
+    for (size_t n = 0; n < want[o].size() / 4; ++n)
+      scale = std::max(scale, std::fabs(double(w[n])));
     for (size_t n = 0; n < want[o].size() / 4; ++n) {
-      ASSERT_NEAR(w[n], h[n], scale * 1e-5) << "output " << o << " element " << n << print(*description);
+      ASSERT_NEAR(w[n], h[n], scale * 1e-5)
+          << "output " << o << " element " << n << print(*description);
     }
   }
 }

@@ -45,11 +45,14 @@ double ulps(float have, double want) {
 
 // All signs and magnitudes: a sweep over bit patterns, and dense values near 0 and 1.
 std::vector<float> sweep() {
-  std::vector<float> x = {0.0f, -0.0f, 1.0f, -1.0f, kInf, -kInf, kNan, 1e-45f, -1e-45f, 3.4028235e38f, -3.4028235e38f, 1.17549435e-38f};
-  for (uint64_t u = 0; u < (1ull << 32); u += 9973) x.push_back(bits_float(static_cast<uint32_t>(u)));
+  std::vector<float> x = {0.0f, -0.0f,  1.0f,    -1.0f,         kInf,           -kInf,
+                          kNan, 1e-45f, -1e-45f, 3.4028235e38f, -3.4028235e38f, 1.17549435e-38f};
+  for (uint64_t u = 0; u < (1ull << 32); u += 9973)
+    x.push_back(bits_float(static_cast<uint32_t>(u)));
   for (int i = -60000; i <= 60000; ++i) x.push_back(static_cast<float>(i) / 4000.0f);
   for (int i = -20000; i <= 20000; ++i) x.push_back(static_cast<float>(i) / 20011.0f);
-  for (int i = 0; i < 4000; ++i) x.push_back(1.0f - bits_float(0x33000000u + static_cast<uint32_t>(i) * 8000));
+  for (int i = 0; i < 4000; ++i)
+    x.push_back(1.0f - bits_float(0x33000000u + static_cast<uint32_t>(i) * 8000));
   for (int i = 0; i < 20000; ++i) x.push_back(static_cast<float>(i - 10000) * 0.0107f);
   return x;
 }
@@ -81,7 +84,8 @@ std::vector<Function> functions() {
       {Opcode::log, 2, [](double x) { return std::log(x); }},
       {Opcode::log1p, 2, [](double x) { return std::log1p(x); }},
       {Opcode::tanh, 2, [](double x) { return std::tanh(x); }},
-      {Opcode::logistic, 2.5, [](double x) { return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x)); }},
+      {Opcode::logistic, 2.5,
+       [](double x) { return x < 0 ? std::exp(x) / (1 + std::exp(x)) : 1 / (1 + std::exp(-x)); }},
       {Opcode::sin, 2, [](double x) { return std::sin(x); }},
       {Opcode::cos, 2, [](double x) { return std::cos(x); }},
       {Opcode::tan, 2, [](double x) { return std::tan(x); }},
@@ -124,20 +128,23 @@ TEST_P(Isa, Float32FunctionsAreWithinTheirUlps) {
       const double e = ulps(y[i], f.exact(x[i]));
       if (e > worst) worst = e, at = x[i], have = y[i];
     }
-    EXPECT_LE(worst, f.limit) << GetParam() << " " << name(f.op) << " at " << at << " gives " << have << ", exact " << f.exact(at);
+    EXPECT_LE(worst, f.limit) << GetParam() << " " << name(f.op) << " at " << at << " gives "
+                              << have << ", exact " << f.exact(at);
   }
 }
 
 TEST_P(Isa, Float32BinaryFunctions) {
   std::mt19937 rng(7);
   std::vector<float> a, b;
-  const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, 2.0f, -2.0f, 3.0f, -3.0f, 0.5f, -0.5f, kInf, -kInf, kNan, 1e-40f, 1e30f, -1e30f};
+  const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, 2.0f, -2.0f,  3.0f,  -3.0f,
+                           0.5f, -0.5f, kInf, -kInf, kNan, 1e-40f, 1e30f, -1e30f};
   for (float x : special) {
     for (float y : special) a.push_back(x), b.push_back(y);
   }
   for (int i = 0; i < 200000; ++i) {
     a.push_back(bits_float(static_cast<uint32_t>(rng())));
-    b.push_back(i % 2 ? bits_float(static_cast<uint32_t>(rng())) : static_cast<float>(static_cast<int>(rng() % 4000) - 2000) / 100.0f);
+    b.push_back(i % 2 ? bits_float(static_cast<uint32_t>(rng()))
+                      : static_cast<float>(static_cast<int>(rng() % 4000) - 2000) / 100.0f);
   }
   std::vector<float> y(a.size());
   struct Binary {
@@ -156,39 +163,58 @@ TEST_P(Isa, Float32BinaryFunctions) {
     ASSERT_NE(nullptr, loop);
     loop(y.data(), a.data(), b.data(), nullptr, static_cast<int64_t>(a.size()), 0);
     for (size_t i = 0; i < a.size(); ++i) {
-      ASSERT_LE(ulps(y[i], f.exact(a[i], b[i])), f.limit) << GetParam() << " " << name(f.op) << "(" << a[i] << ", " << b[i] << ") gives " << y[i] << ", exact " << f.exact(a[i], b[i]);
+      ASSERT_LE(ulps(y[i], f.exact(a[i], b[i])), f.limit)
+          << GetParam() << " " << name(f.op) << "(" << a[i] << ", " << b[i] << ") gives " << y[i]
+          << ", exact " << f.exact(a[i], b[i]);
     }
   }
 }
 
 // Every loop and the interpreter agree on random and special bits, for every opcode and type.
 TEST_P(Isa, LoopsAgreeWithTheInterpreter) {
-  const DType types[] = {DType::pred, DType::s8, DType::s16, DType::s32, DType::s64, DType::u8, DType::u16, DType::u32, DType::u64, DType::f32, DType::f64};
+  const DType types[] = {DType::pred, DType::s8,  DType::s16, DType::s32, DType::s64, DType::u8,
+                         DType::u16,  DType::u32, DType::u64, DType::f32, DType::f64};
   std::mt19937_64 rng(3);
   int tried = 0;
   auto compare = [&](Opcode op, DType type, DType from, int form) {
-    auto loop = table_->find(op, type, op == Opcode::encode || op == Opcode::decode || op == Opcode::round_to ? DType::f16 : from, form);
+    auto loop = table_->find(
+        op, type,
+        op == Opcode::encode || op == Opcode::decode || op == Opcode::round_to ? DType::f16 : from,
+        form);
     if (!loop) return;
     ++tried;
     constexpr int n = 67;
     alignas(64) unsigned char a[n * 8], b[n * 8], c[n * 8], d[n * 8];
-    const size_t in = static_cast<size_t>(ir::byte_size(from)), out = static_cast<size_t>(ir::byte_size(type));
+    const size_t in = static_cast<size_t>(ir::byte_size(from)),
+                 out = static_cast<size_t>(ir::byte_size(type));
     const size_t as = op == Opcode::select ? 1 : in;
     auto fill = [&](unsigned char* p, DType t, bool scalar) {
       const size_t size = static_cast<size_t>(ir::byte_size(t));
       for (int i = 0; i < n; ++i) {
         uint64_t v = rng();
-        if (t == DType::pred) v &= 1;
-        else if (i % 5 == 0) v = std::vector<uint64_t>{0, 1, ~0ull, 1ull << (8 * size - 1), 31, 8}[rng() % 6];
-        else if (i % 5 == 1) v >>= 58;
-        else if (t == DType::f32) { float f = static_cast<float>(static_cast<int64_t>(v)) * 1e-18f; v = float_bits(f); }
-        else if (t == DType::f64) { double f = static_cast<double>(static_cast<int64_t>(v)) * 1e-18; std::memcpy(&v, &f, 8); }
+        if (t == DType::pred)
+          v &= 1;
+        else if (i % 5 == 0)
+          v = std::vector<uint64_t>{0, 1, ~0ull, 1ull << (8 * size - 1), 31, 8}[rng() % 6];
+        else if (i % 5 == 1)
+          v >>= 58;
+        else if (t == DType::f32) {
+          float f = static_cast<float>(static_cast<int64_t>(v)) * 1e-18f;
+          v = float_bits(f);
+        } else if (t == DType::f64) {
+          double f = static_cast<double>(static_cast<int64_t>(v)) * 1e-18;
+          std::memcpy(&v, &f, 8);
+        }
         std::memcpy(p + (scalar ? 0 : i) * static_cast<int>(size), &v, size);
       }
     };
-    if (op == Opcode::select) fill(a, DType::pred, false), fill(b, type, form & 2), fill(c, type, form & 4);
-    else fill(a, from, form & 1), fill(b, from, form & 2), fill(c, from, false);
-    const uint64_t imm = op == Opcode::reduce_precision ? (5 << 8 | 7) : op == Opcode::wrap ? 4 : static_cast<uint64_t>(DType::f16);
+    if (op == Opcode::select)
+      fill(a, DType::pred, false), fill(b, type, form & 2), fill(c, type, form & 4);
+    else
+      fill(a, from, form & 1), fill(b, from, form & 2), fill(c, from, false);
+    const uint64_t imm = op == Opcode::reduce_precision ? (5 << 8 | 7)
+                         : op == Opcode::wrap           ? 4
+                                                        : static_cast<uint64_t>(DType::f16);
     loop(d, a, b, c, n, imm);
     for (int i = 0; i < n; ++i) {
       uint64_t x = 0, y = 0, z = 0, have = 0;
@@ -202,7 +228,8 @@ TEST_P(Isa, LoopsAgreeWithTheInterpreter) {
       if (want == have) continue;
       double w = 0, h = 0;
       if (type == DType::f32) {
-        float wf = bits_float(static_cast<uint32_t>(want)), hf = bits_float(static_cast<uint32_t>(have));
+        float wf = bits_float(static_cast<uint32_t>(want)),
+              hf = bits_float(static_cast<uint32_t>(have));
         w = wf, h = hf;
         // Fused multiply-adds round differently from one instruction set to another.
         if (std::isnan(w) && std::isnan(h)) continue;
@@ -213,7 +240,9 @@ TEST_P(Isa, LoopsAgreeWithTheInterpreter) {
         if (std::isnan(w) && std::isnan(h)) continue;
         if (std::fabs(w - h) <= std::fabs(w) * 1e-14) continue;
       }
-      ADD_FAILURE() << GetParam() << " " << name(op) << " " << ir::name(type) << " from " << ir::name(from) << " form " << form << " of " << std::hex << x << " " << y << ": " << want << " " << have << " " << w << " " << h;
+      ADD_FAILURE() << GetParam() << " " << name(op) << " " << ir::name(type) << " from "
+                    << ir::name(from) << " form " << form << " of " << std::hex << x << " " << y
+                    << ": " << want << " " << have << " " << w << " " << h;
       return;
     }
   };
@@ -242,12 +271,19 @@ TEST_P(Isa, LoopsAgreeWithTheInterpreter) {
   EXPECT_GT(tried, 500);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Isa, ::testing::Values("base", "avx2", "avx512"), [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(All, Isa, ::testing::Values("base", "avx2", "avx512"),
+                         [](const auto& info) { return std::string(info.param); });
 
-uint64_t run(Opcode op, DType type, uint64_t a, uint64_t b = 0) { return evaluate(ScalarInstr{op, type}, type, a, b, 0, 0); }
+uint64_t run(Opcode op, DType type, uint64_t a, uint64_t b = 0) {
+  return evaluate(ScalarInstr{op, type}, type, a, b, 0, 0);
+}
 uint64_t as_bits(float x) { return float_bits(x); }
-float run_float(Opcode op, float a, float b = 0) { return bits_float(static_cast<uint32_t>(run(op, DType::f32, as_bits(a), as_bits(b)))); }
-uint64_t convert(DType from, DType to, uint64_t a) { return evaluate(ScalarInstr{Opcode::convert, to}, from, a, 0, 0, 0); }
+float run_float(Opcode op, float a, float b = 0) {
+  return bits_float(static_cast<uint32_t>(run(op, DType::f32, as_bits(a), as_bits(b))));
+}
+uint64_t convert(DType from, DType to, uint64_t a) {
+  return evaluate(ScalarInstr{Opcode::convert, to}, from, a, 0, 0, 0);
+}
 
 TEST(Scalar, IntegerEdges) {
   EXPECT_EQ(0xffu, run(Opcode::div, DType::s8, 5, 0));
@@ -268,16 +304,22 @@ TEST(Scalar, IntegerEdges) {
   EXPECT_EQ(0u, run(Opcode::pow, DType::s32, 2, 0xffffffffu));
   EXPECT_EQ(1u, run(Opcode::pow, DType::s32, 1, 0xffffffffu));
   EXPECT_EQ(0xffffffffu, run(Opcode::pow, DType::s32, 0xffffffffu, 0xffffffffu));
-  EXPECT_EQ(0x100000001ull * 0x100000001ull, run(Opcode::mul, DType::u64, 0x100000001ull, 0x100000001ull));
+  EXPECT_EQ(0x100000001ull * 0x100000001ull,
+            run(Opcode::mul, DType::u64, 0x100000001ull, 0x100000001ull));
   EXPECT_EQ(1u, run(Opcode::mul, DType::u16, 0xffff, 0xffff));
 }
 
 TEST(Scalar, FloatEdges) {
-  EXPECT_TRUE(std::isnan(run_float(Opcode::max, kNan, 1)) && std::isnan(run_float(Opcode::max, 1, kNan)));
-  EXPECT_TRUE(std::isnan(run_float(Opcode::min, kNan, 1)) && std::isnan(run_float(Opcode::min, 1, kNan)));
-  EXPECT_FALSE(std::signbit(run_float(Opcode::max, -0.0f, 0.0f)) || std::signbit(run_float(Opcode::max, 0.0f, -0.0f)));
-  EXPECT_TRUE(std::signbit(run_float(Opcode::min, -0.0f, 0.0f)) && std::signbit(run_float(Opcode::min, 0.0f, -0.0f)));
-  EXPECT_TRUE(std::signbit(run_float(Opcode::sign, -0.0f)) && std::isnan(run_float(Opcode::sign, kNan)));
+  EXPECT_TRUE(std::isnan(run_float(Opcode::max, kNan, 1)) &&
+              std::isnan(run_float(Opcode::max, 1, kNan)));
+  EXPECT_TRUE(std::isnan(run_float(Opcode::min, kNan, 1)) &&
+              std::isnan(run_float(Opcode::min, 1, kNan)));
+  EXPECT_FALSE(std::signbit(run_float(Opcode::max, -0.0f, 0.0f)) ||
+               std::signbit(run_float(Opcode::max, 0.0f, -0.0f)));
+  EXPECT_TRUE(std::signbit(run_float(Opcode::min, -0.0f, 0.0f)) &&
+              std::signbit(run_float(Opcode::min, 0.0f, -0.0f)));
+  EXPECT_TRUE(std::signbit(run_float(Opcode::sign, -0.0f)) &&
+              std::isnan(run_float(Opcode::sign, kNan)));
   EXPECT_EQ(2.0f, run_float(Opcode::round_even, 2.5f));
   EXPECT_EQ(3.0f, run_float(Opcode::round_afz, 2.5f));
   EXPECT_EQ(-3.0f, run_float(Opcode::round_afz, -2.5f));
@@ -306,7 +348,8 @@ TEST(Scalar, ConversionsSaturate) {
 }
 
 float round_trip(DType narrow, float x) {
-  ScalarInstr encode{Opcode::encode, storage_machine_type(narrow)}, decode{Opcode::decode, DType::f32};
+  ScalarInstr encode{Opcode::encode, storage_machine_type(narrow)},
+      decode{Opcode::decode, DType::f32};
   encode.imm = decode.imm = static_cast<uint64_t>(narrow);
   const uint64_t bits = evaluate(encode, DType::f32, as_bits(x), 0, 0, 0);
   return bits_float(static_cast<uint32_t>(evaluate(decode, encode.type, bits, 0, 0, 0)));
@@ -318,8 +361,11 @@ TEST(Scalar, NarrowFloatsRoundToTheNearest) {
     DType dtype;
     int bits;
   };
-  const Format formats[] = {{DType::f8e5m2, 8}, {DType::f8e4m3fn, 8}, {DType::f8e4m3b11fnuz, 8}, {DType::f8e5m2fnuz, 8}, {DType::f8e4m3fnuz, 8},
-                            {DType::f8e4m3, 8}, {DType::f8e3m4, 8}, {DType::f4e2m1fn, 4}, {DType::f6e2m3fn, 6}, {DType::f6e3m2fn, 6}, {DType::f16, 16}, {DType::bf16, 16}};
+  const Format formats[] = {
+      {DType::f8e5m2, 8},     {DType::f8e4m3fn, 8},   {DType::f8e4m3b11fnuz, 8},
+      {DType::f8e5m2fnuz, 8}, {DType::f8e4m3fnuz, 8}, {DType::f8e4m3, 8},
+      {DType::f8e3m4, 8},     {DType::f4e2m1fn, 4},   {DType::f6e2m3fn, 6},
+      {DType::f6e3m2fn, 6},   {DType::f16, 16},       {DType::bf16, 16}};
   std::mt19937 rng(5);
   for (const Format& f : formats) {
     ScalarInstr decode{Opcode::decode, DType::f32};
@@ -327,7 +373,8 @@ TEST(Scalar, NarrowFloatsRoundToTheNearest) {
     std::vector<float> values;
     float largest = 0;
     for (uint32_t u = 0; u < (1u << f.bits); ++u) {
-      const float v = bits_float(static_cast<uint32_t>(evaluate(decode, storage_machine_type(f.dtype), u, 0, 0, 0)));
+      const float v = bits_float(
+          static_cast<uint32_t>(evaluate(decode, storage_machine_type(f.dtype), u, 0, 0, 0)));
       if (!std::isfinite(v)) continue;
       largest = std::max(largest, v);
       EXPECT_EQ(v, round_trip(f.dtype, v)) << ir::name(f.dtype) << " " << u;
@@ -342,16 +389,19 @@ TEST(Scalar, NarrowFloatsRoundToTheNearest) {
       const float x = static_cast<float>(low + (high - low) * t);
       const float have = round_trip(f.dtype, x);
       const double to_low = x - low, to_high = high - x;
-      ASSERT_TRUE(have == values[k] || have == values[k + 1]) << ir::name(f.dtype) << " " << x << " " << have;
+      ASSERT_TRUE(have == values[k] || have == values[k + 1])
+          << ir::name(f.dtype) << " " << x << " " << have;
       if (to_low != to_high) {
-        ASSERT_EQ(to_low < to_high ? values[k] : values[k + 1], have) << ir::name(f.dtype) << " " << x;
+        ASSERT_EQ(to_low < to_high ? values[k] : values[k + 1], have)
+            << ir::name(f.dtype) << " " << x;
       }
     }
     ScalarInstr round{Opcode::round_to, DType::f32};
     round.imm = static_cast<uint64_t>(f.dtype);
     for (int i = 0; i < 20000; ++i) {
       const float x = bits_float(static_cast<uint32_t>(rng()));
-      const float a = round_trip(f.dtype, x), b = bits_float(static_cast<uint32_t>(evaluate(round, DType::f32, as_bits(x), 0, 0, 0)));
+      const float a = round_trip(f.dtype, x), b = bits_float(static_cast<uint32_t>(evaluate(
+                                                  round, DType::f32, as_bits(x), 0, 0, 0)));
       if (std::isnan(a) && std::isnan(b)) continue;
       ASSERT_EQ(as_bits(a), as_bits(b)) << ir::name(f.dtype) << " " << x << " " << a << " " << b;
     }
@@ -360,8 +410,10 @@ TEST(Scalar, NarrowFloatsRoundToTheNearest) {
 
 // The known answers of Threefry-2x32 with 20 rounds, from its authors' test vectors.
 TEST(Scalar, ThreefryKnownAnswers) {
-  const uint32_t in[][4] = {{0, 0, 0, 0}, {~0u, ~0u, ~0u, ~0u}, {0x13198a2e, 0x03707344, 0x243f6a88, 0x85a308d3}};
-  const uint32_t out[][2] = {{0x6b200159, 0x99ba4efe}, {0x1cb996fc, 0xbb002be7}, {0xc4923a9c, 0x483df7a0}};
+  const uint32_t in[][4] = {
+      {0, 0, 0, 0}, {~0u, ~0u, ~0u, ~0u}, {0x13198a2e, 0x03707344, 0x243f6a88, 0x85a308d3}};
+  const uint32_t out[][2] = {
+      {0x6b200159, 0x99ba4efe}, {0x1cb996fc, 0xbb002be7}, {0xc4923a9c, 0x483df7a0}};
   for (int i = 0; i < 3; ++i) {
     uint32_t d0 = 0, d1 = 0;
     const uint32_t* words[] = {&in[i][0], &in[i][1], &in[i][2], &in[i][3]};
@@ -369,7 +421,8 @@ TEST(Scalar, ThreefryKnownAnswers) {
     cpu::vec_table().threefry(&d0, &d1, words, single, 1);
     EXPECT_EQ(out[i][0], d0);
     EXPECT_EQ(out[i][1], d1);
-    EXPECT_EQ(out[i][0], evaluate(ScalarInstr{Opcode::threefry, DType::u32}, DType::u32, in[i][0], in[i][1], in[i][2], in[i][3]));
+    EXPECT_EQ(out[i][0], evaluate(ScalarInstr{Opcode::threefry, DType::u32}, DType::u32, in[i][0],
+                                  in[i][1], in[i][2], in[i][3]));
   }
 }
 

@@ -17,15 +17,33 @@ using cpu::TileKernel;
 
 double as_double(DType dtype, const uint8_t* at) {
   switch (dtype) {
-    case DType::f32: { float v; std::memcpy(&v, at, 4); return v; }
-    case DType::f64: { double v; std::memcpy(&v, at, 8); return v; }
-    case DType::bf16: { uint16_t h; std::memcpy(&h, at, 2); uint32_t u = uint32_t(h) << 16; float v; std::memcpy(&v, &u, 4); return v; }
-    default: ADD_FAILURE(); return 0;
+    case DType::f32: {
+      float v;
+      std::memcpy(&v, at, 4);
+      return v;
+    }
+    case DType::f64: {
+      double v;
+      std::memcpy(&v, at, 8);
+      return v;
+    }
+    case DType::bf16: {
+      uint16_t h;
+      std::memcpy(&h, at, 2);
+      uint32_t u = uint32_t(h) << 16;
+      float v;
+      std::memcpy(&v, &u, 4);
+      return v;
+    }
+    default:
+      ADD_FAILURE();
+      return 0;
   }
 }
 
 // Integers, predicates: bits. Floats: within a tolerance, as sums are ordered freely.
-void expect_equal(const Type& type, const Buffer& want, const Buffer& have, double tolerance, const std::string& what) {
+void expect_equal(const Type& type, const Buffer& want, const Buffer& have, double tolerance,
+                  const std::string& what) {
   ASSERT_EQ(want.size(), have.size());
   if (!ir::is_float(type.dtype) && !ir::is_complex(type.dtype)) {
     EXPECT_EQ(want, have) << what;
@@ -42,11 +60,13 @@ void expect_equal(const Type& type, const Buffer& want, const Buffer& have, doub
     const double w = as_double(real, &want[n]), h = as_double(real, &have[n]);
     if (std::isnan(w) && std::isnan(h)) continue;
     if (w == h) continue;
-    ASSERT_LE(std::fabs(w - h), tolerance * scale) << what << " element " << n / size << ": " << w << " " << h;
+    ASSERT_LE(std::fabs(w - h), tolerance * scale)
+        << what << " element " << n / size << ": " << w << " " << h;
   }
 }
 
-std::vector<Buffer> run_tile(const kernels::Fusion& f, const std::vector<Buffer>& inputs, const cpu::VecTable* table = nullptr) {
+std::vector<Buffer> run_tile(const kernels::Fusion& f, const std::vector<Buffer>& inputs,
+                             const cpu::VecTable* table = nullptr) {
   auto kernel = cpu::compile_tile(f, table);
   if (!kernel.ok()) {
     ADD_FAILURE() << kernel.error().text << print(f);
@@ -56,7 +76,8 @@ std::vector<Buffer> run_tile(const kernels::Fusion& f, const std::vector<Buffer>
   std::vector<void*> out;
   std::vector<Buffer> results;
   for (const Buffer& b : inputs) in.push_back(b.data());
-  for (const auto& o : f.outputs) results.emplace_back(static_cast<size_t>(o.type.byte_count()), 0xee);
+  for (const auto& o : f.outputs)
+    results.emplace_back(static_cast<size_t>(o.type.byte_count()), 0xee);
   for (Buffer& b : results) out.push_back(b.data());
   EXPECT_TRUE(kernel->run(in.data(), out.data()));
   return results;
@@ -68,11 +89,21 @@ Buffer random_buffer(const Type& type, std::mt19937& rng) {
   const DType real = ir::real_type(type.dtype);
   const size_t size = static_cast<size_t>(ir::byte_size(real));
   for (size_t n = 0; n < b.size(); n += size) {
-    if (real == DType::f32) { float v = static_cast<float>(normal(rng)); std::memcpy(&b[n], &v, 4); }
-    else if (real == DType::f64) { double v = normal(rng); std::memcpy(&b[n], &v, 8); }
-    else if (real == DType::bf16) { float v = static_cast<float>(normal(rng)); std::memcpy(&b[n], reinterpret_cast<char*>(&v) + 2, 2); }
-    else if (real == DType::pred) b[n] = rng() & 1;
-    else { uint64_t v = rng() % 200; std::memcpy(&b[n], &v, size); }
+    if (real == DType::f32) {
+      float v = static_cast<float>(normal(rng));
+      std::memcpy(&b[n], &v, 4);
+    } else if (real == DType::f64) {
+      double v = normal(rng);
+      std::memcpy(&b[n], &v, 8);
+    } else if (real == DType::bf16) {
+      float v = static_cast<float>(normal(rng));
+      std::memcpy(&b[n], reinterpret_cast<char*>(&v) + 2, 2);
+    } else if (real == DType::pred)
+      b[n] = rng() & 1;
+    else {
+      uint64_t v = rng() % 200;
+      std::memcpy(&b[n], &v, size);
+    }
   }
   return b;
 }
@@ -80,7 +111,8 @@ Buffer random_buffer(const Type& type, std::mt19937& rng) {
 void check(Graph& g, uint32_t seed, double tolerance = 1e-5) {
   std::mt19937 rng(seed);
   std::vector<Buffer> inputs;
-  for (int i = 0; i < g.region.arg_count(); ++i) inputs.push_back(random_buffer(g.region.arg(i)->type, rng));
+  for (int i = 0; i < g.region.arg_count(); ++i)
+    inputs.push_back(random_buffer(g.region.arg(i)->type, rng));
   auto fusion = kernels::build_fusion(g.region);
   ASSERT_TRUE(fusion.ok()) << fusion.error().text;
   const auto want = run_reference(g.region, inputs);
@@ -90,7 +122,8 @@ void check(Graph& g, uint32_t seed, double tolerance = 1e-5) {
     const auto have = run_tile(*fusion, inputs, table);
     ASSERT_EQ(want.size(), have.size());
     for (size_t o = 0; o < want.size(); ++o) {
-      expect_equal(fusion->outputs[o].type, want[o], have[o], tolerance, std::string(isa) + " seed " + std::to_string(seed) + "\n" + print(*fusion));
+      expect_equal(fusion->outputs[o].type, want[o], have[o], tolerance,
+                   std::string(isa) + " seed " + std::to_string(seed) + "\n" + print(*fusion));
     }
     if (::testing::Test::HasFailure()) return;
   }
@@ -101,7 +134,11 @@ class Random {
  public:
   Random(Graph* g, uint32_t seed) : g_(*g), rng_(seed) {}
   int pick(int n) { return static_cast<int>(rng_() % static_cast<uint32_t>(n)); }
-  DType dtype() { static constexpr DType k[] = {DType::f32, DType::f32, DType::f32, DType::s32, DType::bf16, DType::f64, DType::u8, DType::c64}; return k[pick(8)]; }
+  DType dtype() {
+    static constexpr DType k[] = {DType::f32,  DType::f32, DType::f32, DType::s32,
+                                  DType::bf16, DType::f64, DType::u8,  DType::c64};
+    return k[pick(8)];
+  }
 
   V leaf(DType t, const Dims& dims) {
     switch (pick(6)) {
@@ -109,9 +146,13 @@ class Random {
         if (t == DType::f32) return g_.splat(t, dims, 0.75f);
         break;
       case 1:
-        if (!dims.empty()) return g_.op(OpId::iota, {}, Type(t, dims), {{"iota_dimension", ir::Attr(int64_t{pick(static_cast<int>(dims.size()))})}});
+        if (!dims.empty())
+          return g_.op(
+              OpId::iota, {}, Type(t, dims),
+              {{"iota_dimension", ir::Attr(int64_t{pick(static_cast<int>(dims.size()))})}});
         break;
-      default: break;
+      default:
+        break;
     }
     return g_.arg(t, dims);
   }
@@ -120,16 +161,22 @@ class Random {
     if (depth == 0) return leaf(t, dims);
     const bool real_float = ir::is_float(t), is_int = ir::is_int(t);
     switch (pick(16)) {
-      case 0: case 1: return g_.same(OpId::add, {grow(t, dims, depth - 1), grow(t, dims, depth - 1)});
-      case 2: return g_.same(OpId::multiply, {grow(t, dims, depth - 1), grow(t, dims, depth - 1)});
-      case 3: return g_.same(OpId::subtract, {grow(t, dims, depth - 1), grow(t, dims, depth - 1)});
-      case 4: return g_.same(real_float ? OpId::tanh : OpId::negate, {grow(t, dims, depth - 1)});
+      case 0:
+      case 1:
+        return g_.same(OpId::add, {grow(t, dims, depth - 1), grow(t, dims, depth - 1)});
+      case 2:
+        return g_.same(OpId::multiply, {grow(t, dims, depth - 1), grow(t, dims, depth - 1)});
+      case 3:
+        return g_.same(OpId::subtract, {grow(t, dims, depth - 1), grow(t, dims, depth - 1)});
+      case 4:
+        return g_.same(real_float ? OpId::tanh : OpId::negate, {grow(t, dims, depth - 1)});
       case 5:
         if (ir::is_complex(t)) break;
         return g_.same(OpId::maximum, {grow(t, dims, depth - 1), grow(t, dims, depth - 1)});
       case 6: {
         if (ir::is_complex(t)) break;
-        V p = g_.compare(grow(t, dims, depth - 1), grow(t, dims, 0), static_cast<ir::CompareDirection>(pick(6)));
+        V p = g_.compare(grow(t, dims, depth - 1), grow(t, dims, 0),
+                         static_cast<ir::CompareDirection>(pick(6)));
         V yes = grow(t, dims, depth - 1);
         return g_.op(OpId::select, {p, yes, grow(t, dims, 0)}, Type(t, dims));
       }
@@ -153,7 +200,8 @@ class Random {
         Dims from(dims.size());
         for (size_t d = 0; d < dims.size(); ++d) permutation[d] = static_cast<int64_t>(d);
         std::shuffle(permutation.begin(), permutation.end(), rng_);
-        for (size_t d = 0; d < dims.size(); ++d) from[static_cast<size_t>(permutation[d])] = dims[d];
+        for (size_t d = 0; d < dims.size(); ++d)
+          from[static_cast<size_t>(permutation[d])] = dims[d];
         return g_.transpose(grow(t, from, depth - 1), permutation);
       }
       case 10: {
@@ -167,12 +215,17 @@ class Random {
           limit.push_back(low + (d - 1) * stride + 1);
           d = limit.back() + pick(2);
         }
-        return g_.op(OpId::slice, {grow(t, from, depth - 1)}, Type(t, dims), {{"limit_indices", ir::Attr(limit)}, {"start_indices", ir::Attr(start)}, {"strides", ir::Attr(strides)}});
+        return g_.op(OpId::slice, {grow(t, from, depth - 1)}, Type(t, dims),
+                     {{"limit_indices", ir::Attr(limit)},
+                      {"start_indices", ir::Attr(start)},
+                      {"strides", ir::Attr(strides)}});
       }
       case 11: {
         ir::Ints axes;
-        for (size_t d = 0; d < dims.size(); ++d) if (pick(2)) axes.push_back(static_cast<int64_t>(d));
-        return g_.op(OpId::reverse, {grow(t, dims, depth - 1)}, Type(t, dims), {{"dimensions", ir::Attr(axes)}});
+        for (size_t d = 0; d < dims.size(); ++d)
+          if (pick(2)) axes.push_back(static_cast<int64_t>(d));
+        return g_.op(OpId::reverse, {grow(t, dims, depth - 1)}, Type(t, dims),
+                     {{"dimensions", ir::Attr(axes)}});
       }
       case 12: {
         Dims from = dims;
@@ -183,7 +236,10 @@ class Random {
           d -= low.back() + high.back();
         }
         V x = grow(t, from, depth - 1);
-        return g_.op(OpId::pad, {x, g_.arg(t, {})}, Type(t, dims), {{"edge_padding_high", ir::Attr(high)}, {"edge_padding_low", ir::Attr(low)}, {"interior_padding", ir::Attr(interior)}});
+        return g_.op(OpId::pad, {x, g_.arg(t, {})}, Type(t, dims),
+                     {{"edge_padding_high", ir::Attr(high)},
+                      {"edge_padding_low", ir::Attr(low)},
+                      {"interior_padding", ir::Attr(interior)}});
       }
       case 13: {
         if (dims.empty()) break;
@@ -196,19 +252,25 @@ class Random {
           from[static_cast<size_t>(dim)] = part;
           if (part > 0) pieces.push_back(grow(t, from, depth - 1));
         }
-        return g_.op(OpId::concatenate, pieces, Type(t, dims), {{"dimension", ir::Attr(int64_t{dim})}});
+        return g_.op(OpId::concatenate, pieces, Type(t, dims),
+                     {{"dimension", ir::Attr(int64_t{dim})}});
       }
       case 14: {  // merge or split dimensions
         Dims flat = {ir::element_count(dims)};
         return g_.reshape(grow(t, flat, depth - 1), dims);
       }
-      default: break;
+      default:
+        break;
     }
-    return g_.same(real_float ? OpId::logistic : OpId::add, real_float ? std::vector{grow(t, dims, depth - 1)} : std::vector{grow(t, dims, 0), grow(t, dims, 0)});
+    return g_.same(real_float ? OpId::logistic : OpId::add,
+                   real_float ? std::vector{grow(t, dims, depth - 1)}
+                              : std::vector{grow(t, dims, 0), grow(t, dims, 0)});
   }
 
   Dims dims() {
-    static const Dims k[] = {{}, {1}, {7}, {1000}, {5000}, {3, 4}, {33, 65}, {4, 300}, {2, 3, 5}, {2, 3, 1, 5}, {16, 3, 31}, {1, 1}, {5, 1024}, {70, 1}};
+    static const Dims k[] = {{},          {1},      {7},       {1000},    {5000},
+                             {3, 4},      {33, 65}, {4, 300},  {2, 3, 5}, {2, 3, 1, 5},
+                             {16, 3, 31}, {1, 1},   {5, 1024}, {70, 1}};
     return k[pick(14)];
   }
 
@@ -238,23 +300,34 @@ TEST(TileRandom, ReductionsMatchTheOpsOneByOne) {
   for (uint32_t seed = 0; seed < 150; ++seed) {
     Graph g;
     Random random(&g, seed + 1000);
-    static const Dims kShapes[] = {{10}, {5000}, {70000}, {6, 10}, {10, 3000}, {3000, 10}, {300, 70}, {4, 5, 6}, {9, 4, 300}, {2, 40, 3, 50}, {5, 2000, 3}, {1, 7}, {3, 1500}};
+    static const Dims kShapes[] = {{10},         {5000},    {70000},   {6, 10},     {10, 3000},
+                                   {3000, 10},   {300, 70}, {4, 5, 6}, {9, 4, 300}, {2, 40, 3, 50},
+                                   {5, 2000, 3}, {1, 7},    {3, 1500}};
     const Dims dims = kShapes[random.pick(13)];
-    const DType t = random.pick(4) == 0 ? DType::s32 : random.pick(6) == 0 ? DType::c64 : DType::f32;
+    const DType t = random.pick(4) == 0   ? DType::s32
+                    : random.pick(6) == 0 ? DType::c64
+                                          : DType::f32;
     V x = random.grow(t, dims, 2);
     V y = random.grow(t, dims, 1);
     ir::Ints axes;
-    for (size_t d = 0; d < dims.size(); ++d) if (random.pick(2)) axes.push_back(static_cast<int64_t>(d));
+    for (size_t d = 0; d < dims.size(); ++d)
+      if (random.pick(2)) axes.push_back(static_cast<int64_t>(d));
     V sum = g.reduce(OpId::add, x, g.arg(t, {}), axes);
-    V other = g.reduce(t == DType::c64 ? OpId::add : random.pick(2) ? OpId::maximum : OpId::minimum, y, g.arg(t, {}), axes);
+    V other = g.reduce(t == DType::c64  ? OpId::add
+                       : random.pick(2) ? OpId::maximum
+                                        : OpId::minimum,
+                       y, g.arg(t, {}), axes);
     std::vector<V> results = {sum};
     if (random.pick(2)) results.push_back(g.same(OpId::add, {g.same(OpId::negate, {other}), sum}));
     if (random.pick(2)) {  // back along what was reduced
       ir::Ints to;
-      for (size_t d = 0; d < dims.size(); ++d) if (std::find(axes.begin(), axes.end(), static_cast<int64_t>(d)) == axes.end()) to.push_back(static_cast<int64_t>(d));
+      for (size_t d = 0; d < dims.size(); ++d)
+        if (std::find(axes.begin(), axes.end(), static_cast<int64_t>(d)) == axes.end())
+          to.push_back(static_cast<int64_t>(d));
       V z = g.same(OpId::subtract, {x, g.broadcast(other, dims, to)});
       results.push_back(g.same(OpId::multiply, {z, y}));
-      if (random.pick(2)) results.push_back(g.reduce(OpId::add, g.same(OpId::add, {z, z}), g.arg(t, {}), axes));
+      if (random.pick(2))
+        results.push_back(g.reduce(OpId::add, g.same(OpId::add, {z, z}), g.arg(t, {}), axes));
     }
     g.ret(results);
     if (auto f = kernels::build_fusion(g.region); !f.ok()) continue;
@@ -268,7 +341,9 @@ TEST(Tile, ResultsDoNotDependOnTheNumberOfThreads) {
   V x = g.arg(DType::f32, {3, 400000});
   V zero = g.splat(DType::f32, {}, 0.0f);
   V s = g.reduce(OpId::add, x, zero, {1});
-  g.ret({s, g.same(OpId::divide, {g.same(OpId::exponential, {x}), g.broadcast(s, {3, 400000}, {0})}), g.reduce(OpId::add, g.same(OpId::tanh, {x}), zero, {1})});
+  g.ret({s,
+         g.same(OpId::divide, {g.same(OpId::exponential, {x}), g.broadcast(s, {3, 400000}, {0})}),
+         g.reduce(OpId::add, g.same(OpId::tanh, {x}), zero, {1})});
   auto f = kernels::build_fusion(g.region);
   ASSERT_TRUE(f.ok());
   std::mt19937 rng(1);
@@ -327,7 +402,8 @@ TEST(Tile, EmptyArrays) {
   Buffer b(4);
   std::memcpy(b.data(), &init, 4);
   const auto out = run_tile(*f, {{}, b});
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(0, std::memcmp(&out[0][static_cast<size_t>(i) * 4], &init, 4));
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(0, std::memcmp(&out[0][static_cast<size_t>(i) * 4], &init, 4));
 }
 
 }  // namespace

@@ -1,0 +1,71 @@
+// Compiles a fusion for the tile machine; internal to tile_compile.cc and tile_stages.cc.
+// A Compiler lives for one compile_tile call and refers to the fusion and the program it fills.
+#pragma once
+
+#include "kernels/cpu/tile_program.h"
+
+namespace jaxmps::cpu {
+
+// What is known of one instruction.
+struct TileValue {
+  bool live = false;
+  uint64_t axes = 0;  // that it depends on
+  int level = 0;      // 0 uniform, 1 group, 2 element
+  int stage = 0;
+  bool single = true;  // one element for a whole tile
+  int32_t entry = -1;  // of uniform and group values
+};
+
+class TileCompiler {
+ public:
+  TileCompiler(const Fusion& fusion, const VecTable& table, TileKernel::Impl* out)
+      : f_(fusion), k_(*out), values_(fusion.program.instrs.size()) {
+    k_.table = &table;
+  }
+  Status compile();
+
+ private:
+  struct Local {  // per stage
+    std::vector<int32_t> entry, last_use;
+    std::vector<int32_t> order;  // element instructions of the stage, in program order
+    std::vector<std::pair<int64_t, int>> free;  // slot offset and class
+  };
+
+  const ScalarInstr& instr(int32_t v) const { return f_.program.instrs[static_cast<size_t>(v)]; }
+  TileValue& value(int32_t v) { return values_[static_cast<size_t>(v)]; }
+  static bool is_reduce(const ScalarInstr& i) { return i.op >= Opcode::reduce_add; }
+  uint8_t size_of(int32_t v) const { return static_cast<uint8_t>(ir::byte_size(instr(v).type)); }
+
+  void choose_axes();
+  void mark_live();
+  void analyse();
+  void add_parts();
+  void find_aliases();
+  bool panel_helps(const Access& access) const;
+  bool dense_in_tile(const std::vector<int64_t>& strides) const;
+  int32_t new_entry(Entry::Area area, int64_t bytes);
+  int64_t take(int64_t* area, int64_t bytes);
+  Status fixed_values();  // uniform and group values, everything that is not element level
+  Status make_step(int32_t v, std::vector<Step>* steps, const std::vector<int32_t>* local);
+  Result<Step> compute_step(int32_t v, std::vector<Step>* steps, const std::vector<int32_t>* local);
+  Status build_stage(int s);
+  void collect(int s, Local* local);
+  void place_outputs(int s, Local* local);
+  void bind_row_buffers(int s, Local* local);
+  Status schedule(int s, Local* local);
+  int64_t allocate(Local* local, int size);
+  Status reductions(int s, Local* local);
+  void finish_group();
+  int32_t entry_of(int32_t v, const std::vector<int32_t>* local);
+
+  const Fusion& f_;
+  TileKernel::Impl& k_;
+  std::vector<TileValue> values_;
+  int stage_count_ = 1;
+  uint64_t red_mask_ = 0, inner_mask_ = 0, tile_mask_ = 0;
+  std::vector<int64_t> row_buffer_;  // per value: offset in the tile area, or -1
+  std::vector<int32_t> part_value_;  // per output part
+  std::vector<bool> part_done_;      // written by its own computation
+};
+
+}  // namespace jaxmps::cpu
