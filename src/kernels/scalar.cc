@@ -362,6 +362,12 @@ Result<ScalarValue> ScalarBuilder::apply_real(const ir::Op& op, std::span<const 
       return finish({out, emit(Opcode::sub, type, a, int_constant(type, 8 - bits).re), -1});
     }
   }
+  if (bits && code == Opcode::shr_a && !ir::is_signed_int(out)) {
+    // An unsigned operand is shifted as if it were signed: at the top of its byte it has a sign.
+    const int32_t up = int_constant(type, 8 - bits).re;
+    const int32_t top = emit(Opcode::shr_a, type, emit(Opcode::shl, type, a, up), shifted.re);
+    return ScalarValue{out, emit(Opcode::shr_l, type, top, up), -1};
+  }
   ScalarValue r{out, emit(code, type, a, in.size() > 1 ? shifted.re : -1), -1};
   return is_exact(code) ? r : finish(r);
 }

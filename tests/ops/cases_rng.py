@@ -39,9 +39,10 @@ for name, function, ulps in (
     ("categorical", lambda k: jax.random.categorical(k, jnp.arange(5.0), shape=(40,)), 0),
     ("normal", lambda k: jax.random.normal(k, SIZE), 16),
     ("truncated-normal", lambda k: jax.random.truncated_normal(k, -1, 2, SIZE), 64),
-    ("exponential", lambda k: jax.random.exponential(k, SIZE), 16),
+    # XLA's float64 log1p, the oracle's part in these two, is off by 120 ulps near -0.41.
+    ("exponential", lambda k: jax.random.exponential(k, SIZE), 128),
     ("gumbel", lambda k: jax.random.gumbel(k, SIZE), 64),
-    ("laplace", lambda k: jax.random.laplace(k, SIZE), 64),
+    ("laplace", lambda k: jax.random.laplace(k, SIZE), 128),
     ("cauchy", lambda k: jax.random.cauchy(k, SIZE), 256),
     ("gamma", lambda k: jax.random.gamma(k, 2.5, SIZE), 64),
     ("poisson", lambda k: jax.random.poisson(k, 3.0, SIZE), 0),

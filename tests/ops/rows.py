@@ -180,7 +180,8 @@ class Row:
     grad_ulps: float
     vmap: bool
     floor: float  # errors count in ulps of at least this part of the largest result
-    oracle: str  # "float64": the same function in float64; "cpu": JAX's CPU backend, same types
+    oracle: str  # "float64": the same function in float64; "cpu": JAX's CPU backend, same types;
+    # "none": only `check` judges
     covers: tuple  # names of our ops that the row reaches
     check: Callable | None  # replaces the comparison: check(got, want, arguments)
 

@@ -103,10 +103,10 @@ def _ulps_apart(got, want, floor, size):
 
 
 def compare(row, got, want, ulps, floor, arguments):
-    assert len(got) == len(want)
     if row.check:
         row.check(got, want, arguments)
         return
+    assert len(got) == len(want)
     for g, w in zip(got, want):
         assert g.shape == w.shape
         inexact = rows.is_float(g.dtype) or rows.is_complex(g.dtype)
@@ -139,7 +139,9 @@ def check_row(row, dtypes, function, mps, cpu, oracle, ulps, floor, batch=()):
     with enable_x64(True):
         arguments = [row.arrays(dtype, batch) for dtype in dtypes]
         functions = [function(each) for each in arguments]
-        wanted = run_all(functions, [oracle_arguments(oracle, each) for each in arguments], cpu)
+        wanted = [None] * len(dtypes)
+        if oracle != "none":
+            wanted = run_all(functions, [oracle_arguments(oracle, each) for each in arguments], cpu)
         results = run_each(functions, arguments, mps)
     wrong = []
     for dtype, each, got, want in zip(dtypes, arguments, results, wanted):

@@ -82,7 +82,8 @@ struct Context {
     int64_t at_axis[kMaxAxes];
     std::memcpy(at_axis, i, sizeof(int64_t) * static_cast<size_t>(rank));
     const int last = rank - 1;
-    if (k.tile_begin == rank) return run(at_axis, int64_t{1});
+    // The result of a reduction over nothing is one point of an axis without any.
+    if (n == 1 || k.tile_begin == rank) return run(at_axis, int64_t{1});
     while (n > 0) {
       const int64_t length = std::min(n, k.dims[static_cast<size_t>(last)] - at_axis[last]);
       run(at_axis, length);
