@@ -92,7 +92,8 @@ class Builder {
   // On the CPU a kernel of ours, of the op's own block or of the fusion compiler, before MLX.
   Result<ops::Lowering> lower_op(const Op& op) {
     auto lowering = ops::lower(op, target_);
-    if (lowering.ok() && (lowering->native || lowering->alias)) return lowering;
+    const bool is_special = lowering.ok() && !lowering->is_general;
+    if (is_special && (lowering->native || lowering->alias)) return lowering;
     if (target_ != ops::Target::cpu || !uses_kernels()) return lowering;
     auto alone = lower_alone(op, target_);
     return alone.ok() ? std::move(alone) : std::move(lowering);

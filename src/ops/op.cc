@@ -31,6 +31,7 @@ std::string refused_type(const ir::Op& op, Target target, Kind kind) {
     if (target == Target::gpu && ir::real_type(type.dtype) == DType::f64) {
       return str(ir::name(type.dtype), " does not exist on the GPU; use the CPU device");
     }
+    if (kind == Kind::storage) return {};
     if (type.dtype == DType::c128) return "complex128 is not supported for this op";
     if (kind == Kind::compute && !is_mlx_native(type.dtype)) {
       return str(ir::name(type.dtype), " is not supported for this op");

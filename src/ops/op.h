@@ -51,12 +51,13 @@ struct Lowering {
   Graph graph;
   Native native;
   bool alias = false;
+  // The native kernel takes whatever comes: a fused kernel of the op is preferred.
+  bool is_general = false;
   // For native: reuse[i] = k lets result i take the memory of operand k when nothing else holds it;
   // -1: never. Empty: never for all.
   std::vector<int> reuse;
   // Estimated time of one execution on one core; decides what runs on the caller's thread.
   double nanoseconds = 0;
-  // Host values this lowering wants at execution (none by default).
 };
 
 class OpContext {
@@ -109,7 +110,7 @@ Result<Lowering> lower(const ir::Op& op, Target target);
 bool has_lowering(ir::OpId id);
 std::vector<ir::OpId> all_lowered_ops();
 
-enum class Kind { compute, movement, native_only };
+enum class Kind { compute, movement, storage, native_only };
 struct Registration {
   Registration(ir::OpId id, Kind kind, Lower lower);
 };
@@ -117,6 +118,8 @@ struct Registration {
 #define OP(id) OP_OF_KIND(id, compute)
 // An op that moves bits without looking at them: any dtype that has a storage type.
 #define MOVEMENT_OP(id) OP_OF_KIND(id, movement)
+// An op that takes values in their stored form, complex128 with its dimension of 2 among them.
+#define STORAGE_OP(id) OP_OF_KIND(id, storage)
 // An op whose block itself decides about every dtype.
 #define ANY_DTYPE_OP(id) OP_OF_KIND(id, native_only)
 #define OP_OF_KIND(id, kind)                                                                 \

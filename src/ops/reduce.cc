@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "ops/elementwise.h"
+#include "ops/host_call.h"
 
 namespace jaxmps::ops {
 
@@ -145,7 +146,9 @@ Result<Lowering> lower_fold(const OpContext& ctx, RegionFunction combiner) {
 }  // namespace
 
 ANY_DTYPE_OP(reduce) {
-  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+  if (auto why = ctx.on_cpu() ? not_runnable(ctx) : refused_types(ctx); !why.empty()) {
+    return ctx.fail(why);
+  }
   const auto axes = ctx.axes("dimensions");
   const int count = ctx.op.result_count();
   std::vector<mx::Shape> shapes;
@@ -155,20 +158,26 @@ ANY_DTYPE_OP(reduce) {
     types.push_back(ctx.in(i).dtype);
     if (types.back() != ctx.out(i).dtype) return ctx.fail("it widens its operand's type");
   }
-  if (axes.empty() || ctx.in(0).size() == 0) {
-    if (ctx.in(0).size() == 0) {
-      return graph([=](Inputs in) {
-        Arrays results;
-        for (int i = 0; i < count; ++i)
-          results.push_back(mx::broadcast_to(in[count + i], shapes[i]));
-        return results;
-      });
-    }
+  if (ctx.in(0).size() == 0) {
+    return graph([=](Inputs in) {
+      Arrays results;
+      for (int i = 0; i < count; ++i) results.push_back(mx::broadcast_to(in[count + i], shapes[i]));
+      return results;
+    });
   }
   const ir::Region& region = ctx.op.region();
+  std::optional<bool> maximum;
+  if (!axes.empty()) maximum = arg_reducer(region);
+  if (maximum && ctx.on_cpu()) {
+    if (Native kernel = native_arg_reduce(ctx, *maximum)) {
+      return native(std::move(kernel), static_cast<double>(ctx.in(0).size()));
+    }
+  }
   if (const auto ids = simple_combiners(region); ids && !axes.empty()) {
     bool all = true;
-    for (int i = 0; i < count; ++i) all = all && mlx_reduces((*ids)[i], types[i]);
+    for (int i = 0; i < count; ++i) {
+      all = all && types[i] != DType::c128 && mlx_reduces((*ids)[i], types[i]);
+    }
     if (all) {
       return graph([=](Inputs in) {
         Arrays results;
@@ -179,11 +188,14 @@ ANY_DTYPE_OP(reduce) {
       });
     }
   }
-  TRY(RegionFunction combiner, region_function(region, ctx.target));
-  if (const auto maximum = arg_reducer(region); maximum && !axes.empty()) {
-    return lower_arg(ctx, *maximum, std::move(combiner));
+  if (ctx.on_cpu()) {
+    TRY(Lowering lowering, native_reduce(ctx));
+    lowering.is_general = true;
+    return lowering;
   }
-  return lower_fold(ctx, std::move(combiner));
+  TRY(RegionFunction combiner, region_function(region, ctx.target));
+  return maximum ? lower_arg(ctx, *maximum, std::move(combiner))
+                 : lower_fold(ctx, std::move(combiner));
 }
 
 }  // namespace jaxmps::ops

@@ -1,7 +1,9 @@
 // Ops that move elements without looking at them.
 #include <algorithm>
 
-#include "ops/op.h"
+#include "kernels/cpu/gather.h"
+#include "kernels/cpu/transpose.h"
+#include "ops/host_call.h"
 
 namespace jaxmps::ops {
 namespace {
@@ -23,7 +25,7 @@ mx::array spread(const mx::array& a, int axis, int count, const mx::array& value
 
 }  // namespace
 
-MOVEMENT_OP(reshape) {
+STORAGE_OP(reshape) {
   Lowering lowering =
       graph([shape = ctx.out_shape()](Inputs in) { return one(mx::reshape(in[0], shape)); });
   lowering.alias = true;
@@ -80,7 +82,55 @@ MOVEMENT_OP(reverse) {
   });
 }
 
-MOVEMENT_OP(pad) {
+namespace {
+
+// Fills the result, then copies the part of the operand that is not cut away to its places.
+Native pad_native(const OpContext& ctx) {
+  const ir::Ints &low = ctx.op.ints("edge_padding_low"),
+                 &interior = ctx.op.ints("interior_padding");
+  const ir::Type &from = ctx.in(0), &to = ctx.out();
+  const int64_t item = ir::byte_size(from.dtype);
+  const ir::Dims from_strides = ir::row_major_strides(from.dims);
+  const ir::Dims to_strides = ir::row_major_strides(to.dims);
+  ir::Dims sizes, source, target;
+  int64_t from_offset = 0, to_offset = 0;
+  bool some = true;
+  for (size_t d = 0; d < low.size(); ++d) {
+    const int64_t step = interior[d] + 1;
+    const int64_t first = low[d] < 0 ? (-low[d] + step - 1) / step : 0;
+    const int64_t room = to.dims[d] - low[d];  // element i lands at low + i * step
+    const int64_t last = std::min(from.dims[d], room <= 0 ? 0 : (room + step - 1) / step);
+    some = some && first < last;
+    sizes.push_back(std::max<int64_t>(0, last - first));
+    source.push_back(from_strides[d] * item);
+    target.push_back(to_strides[d] * step * item);
+    from_offset += first * from_strides[d] * item;
+    to_offset += (low[d] + first * step) * to_strides[d] * item;
+  }
+  const int64_t count = to.size();
+  if (!some) {
+    return [=](const void* const* in, void* const* out) {
+      cpu::fill(static_cast<size_t>(item), in[1], count, out[0]);
+    };
+  }
+  return [=, copy = cpu::StridedCopy(sizes, source, target, item)](const void* const* in,
+                                                                   void* const* out) {
+    cpu::fill(static_cast<size_t>(item), in[1], count, out[0]);
+    copy.copy_parallel(static_cast<const char*>(in[0]) + from_offset,
+                       static_cast<char*>(out[0]) + to_offset);
+  };
+}
+
+}  // namespace
+
+ANY_DTYPE_OP(pad) {
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
+  if (ctx.on_cpu()) {
+    const double bytes = static_cast<double>(ctx.out().byte_count());
+    Lowering lowering = native(pad_native(ctx), 0.2 * bytes);
+    lowering.is_general = true;
+    return lowering;
+  }
   const auto low = ctx.shape("edge_padding_low"), high = ctx.shape("edge_padding_high");
   const auto interior = ctx.shape("interior_padding");
   const mx::Shape result = ctx.out_shape();

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "ops/elementwise.h"
+#include "ops/host_call.h"
 #include "ops/region.h"
 
 namespace jaxmps::ops {
@@ -141,7 +142,7 @@ Result<Lowering> window_graph(const OpContext& ctx, const WindowDims& dims) {
 }  // namespace
 
 ANY_DTYPE_OP(reduce_window) {
-  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   for (int i = 0; i < ctx.op.result_count(); ++i) {
     if (ctx.in(i).dtype != ctx.out(i).dtype) return ctx.fail("it widens its operand's type");
   }
@@ -164,6 +165,7 @@ ANY_DTYPE_OP(reduce_window) {
       return native(std::move(kernel), 2 * work);
     }
   }
+  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
   return window_graph(ctx, dims);
 }
 

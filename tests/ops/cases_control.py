@@ -3,13 +3,14 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from rows import INTS, WIDE_FLOATS, normal, row, uniform, values
+from jax.extend.mlir.dialects import stablehlo
+from rows import INTS, WIDE_FLOATS, emit, normal, row, uniform, values
 
 REAL = WIDE_FLOATS + INTS
 for reverse in (False, True):
     row("stablehlo", lambda x, r=reverse: lax.cumsum(x, 1, reverse=r), [normal(3, 40, 5)], INTS, f"cumsum-ints-{reverse:d}", covers=("mps.cumulative",))
     row("stablehlo", lambda x, r=reverse: lax.cumsum(x, 1, reverse=r), [normal(3, 40, 5)], ("float32", "float64"), f"cumsum-{reverse:d}", ulps=32, floor=0.2, covers=("mps.cumulative",), grad=True, grad_ulps=64)
-    row("stablehlo", lambda x, r=reverse: lax.cumsum(x, 1, reverse=r), [normal(3, 40, 5)], "complex64", f"cumsum-complex-{reverse:d}", ulps=32, floor=0.2, covers=("mps.cumulative",))
+    row("stablehlo", lambda x, r=reverse: lax.cumsum(x, 1, reverse=r), [normal(3, 40, 5)], ("complex64", "complex128"), f"cumsum-complex-{reverse:d}", ulps=32, floor=0.2, covers=("mps.cumulative",))
     row("stablehlo", lambda x, r=reverse: lax.cumprod(x, 0, reverse=r), [uniform(0.5, 1.5, 30)], ("float32", "float64"), f"cumprod-{reverse:d}", ulps=32, covers=("mps.cumulative",))
     row("stablehlo", lambda x, r=reverse: lax.cummax(x, 0, reverse=r), [normal(30, 4)], REAL, f"cummax-{reverse:d}", covers=("mps.cumulative",))
     row("stablehlo", lambda x, r=reverse: lax.cummin(x, 1, reverse=r), [normal(3, 40)], REAL, f"cummin-{reverse:d}", covers=("mps.cumulative",))
@@ -23,3 +24,11 @@ row("stablehlo.case", lambda x, n: lax.switch(n % 3, [lambda v: v + 1, lambda v:
 row("stablehlo.case", lambda x, n: lax.cond(n > 3, lambda v: jnp.sort(v), lambda v: v, x), [normal(9), N], "float32", "cond-sort", grad=True)
 row("stablehlo.while", lambda x: jax.lax.map(lambda r: jnp.linalg.norm(r), x), [normal(6, 4)], "float32", "map-norm", ulps=4)
 row("stablehlo.while", lambda x: lax.scan(lambda c, i: (lax.dynamic_update_slice(c, i * jnp.ones((1,), c.dtype), (i.astype(jnp.int32) % 5,)), c.sum()), x, jnp.arange(8).astype(x.dtype)), [normal(5)], ("float32", "int32"), "scan-update", ulps=4, floor=0.1)
+
+
+def with_tokens(x):
+    stablehlo.after_all([stablehlo.create_token(), stablehlo.create_token()])
+    return stablehlo.negate(x)
+
+
+row("stablehlo.after_all", emit(with_tokens), [normal(3)], "float32", "tokens", vmap=False, covers=("stablehlo.after_all", "stablehlo.create_token"))

@@ -2,7 +2,9 @@
 
 import jax.numpy as jnp
 from jax import lax
-from rows import BOOL, FLOATS, INTS, WIDE_FLOATS, full_range, normal, row
+from jax.extend.mlir.dialects import stablehlo
+from jaxlib.mlir import ir
+from rows import BOOL, FLOATS, INTS, WIDE_FLOATS, emit, full_range, normal, row
 
 
 def dot(contract, batch=((), ()), **kw):
@@ -34,3 +36,11 @@ for algorithm in ("F32_F32_F32", "BF16_BF16_F32_X3"):
     row(ROW, dot(((1,), (0,)), precision=lax.DotAlgorithmPreset[algorithm]), [normal(9, 40), normal(40, 11)], "float32", f"algorithm-{algorithm}", ulps=8, floor=1, oracle="cpu", vmap=False)
 row(ROW, lambda a, b: jnp.einsum("bij,bjk->bik", a, b), [normal(3, 4, 5), normal(3, 5, 6)], FLOATS, "einsum", ulps=8, floor=1)
 row(ROW, lambda a, b: lax.dot_general(a.astype("float32"), b.astype("float32"), (((1,), (0,)), ((), ()))), [normal(9, 16), normal(16, 8)], "float8_e4m3fn", "after-float8", ulps=8, floor=1, oracle="cpu", vmap=False)
+
+
+def old_dot(a, b):
+    shape = [ir.RankedTensorType(a.type).get_dim_size(0), ir.RankedTensorType(b.type).get_dim_size(1)]
+    return stablehlo.dot(ir.RankedTensorType.get(shape, ir.RankedTensorType(a.type).element_type), a, b)
+
+
+row("stablehlo.dot", emit(old_dot, (9, 33)), [normal(9, 17), normal(17, 33)], ("float32", "int32"), "old-dot", ulps=8, floor=1, vmap=False)

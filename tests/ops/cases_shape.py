@@ -1,10 +1,12 @@
 """Ops that move elements, and iota."""
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from rows import ALL, SMALL_FLOATS, SMALL_INTS, normal, row
+from jax.extend.mlir.dialects import stablehlo
+from rows import ALL, SMALL_FLOATS, SMALL_INTS, emit, normal, row
 
-EVERY = ALL + SMALL_INTS + SMALL_FLOATS
+EVERY = ALL + ("complex128",) + SMALL_INTS + SMALL_FLOATS
 A = normal(3, 4, 5)
 
 row("stablehlo.reshape", lambda x: lax.reshape(x, (5, 12)), [A], EVERY, grad=True)
@@ -46,3 +48,4 @@ row("stablehlo.pad", lambda x, v: lax.pad(x, v, ((1, 1, 2), (0, 0, 0))), [normal
 row("stablehlo.iota", lambda x: x + lax.broadcasted_iota(x.dtype, (3, 4, 5), 1), [A], ("float32", "int32", "int8", "uint64", "bfloat16", "complex64", "int4"))
 row("stablehlo.iota", lambda x: x * 0 + jnp.arange(5000, dtype=x.dtype), [normal(5000)], ("float32", "int16", "int64"), "iota-long")
 row("stablehlo.constant", lambda x: x + jnp.asarray([1.5, 2.5, -3.0]).astype(x.dtype), [normal(3)], ("float32", "int32", "bfloat16"))
+row("stablehlo.broadcast", emit(lambda x: stablehlo.broadcast(x, [2, 3]), (2, 3, 4, 5)), [normal(4, 5)], ("float32", "int8"), vmap=False)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
 
 FLOATS = ("float32", "bfloat16", "float16")
 WIDE_FLOATS = ("float32", "bfloat16", "float16", "float64")
@@ -192,6 +194,17 @@ class Row:
     def arrays(self, dtype, batch=()):
         rng = np.random.default_rng(self.seed)
         return [arg.array(rng, dtype, batch) for arg in self.args]
+
+
+def emit(build, shape=None):
+    """A function for an op that JAX has no function for: its StableHLO is what build(*operands) writes.
+
+    The result has the first argument's type, and its shape or the given one.
+    """
+    primitive = Primitive("emitted")
+    primitive.def_abstract_eval(lambda x, *_: x.update(shape=x.shape if shape is None else shape))
+    mlir.register_lowering(primitive, lambda ctx, *operands: [build(*operands)])
+    return primitive.bind
 
 
 ROWS: list[Row] = []

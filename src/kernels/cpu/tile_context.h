@@ -1,0 +1,98 @@
+// One thread's view of a run of a tile kernel: where it is and where its values lie. Internal to
+// tile_*.cc. The memory it points into is the run's; nothing here is shared between threads.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cpu/tile_program.h"
+
+namespace jaxmps::cpu {
+
+constexpr int kMaxAxes = 60;
+
+struct Context {
+  const TileKernel::Impl& k;
+  const void* const* inputs;
+  void* const* outputs;
+  char* uniform;
+  char* group;
+  char* tile;
+  char** at;            // address per entry
+  int64_t i[kMaxAxes];  // the point where the tile or group starts
+  int64_t chunk_length = 1;
+  int64_t panel = -1;  // the panel of groups that is in memory
+
+  void init() {
+    char* areas[] = {uniform, group, tile, nullptr};
+    for (size_t e = 0; e < k.entries.size(); ++e) {
+      const Entry& entry = k.entries[e];
+      at[e] = areas[static_cast<int>(entry.area)] + entry.offset;
+    }
+    for (size_t a = 0; a < k.dims.size(); ++a) i[a] = 0;
+  }
+
+  void set_axes(int begin, int end, int64_t linear) {
+    for (int a = end - 1; a >= begin; --a) {
+      const int64_t extent = k.dims[static_cast<size_t>(a)];
+      if (a == begin) {
+        i[a] = linear;
+        break;
+      }
+      i[a] = linear % extent;
+      linear /= extent;
+    }
+  }
+
+  int64_t position(int64_t offset, const std::vector<int64_t>& strides) const {
+    for (size_t a = 0; a < strides.size(); ++a) offset += strides[a] * i[a];
+    return offset;
+  }
+
+  void bind(const Binding& b, int64_t red_start) {
+    if (b.kind == Binding::Kind::input) {
+      const Access& access = k.accesses[static_cast<size_t>(b.index)];
+      at[b.entry] = static_cast<char*>(const_cast<void*>(inputs[access.input])) +
+                    position(access.offset, access.strides) * b.size;
+    } else if (b.kind == Binding::Kind::output) {
+      const OutputPart& part = k.parts[static_cast<size_t>(b.index)];
+      at[b.entry] =
+          static_cast<char*>(outputs[part.output]) + position(part.offset, part.strides) * b.size;
+    } else if (b.kind == Binding::Kind::row) {
+      at[b.entry] = tile + b.offset + red_start * b.size;
+    } else {
+      const int64_t line = i[k.red_begin - 1] % kPanel;
+      at[b.entry] = tile + b.offset + (line * panel_pitch(k.red_count) + red_start) * b.size;
+    }
+  }
+
+  void fill_panels();
+
+  // Calls run(points, positions along the last axis) for each straight run of n tile elements.
+  template <typename Run>
+  void walk(int64_t n, Run run) {
+    const int rank = static_cast<int>(k.dims.size());
+    if (rank == 0) return run(i, int64_t{1});
+    int64_t at_axis[kMaxAxes];
+    std::memcpy(at_axis, i, sizeof(int64_t) * static_cast<size_t>(rank));
+    const int last = rank - 1;
+    // The result of a reduction over nothing is one point of an axis without any.
+    if (n == 1 || k.tile_begin == rank) return run(at_axis, int64_t{1});
+    while (n > 0) {
+      const int64_t length = std::min(n, k.dims[static_cast<size_t>(last)] - at_axis[last]);
+      run(at_axis, length);
+      n -= length;
+      at_axis[last] += length;
+      for (int a = last; a > k.tile_begin && at_axis[a] == k.dims[static_cast<size_t>(a)]; --a) {
+        at_axis[a] = 0;
+        ++at_axis[a - 1];
+      }
+    }
+  }
+
+  void load(const Step& step, int64_t n);
+  void store(const Step& step, int64_t n);
+  void execute(const std::vector<Step>& steps, int64_t n);
+};
+
+}  // namespace jaxmps::cpu

@@ -1,0 +1,225 @@
+// The steps of a tile: loads, stores, panels of neighbouring groups, and calls of the loops.
+#include "kernels/cpu/tile_context.h"
+
+namespace jaxmps::cpu {
+namespace {
+
+void fill_index(char* dst, bool wide, int64_t start, int64_t stride, int64_t n) {
+  if (wide) {
+    int64_t* d = reinterpret_cast<int64_t*>(dst);
+    for (int64_t j = 0; j < n; ++j) d[j] = start + stride * j;
+  } else {
+    int32_t* d = reinterpret_cast<int32_t*>(dst);
+    const int32_t first = static_cast<int32_t>(start), by = static_cast<int32_t>(stride);
+    for (int32_t j = 0; j < static_cast<int32_t>(n); ++j) d[j] = first + by * j;
+  }
+}
+
+// One straight run of an access: lo and hi are the part of it that lies inside the bounds.
+void load_run(Context& c, const Access& access, int size, const int64_t* point, int64_t lo,
+              int64_t hi, int64_t length, char* dst) {
+  const int64_t stride = access.strides.empty() ? 0 : access.strides.back();
+  if (access.kind == Access::Kind::inside) {
+    std::memset(dst, 0, static_cast<size_t>(length));
+    std::memset(dst + lo, 1, static_cast<size_t>(hi - lo));
+    return;
+  }
+  int64_t position = access.offset;
+  for (size_t a = 0; a < access.strides.size(); ++a) position += access.strides[a] * point[a];
+  if (access.kind == Access::Kind::index)
+    return fill_index(dst, size == 8, position, stride, length);
+  if (lo > 0) std::memset(dst, 0, static_cast<size_t>(lo * size));
+  if (hi < length) std::memset(dst + hi * size, 0, static_cast<size_t>((length - hi) * size));
+  if (hi <= lo) return;
+  const char* src =
+      static_cast<const char*>(c.inputs[access.input]) + (position + lo * stride) * size;
+  char* to = dst + lo * size;
+  if (stride == 1) {
+    std::memcpy(to, src, static_cast<size_t>((hi - lo) * size));
+  } else if (stride == 0) {
+    uint64_t bits = 0;
+    std::memcpy(&bits, src, static_cast<size_t>(size));
+    c.k.table->fill(to, bits, hi - lo, size);
+  } else {
+    c.k.table->gather(to, src, stride, hi - lo, size);
+  }
+}
+
+}  // namespace
+
+void Context::load(const Step& step, int64_t n) {
+  const Access& access = k.accesses[static_cast<size_t>(step.access)];
+  const int size = ir::byte_size(access.type);
+  const int last = static_cast<int>(k.dims.size()) - 1;
+  char* dst = at[step.dst];
+  auto run = [&](const int64_t* point, int64_t length) {
+    int64_t lo = 0, hi = length;
+    for (const kernels::Bound& b : access.bounds) {
+      if (b.axis == last && !step.single) {
+        lo = std::max(lo, b.lo - point[last]);
+        hi = std::min(hi, b.hi - point[last]);
+      } else if (point[b.axis] < b.lo || point[b.axis] >= b.hi) {
+        hi = 0;
+      }
+    }
+    lo = std::min(lo, length);
+    hi = std::max(hi, lo);
+    load_run(*this, access, size, point, lo, hi, length, dst);
+    dst += length * size;
+  };
+  if (step.single)
+    run(i, 1);
+  else
+    walk(n, run);
+}
+
+namespace {
+
+template <typename T>
+void scatter(char* dst, const char* src, int64_t stride, int64_t n) {
+  T* d = reinterpret_cast<T*>(dst);
+  const T* s = reinterpret_cast<const T*>(src);
+  for (int64_t j = 0; j < n; ++j) d[j * stride] = s[j];
+}
+
+}  // namespace
+
+void Context::store(const Step& step, int64_t n) {
+  const OutputPart& part = k.parts[static_cast<size_t>(step.access)];
+  const int64_t stride = part.strides.empty() ? 1 : part.strides.back();
+  const char* src = at[step.a];
+  const int size = part.size;
+  uint64_t bits = 0;
+  if (step.single) std::memcpy(&bits, src, static_cast<size_t>(size));
+  walk(n, [&](const int64_t* point, int64_t length) {
+    int64_t position = part.offset;
+    for (size_t a = 0; a < part.strides.size(); ++a) position += part.strides[a] * point[a];
+    char* dst = static_cast<char*>(outputs[part.output]) + position * size;
+    if (step.single && (stride == 1 || length == 1)) {
+      k.table->fill(dst, bits, length, size);
+    } else if (step.single) {
+      for (int64_t j = 0; j < length; ++j) {
+        std::memcpy(dst + j * stride * size, &bits, static_cast<size_t>(size));
+      }
+    } else if (stride == 1) {
+      if (dst != src) std::memcpy(dst, src, static_cast<size_t>(length * size));
+    } else {
+      switch (size) {
+        case 1:
+          scatter<uint8_t>(dst, src, stride, length);
+          break;
+        case 2:
+          scatter<uint16_t>(dst, src, stride, length);
+          break;
+        case 4:
+          scatter<uint32_t>(dst, src, stride, length);
+          break;
+        default:
+          scatter<uint64_t>(dst, src, stride, length);
+          break;
+      }
+    }
+    if (!step.single) src += length * size;
+  });
+}
+
+namespace {
+
+template <typename T>
+void turn(T* panel, const T* source, int64_t stride, int64_t lines, int64_t length) {
+  const int64_t pitch = panel_pitch(length);
+  if (lines < kPanel) {
+    for (int64_t line = 0; line < lines; ++line) {
+      for (int64_t r = 0; r < length; ++r) panel[line * pitch + r] = source[r * stride + line];
+    }
+    return;
+  }
+  constexpr int64_t kAhead = 16;  // strides of pages are beyond what the hardware foresees
+  for (int64_t r = 0; r < length; ++r) {
+    __builtin_prefetch(source + std::min(r + kAhead, length - 1) * stride);
+    for (int64_t line = 0; line < kPanel; ++line)
+      panel[line * pitch + r] = source[r * stride + line];
+  }
+}
+
+}  // namespace
+
+// Makes the panels of the current group present.
+void Context::fill_panels() {
+  const int axis = k.red_begin - 1;
+  const int64_t extent = k.dims[static_cast<size_t>(axis)];
+  int64_t wanted = 0;
+  for (int a = 0; a < axis; ++a) wanted = wanted * k.dims[static_cast<size_t>(a)] + i[a];
+  wanted = wanted * ((extent + kPanel - 1) / kPanel) + i[axis] / kPanel;
+  if (wanted == panel) return;
+  panel = wanted;
+  const int64_t here = i[axis], start = here / kPanel * kPanel, red = i[k.red_begin];
+  i[axis] = start;
+  i[k.red_begin] = 0;
+  const int64_t lines = std::min(kPanel, extent - start);
+  for (const Binding& b : k.panels) {
+    const Access& access = k.accesses[static_cast<size_t>(b.index)];
+    const char* source = static_cast<const char*>(inputs[access.input]) +
+                         position(access.offset, access.strides) * b.size;
+    char* to = tile + b.offset;
+    const int64_t stride = access.strides.back();
+    switch (b.size) {
+      case 1:
+        turn(reinterpret_cast<uint8_t*>(to), reinterpret_cast<const uint8_t*>(source), stride,
+             lines, k.red_count);
+        break;
+      case 2:
+        turn(reinterpret_cast<uint16_t*>(to), reinterpret_cast<const uint16_t*>(source), stride,
+             lines, k.red_count);
+        break;
+      case 4:
+        turn(reinterpret_cast<uint32_t*>(to), reinterpret_cast<const uint32_t*>(source), stride,
+             lines, k.red_count);
+        break;
+      default:
+        turn(reinterpret_cast<uint64_t*>(to), reinterpret_cast<const uint64_t*>(source), stride,
+             lines, k.red_count);
+        break;
+    }
+  }
+  i[axis] = here;
+  i[k.red_begin] = red;
+}
+
+void Context::execute(const std::vector<Step>& steps, int64_t n) {
+  for (const Step& s : steps) {
+    const int64_t count = s.single ? 1 : n;
+    switch (s.kind) {
+      case Step::Kind::compute:
+        s.fn(at[s.dst], s.a < 0 ? nullptr : at[s.a], s.b < 0 ? nullptr : at[s.b],
+             s.c < 0 ? nullptr : at[s.c], count, s.imm);
+        break;
+      case Step::Kind::splat: {
+        uint64_t bits = 0;
+        std::memcpy(&bits, at[s.a], s.size);
+        k.table->fill(at[s.dst], bits, n, s.size);
+        break;
+      }
+      case Step::Kind::threefry: {
+        const uint32_t* words[4];
+        bool single[4];
+        const int32_t entries[] = {s.a, s.b, s.c, s.d};
+        for (int w = 0; w < 4; ++w) {
+          words[w] = reinterpret_cast<const uint32_t*>(at[entries[w]]);
+          single[w] = (s.singles >> w) & 1;
+        }
+        k.table->threefry(reinterpret_cast<uint32_t*>(at[s.dst]),
+                          reinterpret_cast<uint32_t*>(at[s.dst2]), words, single, count);
+        break;
+      }
+      case Step::Kind::load:
+        load(s, n);
+        break;
+      case Step::Kind::store:
+        store(s, n);
+        break;
+    }
+  }
+}
+
+}  // namespace jaxmps::cpu

@@ -1,0 +1,287 @@
+// CPU kernels of the reductions that are not fusions: arg-max and arg-min, and any other combiner
+// by its scalar program, element by element. Work is cut by results, and long reductions into
+// pieces of a fixed length, so what comes out does not depend on the number of threads.
+#include <array>
+#include <new>
+
+#include "kernels/cpu/dtype.h"
+#include "kernels/cpu/threads.h"
+#include "kernels/scalar.h"
+#include "ops/reduce.h"
+
+namespace jaxmps::ops {
+namespace {
+
+constexpr int64_t kGrain = 4096;     // elements worth one task
+constexpr int64_t kPiece = 1 << 15;  // elements of one result that one task takes
+
+// Where the elements of each result lie, in elements of the dense operand.
+class ReduceWalk {
+ public:
+  ReduceWalk(const ir::Type& operand, const ir::Ints& reduced) {
+    std::vector<bool> is_reduced(operand.dims.size(), false);
+    for (int64_t d : reduced) is_reduced[static_cast<size_t>(d)] = true;
+    const ir::Dims strides = ir::row_major_strides(operand.dims);
+    for (size_t d = 0; d < operand.dims.size(); ++d) {
+      auto& dims = is_reduced[d] ? reduced_ : kept_;
+      // Neighbours that are walked as one.
+      if (!dims.empty() && dims.back().stride == strides[d] * operand.dims[d]) {
+        dims.back() = {dims.back().size * operand.dims[d], strides[d]};
+      } else {
+        dims.push_back({operand.dims[d], strides[d]});
+      }
+    }
+    for (const Dim& d : kept_) results_ *= d.size;
+    for (const Dim& d : reduced_) length_ *= d.size;
+  }
+  int64_t results() const { return results_; }
+  int64_t length() const { return length_; }
+
+  // The first element of a result.
+  int64_t start(int64_t result) const { return offset(kept_, result); }
+
+  // visit(offset from the start) for elements [begin, end) of a result, in order.
+  template <typename Visit>
+  void elements(int64_t begin, int64_t end, Visit visit) const {
+    if (reduced_.empty()) {
+      if (begin < end) visit(int64_t{0});
+      return;
+    }
+    const Dim& last = reduced_.back();
+    while (begin < end) {
+      const int64_t column = begin % last.size, n = std::min(end - begin, last.size - column);
+      int64_t at = offset(reduced_, begin);
+      for (int64_t i = 0; i < n; ++i, at += last.stride) visit(at);
+      begin += n;
+    }
+  }
+
+ private:
+  struct Dim {
+    int64_t size, stride;
+  };
+  static int64_t offset(const std::vector<Dim>& dims, int64_t linear) {
+    int64_t at = 0;
+    for (size_t d = dims.size(); d-- > 0;) {
+      at += linear % dims[d].size * dims[d].stride;
+      linear /= dims[d].size;
+    }
+    return at;
+  }
+  std::vector<Dim> kept_, reduced_;
+  int64_t results_ = 1, length_ = 1;
+};
+
+// Runs reduce(result, begin, end, piece) for all pieces of all results and says whether memory
+// sufficed.
+template <typename Reduce>
+bool for_pieces(const ReduceWalk& walk, int64_t pieces, Reduce reduce) {
+  const int64_t each = std::min(walk.length(), kPiece);
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, each));
+  return cpu::parallel_for(walk.results() * pieces, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t from = i % pieces * kPiece;
+      reduce(i / pieces, from, std::min(from + kPiece, walk.length()), i);
+    }
+  });
+}
+
+int64_t piece_count(const ReduceWalk& walk) { return (walk.length() + kPiece - 1) / kPiece; }
+
+// --- arg-max and arg-min ------------------------------------------------------------------------
+
+template <typename T, typename I>
+struct Best {
+  T value;
+  I index;
+  template <bool maximum>
+  void meet(T other, I at) {
+    // NaN wins, and stays unless an equal value has a lower index.
+    const bool keeps = (maximum ? value > other : value < other) || value != value;
+    const bool lower = keeps || (value == other && index < at);
+    value = keeps ? value : other;
+    index = lower ? index : at;
+  }
+};
+
+template <typename T, typename I, bool maximum>
+void arg_reduce(const ReduceWalk& walk, const void* const* in, void* const* out) {
+  const auto* values = static_cast<const T*>(in[0]);
+  const auto* indices = static_cast<const I*>(in[1]);
+  const Best<T, I> init{*static_cast<const T*>(in[2]), *static_cast<const I*>(in[3])};
+  const int64_t pieces = piece_count(walk);
+  std::vector<Best<T, I>> found(static_cast<size_t>(walk.results() * pieces), init);
+  const bool ok =
+      for_pieces(walk, pieces, [&](int64_t result, int64_t from, int64_t to, int64_t p) {
+        const int64_t start = walk.start(result);
+        Best<T, I> best = init;
+        walk.elements(from, to, [&](int64_t at) {
+          best.template meet<maximum>(values[start + at], indices[start + at]);
+        });
+        found[static_cast<size_t>(p)] = best;
+      });
+  if (!ok) throw std::bad_alloc();
+  for (int64_t r = 0; r < walk.results(); ++r) {
+    Best<T, I> best = found[static_cast<size_t>(r * pieces)];
+    for (int64_t p = 1; p < pieces; ++p) {
+      const auto& next = found[static_cast<size_t>(r * pieces + p)];
+      best.template meet<maximum>(next.value, next.index);
+    }
+    static_cast<T*>(out[0])[r] = best.value;
+    static_cast<I*>(out[1])[r] = best.index;
+  }
+}
+
+template <typename T, typename I>
+Native arg_kernel(const ReduceWalk& walk, bool maximum) {
+  if (maximum) {
+    return
+        [walk](const void* const* in, void* const* out) { arg_reduce<T, I, true>(walk, in, out); };
+  }
+  return
+      [walk](const void* const* in, void* const* out) { arg_reduce<T, I, false>(walk, in, out); };
+}
+
+template <typename T>
+Native arg_kernel(const ReduceWalk& walk, bool maximum, DType index) {
+  switch (index) {
+    case DType::s32:
+      return arg_kernel<T, int32_t>(walk, maximum);
+    case DType::s64:
+      return arg_kernel<T, int64_t>(walk, maximum);
+    case DType::u32:
+      return arg_kernel<T, uint32_t>(walk, maximum);
+    default:
+      return nullptr;
+  }
+}
+
+// --- any combiner -------------------------------------------------------------------------------
+
+constexpr size_t kElement = 16;  // bytes of the largest element
+using Element = std::array<char, kElement>;
+
+class GeneralReduce {
+ public:
+  GeneralReduce(const OpContext& ctx, kernels::ScalarProgram program)
+      : walk_(ctx.in(0), ctx.op.ints("dimensions")), program_(std::move(program)) {
+    for (int i = 0; i < ctx.op.result_count(); ++i) {
+      sizes_.push_back(static_cast<size_t>(ir::byte_size(ctx.in(i).dtype)));
+    }
+  }
+
+  void operator()(const void* const* in, void* const* out) const {
+    const size_t count = sizes_.size();
+    const int64_t pieces = piece_count(walk_);
+    // With several pieces the first starts with the initial value, the others with their first
+    // element.
+    std::vector<Element> found(static_cast<size_t>(walk_.results() * pieces) * count);
+    const bool ok =
+        for_pieces(walk_, pieces, [&](int64_t result, int64_t from, int64_t to, int64_t p) {
+          Call call(count);
+          Element* total = &found[static_cast<size_t>(p) * count];
+          const int64_t start = walk_.start(result);
+          bool fresh = from == 0;
+          if (fresh) set(total, in + count, 0);
+          walk_.elements(from, to, [&](int64_t at) {
+            if (!fresh) set(total, in, start + at);
+            if (fresh) combine(call, total, in, start + at);
+            fresh = true;
+          });
+        });
+    if (!ok) throw std::bad_alloc();
+    Call call(count);
+    for (int64_t r = 0; r < walk_.results(); ++r) {
+      Element* total = &found[static_cast<size_t>(r * pieces) * count];
+      for (int64_t p = 1; p < pieces; ++p) {
+        std::vector<const void*> next;
+        for (size_t k = 0; k < count; ++k)
+          next.push_back(total[static_cast<size_t>(p) * count + k].data());
+        combine(call, total, next.data(), 0);
+      }
+      for (size_t k = 0; k < count; ++k) {
+        std::copy_n(total[k].data(), sizes_[k],
+                    static_cast<char*>(out[k]) + r * static_cast<int64_t>(sizes_[k]));
+      }
+    }
+  }
+
+  double work() const { return static_cast<double>(walk_.results() * walk_.length()); }
+
+ private:
+  const char* element(const void* const* arrays, size_t k, int64_t at) const {
+    return static_cast<const char*>(arrays[k]) + at * static_cast<int64_t>(sizes_[k]);
+  }
+  void set(Element* total, const void* const* arrays, int64_t at) const {
+    for (size_t k = 0; k < sizes_.size(); ++k) {
+      std::copy_n(element(arrays, k, at), sizes_[k], total[k].data());
+    }
+  }
+  // Room for one call of the program.
+  struct Call {
+    explicit Call(size_t count) : arguments(2 * count), results(count), fresh(count) {
+      for (size_t k = 0; k < count; ++k) results[k] = fresh[k].data();
+    }
+    std::vector<const void*> arguments;
+    std::vector<void*> results;
+    std::vector<Element> fresh;
+  };
+  void combine(Call& call, Element* total, const void* const* arrays, int64_t at) const {
+    const size_t count = sizes_.size();
+    for (size_t k = 0; k < count; ++k) {
+      call.arguments[k] = total[k].data();
+      call.arguments[count + k] = element(arrays, k, at);
+    }
+    kernels::evaluate(program_, call.arguments.data(), call.results.data());
+    std::copy_n(call.fresh.data(), count, total);
+  }
+
+  ReduceWalk walk_;
+  kernels::ScalarProgram program_;
+  std::vector<size_t> sizes_;
+};
+
+}  // namespace
+
+Native native_arg_reduce(const OpContext& ctx, bool maximum) {
+  const ReduceWalk walk(ctx.in(0), ctx.op.ints("dimensions"));
+  const DType index = ctx.in(1).dtype;
+  switch (ctx.in(0).dtype) {
+    case DType::f32:
+      return arg_kernel<float>(walk, maximum, index);
+    case DType::f64:
+      return arg_kernel<double>(walk, maximum, index);
+    case DType::f16:
+      return arg_kernel<cpu::F16>(walk, maximum, index);
+    case DType::bf16:
+      return arg_kernel<cpu::BF16>(walk, maximum, index);
+    case DType::s8:
+      return arg_kernel<int8_t>(walk, maximum, index);
+    case DType::s16:
+      return arg_kernel<int16_t>(walk, maximum, index);
+    case DType::s32:
+      return arg_kernel<int32_t>(walk, maximum, index);
+    case DType::s64:
+      return arg_kernel<int64_t>(walk, maximum, index);
+    case DType::pred:
+    case DType::u8:
+      return arg_kernel<uint8_t>(walk, maximum, index);
+    case DType::u16:
+      return arg_kernel<uint16_t>(walk, maximum, index);
+    case DType::u32:
+      return arg_kernel<uint32_t>(walk, maximum, index);
+    case DType::u64:
+      return arg_kernel<uint64_t>(walk, maximum, index);
+    default:
+      return nullptr;
+  }
+}
+
+Result<Lowering> native_reduce(const OpContext& ctx) {
+  TRY(auto program, kernels::scalar_program(ctx.op.region()));
+  GeneralReduce reduce(ctx, std::move(program));
+  const double nanoseconds = 30 * reduce.work();
+  return native(std::move(reduce), nanoseconds);
+}
+
+}  // namespace jaxmps::ops
