@@ -1,5 +1,8 @@
 """Calls from programs into Python: values, order, effects, errors."""
 
+import gc
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,3 +109,26 @@ def test_callback_that_computes_with_jax():
 
     f = jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x))
     np.testing.assert_array_equal(f(jnp.arange(5.0)), np.cumsum(np.arange(5.0)))
+
+
+def test_the_function_may_die_before_its_program_has_run():
+    def host(a):
+        time.sleep(0.05)
+        return np.asarray(a) + 1
+
+    x = jnp.zeros(3)
+    for _ in range(5):
+        # Nobody holds the jitted function or its executable while the call is under way.
+        x = jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x))(x)
+        gc.collect()
+    np.testing.assert_array_equal(x, np.full(3, 5))
+
+
+def test_callables_are_released():
+    from jax_plugins.mps import callbacks
+
+    x = jax.jit(lambda x: jax.pure_callback(np.asarray, jax.ShapeDtypeStruct(x.shape, x.dtype), x))(jnp.zeros(3))
+    x.block_until_ready()
+    jax.clear_caches()
+    gc.collect()
+    assert not callbacks._held
