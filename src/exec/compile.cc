@@ -148,6 +148,18 @@ int64_t live_peak(const ir::Region& region) {
   return peak;
 }
 
+std::string all_kernel_text(const ir::Region& region, ops::Target target) {
+  std::string text;
+  for (const ir::Op* op : region) {
+    if (op->id == ir::OpId::fusion) {
+      text += kernel_text(*op, target);
+    } else {
+      for (const auto& nested : op->regions()) text += all_kernel_text(*nested, target);
+    }
+  }
+  return text;
+}
+
 Error join(const std::vector<Error>& refused, const std::string& name) {
   if (refused.size() == 1) return Error(refused[0]).in(name);
   constexpr size_t kShown = 20;
@@ -180,7 +192,10 @@ class Compiler {
     CHECK_OK(passes::run_passes(module));
     dump(id, "1.passes.txt", ir::print(module));
     estimate_costs(module.main()->body, program->info_);
-    CHECK_OK(fuse_module(module, target));
+    std::string notes;
+    const bool dumps = !env::text(env::Var::JAX_MPS_DUMP).empty();
+    CHECK_OK(fuse_module(module, target, dumps ? &notes : nullptr));
+    dump(id, "2.fusions.txt", notes);
     program->text_ = ir::print(module);
     dump(id, "2.fused.txt", program->text_);
     program->info_.temporary_bytes = live_peak(module.main()->body);
@@ -189,6 +204,7 @@ class Compiler {
     const StreamScope scope(*all->front());
     program->plan_ = build_plan(module.main()->body, {}, target, &refused);
     if (!refused.empty()) return join(refused, program->info_.name);
+    if (dumps) dump(id, "3.kernels.txt", all_kernel_text(module.main()->body, target));
     for (const mx::array& constant : program->plan_->constants) {
       program->info_.constant_bytes += static_cast<int64_t>(constant.nbytes());
     }

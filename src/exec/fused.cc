@@ -1,10 +1,12 @@
 #include "exec/fused.h"
 
+#include <algorithm>
 #include <new>
 #include <unordered_map>
 
 #include "base/env.h"
 #include "base/log.h"
+#include "exec/fused_cuda.h"
 #include "kernels/cpu/tile.h"
 #include "kernels/fusion.h"
 #include "passes/fuse.h"
@@ -22,6 +24,22 @@ Status accept(const ir::Op& fusion) {
   if (kernel.ok()) return {};
   log(Level::debug, "not fused: ", kernel.error().text);
   return std::move(kernel).error();
+}
+
+// A GPU walks a row again only if a block of threads can hold it.
+bool rows_fit_a_block(const ir::Op& reduce) {
+  const ir::Type& operand = reduce.operand(0)->type;
+  const ir::Ints& dimensions = reduce.ints("dimensions");
+  int64_t length = 1;
+  size_t rank = operand.dims.size(), reduced = 0;
+  for (int64_t d : dimensions) length *= operand.dims[static_cast<size_t>(d)];
+  for (size_t d = rank; d-- > 0; ++reduced) {
+    const bool is_reduced = std::find(dimensions.begin(), dimensions.end(),
+                                      static_cast<int64_t>(d)) != dimensions.end();
+    if (!is_reduced && operand.dims[d] != 1) break;
+    if (!is_reduced) --reduced;
+  }
+  return reduced == dimensions.size() && length <= kernels::cuda_longest_row();
 }
 
 // For each result, an operand whose memory it may overwrite in place, or -1; no operand twice.
@@ -55,21 +73,47 @@ ops::Lowering as_lowering(cpu::TileKernel kernel, const ir::Op& op) {
 bool uses_kernels() { return env::flag(env::Var::JAX_MPS_FUSION); }
 bool is_strict() { return env::flag(env::Var::JAX_MPS_STRICT); }
 
-Status fuse_module(ir::Module& module, ops::Target target) {
-  if (target != ops::Target::cpu || !uses_kernels()) return {};
+Status fuse_module(ir::Module& module, ops::Target target, std::string* notes) {
+  if (!uses_kernels()) return {};
   passes::FuseOptions options;
-  options.accept = accept;
-  return passes::fuse(module, options);
+  options.dump = notes;
+  if (target == ops::Target::cpu) {
+    options.accept = accept;
+    return passes::fuse(module, options);
+  }
+  if (!has_cuda()) return {};
+  options.single_ops = false;  // MLX has kernels for them
+  options.may_reread = rows_fit_a_block;
+  options.accept = [](const ir::Op& fusion) -> Status {
+    auto printed = cuda_fusion(fusion);
+    if (printed.ok()) return {};
+    log(Level::debug, "not fused: ", printed.error().text);
+    return std::move(printed).error();
+  };
+  CHECK_OK(passes::fuse(module, options));
+  return compile_cuda_fusions(module);
 }
 
 Result<ops::Lowering> lower_fusion(const ir::Op& fusion, ops::Target target) {
-  if (target != ops::Target::cpu) return ir::refuse(fusion, "there is no fused kernel for the GPU");
+  if (target != ops::Target::cpu) return lower_cuda(fusion);
   TRY(cpu::TileKernel kernel, tile_kernel(fusion));
   return as_lowering(std::move(kernel), fusion);
 }
 
+std::string kernel_text(const ir::Op& fusion, ops::Target target) {
+  std::string text;
+  if (target == ops::Target::cpu) return text;
+  if (auto printed = cuda_fusion(fusion); printed.ok()) {
+    for (const auto& kernel : printed->kernels) {
+      text += str("// ", ir::brief(fusion), "\n// <<<", kernel.blocks, ", ", kernel.threads,
+                  ">>>\n", kernel.source.substr(kernels::cuda_prelude().size()), '\n');
+    }
+  }
+  return text;
+}
+
 Result<ops::Lowering> lower_alone(const ir::Op& op, ops::Target target) {
-  if (target != ops::Target::cpu) return ir::refuse(op, "there is no fused kernel for the GPU");
+  if (target != ops::Target::cpu) return ir::refuse(op, "single ops are MLX's on the GPU");
   ir::Region body;
   std::unordered_map<ir::Value*, ir::Value*> map;
   for (ir::Value* operand : op.operands()) {

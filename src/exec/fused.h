@@ -7,8 +7,9 @@
 
 namespace jaxmps::exec {
 
-// Groups ops of all regions into `mps.fusion` ops, where the target has kernels for them.
-Status fuse_module(ir::Module& module, ops::Target target);
+// Groups ops of all regions into `mps.fusion` ops, where the target has kernels for them. With
+// `notes`, adds one line per op: where it went, or why it stayed alone.
+Status fuse_module(ir::Module& module, ops::Target target, std::string* notes = nullptr);
 
 // The kernel of a fusion, or why there is none.
 Result<ops::Lowering> lower_fusion(const ir::Op& fusion, ops::Target target);
@@ -16,6 +17,9 @@ Result<ops::Lowering> lower_fusion(const ir::Op& fusion, ops::Target target);
 // A single op as a kernel of the fusion compiler, or why it has none: for ops that found no partner
 // to fuse with.
 Result<ops::Lowering> lower_alone(const ir::Op& op, ops::Target target);
+
+// The text of the fusion's GPU kernels, for dumps; empty on the CPU and for what has none.
+std::string kernel_text(const ir::Op& fusion, ops::Target target);
 
 // JAX_MPS_FUSION.
 bool uses_kernels();

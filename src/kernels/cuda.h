@@ -1,4 +1,4 @@
-// Fusions as CUDA: the text of one kernel without any #include, and its compilation by NVRTC.
+// Fusions as CUDA: the text of kernels without any #include, and their compilation by NVRTC.
 //
 // Printing is a pure function of the fusion: shapes are constants of the text, so equal fusions
 // print equal text, which is the key of the cache of compiled kernels. The cache belongs to the
@@ -7,23 +7,37 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "kernels/fusion.h"
 
 namespace jaxmps::kernels {
 
+// Parameters, all of them pointers to dense row-major arrays: the inputs, the scratch memory if it
+// is read, the outputs, the scratch memory if it is written.
 struct CudaKernel {
   std::string name;  // of the extern "C" kernel
   std::string source;
   int64_t blocks = 1;  // launch as <<<blocks, threads>>>, no dynamic shared memory
   int threads = 256;
+  std::vector<int> inputs, outputs;  // of the fusion
+  int64_t scratch_bytes = 0;         // that it writes for the next kernel
+  bool reads_scratch = false;
 };
 
-// The kernel takes one pointer per input of the fusion, then one per output, in order, to dense
-// row-major arrays. Loops, and rows whose length one block of threads handles; other fusions are
+// One kernel, or two for long reductions: the second reads what the first wrote to scratch memory.
+struct CudaFusion {
+  std::vector<CudaKernel> kernels;
+};
+
+// Loops, rows whose length one block of threads holds in registers, and reductions of any length
+// and along any axes whose elements are not read again with their result; other fusions are
 // refused.
-Result<CudaKernel> print_cuda(const Fusion& fusion);
+Result<CudaFusion> print_cuda(const Fusion& fusion);
+
+// The longest row whose elements may be read again with the results of its reductions.
+int64_t cuda_longest_row();
 
 // Machine code for the architecture ("sm_90"), through libnvrtc.so, which is loaded when first
 // needed. The result is shared by all that ask for the same text.

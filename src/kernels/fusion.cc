@@ -20,8 +20,8 @@ struct Axis {
 
 class FusionBuilder {
  public:
-  FusionBuilder(const ir::Region& region, const std::vector<Split>& splits)
-      : region_(region), splits_(splits), scalar_(&f_.program) {}
+  FusionBuilder(const ir::Region& region, const std::vector<Split>& splits, bool turn_short_rows)
+      : region_(region), splits_(splits), turn_short_rows_(turn_short_rows), scalar_(&f_.program) {}
 
   Result<Fusion> build();
   std::optional<Split> wanted_split() const { return split_; }
@@ -52,6 +52,7 @@ class FusionBuilder {
 
   const ir::Region& region_;
   const std::vector<Split>& splits_;
+  const bool turn_short_rows_;
   Fusion f_;
   ScalarBuilder scalar_;
   ir::Dims shape_;             // the walked shape, in its own order of dimensions
@@ -125,7 +126,7 @@ Status FusionBuilder::choose_space() {
   int64_t length = 1, rows = 1;
   for (int d = 0; d < rank; ++d)
     (reduced_[static_cast<size_t>(d)] ? length : rows) *= shape_[static_cast<size_t>(d)];
-  if (row && length > 1 && length <= kShortRow && rows >= kManyRows) {
+  if (turn_short_rows_ && row && length > 1 && length <= kShortRow && rows >= kManyRows) {
     row = false;
     first = 0;
   }
@@ -497,19 +498,19 @@ Result<ScalarValue> FusionBuilder::eval_op(const ir::Op& op, int result, int coo
 
 }  // namespace
 
-Result<Fusion> build_fusion(const ir::Region& region) {
+Result<Fusion> build_fusion(const ir::Region& region, bool turn_short_rows) {
   std::vector<Split> splits;
   constexpr size_t kMaxSplits = 8;
   for (;;) {
-    FusionBuilder builder(region, splits);
+    FusionBuilder builder(region, splits, turn_short_rows);
     Result<Fusion> fusion = builder.build();
     if (fusion.ok() || !builder.wanted_split() || splits.size() == kMaxSplits) return fusion;
     splits.push_back(*builder.wanted_split());
   }
 }
 
-Result<Fusion> build_fusion(const ir::Op& op) {
-  Result<Fusion> fusion = build_fusion(op.region());
+Result<Fusion> build_fusion(const ir::Op& op, bool turn_short_rows) {
+  Result<Fusion> fusion = build_fusion(op.region(), turn_short_rows);
   if (!fusion.ok()) return std::move(fusion).error().in(ir::brief(op));
   return fusion;
 }

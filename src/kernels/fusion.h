@@ -64,9 +64,11 @@ struct Fusion {
 // region one by one). Accepts every elementwise op, broadcast_in_dim, transpose, reshape, slice,
 // reverse, pad without interior padding, concatenate, iota, splat constants, and reduce of one
 // operand with a simple combiner; all reductions of a fusion have one operand shape and dimensions.
-Result<Fusion> build_fusion(const ir::Op& fusion_op);
+// With `turn_short_rows`, many rows of up to 32 elements become columns: the rows are then
+// innermost, which suits vectors but not threads.
+Result<Fusion> build_fusion(const ir::Op& fusion_op, bool turn_short_rows = true);
 // The same for a region whose arguments are the inputs and whose terminator names the outputs.
-Result<Fusion> build_fusion(const ir::Region& region);
+Result<Fusion> build_fusion(const ir::Region& region, bool turn_short_rows = true);
 
 // A scalar program applied to n elements of dense inputs.
 Fusion elementwise_fusion(const ScalarProgram& program, int64_t n);

@@ -76,11 +76,9 @@ mx::array multiply_split(const mx::array& a, const mx::array& b) {
 }
 
 mx::array multiply_floats(const mx::array& a, const mx::array& b, const ProductType& type) {
-#ifdef __APPLE__
-  const bool splits = false;
-#else
-  const bool splits = type.target == Target::gpu && type.full_precision;
-#endif
+  // Metal's products are of full precision as they are.
+  const bool splits =
+      type.target == Target::gpu && type.full_precision && !mx::metal::is_available();
   return splits && a.dtype() == mx::float32 ? multiply_split(a, b) : mx::matmul(a, b);
 }
 

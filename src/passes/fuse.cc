@@ -60,6 +60,7 @@ class RegionFuser {
   bool found(int index);
   bool fits(int index, const Group& g, bool as_output, Member* member);
   bool fits_reduce(const Op& op, Group* g, const std::optional<DimMap>& map);
+  bool is_reread(const Op& reduce, const Group& g) const;
   bool walk_reduction(const Op& op, Group* g);
   std::optional<std::optional<DimMap>> read_map(const Op& op, const Group& g, int group) const;
   std::optional<DimMap> operand_map(const Op& user, int operand, const std::optional<DimMap>& map,
@@ -230,6 +231,8 @@ bool RegionFuser::fits_reduce(const Op& op, Group* g, const std::optional<DimMap
     }
     refusal_ = "the reduction is read at moved positions";
     if (!same_dims(*map, op.result()->type.dims, kept)) return false;
+    refusal_ = "its elements would be walked again with its result";
+    if (options_.may_reread && !options_.may_reread(op) && is_reread(op, *g)) return false;
     if (g->reduced.empty()) g->reduced = reduced;
     return true;
   }
@@ -237,6 +240,26 @@ bool RegionFuser::fits_reduce(const Op& op, Group* g, const std::optional<DimMap
   const bool plain_loop = g->reduced.empty() && g->shape == op.result()->type.dims &&
                           same_dims(*map, g->shape, identity(g->shape.size()));
   return plain_loop && walk_reduction(op, g);
+}
+
+// Whether members that are computed for every walked element depend on the reduction.
+bool RegionFuser::is_reread(const Op& reduce, const Group& g) const {
+  std::vector<const Op*> pending{&reduce};
+  std::unordered_set<const Op*> seen{&reduce};
+  while (!pending.empty()) {
+    const Op* op = pending.back();
+    pending.pop_back();
+    for (int r = 0; r < op->result_count(); ++r) {
+      for (const ir::Use* use = op->result(r)->first_use(); use; use = use->next) {
+        const int user = index_of(use->owner);
+        const Member* m = user < 0 ? nullptr : member(g, user);
+        if (!m || !seen.insert(use->owner).second) continue;
+        if (!m->map || use->owner->result()->type.size() >= ir::element_count(g.shape)) return true;
+        pending.push_back(use->owner);
+      }
+    }
+  }
+  return false;
 }
 
 bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {

@@ -23,6 +23,9 @@ struct FuseOptions {
   bool single_ops = true;
   int max_operands = 24;
   int max_results = 8;
+  // Whether elements of this reduction may be walked again in one fusion, with its result; empty:
+  // always.
+  std::function<bool(const ir::Op& reduce)> may_reread;
   // Asked once per finished group, with the mps.fusion op: an error takes the group apart again.
   // Usually kernels::build_fusion; empty: everything is accepted.
   std::function<Status(const ir::Op&)> accept;

@@ -12,6 +12,7 @@
 namespace jaxmps::test {
 namespace {
 
+using kernels::CudaFusion;
 using kernels::CudaKernel;
 
 void softmax(Graph& g, int64_t rows, int64_t length) {
@@ -23,12 +24,30 @@ void softmax(Graph& g, int64_t rows, int64_t length) {
                 {e, g.broadcast(g.reduce(OpId::add, e, zero, {1}), {rows, length}, {0})})});
 }
 
-CudaKernel text_of(Graph& g) {
-  auto fusion = kernels::build_fusion(g.region);
+// The mean of every column, and the elements doubled.
+void columns(Graph& g, Dims dims, ir::Ints reduced, bool with_elements) {
+  V x = g.arg(DType::f32, dims), zero = g.splat(DType::f32, {}, 0.0f);
+  V doubled = g.same(OpId::add, {x, x});
+  V sum = g.reduce(OpId::add, doubled, zero, reduced);
+  V top = g.reduce(OpId::maximum, doubled, g.splat(DType::f32, {}, -1e30f), reduced);
+  std::vector<V> results = {g.same(OpId::divide, {sum, g.splat(DType::f32, sum->type.dims, 3.0f)}),
+                            top};
+  if (with_elements) results.push_back(doubled);
+  g.ret(results);
+}
+
+CudaFusion print(Graph& g) {
+  auto fusion = kernels::build_fusion(g.region, false);
   EXPECT_TRUE(fusion.ok());
   auto kernel = kernels::print_cuda(*fusion);
   EXPECT_TRUE(kernel.ok()) << kernel.error().text;
-  return kernel.ok() ? *kernel : CudaKernel{};
+  return kernel.ok() ? *kernel : CudaFusion{};
+}
+
+CudaKernel text_of(Graph& g) {
+  CudaFusion fusion = print(g);
+  EXPECT_EQ(1u, fusion.kernels.size());
+  return fusion.kernels.empty() ? CudaKernel{} : fusion.kernels[0];
 }
 
 // A loop over a value of this type through every op that the type has.
@@ -93,6 +112,16 @@ std::vector<CudaKernel> kernels_to_compile() {
       g.op(OpId::iota, {}, Type(DType::s32, {36, 64}), {{"iota_dimension", ir::Attr(int64_t{1})}});
   g.ret({g.same(OpId::multiply, {p, g.convert(i, DType::f32)})});
   all.push_back(text_of(g));
+  struct Long {
+    Dims dims;
+    ir::Ints reduced;
+  };
+  for (const Long& l : {Long{{64, 32, 32, 100}, {0, 1, 2}}, Long{{20, 100}, {0}},
+                        Long{{1000000}, {0}}, Long{{3, 50000, 3}, {1}}, Long{{7, 20000}, {1}}}) {
+    Graph h;
+    columns(h, l.dims, l.reduced, l.dims.size() > 2);
+    for (CudaKernel& k : print(h).kernels) all.push_back(std::move(k));
+  }
   return all;
 }
 
@@ -119,15 +148,36 @@ TEST(Cuda, ARowIsReadOnce) {
   EXPECT_EQ(1u, reads) << k.source;
 }
 
-TEST(Cuda, ColumnsAreRefused) {
+TEST(Cuda, LongColumnsAreTwoKernels) {
+  Graph g;
+  columns(g, {64, 32, 32, 100}, {0, 1, 2}, true);
+  const CudaFusion f = print(g);
+  ASSERT_EQ(2u, f.kernels.size());
+  EXPECT_EQ((std::vector<int>{2}), f.kernels[0].outputs);
+  EXPECT_EQ((std::vector<int>{0, 1}), f.kernels[1].outputs);
+  EXPECT_TRUE(f.kernels[1].reads_scratch);
+  EXPECT_GT(f.kernels[0].blocks, 100);
+  // Two sums of each of 100 columns per piece.
+  EXPECT_GE(f.kernels[0].scratch_bytes, 2 * 4 * 100 * (f.kernels[0].blocks / 4));
+}
+
+TEST(Cuda, ShortColumnsAreOneKernel) {
+  Graph g;
+  columns(g, {20, 100}, {0}, false);
+  EXPECT_EQ(1u, print(g).kernels.size());
+}
+
+TEST(Cuda, ColumnsThatAreReadAgainAreRefused) {
   Graph g;
   V x = g.arg(DType::f32, {100, 64});
-  g.ret({g.reduce(OpId::add, x, g.splat(DType::f32, {}, 0.0f), {0})});
-  auto fusion = kernels::build_fusion(g.region);
+  V sum = g.reduce(OpId::add, x, g.splat(DType::f32, {}, 0.0f), {0});
+  g.ret({g.same(OpId::subtract, {x, g.broadcast(sum, {100, 64}, {1})})});
+  auto fusion = kernels::build_fusion(g.region, false);
   ASSERT_TRUE(fusion.ok());
   auto kernel = kernels::print_cuda(*fusion);
   ASSERT_FALSE(kernel.ok());
-  EXPECT_EQ("a CUDA column reduction", kernel.error().text);
+  EXPECT_EQ("a CUDA reduction of 100 elements that are read again with its result",
+            kernel.error().text);
 }
 
 TEST(Cuda, NvccCompilesEveryOpOfEveryType) {

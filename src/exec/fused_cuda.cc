@@ -1,0 +1,174 @@
+#include "exec/fused_cuda.h"
+
+#include <unordered_set>
+
+#include "kernels/cpu/threads.h"
+#include "mlx/fast.h"
+
+namespace jaxmps::exec {
+namespace {
+
+namespace mx = mlx::core;
+using ops::Arrays;
+using ops::Inputs;
+
+// "sm_90" of the device.
+Result<std::string> architecture() {
+  const auto& info = mx::device_info(mx::Device(mx::Device::gpu));
+  auto number = [&](const char* key) -> int64_t {
+    auto found = info.find(key);
+    const auto* value = found == info.end() ? nullptr : std::get_if<size_t>(&found->second);
+    return value ? static_cast<int64_t>(*value) : -1;
+  };
+  const int64_t major = number("compute_capability_major"),
+                minor = number("compute_capability_minor");
+  if (major < 0 || minor < 0) return internal("MLX does not tell the GPU's compute capability");
+  return str("sm_", major, minor);
+}
+
+Status check_types(const ir::Op& fusion) {
+  for (const ir::Op* op : fusion.region()) {
+    for (int i = 0; i < op->result_count(); ++i) {
+      if (ir::real_type(op->result(i)->type.dtype) == ir::DType::f64) {
+        return ir::refuse(*op, "float64 does not exist on the GPU; use the CPU device");
+      }
+    }
+  }
+  return {};
+}
+
+// One kernel with what MLX needs to launch it. The primitive is made once, for the stream of the
+// thread that compiles; another virtual device gets one of its own at each call.
+class Launch {
+ public:
+  static Result<Launch> create(const kernels::CudaKernel& kernel, const ir::Op& fusion) {
+    TRY(const std::string arch, architecture());
+    Launch launch;
+    TRY(launch.code_, kernels::compile_cuda(kernel, arch));
+    launch.kernel_ = kernel;
+    launch.kernel_.source.clear();
+    for (int o : kernel.outputs) {
+      const ir::Type& type = fusion.result(o)->type;
+      launch.shapes_.push_back(ops::storage_shape(type));
+      launch.dtypes_.push_back(ops::storage_dtype(type.dtype));
+    }
+    if (kernel.scratch_bytes) {
+      launch.shapes_.push_back({static_cast<mx::ShapeElem>(kernel.scratch_bytes)});
+      launch.dtypes_.push_back(mx::uint8);
+    }
+    std::vector<mx::array> inputs;
+    for (int i : kernel.inputs) {
+      const ir::Type& type = fusion.operand(i)->type;
+      inputs.push_back(
+          mx::array(ops::storage_shape(type), ops::storage_dtype(type.dtype), nullptr, {}));
+    }
+    if (kernel.reads_scratch) inputs.push_back(mx::array(mx::Shape{1}, mx::uint8, nullptr, {}));
+    launch.stream_ = mx::default_stream(mx::Device(mx::Device::gpu)).index;
+    launch.primitive_ = launch.build(inputs)[0].primitive_ptr();
+    return launch;
+  }
+
+  Arrays operator()(std::vector<mx::array> inputs) const {
+    if (mx::default_stream(mx::Device(mx::Device::gpu)).index != stream_) return build(inputs);
+    return mx::array::make_arrays(shapes_, dtypes_, primitive_, inputs);
+  }
+
+  const kernels::CudaKernel& kernel() const { return kernel_; }
+
+ private:
+  Arrays build(const std::vector<mx::array>& inputs) const {
+    // MLX counts threads, not blocks.
+    const int threads = kernel_.threads;
+    return mx::fast::precompiled_cuda_kernel(kernel_.name, *code_, inputs, shapes_, dtypes_, {},
+                                             {static_cast<int>(kernel_.blocks * threads), 1, 1},
+                                             {threads, 1, 1}, 0, std::nullopt, true);
+  }
+
+  kernels::CudaKernel kernel_;
+  std::shared_ptr<const std::string> code_;
+  std::vector<mx::Shape> shapes_;
+  std::vector<mx::Dtype> dtypes_;
+  int stream_ = -1;
+  std::shared_ptr<mx::Primitive> primitive_;
+};
+
+template <typename Visit>
+void for_fusions(const ir::Region& region, Visit visit) {
+  for (const ir::Op* op : region) {
+    if (op->id == ir::OpId::fusion) {
+      visit(*op);
+    } else {
+      for (const auto& nested : op->regions()) for_fusions(*nested, visit);
+    }
+  }
+}
+
+}  // namespace
+
+bool has_cuda() { return mx::cu::is_available(); }
+
+Result<kernels::CudaFusion> cuda_fusion(const ir::Op& fusion) {
+  CHECK_OK(check_types(fusion));
+  TRY(const kernels::Fusion description, kernels::build_fusion(fusion, false));
+  TRY(kernels::CudaFusion printed, kernels::print_cuda(description));
+  for (const auto& kernel : printed.kernels) {
+    if (kernel.blocks * kernel.threads > std::numeric_limits<int>::max()) {
+      return unimplemented("a CUDA kernel of more threads than MLX launches");
+    }
+  }
+  return printed;
+}
+
+Status compile_cuda_fusions(const ir::Module& module) {
+  TRY(const std::string arch, architecture());
+  std::vector<kernels::CudaKernel> all;
+  std::unordered_set<std::string> seen;
+  for (const auto& function : module.functions) {
+    if (function->is_declaration) continue;
+    for_fusions(function->body, [&](const ir::Op& fusion) {
+      auto printed = cuda_fusion(fusion);
+      if (!printed.ok()) return;
+      for (auto& kernel : printed->kernels) {
+        if (seen.insert(kernel.name).second) all.push_back(std::move(kernel));
+      }
+    });
+  }
+  // Errors are met again, and reported, where a kernel is lowered.
+  const auto count = static_cast<int64_t>(all.size());
+  const bool ok = cpu::parallel_for(count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) (void)kernels::compile_cuda(all[i], arch);
+  });
+  if (!ok) return Error(Code::resource_exhausted, "out of memory");
+  return {};
+}
+
+Result<ops::Lowering> lower_cuda(const ir::Op& fusion) {
+  TRY(const kernels::CudaFusion printed, cuda_fusion(fusion));
+  std::vector<Launch> launches;
+  for (const auto& kernel : printed.kernels) {
+    TRY(Launch launch, Launch::create(kernel, fusion));
+    launches.push_back(std::move(launch));
+  }
+  return ops::graph([launches = std::move(launches), count = fusion.result_count()](Inputs in) {
+    std::vector<std::optional<mx::array>> results(static_cast<size_t>(count));
+    std::optional<mx::array> scratch;
+    for (const Launch& launch : launches) {
+      std::vector<mx::array> inputs;
+      inputs.reserve(launch.kernel().inputs.size() + 1);
+      for (int i : launch.kernel().inputs) inputs.push_back(in[static_cast<size_t>(i)]);
+      if (launch.kernel().reads_scratch) inputs.push_back(*scratch);
+      Arrays out = launch(std::move(inputs));
+      const auto& outputs = launch.kernel().outputs;
+      for (size_t o = 0; o < outputs.size(); ++o) {
+        results[static_cast<size_t>(outputs[o])].emplace(std::move(out[o]));
+      }
+      if (launch.kernel().scratch_bytes) scratch.emplace(std::move(out.back()));
+    }
+    Arrays all;
+    all.reserve(results.size());
+    for (auto& result : results) all.push_back(std::move(*result));
+    return all;
+  });
+}
+
+}  // namespace jaxmps::exec

@@ -1,0 +1,84 @@
+// The printer behind print_cuda; internal to cuda*.cc. One object prints one fusion, on one thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels/cuda.h"
+#include "kernels/cuda_expression.h"
+
+namespace jaxmps::kernels {
+
+class CudaPrinter {
+ public:
+  explicit CudaPrinter(const Fusion& f)
+      : f_(f), reduces_(f.kind != Fusion::Kind::loop), n_(f.program.instrs.size()) {}
+
+  Result<CudaFusion> print();
+
+ private:
+  // How a long reduction is cut.
+  struct Split {
+    int64_t length, kept, inner;  // elements of a reduction; results; of these, along the last axes
+    int64_t columns, lanes;       // threads of a block along `inner` and along the reduction
+    int64_t pieces, piece;        // of each reduction, and its length
+    std::vector<int32_t> values;  // the reductions
+    std::vector<int64_t> offsets;  // of their pieces in the scratch memory, in bytes
+    int64_t bytes;
+  };
+
+  const ScalarInstr& instr(int32_t v) const { return f_.program.instrs[static_cast<size_t>(v)]; }
+  bool is_reduce(int32_t v) const { return instr(v).op >= Opcode::reduce_add; }
+  void line(std::string text) {
+    body_ += std::string(static_cast<size_t>(2 * depth_), ' ') + std::move(text) + '\n';
+  }
+  int output_stage(const FusionOutput& o) const {
+    const int re = stage_[static_cast<size_t>(o.value.re)];
+    return o.value.im < 0 ? re : std::max(re, stage_[static_cast<size_t>(o.value.im)]);
+  }
+  // Positions in arrays of fewer elements than this fit an int with all rounding up.
+  static constexpr int64_t kIntRange = (int64_t{1} << 31) - (1 << 16);
+  std::string index_type() const {
+    bool fits = f_.size() < kIntRange;
+    for (const ir::Type& t : f_.inputs) fits = fits && 2 * t.size() < kIntRange;
+    for (const FusionOutput& o : f_.outputs) fits = fits && 2 * o.type.size() < kIntRange;
+    return fits ? "int" : "s64";
+  }
+
+  void analyse();
+  std::string position(int64_t offset, const std::vector<int64_t>& strides) const;
+  std::string inside(const Access& access) const;
+  std::string load(const Access& access) const;
+  std::string value(int32_t v, int stage) const;
+  Status define(int32_t v);
+  void axes(std::string_view linear, int begin, int end);
+  void store(size_t output);
+  Status loop(CudaKernel* kernel);
+  Status rows(CudaKernel* kernel);
+  Status split(CudaFusion* fusion);
+  Status split_pieces(CudaKernel* kernel, const Split& s);
+  Status split_total(CudaKernel* kernel, const Split& s);
+  void fold_pieces(const Split& s);
+  Status kept_values(int stage);
+  void store_kept(std::string_view condition);
+  bool is_spread(const FusionOutput& output) const;
+  bool rereads_elements() const;
+  int64_t reduced_length() const;
+  Split plan_split() const;
+  void finish(CudaKernel* kernel, std::string_view kind);
+  Status stage(int s, int64_t threads, int64_t per_thread);
+  void reduce_block(int32_t v, int64_t threads, int64_t row_groups);
+  std::string signature(const CudaKernel& kernel) const;
+
+  const Fusion& f_;
+  bool reduces_;
+  size_t n_;
+  std::string body_;
+  int depth_ = 1;
+  std::vector<bool> live_, element_;
+  std::vector<int> stage_;
+  std::vector<bool> kept_;  // in registers from one stage to the next
+  int stages_ = 1;
+};
+
+}  // namespace jaxmps::kernels

@@ -1,0 +1,198 @@
+// Long reductions, along rows or columns, as CUDA: one kernel reduces pieces of each, and if there
+// are several pieces, a second one combines them, one warp per result.
+//
+// The blocks of the first kernel are `columns` threads wide along the kept axes inside the reduced
+// ones, so that neighbours read neighbours; rows are the case of one column.
+#include <algorithm>
+
+#include "kernels/cuda.h"
+#include "kernels/cuda_printer.h"
+
+namespace jaxmps::kernels {
+namespace {
+
+constexpr int64_t kThreads = 256;
+constexpr int64_t kBlocks = 1024;  // wanted to fill a machine
+constexpr int64_t kMinPiece = 16;  // elements for each lane, at least
+constexpr int64_t kWarp = 32;
+
+int64_t up(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+}  // namespace
+
+CudaPrinter::Split CudaPrinter::plan_split() const {
+  Split s{};
+  s.length = reduced_length();
+  s.kept = f_.size() / s.length;
+  s.inner = ir::element_count({f_.dims.begin() + f_.reduced_end, f_.dims.end()});
+  s.columns = 1;
+  while (s.columns < kWarp && s.columns < s.inner) s.columns *= 2;
+  s.lanes = kThreads / s.columns;
+  const int64_t blocks = s.kept / s.inner * up(s.inner, s.columns);
+  const int64_t most = up(s.length, s.lanes * kMinPiece);
+  s.pieces = std::clamp<int64_t>(up(kBlocks, blocks), 1, most);
+  s.piece = up(s.length, s.pieces);
+  s.pieces = up(s.length, s.piece);
+  for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
+    if (!live_[static_cast<size_t>(v)] || !is_reduce(v)) continue;
+    s.values.push_back(v);
+    s.offsets.push_back(s.bytes);
+    s.bytes += up(s.pieces * s.kept * ir::byte_size(instr(v).type), 16) * 16;
+  }
+  return s;
+}
+
+// Values that are one per result, of the given stage.
+Status CudaPrinter::kept_values(int stage) {
+  for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
+    const size_t k = static_cast<size_t>(v);
+    if (live_[k] && !element_[k] && !is_reduce(v) && stage_[k] == stage) CHECK_OK(define(v));
+  }
+  return {};
+}
+
+// Combines what the lanes of a block have; the first lane ends up with the total.
+void CudaPrinter::fold_pieces(const Split& s) {
+  for (int32_t v : s.values) {
+    const std::string type = cuda_type(instr(v).type);
+    line(str("__shared__ ", type, " all", v, "[", kThreads, "];"));
+    line(str("all", v, "[threadIdx.x] = part", v, ";"));
+  }
+  line("__syncthreads();");
+  line("#pragma unroll");
+  line(str("for (int half = ", kThreads / 2, "; half >= ", s.columns, "; half /= 2) {"));
+  ++depth_;
+  line("if (threadIdx.x < half) {");
+  for (int32_t v : s.values) {
+    const std::string all = str("all", v, "[threadIdx.x]");
+    line(str("  part", v, " = ",
+             cuda_combine(instr(v).op, instr(v).type, str("part", v),
+                          str("all", v, "[threadIdx.x + half]")),
+             ";"));
+    line(str("  ", all, " = part", v, ";"));
+  }
+  line("}");
+  line("__syncthreads();");
+  --depth_;
+  line("}");
+}
+
+Status CudaPrinter::split_pieces(CudaKernel* kernel, const Split& s) {
+  const int64_t tiles = up(s.inner, s.columns);
+  kernel->threads = kThreads;
+  kernel->blocks = s.kept / s.inner * tiles * s.pieces;
+  const std::string index = index_type();
+  line(str("const int lane = threadIdx.x / ", s.columns, ";"));
+  line(str("const ", index, " piece = blockIdx.x % ", s.pieces, ", tile = blockIdx.x / ", s.pieces,
+           " % ", tiles, ", outer = blockIdx.x / ", s.pieces * tiles, ";"));
+  // Threads beyond the last column repeat it, so that all of them meet at the barriers.
+  line(str(index, " inner = tile * ", s.columns, " + threadIdx.x % ", s.columns, ";"));
+  line(str("if (inner >= ", s.inner, ") inner = ", s.inner - 1, ";"));
+  axes("outer", 0, f_.reduced_begin);
+  axes("inner", f_.reduced_end, static_cast<int>(f_.dims.size()));
+  CHECK_OK(kept_values(0));
+  for (int32_t v : s.values) {
+    const ScalarInstr& i = instr(v);
+    line(str(cuda_type(i.type), " part", v, " = ", cuda_neutral(i.op, i.type), ";"));
+  }
+  line(str("const ", index, " end = min((", index, ")", s.length, ", (piece + 1) * ", s.piece,
+           ");"));
+  line("#pragma unroll 4");
+  line(str("for (", index, " r = piece * ", s.piece, " + lane; r < end; r += ", s.lanes, ") {"));
+  ++depth_;
+  axes("r", f_.reduced_begin, f_.reduced_end);
+  for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
+    const size_t k = static_cast<size_t>(v);
+    if (live_[k] && element_[k]) CHECK_OK(define(v));
+  }
+  for (size_t o = 0; o < f_.outputs.size(); ++o) {
+    if (is_spread(f_.outputs[o])) store(o);
+  }
+  for (int32_t v : s.values) {
+    const ScalarInstr& i = instr(v);
+    line(str("part", v, " = ", cuda_combine(i.op, i.type, str("part", v), value(i.a, 0)), ";"));
+  }
+  --depth_;
+  line("}");
+  fold_pieces(s);
+  if (s.pieces > 1) {
+    line("if (lane == 0) {");
+    line(str("  const ", index, " at = piece * (", index, ")", s.kept, " + outer * ", s.inner,
+             " + inner;"));
+    for (size_t k = 0; k < s.values.size(); ++k) {
+      line(str("  ((", cuda_type(instr(s.values[k]).type), "*)((char*)scratch + ", s.offsets[k],
+               "))[at] = part", s.values[k], ";"));
+    }
+    line("}");
+    return {};
+  }
+  for (int32_t v : s.values) {
+    const ScalarInstr& i = instr(v);
+    line(str("const ", cuda_type(i.type), " v", v, " = ",
+             cuda_combine(i.op, i.type, str("v", i.b), str("part", v)), ";"));
+  }
+  CHECK_OK(kept_values(1));
+  store_kept("lane == 0");
+  return {};
+}
+
+Status CudaPrinter::split_total(CudaKernel* kernel, const Split& s) {
+  constexpr int64_t kResults = kThreads / kWarp;  // of a block
+  kernel->threads = kThreads;
+  kernel->blocks = up(s.kept, kResults);
+  const std::string index = index_type();
+  line(str("const int lane = threadIdx.x % ", kWarp, ";"));
+  line(str(index, " result = (", index, ")blockIdx.x * ", kResults, " + threadIdx.x / ", kWarp,
+           ";"));
+  line(str("if (result >= ", s.kept, ") return;"));
+  line(str("const ", index, " outer = result / ", s.inner, ", inner = result % ", s.inner, ";"));
+  axes("outer", 0, f_.reduced_begin);
+  axes("inner", f_.reduced_end, static_cast<int>(f_.dims.size()));
+  CHECK_OK(kept_values(0));
+  for (size_t k = 0; k < s.values.size(); ++k) {
+    const int32_t v = s.values[k];
+    const ScalarInstr& i = instr(v);
+    const std::string type = cuda_type(i.type), part = str("part", v);
+    line(str(type, " ", part, " = ", cuda_neutral(i.op, i.type), ";"));
+    line("#pragma unroll 4");
+    line(str("for (", index, " p = lane; p < ", s.pieces, "; p += ", kWarp, ") ", part, " = ",
+             cuda_combine(i.op, i.type, part,
+                          str("((const ", type, "*)((const char*)scratch + ", s.offsets[k],
+                              "))[p * ", s.kept, " + result]")),
+             ";"));
+    for (int64_t mask = kWarp / 2; mask; mask /= 2) {
+      line(str(part, " = ",
+               cuda_combine(i.op, i.type, part, str("shuffle(", part, ", ", mask, ")")), ";"));
+    }
+    line(str("const ", type, " v", v, " = ", cuda_combine(i.op, i.type, str("v", i.b), part), ";"));
+  }
+  CHECK_OK(kept_values(1));
+  store_kept("lane == 0");
+  return {};
+}
+
+Status CudaPrinter::split(CudaFusion* fusion) {
+  const Split s = plan_split();
+  const bool is_cut = s.pieces > 1;
+  CudaKernel pieces, total;
+  for (size_t i = 0; i < f_.inputs.size(); ++i) {
+    pieces.inputs.push_back(static_cast<int>(i));
+    total.inputs.push_back(static_cast<int>(i));
+  }
+  for (size_t o = 0; o < f_.outputs.size(); ++o) {
+    const bool first = !is_cut || is_spread(f_.outputs[o]);
+    (first ? pieces : total).outputs.push_back(static_cast<int>(o));
+  }
+  pieces.scratch_bytes = is_cut ? s.bytes : 0;
+  CHECK_OK(split_pieces(&pieces, s));
+  finish(&pieces, "pieces");
+  fusion->kernels.push_back(std::move(pieces));
+  if (!is_cut) return {};
+  total.reads_scratch = true;
+  CHECK_OK(split_total(&total, s));
+  finish(&total, "total");
+  fusion->kernels.push_back(std::move(total));
+  return {};
+}
+
+}  // namespace jaxmps::kernels
