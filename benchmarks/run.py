@@ -1,7 +1,11 @@
 #!/usr/bin/env python3
-"""Times every workload on `mps` and on JAX's own backend, in interleaved rounds.
+"""Times every workload on `mps` and on a peer, in interleaved rounds.
 
     python benchmarks/run.py [--rounds 5] [--only NAME ...] [--growth] [--out benchmarks/results]
+                             [--peer cpu|cuda]
+
+The peer is JAX's own backend: of the CPU, with the workloads of the CPU table, or for NVIDIA GPUs,
+with those of the GPU table.
 
 Each measurement is a fresh process that runs one workload on one platform: compile, warm up, then
 executions for about half a second, ended by reading a value back; its figure is the median of three
@@ -23,7 +27,6 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).parent
-PLATFORMS = ("cpu", "mps")
 STRETCH_SECONDS = 0.5
 
 
@@ -35,7 +38,7 @@ def measure(name: str) -> dict:
 
     if name in growth.GROWTH:
         return growth.GROWTH[name]()
-    workload = workloads.WORKLOADS[name]()
+    workload = (workloads.WORKLOADS | workloads.GPU_WORKLOADS)[name]()
     start = time.perf_counter()
     value = workload.run(1)
     first = time.perf_counter() - start
@@ -86,7 +89,7 @@ def show(result: dict, seconds: float) -> str:
     return f"{seconds * scale:.4g} {unit} / {result['per']}"
 
 
-def summarize(name: str, rounds: dict[str, list[dict]]) -> dict:
+def summarize(name: str, peer: str, rounds: dict[str, list[dict]]) -> dict:
     row: dict = {"name": name}
     for target, results in rounds.items():
         errors = [r["error"] for r in results if "error" in r]
@@ -98,30 +101,30 @@ def summarize(name: str, rounds: dict[str, list[dict]]) -> dict:
             "first_call": statistics.median(r["first_call_seconds"] for r in results),
             "shown": show(results[0], statistics.median(seconds)),
         }
-    row["difference"] = disagreement(rounds["cpu"][0], rounds["mps"][0])
-    if row["difference"] > rounds["cpu"][0]["tolerance"]:
+    row["difference"] = disagreement(rounds[peer][0], rounds["mps"][0])
+    if row["difference"] > rounds[peer][0]["tolerance"]:
         return row | {"error": f"values differ by {row['difference']:.2g}: no time is shown"}
-    ratios = [m["seconds"] / c["seconds"] for c, m in zip(rounds["cpu"], rounds["mps"], strict=True)]
+    ratios = [m["seconds"] / c["seconds"] for c, m in zip(rounds[peer], rounds["mps"], strict=True)]
     row["ratio"] = statistics.median(ratios)
     row["spread"] = [min(ratios), max(ratios)]
     return row
 
 
-def table(rows: list[dict]) -> str:
-    lines = ["| workload | JAX CPU | mps | time ratio (min–max of rounds) |", "|---|---:|---:|---:|"]
+def table(rows: list[dict], peer: str) -> str:
+    lines = [f"| workload | JAX {peer.upper()} | mps | time ratio (min–max of rounds) |", "|---|---:|---:|---:|"]
     for row in rows:
         if "error" in row:
             lines.append(f"| {row['name']} | | | {row['error']} |")
         else:
             low, high = row["spread"]
             lines.append(
-                f"| {row['name']} | {row['cpu']['shown']} | {row['mps']['shown']} "
+                f"| {row['name']} | {row[peer]['shown']} | {row['mps']['shown']} "
                 f"| **{row['ratio']:.2f}** ({low:.2f}–{high:.2f}) |"
             )
     return "\n".join(lines) + "\n"
 
 
-def plot(rows: list[dict], path: Path) -> None:
+def plot(rows: list[dict], peer: str, path: Path) -> None:
     try:
         import matplotlib
     except ImportError:
@@ -135,7 +138,7 @@ def plot(rows: list[dict], path: Path) -> None:
     axes.barh([r["name"] for r in good], [r["ratio"] for r in good], color="#4477aa")
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
-    axes.set_xlabel("time of mps / time of JAX CPU (smaller is better)")
+    axes.set_xlabel(f"time of mps / time of JAX {peer.upper()} (smaller is better)")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
 
@@ -146,6 +149,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--growth", action="store_true", help="also the growth rows")
+    parser.add_argument("--peer", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     if options.worker:
@@ -155,23 +159,25 @@ def main() -> int:
     import growth
     import workloads
 
-    names = options.only or list(workloads.WORKLOADS) + (list(growth.GROWTH) if options.growth else [])
-    unknown = set(names) - set(workloads.WORKLOADS) - set(growth.GROWTH)
+    peer = options.peer
+    known = workloads.WORKLOADS if peer == "cpu" else workloads.GPU_WORKLOADS
+    names = options.only or list(known) + (list(growth.GROWTH) if options.growth else [])
+    unknown = set(names) - set(workloads.WORKLOADS) - set(workloads.GPU_WORKLOADS) - set(growth.GROWTH)
     if unknown:
         parser.error(f"no such workload: {', '.join(sorted(unknown))}")
-    results = {name: {target: [] for target in PLATFORMS} for name in names}
+    results = {name: {target: [] for target in (peer, "mps")} for name in names}
     for index in range(options.rounds):
         for name in names:
-            for target in PLATFORMS if index % 2 == 0 else PLATFORMS[::-1]:
+            for target in (peer, "mps") if index % 2 == 0 else ("mps", peer):
                 results[name][target].append(spawn(name, target))
         print(f"round {index + 1} of {options.rounds} done", file=sys.stderr)
-    rows = [summarize(name, results[name]) for name in names]
+    rows = [summarize(name, peer, results[name]) for name in names]
     options.out.mkdir(parents=True, exist_ok=True)
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "rounds": options.rounds}
     (options.out / "results.json").write_text(json.dumps({"setup": machine, "rows": rows}, indent=1))
-    (options.out / "table.md").write_text(table(rows))
-    plot(rows, options.out / "ratios.png")
-    print(table(rows))
+    (options.out / "table.md").write_text(table(rows, peer))
+    plot(rows, peer, options.out / "ratios.png")
+    print(table(rows, peer))
     return int(any("error" in row for row in rows))
 
 

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-WORKLOADS: dict[str, Callable[[], "Workload"]] = {}
+WORKLOADS: dict[str, Callable[[], "Workload"]] = {}  # of the CPU table
+GPU_WORKLOADS: dict[str, Callable[[], "Workload"]] = {}
 
 
 @dataclasses.dataclass
@@ -32,6 +33,11 @@ class Workload:
 
 def workload(function):
     WORKLOADS[function.__name__] = function
+    return function
+
+
+def gpu_workload(function):
+    GPU_WORKLOADS[function.__name__] = function
     return function
 
 
@@ -65,8 +71,7 @@ def uniform(shape, seed=0, dtype=np.float32):
     return jnp.asarray(np.random.default_rng(seed).uniform(-1, 1, shape).astype(dtype))
 
 
-@workload
-def resnet18_train_step():
+def _resnet(batch):
     sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "resnet"))
     import optax
     from flax import nnx
@@ -74,8 +79,8 @@ def resnet18_train_step():
 
     model = ResNet18(10, rngs=nnx.Rngs(0))
     graph, params, statistics = nnx.split(model, nnx.Param, ...)
-    images = uniform((32, 32, 32, 3))
-    labels = jnp.arange(32) % 10
+    images = uniform((batch, 32, 32, 3))
+    labels = jnp.arange(batch) % 10
 
     @jax.jit
     def step(params):
@@ -94,6 +99,16 @@ def resnet18_train_step():
         return np.asarray(value, dtype=np.float64)
 
     return Workload(run, per="step", tolerance=2e-2)
+
+
+@workload
+def resnet18_train_step():
+    return _resnet(32)
+
+
+@gpu_workload
+def resnet18_train_step_256():
+    return _resnet(256)
 
 
 def _gpt_params(layers, width, vocabulary, length):
@@ -150,11 +165,32 @@ def gpt_train_step():
     return Workload(chained(step, params, keep=lambda p: p["wte"].sum()), per="step")
 
 
+@gpu_workload
+def gpt2_small_train_step_bf16():
+    params = _gpt_params(layers=12, width=768, vocabulary=50304, length=1024)
+    tokens = jnp.asarray(np.random.default_rng(1).integers(0, 50304, (8, 1024)))
+
+    def step(params):
+        def loss(params):
+            half = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
+            logits = _gpt_forward(half, tokens, heads=12).astype(jnp.float32)
+            picked = jnp.take_along_axis(
+                jax.nn.log_softmax(logits[:, :-1]), tokens[:, 1:, None], axis=-1
+            )
+            return -picked.mean()
+
+        return jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss)(params))
+
+    return Workload(chained(step, params, keep=lambda p: p["wpe"][:64]), per="step", tolerance=5e-2)
+
+
+@gpu_workload
 @workload
 def tiny_call_chained():
     return Workload(chained(lambda x: x * 0.5 + 1.0, jnp.ones(8), donate=False))
 
 
+@gpu_workload
 @workload
 def forty_small_ops():
     def f(x):
@@ -165,6 +201,7 @@ def forty_small_ops():
     return Workload(chained(f, jnp.ones(16), donate=False))
 
 
+@gpu_workload
 @workload
 def lstm_scan():
     batch, width, length = 32, 256, 64
@@ -196,6 +233,7 @@ def _while_loop(start):
     return Workload(repeated(f, start), per="iteration", divide=count)
 
 
+@gpu_workload
 @workload
 def while_loop_scalar():
     return _while_loop(jnp.float32(2.0))
@@ -206,9 +244,7 @@ def while_loop_small_vector():
     return _while_loop(jnp.full(64, 2.0, jnp.float32))
 
 
-@workload
-def decode_token():
-    layers, width, heads, length, vocabulary = 2, 256, 4, 256, 1024
+def _decode(layers, width, heads, length, vocabulary):
     params = _gpt_params(layers, width, vocabulary, length)
     shape = (layers, 2, heads, length, width // heads)
 
@@ -230,8 +266,17 @@ def decode_token():
     return Workload(chained(step, start, keep=lambda s: s[0].sum()), per="token")
 
 
-def _matmul(dtype):
-    n = 1024
+@workload
+def decode_token():
+    return _decode(2, 256, 4, 256, 1024)
+
+
+@gpu_workload
+def decode_token_gpt2_small():
+    return _decode(12, 768, 12, 1024, 50304)
+
+
+def _matmul(dtype, n=1024):
     a, b = uniform((n, n), 1).astype(dtype), uniform((n, n), 2).astype(dtype)
     return Workload(
         repeated(lambda a, b: a @ b, a, b, keep=lambda out: out[:8, :8].astype(jnp.float32)),
@@ -249,27 +294,48 @@ def matmul_bf16_1024():
     return _matmul(jnp.bfloat16)
 
 
-@workload
-def elementwise_1m():
-    x = uniform((1_000_000,))
+@gpu_workload
+def matmul_bf16_8192():
+    return _matmul(jnp.bfloat16, 8192)
+
+
+def _elementwise(n):
+    x = uniform((n,))
     return Workload(
         repeated(lambda x: jnp.tanh(x) * x + jnp.exp(-x * x), x, keep=lambda out: out[:1000]),
-        amount=8e-3, unit="GB/s",
+        amount=n * 8e-9, unit="GB/s",
+    )
+
+
+@workload
+def elementwise_1m():
+    return _elementwise(1_000_000)
+
+
+@gpu_workload
+def elementwise_128m():
+    return _elementwise(128_000_000)
+
+
+def _softmax(rows):
+    x = uniform((rows, 1024))
+    return Workload(
+        repeated(lambda x: jax.nn.softmax(x, -1), x, keep=lambda out: out[:4]),
+        amount=rows * 1024 * 8 / 1e9, unit="GB/s",
     )
 
 
 @workload
 def softmax_rows_1024():
-    x = uniform((4096, 1024))
-    return Workload(
-        repeated(lambda x: jax.nn.softmax(x, -1), x, keep=lambda out: out[:4]),
-        amount=4096 * 1024 * 8 / 1e9, unit="GB/s",
-    )
+    return _softmax(4096)
 
 
-@workload
-def sort_256k_f32():
-    n = 256 * 1024
+@gpu_workload
+def softmax_64k_rows_1024():
+    return _softmax(65536)
+
+
+def _sort(n):
     x = uniform((n,))
     return Workload(
         repeated(jnp.sort, x, keep=lambda out: out[::997]), amount=n / 1e6, unit="M/s", tolerance=0
@@ -277,10 +343,28 @@ def sort_256k_f32():
 
 
 @workload
-def random_normal_1m():
-    n = 1_000_000
+def sort_256k_f32():
+    return _sort(256 * 1024)
+
+
+@gpu_workload
+def sort_16m_f32():
+    return _sort(16 * 1024 * 1024)
+
+
+def _normal(n):
     key = jax.random.PRNGKey(0)
     return Workload(
         repeated(lambda k: jax.random.normal(k, (n,)), key, keep=lambda out: out[:1000]),
         amount=n / 1e6, unit="M/s", tolerance=1e-5,
     )
+
+
+@workload
+def random_normal_1m():
+    return _normal(1_000_000)
+
+
+@gpu_workload
+def random_normal_64m():
+    return _normal(64_000_000)
