@@ -179,7 +179,8 @@ class Builder {
     const ir::Dense& value = op.dense("value");
     if (value.splat && value.type.size() > kKeptSplat) return false;
     const ir::Type& type = op.result()->type;
-    if (type.dtype == ir::DType::c128 && target_ == ops::Target::gpu) return false;
+    // To be refused like every other op.
+    if (ir::real_type(type.dtype) == ir::DType::f64 && target_ == ops::Target::gpu) return false;
     refs_[const_cast<Value*>(op.result())] = ~static_cast<Ref>(plan_->constants.size());
     mx::array dense = new_array(ops::storage_shape(type), ops::storage_dtype(type.dtype));
     const auto bytes = value.bytes();

@@ -201,8 +201,9 @@ ANY_DTYPE_OP(convolution) {
   const bool mlx_float =
       type.lhs == type.rhs &&
       (type.lhs == DType::f32 || type.lhs == DType::f16 || type.lhs == DType::bf16);
+  const bool is_grouped = dims.feature_groups * dims.batch_groups > 1;
   const bool mlx = mlx_float && (type.out == type.lhs || type.out == DType::f32) &&
-                   dims.spatial >= 1 && dims.spatial <= 3 &&
+                   dims.spatial >= 1 && dims.spatial <= (is_grouped ? 2 : 3) &&
                    !(type.full_precision && !ctx.on_cpu());
   return graph([=](Inputs in) {
     auto x = mx::transpose(in[0], dims.input);
