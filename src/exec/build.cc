@@ -7,6 +7,7 @@
 #include "exec/memory.h"
 #include "exec/plan.h"
 #include "exec/scalar_loop.h"
+#include "exec/views.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -55,6 +56,7 @@ class Builder {
       refs_[parameter] = plan_->slots;
       plan_->parameters.push_back(plan_->slots++);
     }
+    views_.emplace(region);
     for (Op* op : region) {
       if (op == region.terminator()) break;
       add(*op);
@@ -84,7 +86,13 @@ class Builder {
         refuse(op, std::move(lowering).error());
         return;
       }
+      const bool is_view = target_ == ops::Target::cpu && lowering->view && views_->may_be_view(op);
       set_lowering(step, std::move(lowering).value());
+      if (is_view) step.kind = Step::Kind::view;
+    }
+    // The memory of a part is not the step's to keep.
+    for (int& operand : step.reuse) {
+      if (operand >= 0 && views_->is_part(op.operand(operand))) operand = -1;
     }
     append(op, std::move(step));
   }
@@ -102,6 +110,7 @@ class Builder {
   void set_lowering(Step& step, ops::Lowering lowering) {
     plan_->nanoseconds += lowering.nanoseconds;
     step.reuse = std::move(lowering.reuse);
+    step.view = std::move(lowering.view);
     if (lowering.native && target_ == ops::Target::cpu) {
       step.kind = Step::Kind::native;
       step.native = std::move(lowering.native);
@@ -239,6 +248,7 @@ class Builder {
   std::vector<Error>* refused_;
   std::unique_ptr<Plan> plan_;
   std::unordered_map<const Value*, Ref> refs_;
+  std::optional<Views> views_;
 };
 
 }  // namespace

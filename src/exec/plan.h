@@ -37,11 +37,12 @@ struct CaseStep {
 };
 
 struct Step {
-  enum class Kind : uint8_t { graph, native, alias, loop, branch };
+  enum class Kind : uint8_t { graph, native, alias, view, loop, branch };
   Kind kind = Kind::graph;
   const ir::Op* op = nullptr;  // for messages
   ops::Graph graph;
   ops::Native native;
+  std::function<int64_t(const void* const* in)> view;  // elements from the start of operand 0
   std::vector<Ref> inputs;
   std::vector<int> outputs;       // slots; -1 where the result has no use
   std::vector<int> frees;         // slots dead after this step

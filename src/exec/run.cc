@@ -64,6 +64,9 @@ class Runner {
         case Step::Kind::alias:
           run_alias(step);
           break;
+        case Step::Kind::view:
+          run_view(step);
+          break;
         case Step::Kind::loop:
           run_loop(step);
           break;
@@ -137,7 +140,8 @@ class Runner {
   }
 
   // The same dense memory as an array of another shape or type.
-  static mx::array share(const mx::array& source, const mx::Shape& shape, mx::Dtype dtype) {
+  static mx::array share(const mx::array& source, const mx::Shape& shape, mx::Dtype dtype,
+                         int64_t offset = 0) {
     mx::array view(shape, dtype, nullptr, {});
     mx::Strides strides(shape.size());
     int64_t stride = 1;
@@ -145,7 +149,7 @@ class Runner {
       strides[k] = stride;
       stride *= shape[k];
     }
-    view.copy_shared_buffer(source, strides, {true, true, shape.size() < 2}, stride);
+    view.copy_shared_buffer(source, strides, {true, true, shape.size() < 2}, stride, offset);
     view.set_status(mx::array::Status::available);
     return view;
   }
@@ -163,6 +167,16 @@ class Runner {
     if (target_ == Target::gpu) return run_graph(step);
     make_dense(step.inputs[0]);
     frame_[step.outputs[0]].emplace(share(at(step.inputs[0]), step.shapes[0], step.dtypes[0]));
+  }
+
+  void run_view(const Step& step) {
+    Small<const void*> in(step.inputs.size());
+    for (size_t i = 0; i < step.inputs.size(); ++i) {
+      make_dense(step.inputs[i]);
+      in[i] = at(step.inputs[i]).data<void>();
+    }
+    frame_[step.outputs[0]].emplace(
+        share(at(step.inputs[0]), step.shapes[0], step.dtypes[0], step.view(in.data())));
   }
 
   // Operand `i` for a nested plan: moved out of its slot where this step is its last use.

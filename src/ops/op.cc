@@ -130,6 +130,15 @@ mx::Shape storage_shape(const ir::Type& type) {
   return shape;
 }
 
+bool is_one_run(const ir::Dims& sizes, const ir::Dims& array) {
+  bool inner_whole = true;
+  for (size_t d = sizes.size(); d-- > 0;) {
+    if (!inner_whole && sizes[d] != 1) return false;
+    inner_whole = inner_whole && sizes[d] == array[d];
+  }
+  return true;
+}
+
 std::vector<int> to_axes(const ir::Ints& values) {
   return std::vector<int>(values.begin(), values.end());
 }

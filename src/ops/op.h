@@ -8,7 +8,8 @@
 // The block runs once, when the program is compiled; what it returns runs at every execution:
 //   graph   builds MLX arrays, on every device; MLX evaluates them later;
 //   native  a CPU kernel on dense row-major memory, preferred on the CPU where the block gives one;
-//   alias   the result is the first operand's memory under another shape.
+//   alias   the result is the first operand's memory under another shape;
+//   view    beside native: the result is a part of the first operand's memory.
 // The verifier has accepted the op: a block checks only what it does not support, and answers
 // `ctx.fail("why")`, which refuses the program when it is compiled. MLX exceptions may pass through
 // a block and its lambdas; exec/ turns them into errors. Blocks are called from many threads.
@@ -51,6 +52,10 @@ struct Lowering {
   Graph graph;
   Native native;
   bool alias = false;
+  // On the CPU: where in the memory of the first operand the result lies as it is, in elements of
+  // their type, given the operands. The executor takes it instead of `native` where nothing is
+  // overwritten or kept alive by that.
+  std::function<int64_t(const void* const* in)> view = nullptr;
   // The native kernel takes whatever comes: a fused kernel of the op is preferred.
   bool is_general = false;
   // For native: reuse[i] = k lets result i take the memory of operand k when nothing else holds it;
@@ -80,8 +85,8 @@ class OpContext {
 };
 
 // How a value of this type is stored in an MLX array. Sub-byte integers and 4-, 6- and 8-bit floats
-// are one byte (int8 for signed integers, uint8 for the rest). complex128 is float64 with a trailing
-// dimension of 2. A token is an empty bool array.
+// are one byte (int8 for signed integers, uint8 for the rest). complex128 is float64 with a
+// trailing dimension of 2. A token is an empty bool array.
 mx::Dtype storage_dtype(DType dtype);
 mx::Shape storage_shape(const ir::Type& type);
 mx::Shape to_shape(const ir::Dims& dims);
@@ -90,6 +95,8 @@ std::vector<int> to_axes(const ir::Ints& values);
 bool is_mlx_native(DType dtype);
 // A constant as an array; splats become broadcast scalars.
 mx::array constant_array(const ir::Dense& dense);
+// Whether a window of these sizes at any place is one run of the dense array's elements.
+bool is_one_run(const ir::Dims& sizes, const ir::Dims& array);
 
 inline Arrays one(mx::array a) {
   Arrays out;
@@ -98,7 +105,8 @@ inline Arrays one(mx::array a) {
 }
 inline Lowering graph(Graph g) { return {.graph = std::move(g), .native = {}, .reuse = {}}; }
 inline Lowering native(Native n, double nanoseconds, std::vector<int> reuse = {}) {
-  return {.graph = {}, .native = std::move(n), .reuse = std::move(reuse), .nanoseconds = nanoseconds};
+  return {
+      .graph = {}, .native = std::move(n), .reuse = std::move(reuse), .nanoseconds = nanoseconds};
 }
 
 using Lower = Result<Lowering> (*)(const OpContext&);
@@ -122,12 +130,12 @@ struct Registration {
 #define STORAGE_OP(id) OP_OF_KIND(id, storage)
 // An op whose block itself decides about every dtype.
 #define ANY_DTYPE_OP(id) OP_OF_KIND(id, native_only)
-#define OP_OF_KIND(id, kind)                                                                 \
-  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(                               \
-      const ::jaxmps::ops::OpContext& ctx);                                                  \
-  static const ::jaxmps::ops::Registration registration_##id(                                \
-      ::jaxmps::ir::OpId::id, ::jaxmps::ops::Kind::kind, lower_##id);                        \
-  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(                               \
+#define OP_OF_KIND(id, kind)                                          \
+  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(        \
+      const ::jaxmps::ops::OpContext& ctx);                           \
+  static const ::jaxmps::ops::Registration registration_##id(         \
+      ::jaxmps::ir::OpId::id, ::jaxmps::ops::Kind::kind, lower_##id); \
+  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(        \
       [[maybe_unused]] const ::jaxmps::ops::OpContext& ctx)
 
 }  // namespace jaxmps::ops

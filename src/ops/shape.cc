@@ -61,11 +61,39 @@ MOVEMENT_OP(transpose) {
       [order = ctx.axes("permutation")](Inputs in) { return one(mx::transpose(in[0], order)); });
 }
 
-MOVEMENT_OP(slice) {
-  return graph([start = ctx.shape("start_indices"), stop = ctx.shape("limit_indices"),
-                step = ctx.shape("strides")](Inputs in) {
+ANY_DTYPE_OP(slice) {
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
+  const ir::Type &from = ctx.in(0), &to = ctx.out();
+  const ir::Ints &first = ctx.op.ints("start_indices"), &steps = ctx.op.ints("strides");
+  Lowering lowering;
+  if (ctx.on_cpu()) {
+    const int64_t item = ir::byte_size(from.dtype);
+    const ir::Dims strides = ir::row_major_strides(from.dims);
+    ir::Dims source, target = ir::row_major_strides(to.dims);
+    int64_t offset = 0;
+    bool plain = to.size() > 0 && is_one_run(to.dims, from.dims);
+    for (size_t d = 0; d < strides.size(); ++d) {
+      offset += first[d] * strides[d];
+      source.push_back(strides[d] * steps[d] * item);
+      target[d] *= item;
+      plain = plain && (steps[d] == 1 || to.dims[d] == 1);
+    }
+    lowering = native(
+        [=, copy = cpu::StridedCopy(to.dims, source, target, item)](const void* const* in,
+                                                                    void* const* out) {
+          copy.copy_parallel(static_cast<const char*>(in[0]) + offset * item,
+                             static_cast<char*>(out[0]));
+        },
+        20 + 0.15 * static_cast<double>(to.byte_count()));
+    const int64_t parts = from.dtype == DType::c128 ? 2 : 1;  // of a stored element
+    if (plain) lowering.view = [at = offset * parts](const void* const*) { return at; };
+  }
+  if (from.dtype == DType::c128) return lowering;
+  lowering.graph = [start = ctx.shape("start_indices"), stop = ctx.shape("limit_indices"),
+                    step = ctx.shape("strides")](Inputs in) {
     return one(mx::slice(in[0], start, stop, step));
-  });
+  };
+  return lowering;
 }
 
 MOVEMENT_OP(concatenate) {

@@ -124,6 +124,7 @@ CanonicalRules::CanonicalRules() {
   add_shape_rules(*this);
   add_index_rules(*this);
   add_control_rules(*this);
+  add_dot_rules(*this);
 }
 
 Status canonicalize(ir::Module& module) {

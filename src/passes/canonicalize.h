@@ -18,6 +18,7 @@ void add_arithmetic_rules(CanonicalRules& rules);
 void add_shape_rules(CanonicalRules& rules);
 void add_index_rules(CanonicalRules& rules);
 void add_control_rules(CanonicalRules& rules);
+void add_dot_rules(CanonicalRules& rules);
 
 class CanonicalRules {
  public:

@@ -28,16 +28,13 @@ void expect_no_change(const Type& type, const std::function<Value*(Program&, Val
 
 TEST(Canonicalize, Arithmetic) {
   const Type ints = s32(3), floats = f32(3);
-  expect_identity(ints, [&](Program& p, Value* x) {
-    return p.binary(OpId::add, p.splat(ints, 0), x);
-  });
-  expect_identity(floats, [&](Program& p, Value* x) {
-    return p.binary(OpId::add, x, p.splat(floats, -0.0));
-  });
+  expect_identity(ints,
+                  [&](Program& p, Value* x) { return p.binary(OpId::add, p.splat(ints, 0), x); });
+  expect_identity(
+      floats, [&](Program& p, Value* x) { return p.binary(OpId::add, x, p.splat(floats, -0.0)); });
   // -0 + 0 is 0, and 0 * NaN is NaN.
-  expect_no_change(floats, [&](Program& p, Value* x) {
-    return p.binary(OpId::add, x, p.splat(floats, 0));
-  });
+  expect_no_change(
+      floats, [&](Program& p, Value* x) { return p.binary(OpId::add, x, p.splat(floats, 0)); });
   expect_no_change(floats, [&](Program& p, Value* x) {
     return p.binary(OpId::multiply, x, p.splat(floats, 0));
   });
@@ -47,9 +44,8 @@ TEST(Canonicalize, Arithmetic) {
   expect_identity(floats, [&](Program& p, Value* x) {
     return p.unary(OpId::negate, p.unary(OpId::negate, x));
   });
-  expect_identity(pred(2), [&](Program& p, Value* x) {
-    return p.binary(OpId::and_, x, p.splat(pred(2), 1));
-  });
+  expect_identity(
+      pred(2), [&](Program& p, Value* x) { return p.binary(OpId::and_, x, p.splat(pred(2), 1)); });
   expect_identity(u32(2), [&](Program& p, Value* x) {
     return p.binary(OpId::and_, x, p.splat(u32(2), 4294967295.0));
   });
@@ -135,9 +131,10 @@ TEST(Canonicalize, SliceOfConcatenation) {
 TEST(Canonicalize, DynamicSliceWithKnownStart) {
   Program p;
   Value* x = p.arg(f32(8));
-  p.ret({p.op(OpId::dynamic_slice, {x, p.splat(s32(), 7)}, f32(3), {{"slice_sizes", Attr(Ints{3})}}),
-         p.op(OpId::dynamic_slice, {x, p.splat(s32(), -2)}, f32(3),
-              {{"slice_sizes", Attr(Ints{3})}})});
+  p.ret(
+      {p.op(OpId::dynamic_slice, {x, p.splat(s32(), 7)}, f32(3), {{"slice_sizes", Attr(Ints{3})}}),
+       p.op(OpId::dynamic_slice, {x, p.splat(s32(), -2)}, f32(3),
+            {{"slice_sizes", Attr(Ints{3})}})});
   canonicalize(p);
   ASSERT_EQ(p.returned_op(0)->id, OpId::slice);
   EXPECT_EQ(p.returned_op(0)->ints("start_indices"), (Ints{5}));
@@ -229,6 +226,46 @@ TEST(Canonicalize, ReductionOfSizeOne) {
   canonicalize(p);
   EXPECT_EQ(p.returned_op()->id, OpId::reshape);
   EXPECT_EQ(p.returned_op()->operand(0), x);
+}
+
+Op* product(Program& p, Value* a, Value* b, Ints lhs_batch, Ints lhs, Ints rhs_batch, Ints rhs,
+            Type type) {
+  return p.ops(OpId::dot_general, {a, b}, {type},
+               {{"lhs_batching_dimensions", Attr(std::move(lhs_batch))},
+                {"lhs_contracting_dimensions", Attr(std::move(lhs))},
+                {"rhs_batching_dimensions", Attr(std::move(rhs_batch))},
+                {"rhs_contracting_dimensions", Attr(std::move(rhs))}});
+}
+Value* turned(Program& p, Value* x, Ints permutation) {
+  Type type = x->type;
+  for (size_t d = 0; d < permutation.size(); ++d) type.dims[d] = x->type.dims[permutation[d]];
+  return p.op(OpId::transpose, {x}, type, {{"permutation", Attr(std::move(permutation))}});
+}
+
+TEST(Canonicalize, ProductsOfTransposedOperands) {
+  Program p;
+  Value *a = p.arg(f32(5, 2, 3)), *b = p.arg(f32(4, 2, 5));
+  Op* dot = product(p, turned(p, a, {1, 2, 0}), turned(p, b, {1, 2, 0}), {0}, {2}, {0}, {1},
+                    f32(2, 3, 4));
+  p.ret({dot->result()});
+  canonicalize(p);
+  EXPECT_EQ(dot->operand(0), a);
+  EXPECT_EQ(dot->operand(1), b);
+  EXPECT_EQ(dot->ints("lhs_batching_dimensions"), (Ints{1}));
+  EXPECT_EQ(dot->ints("lhs_contracting_dimensions"), (Ints{0}));
+  EXPECT_EQ(dot->ints("rhs_batching_dimensions"), (Ints{1}));
+  EXPECT_EQ(dot->ints("rhs_contracting_dimensions"), (Ints{2}));
+  EXPECT_TRUE(ir::verify(p.module).ok());
+}
+
+TEST(Canonicalize, ATransposeThatOrdersTheResultStays) {
+  Program p;
+  Value *a = p.arg(f32(2, 3, 5)), *b = p.arg(f32(5, 4));
+  Value* t = turned(p, a, {1, 0, 2});
+  Op* dot = product(p, t, b, {}, {2}, {}, {0}, f32(3, 2, 4));
+  p.ret({dot->result()});
+  canonicalize(p);
+  EXPECT_EQ(dot->operand(0), t);
 }
 
 }  // namespace

@@ -1,0 +1,61 @@
+// Transposed operands of products become other dimension numbers.
+#include "passes/canonicalize.h"
+#include "passes/rewrite.h"
+
+namespace jaxmps::passes {
+namespace {
+
+using ir::Attr;
+using ir::Ints;
+using ir::Op;
+using ir::OpId;
+using ir::Value;
+
+Ints mapped(const Ints& dims, const Ints& permutation) {
+  Ints out;
+  for (int64_t d : dims) out.push_back(permutation[static_cast<size_t>(d)]);
+  return out;
+}
+
+// Whether the dimensions that neither contract nor batch keep their order: the result has them in
+// the operand's.
+bool keeps_free_order(const Ints& permutation, const Ints& contracting, const Ints& batching) {
+  std::vector<bool> bound(permutation.size(), false);
+  for (int64_t d : contracting) bound[static_cast<size_t>(d)] = true;
+  for (int64_t d : batching) bound[static_cast<size_t>(d)] = true;
+  int64_t last = -1;
+  for (size_t d = 0; d < permutation.size(); ++d) {
+    if (bound[d]) continue;
+    if (permutation[d] < last) return false;
+    last = permutation[d];
+  }
+  return true;
+}
+
+bool absorb_transpose(Op* op, int operand, std::string_view contracting,
+                      std::string_view batching) {
+  const Value* value = op->operand(operand);
+  const Op* from = value->op();
+  if (!from || from->id != OpId::transpose) return false;
+  const Ints& permutation = from->ints("permutation");
+  if (!keeps_free_order(permutation, op->ints(contracting), op->ints(batching))) return false;
+  op->set_attr(contracting, Attr(mapped(op->ints(contracting), permutation)));
+  op->set_attr(batching, Attr(mapped(op->ints(batching), permutation)));
+  op->set_operand(operand, from->operand(0));
+  return true;
+}
+
+Replacement dot_general(Op* op) {
+  const bool left =
+      absorb_transpose(op, 0, "lhs_contracting_dimensions", "lhs_batching_dimensions");
+  const bool right =
+      absorb_transpose(op, 1, "rhs_contracting_dimensions", "rhs_batching_dimensions");
+  if (!left && !right) return {};
+  return {op->result()};
+}
+
+}  // namespace
+
+void add_dot_rules(CanonicalRules& rules) { rules.add(OpId::dot_general, dot_general); }
+
+}  // namespace jaxmps::passes
