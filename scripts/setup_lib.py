@@ -162,17 +162,23 @@ def build_wheel(definitions=()) -> pathlib.Path:
     return wheel
 
 
-def cmake_build(name: str, options, targets=()) -> pathlib.Path:
-    """Configures and builds build/<name>; returns it."""
+def configure(name: str, options) -> pathlib.Path:
+    """Configures build/<name>; returns it."""
     interpreter = build_environment()
     folder = BUILD / name
-    env = tool_path(interpreter)
     cmake = interpreter.parent / "cmake"
     run([cmake, "-S", ROOT, "-B", folder, "-G", "Ninja", f"-DPython_EXECUTABLE={interpreter}",
-         *launcher(), *options], quiet=True, what=f"configuring build/{name}", env=env)
+         *launcher(), *options], quiet=True, what=f"configuring build/{name}", env=tool_path(interpreter))
+    return folder
+
+
+def cmake_build(name: str, options, targets=()) -> pathlib.Path:
+    """Configures and builds build/<name>; returns it."""
+    folder = configure(name, options)
+    interpreter = build_environment()
     wanted = ["--target", *targets] if targets else []
-    run([cmake, "--build", folder, "--parallel", JOBS, *wanted],
-        quiet=True, what=f"building build/{name}", env=env)
+    run([interpreter.parent / "cmake", "--build", folder, "--parallel", JOBS, *wanted],
+        quiet=True, what=f"building build/{name}", env=tool_path(interpreter))
     return folder
 
 
