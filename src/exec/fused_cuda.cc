@@ -133,10 +133,13 @@ Status compile_cuda_fusions(const ir::Module& module) {
       }
     });
   }
-  // Errors are met again, and reported, where a kernel is lowered.
+  // Each program costs NVRTC some 30 ms before its first kernel; each module that MLX loads holds
+  // the whole program.
+  constexpr int64_t kTogether = 16;
   const auto count = static_cast<int64_t>(all.size());
-  const bool ok = cpu::parallel_for(count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) (void)kernels::compile_cuda(all[i], arch);
+  const bool ok = cpu::parallel_for(count, kTogether, [&](int64_t begin, int64_t end) {
+    const auto first = static_cast<size_t>(begin), last = static_cast<size_t>(end);
+    kernels::compile_cuda_together(std::span(all).subspan(first, last - first), arch);
   });
   if (!ok) return Error(Code::resource_exhausted, "out of memory");
   return {};

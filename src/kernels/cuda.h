@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,10 @@ int64_t cuda_longest_row();
 // needed. The result is shared by all that ask for the same text.
 Result<std::shared_ptr<const std::string>> compile_cuda(const CudaKernel& kernel,
                                                         const std::string& architecture);
+
+// Compiles several kernels as one program, which takes NVRTC much less time than one by one, and
+// keeps the code for compile_cuda. A failure is left to be met there.
+void compile_cuda_together(std::span<const CudaKernel> kernels, const std::string& architecture);
 
 // Functions that kernels use, as CUDA text; part of every source that print_cuda returns.
 std::string_view cuda_prelude();

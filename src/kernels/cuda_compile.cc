@@ -49,12 +49,13 @@ const Nvrtc* nvrtc() {
   return loaded ? &functions : nullptr;
 }
 
-Result<std::string> compile(const CudaKernel& kernel, const std::string& architecture) {
+Result<std::string> compile(const std::string& source, const std::string& name,
+                            const std::string& architecture) {
   const Nvrtc* n = nvrtc();
   if (!n)
     return Error(Code::failed_precondition, "libnvrtc.so is not found; install nvidia-cuda-nvrtc");
   Nvrtc::Program program = nullptr;
-  if (n->create(&program, kernel.source.c_str(), "fusion.cu", 0, nullptr, nullptr) != 0) {
+  if (n->create(&program, source.c_str(), "fusion.cu", 0, nullptr, nullptr) != 0) {
     return internal("NVRTC refused a program");
   }
   const std::string arch = "--gpu-architecture=" + architecture;
@@ -71,26 +72,64 @@ Result<std::string> compile(const CudaKernel& kernel, const std::string& archite
     n->cubin(program, result.data());
   }
   n->destroy(&program);
-  if (failed) return internal(str("NVRTC could not compile ", kernel.name, ": ", result));
-  if (result.empty()) return internal(str("NVRTC gave no code for ", kernel.name));
+  if (failed) return internal(str("NVRTC could not compile ", name, ": ", result));
+  if (result.empty()) return internal(str("NVRTC gave no code for ", name));
   return result;
+}
+
+using Binary = std::shared_ptr<const std::string>;
+
+// Machine code by architecture and the text of a kernel.
+class Cache {
+ public:
+  static Cache& instance() {
+    static auto* cache = new Cache;
+    return *cache;
+  }
+  Binary find(const std::string& key) {
+    std::lock_guard lock(mutex_);
+    auto found = codes_.find(key);
+    return found == codes_.end() ? nullptr : found->second;
+  }
+  Binary add(const std::string& key, Binary code) {
+    std::lock_guard lock(mutex_);
+    return codes_.emplace(key, std::move(code)).first->second;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<std::string, Binary> codes_;
+};
+
+std::string key_of(const CudaKernel& kernel, const std::string& architecture) {
+  return str(architecture, '\n', kernel.source);
 }
 
 }  // namespace
 
+void compile_cuda_together(std::span<const CudaKernel> kernels, const std::string& architecture) {
+  std::string source(cuda_prelude());
+  std::vector<const CudaKernel*> wanted;
+  for (const CudaKernel& kernel : kernels) {
+    if (Cache::instance().find(key_of(kernel, architecture))) continue;
+    wanted.push_back(&kernel);
+    source += std::string_view(kernel.source).substr(cuda_prelude().size());
+  }
+  if (wanted.empty()) return;
+  auto code = compile(source, "kernels", architecture);
+  if (!code.ok()) return;
+  const auto shared = std::make_shared<const std::string>(std::move(code).value());
+  for (const CudaKernel* kernel : wanted) {
+    Cache::instance().add(key_of(*kernel, architecture), shared);
+  }
+}
+
 Result<std::shared_ptr<const std::string>> compile_cuda(const CudaKernel& kernel,
                                                         const std::string& architecture) {
-  static std::mutex mutex;
-  static std::unordered_map<std::string, std::shared_ptr<const std::string>> cache;
-  const std::string key = architecture + '\n' + kernel.source;
-  {
-    std::lock_guard lock(mutex);
-    if (auto found = cache.find(key); found != cache.end()) return found->second;
-  }
-  TRY(std::string code, compile(kernel, architecture));
-  auto shared = std::make_shared<const std::string>(std::move(code));
-  std::lock_guard lock(mutex);
-  return cache.emplace(key, std::move(shared)).first->second;
+  const std::string key = key_of(kernel, architecture);
+  if (Binary found = Cache::instance().find(key)) return found;
+  TRY(std::string code, compile(kernel.source, kernel.name, architecture));
+  return Cache::instance().add(key, std::make_shared<const std::string>(std::move(code)));
 }
 
 }  // namespace jaxmps::kernels
