@@ -85,6 +85,8 @@ def disagreement(a: dict, b: dict) -> float:
 def show(result: dict, seconds: float) -> str:
     if result.get("rate"):
         return f"{result['rate'] * result['seconds'] / seconds:.4g} {result['unit']}"
+    if result["per"] == "GB":  # memory, where others have seconds
+        return f"{seconds:.3g} GB"
     scale, unit = next((s, u) for s, u in ((1, "s"), (1e3, "ms"), (1e6, "µs")) if seconds * s >= 1 or u == "µs")
     return f"{seconds * scale:.4g} {unit} / {result['per']}"
 

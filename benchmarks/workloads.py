@@ -71,7 +71,8 @@ def uniform(shape, seed=0, dtype=np.float32):
     return jnp.asarray(np.random.default_rng(seed).uniform(-1, 1, shape).astype(dtype))
 
 
-def _resnet(batch):
+def resnet_step(batch):
+    """A train step of the example's ResNet-18, and its arguments; it returns parameters and loss."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "examples" / "resnet"))
     import optax
     from flax import nnx
@@ -82,20 +83,27 @@ def _resnet(batch):
     images = uniform((batch, 32, 32, 3))
     labels = jnp.arange(batch) % 10
 
-    @jax.jit
-    def step(params):
+    def step(params, statistics, images, labels):
         def loss(params):
-            model = nnx.merge(graph, params, jax.tree.map(jnp.asarray, statistics))
-            logits = model(images)
+            # Copies, because the model may only change what belongs to the innermost trace.
+            own = jax.tree.map(jnp.asarray, statistics)
+            logits = nnx.merge(graph, params, own)(images)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
         value, gradients = jax.value_and_grad(loss)(params)
         return jax.tree.map(lambda p, g: p - 0.01 * g, params, gradients), value
 
+    return step, (params, jax.tree.map(jnp.asarray, statistics), images, labels)
+
+
+def _resnet(batch):
+    step, (params, *rest) = resnet_step(batch)
+    step = jax.jit(step)
+
     def run(n):
         current, value = params, None
         for _ in range(n):
-            current, value = step(current)
+            current, value = step(current, *rest)
         return np.asarray(value, dtype=np.float64)
 
     return Workload(run, per="step", tolerance=2e-2)

@@ -1,5 +1,6 @@
-// convolution: MLX's for floats of up to three spatial dimensions, else one matrix product per
-// position of the kernel.
+// convolution on GPUs: MLX's for floats of up to three spatial dimensions, else one matrix product
+// per position of the kernel, or of the result where that has fewer (gradients of kernels). On the
+// CPU our own kernels.
 #include "kernels/cpu/conv.h"
 
 #include <algorithm>
@@ -122,6 +123,46 @@ mx::array conv_by_products(const mx::array& x, const mx::array& w, const ConvDim
   return mx::reshape(mx::transpose(multiply_matrices(rows, kernel, type), {1, 0, 2}), output);
 }
 
+// One product per position of the result. `x` [c, spatial, n], `w` [c, spatial, o], `output` the
+// result as [n, spatial, o].
+mx::array conv_by_outputs(const mx::array& x, const mx::array& w, const ConvDims& dims,
+                          const mx::Shape& output, const ProductType& type) {
+  const WindowDims all = windows(dims, x, w, output);
+  const auto padded = pad_windows(x, scalar(0, x), all);
+  const int batch = output.front(), results = output.back();
+  const auto kernel = mx::reshape(w, {-1, results});
+  int positions = 1;
+  for (int d = 1; d <= dims.spatial; ++d) positions *= output[d];
+  Arrays products;
+  std::vector<int> at(dims.spatial + 2, 0);
+  for (int i = 0; i < positions; ++i) {
+    mx::Shape start(at.size(), 0), stop = padded.shape(), strides(at.size(), 1);
+    for (int d = 1; d <= dims.spatial; ++d) {
+      start[d] = at[d] * all[d].stride;
+      stop[d] = start[d] + (all[d].size - 1) * all[d].dilation + 1;
+      strides[d] = all[d].dilation;
+    }
+    const auto window = mx::reshape(mx::slice(padded, start, stop, strides), {-1, batch});
+    const auto product = multiply_matrices(mx::transpose(window), kernel, type);
+    products.push_back(mx::reshape(product, {batch, 1, results}));
+    for (int d = dims.spatial; d > 0 && ++at[d] == output[d]; --d) at[d] = 0;
+  }
+  return mx::reshape(mx::concatenate(std::move(products), 1), output);
+}
+
+// Whether the result has few positions and the kernel many, as for the gradient of a kernel: MLX
+// would convolve with the huge kernel.
+bool has_few_outputs(const ConvDims& dims, const mx::Shape& output, const ir::Type& kernel) {
+  constexpr int64_t kFew = 64;
+  int64_t outputs = 1, window = 1;
+  for (int d = 1; d <= dims.spatial; ++d) {
+    outputs *= output[d];
+    window *= kernel.dims[dims.kernel[d]];
+  }
+  return dims.feature_groups * dims.batch_groups == 1 && outputs > 0 && outputs <= kFew &&
+         window > outputs;
+}
+
 // What MLX's convolution does not take is done to the input first: negative padding.
 mx::array conv_by_mlx(mx::array x, const mx::array& w, ConvDims dims, int groups,
                       const mx::Shape& output, const ProductType& type) {
@@ -205,6 +246,18 @@ ANY_DTYPE_OP(convolution) {
   const bool mlx = mlx_float && (type.out == type.lhs || type.out == DType::f32) &&
                    dims.spatial >= 1 && dims.spatial <= (is_grouped ? 2 : 3) &&
                    !(type.full_precision && !ctx.on_cpu());
+  if (has_few_outputs(dims, output, ctx.in(1)) && ctx.in(0).size() > 0) {
+    return graph([=](Inputs in) {
+      auto turned = [](std::vector<int> order) {
+        std::swap(order.front(), order.back());
+        return order;
+      };
+      const auto x = mx::transpose(in[0], turned(dims.input));
+      auto w = mx::transpose(in[1], turned(dims.kernel));
+      if (!dims.reversed.empty()) w = mx::flip(w, dims.reversed);
+      return one(mx::transpose(conv_by_outputs(x, w, dims, output, type), inverse(dims.output)));
+    });
+  }
   return graph([=](Inputs in) {
     auto x = mx::transpose(in[0], dims.input);
     auto w = mx::transpose(in[1], dims.kernel);

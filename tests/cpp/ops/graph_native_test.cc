@@ -336,5 +336,73 @@ TEST(GraphNative, Random) {
   }
 }
 
+struct Conv {
+  Dims lhs, rhs, out;  // as the layouts say
+  Ints strides, padding, lhs_dilation, rhs_dilation, reversal;
+  int64_t feature_groups = 1, batch_groups = 1;
+};
+
+// Kernel gradients have batch and feature dimensions exchanged.
+AttrDict conv_attrs(const Conv& c, bool gradient) {
+  return sorted({{"batch_group_count", Attr(c.batch_groups)},
+                 {"feature_group_count", Attr(c.feature_groups)},
+                 {"input_batch_dimension", Attr(int64_t{gradient ? 3 : 0})},
+                 {"input_feature_dimension", Attr(int64_t{gradient ? 0 : 3})},
+                 {"input_spatial_dimensions", Ints{1, 2}},
+                 {"kernel_input_feature_dimension", Attr(int64_t{gradient ? 0 : 2})},
+                 {"kernel_output_feature_dimension", Attr(int64_t{3})},
+                 {"kernel_spatial_dimensions", gradient ? Ints{1, 2} : Ints{0, 1}},
+                 {"output_batch_dimension", Attr(int64_t{gradient ? 2 : 0})},
+                 {"output_feature_dimension", Attr(int64_t{3})},
+                 {"output_spatial_dimensions", gradient ? Ints{0, 1} : Ints{1, 2}},
+                 {"window_strides", c.strides},
+                 {"padding", c.padding},
+                 {"lhs_dilation", c.lhs_dilation},
+                 {"rhs_dilation", c.rhs_dilation},
+                 {"window_reversal", c.reversal}});
+}
+
+TEST(GraphNative, Convolutions) {
+  const std::vector<Conv> forward = {
+      {{2, 7, 8, 4}, {3, 2, 4, 6}, {2, 7, 8, 6}, {1, 1}, {1, 1, 0, 1}, {1, 1}, {1, 1}, {0, 0}},
+      {{2, 7, 8, 4}, {3, 2, 4, 6}, {2, 3, 7, 6}, {2, 1}, {0, 0, -1, 1}, {1, 1}, {1, 1}, {1, 0}},
+      {{2, 7, 8, 4}, {3, 2, 2, 6}, {2, 5, 7, 6}, {1, 1}, {0, 0, 0, 0}, {1, 1}, {1, 1}, {0, 0}, 2},
+      {{2, 4, 5, 4}, {3, 3, 4, 5}, {2, 7, 9, 5}, {1, 1}, {1, 1, 1, 1}, {2, 2}, {1, 1}, {0, 1}},
+  };
+  const std::vector<Conv> gradients = {
+      {{3, 7, 8, 4}, {3, 7, 8, 5}, {3, 3, 4, 5}, {1, 1}, {1, 1, 1, 1}, {1, 1}, {1, 1}, {0, 0}},
+      {{3, 8, 8, 4}, {3, 4, 4, 5}, {3, 3, 4, 5}, {1, 1}, {0, 1, 0, 1}, {1, 1}, {2, 2}, {0, 0}},
+      {{3, 8, 8, 4}, {3, 4, 4, 5}, {1, 1, 4, 5}, {1, 1}, {0, -1, 0, -1}, {1, 1}, {2, 2}, {1, 1}},
+      {{3, 5, 5, 4}, {3, 8, 7, 5}, {2, 2, 4, 5}, {1, 2}, {0, 0, 0, 0}, {2, 2}, {1, 1}, {0, 0}},
+  };
+  for (DType d : {DType::f32, DType::s32}) {
+    for (const Conv& c : forward) {
+      run(OneOp(OpId::convolution, {Type(d, c.lhs), Type(d, c.rhs)}, {Type(d, c.out)},
+                conv_attrs(c, false)));
+    }
+    for (const Conv& c : gradients) {
+      run(OneOp(OpId::convolution, {Type(d, c.lhs), Type(d, c.rhs)}, {Type(d, c.out)},
+                conv_attrs(c, true)));
+    }
+  }
+}
+
+TEST(GraphNative, SlicesAndPads) {
+  for (DType d : {DType::f32, DType::s8, DType::c64, DType::bf16}) {
+    run(OneOp(
+        OpId::slice, {Type(d, {5, 6})}, {Type(d, {2, 3})},
+        {{"limit_indices", Ints{4, 6}}, {"start_indices", Ints{1, 0}}, {"strides", Ints{2, 2}}}));
+    for (const Ints& low : {Ints{1, 2}, Ints{-1, 0}, Ints{-3, 1}}) {
+      const Ints high{2, -2}, interior{1, 2};
+      Dims dims;
+      for (size_t k = 0; k < 2; ++k) dims.push_back(low[k] + high[k] + 3 + 2 * interior[k]);
+      run(OneOp(OpId::pad, {Type(d, {3, 3}), Type(d, {})}, {Type(d, dims)},
+                {{"edge_padding_high", high},
+                 {"edge_padding_low", low},
+                 {"interior_padding", interior}}));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace jaxmps::ops
