@@ -27,12 +27,14 @@ Result<std::string> architecture() {
 }
 
 Status check_types(const ir::Op& fusion) {
+  auto is_double = [](const ir::Value* v) {
+    return ir::real_type(v->type.dtype) == ir::DType::f64;
+  };
   for (const ir::Op* op : fusion.region()) {
-    for (int i = 0; i < op->result_count(); ++i) {
-      if (ir::real_type(op->result(i)->type.dtype) == ir::DType::f64) {
-        return ir::refuse(*op, "float64 does not exist on the GPU; use the CPU device");
-      }
-    }
+    bool found = false;
+    for (int i = 0; i < op->operand_count(); ++i) found = found || is_double(op->operand(i));
+    for (int i = 0; i < op->result_count(); ++i) found = found || is_double(op->result(i));
+    if (found) return ir::refuse(*op, "float64 does not exist on the GPU; use the CPU device");
   }
   return {};
 }

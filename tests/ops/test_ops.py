@@ -156,6 +156,8 @@ def check_row(row, dtypes, function, mps, cpu, oracle, ulps, floor, batch=(), ag
         results = run_each(functions, arguments, mps)
     wrong = []
     for dtype, each, got, want, f in zip(dtypes, arguments, results, wanted, functions):
+        if on_gpu() and "does not exist on the GPU" in str(got):
+            continue  # float64 in the middle of the row
         if isinstance(got, Exception):
             wrong.append(f"{dtype}: {type(got).__name__}: {str(got)[:300]}")
             continue
@@ -187,7 +189,7 @@ def gradient(function, differentiable):
     def total(*arguments):
         leaves = jax.tree.leaves(function(*arguments))
         return sum(
-            jnp.sum(jnp.real(leaf) * jnp.cos(jnp.arange(leaf.size).reshape(leaf.shape)).astype(leaf.real.dtype))
+            jnp.sum(jnp.real(leaf) * np.cos(np.arange(leaf.size)).reshape(leaf.shape).astype(leaf.real.dtype))
             for leaf in leaves
             if jnp.issubdtype(leaf.dtype, jnp.inexact)
         )
