@@ -18,6 +18,8 @@ using kernels::ScalarValue;
 
 namespace {
 
+constexpr int64_t kSharedCopy = 1 << 20;  // bytes that several threads copy
+
 cpu::StridedCopy window_of(const ir::Type& array, const ir::Dims& sizes) {
   ir::Dims outer = ir::row_major_strides(array.dims), inner = ir::row_major_strides(sizes);
   const int64_t bytes = ir::byte_size(array.dtype);
@@ -76,8 +78,18 @@ bool LoopBuilder::may_take(const Op& op, int operand) {
 }
 
 void LoopBuilder::copy_array(int32_t to, int32_t from, int64_t bytes) {
-  if (bytes > 0) control(Control::copy, to, from, -1, -1, static_cast<uint64_t>(bytes));
   cost_ += 0.02 * static_cast<double>(bytes);
+  if (bytes == 0) return;
+  if (bytes < kSharedCopy) {
+    return control(Control::copy, to, from, -1, -1, static_cast<uint64_t>(bytes));
+  }
+  auto call = std::make_unique<KernelCall>();
+  call->native = [bytes](const void* const* in, void* const* out) {
+    if (in[0] != out[0]) cpu::parallel_copy(out[0], in[0], bytes);
+  };
+  call->inputs = {from};
+  call->outputs = {to};
+  append_call(std::move(call));
 }
 
 void LoopBuilder::store_parts(int32_t address, const ScalarValue& stored) {
@@ -211,8 +223,6 @@ Status LoopBuilder::add_call(const Op& op, std::unique_ptr<KernelCall> call,
       op.result_count() > static_cast<int>(KernelCall::kMost)) {
     return ir::refuse(op, "too many operands or results");
   }
-  CodeItem item;
-  item.kind = CodeItem::Kind::call;
   for (ir::Value* operand : op.operands()) call->inputs.push_back(as_memory(operand));
   for (int i = 0; i < op.result_count(); ++i) {
     const int reused = static_cast<size_t>(i) < reuse.size() ? reuse[static_cast<size_t>(i)] : -1;
@@ -223,6 +233,13 @@ Status LoopBuilder::add_call(const Op& op, std::unique_ptr<KernelCall> call,
     call->outputs.push_back(address);
     bind(const_cast<Op&>(op).result(i), address, root);
   }
+  append_call(std::move(call));
+  return {};
+}
+
+void LoopBuilder::append_call(std::unique_ptr<KernelCall> call) {
+  CodeItem item;
+  item.kind = CodeItem::Kind::call;
   item.fn = call->function();
   item.a = call->session;
   item.imm = reinterpret_cast<uint64_t>(call.get());
@@ -231,7 +248,6 @@ Status LoopBuilder::add_call(const Op& op, std::unique_ptr<KernelCall> call,
   program_->calls.push_back(std::move(call));
   flush();
   append(std::move(item));
-  return {};
 }
 
 // --- windows ------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ class LoopBuilder {
   Status add_tile(const ir::Op& op, cpu::TileKernel kernel, const std::vector<int>& reuse);
   Status add_call(const ir::Op& op, std::unique_ptr<KernelCall> call,
                   const std::vector<int>& reuse);
+  void append_call(std::unique_ptr<KernelCall> call);
   bool add_dynamic_slice(const ir::Op& op);
   bool add_dynamic_update_slice(const ir::Op& op);
   int32_t window_address(const ir::Op& op, const ir::Dims& sizes, int first, int32_t base);
