@@ -47,7 +47,7 @@ int32_t LoopBuilder::new_slot(int64_t bytes) {
 }
 
 int LoopBuilder::new_root(int32_t address, int64_t bytes, int region, bool is_temporary) {
-  roots_.push_back({address, bytes, region, -1, is_temporary});
+  roots_.push_back({address, bytes, region, -1, is_temporary, false});
   return static_cast<int>(roots_.size() - 1);
 }
 
@@ -307,68 +307,66 @@ bool LoopBuilder::add_dynamic_update_slice(const Op& op) {
 
 // --- carried arrays -----------------------------------------------------------------------------
 
+// The memory in which a carried array that was not computed in place is after a trip: the loop's
+// own if no other carried array is there, else a copy.
+int LoopBuilder::next_root(ir::Value* returned, const Carried& carried, std::vector<int>* claimed,
+                           std::vector<int>* extra) {
+  const int32_t from = as_memory(returned);
+  int root = value(returned).root;
+  bool is_ours = false;
+  if (root >= 0 && std::count(claimed->begin(), claimed->end(), root) == 0) {
+    const Root& memory = roots_[static_cast<size_t>(root)];
+    is_ours = memory.region == region().id && memory.address == from &&
+              memory.bytes == carried.bytes && (memory.is_temporary || memory.is_carried);
+  }
+  if (!is_ours) {
+    root = new_temporary(carried.bytes);
+    copy_array(roots_[static_cast<size_t>(root)].address, from, carried.bytes);
+  }
+  claimed->push_back(root);
+  if (!roots_[static_cast<size_t>(root)].is_carried) extra->push_back(root);
+  return root;
+}
+
 // Chooses where each carried array is after a trip. What the body has computed in place stays; what
 // is in other memory of the loop changes places with it, so that the addresses rotate; what is not
-// the loop's own is copied. `is_fixed` tells whose memory is the same for the whole loop.
-void LoopBuilder::rotate_arrays(const Op& op, const std::vector<CarriedArray>& carried,
-                                kernels::CodeLoop* loop, std::vector<bool>* is_fixed) {
-  const Op& returned = *op.region(1).terminator();
-  std::vector<bool> is_claimed(roots_.size(), false), rotates(roots_.size(), false);
-  std::vector<int> next(carried.size(), -1);
-  for (size_t k = 0; k < carried.size(); ++k) {
-    if (carried[k].start < 0) continue;
-    rotates[static_cast<size_t>(carried[k].root)] = true;
-    const Value& result = value(returned.operand(static_cast<int>(k)));
-    if (result.root != carried[k].root ||
-        result.address != roots_[static_cast<size_t>(result.root)].address) {
-      continue;
-    }
-    next[k] = result.root;
-    is_claimed[static_cast<size_t>(result.root)] = true;
+// the loop's own is copied.
+void LoopBuilder::rotate_arrays(const Op& op, std::vector<Carried>* all, kernels::CodeLoop* loop) {
+  std::vector<int> next(all->size(), -1), claimed, extra;
+  auto returned = [&](size_t k) { return op.region(1).terminator()->operand(static_cast<int>(k)); };
+  for (size_t k = 0; k < all->size(); ++k) {
+    const Value& own = (*all)[k].value;
+    if ((*all)[k].start < 0) continue;
+    const Value& result = value(returned(k));
+    if (result.root != own.root || result.address != own.address) continue;
+    next[k] = own.root;
+    claimed.push_back(own.root);
   }
-  std::vector<int> extra;  // temporaries that join the rotation
-  for (size_t k = 0; k < carried.size(); ++k) {
-    if (carried[k].start < 0 || next[k] >= 0) continue;
-    ir::Value* v = returned.operand(static_cast<int>(k));
-    const int32_t from = as_memory(v);
-    int root = value(v).root;
-    const Root* memory = root < 0 ? nullptr : &roots_[static_cast<size_t>(root)];
-    const bool is_ours = memory && memory->region == region().id && memory->address == from &&
-                         memory->bytes == carried[k].bytes &&
-                         !is_claimed[static_cast<size_t>(root)] &&
-                         (memory->is_temporary || rotates[static_cast<size_t>(root)]);
-    if (!is_ours) {
-      root = new_temporary(carried[k].bytes);
-      is_claimed.resize(roots_.size(), false);
-      rotates.resize(roots_.size(), false);
-      copy_array(roots_[static_cast<size_t>(root)].address, from, carried[k].bytes);
-    }
-    is_claimed[static_cast<size_t>(root)] = true;
-    if (!rotates[static_cast<size_t>(root)]) extra.push_back(root);
-    next[k] = root;
+  for (size_t k = 0; k < all->size(); ++k) {
+    if ((*all)[k].start < 0 || next[k] >= 0) continue;
+    next[k] = next_root(returned(k), (*all)[k], &claimed, &extra);
+    (*all)[k].is_fixed = false;
   }
+  std::unordered_map<int, size_t> phi_of;  // temporaries that join the rotation
   for (int root : extra) {
     // The register of the address changes now: its first value comes from another one.
-    const Root& memory = roots_[static_cast<size_t>(root)];
+    const int32_t address = roots_[static_cast<size_t>(root)].address;
     const int32_t start = new_value(DType::u64, static_cast<int>(scopes_.size()) - 2);
-    program_->slots[slot_of_.at(memory.address)].value = start;
-    loop->phis.push_back({memory.address, start});
+    program_->slots[slot_of_.at(address)].value = start;
+    phi_of[root] = loop->phis.size();
+    loop->phis.push_back({address, start});
   }
-  // Memory that no one claims is what the temporaries get to write next.
-  for (size_t k = 0; k < carried.size(); ++k) {
-    if (carried[k].start < 0) continue;
-    const size_t own = static_cast<size_t>(carried[k].root);
-    kernels::Phi& phi = loop->phis[static_cast<size_t>(carried[k].phi)];
+  for (size_t k = 0; k < all->size(); ++k) {
+    const Carried& carried = (*all)[k];
+    if (carried.start < 0) continue;
+    kernels::Phi& phi = loop->phis[carried.phi];
     phi.next = roots_[static_cast<size_t>(next[k])].address;
-    (*is_fixed)[k] = next[k] == carried[k].root;
-    if (is_claimed[own]) continue;
+    if (std::count(claimed.begin(), claimed.end(), carried.value.root) > 0) continue;
+    // What no one claims is what a temporary of the size is to write next; there are as many.
     const auto taker = std::find_if(extra.begin(), extra.end(), [&](int root) {
-      return roots_[static_cast<size_t>(root)].bytes == carried[k].bytes;
+      return roots_[static_cast<size_t>(root)].bytes == carried.bytes;
     });
-    const int32_t address = roots_[static_cast<size_t>(*taker)].address;
-    for (kernels::Phi& other : loop->phis) {
-      if (other.value == address) other.next = phi.value;
-    }
+    loop->phis[phi_of.at(*taker)].next = phi.value;
     extra.erase(taker);
   }
 }

@@ -235,103 +235,121 @@ Status LoopBuilder::add_fusion(const Op& op) {
 
 // --- control flow -------------------------------------------------------------------------------
 
+// Before the loop's scope is entered: what the carried values start with. Arrays are copied to
+// where the loop keeps them.
+void LoopBuilder::start_carried(const Op& op, std::vector<Carried>* all) {
+  for (ir::Value* operand : op.operands()) {
+    Carried& carried = all->emplace_back();
+    if (operand->type.is_scalar()) {
+      carried.first = as_scalar(operand);
+      continue;
+    }
+    carried.bytes = operand->type.byte_count();
+    carried.start = new_address();
+    copy_array(carried.start, as_memory(operand), carried.bytes);
+  }
+}
+
+// Inside: the arguments of the loop's regions.
+void LoopBuilder::bind_carried(const Op& op, CodeLoop* loop, std::vector<Carried>* all) {
+  const int depth = static_cast<int>(scopes_.size()) - 1;
+  for (int i = 0; i < op.operand_count(); ++i) {
+    Carried& carried = (*all)[static_cast<size_t>(i)];
+    carried.phi = loop->phis.size();
+    if (carried.start < 0) {
+      const ScalarValue scalar = new_scalar(op.operand(i)->type.dtype);
+      loop->phis.push_back({scalar.re, carried.first.re});
+      if (scalar.im >= 0) loop->phis.push_back({scalar.im, carried.first.im});
+      carried.value = {scalar, -1, -1, depth};
+      values_[op.region(1).arg(i)] = carried.value;
+    } else {
+      const int32_t address = new_address();
+      loop->phis.push_back({address, carried.start});
+      const int root = new_root(address, carried.bytes, region().id, false);
+      roots_[static_cast<size_t>(root)].is_carried = true;
+      bind(op.region(1).arg(i), address, root);
+      carried.value = value(op.region(1).arg(i));
+    }
+    values_[op.region(0).arg(i)] = carried.value;
+  }
+}
+
 Status LoopBuilder::add_loop(const Op& op, bool is_outermost) {
   auto loop = std::make_unique<CodeLoop>();
   if (const ir::Attr* trips = ir::find(op.discardable, "mps.trip_count")) {
     loop->trips = std::get<ir::TypedInt>(trips->value).value;
   }
   const double cost_before = std::exchange(cost_, 0);
-  std::vector<CarriedArray> arrays(static_cast<size_t>(op.operand_count()));
-  std::vector<ScalarValue> starts(arrays.size());
-  for (int i = 0; i < op.operand_count(); ++i) {
-    CarriedArray& array = arrays[static_cast<size_t>(i)];
-    if (op.operand(i)->type.is_scalar()) {
-      starts[static_cast<size_t>(i)] = as_scalar(op.operand(i));
-      continue;
-    }
-    array.bytes = op.operand(i)->type.byte_count();
-    array.start = new_address();
-    copy_array(array.start, as_memory(op.operand(i)), array.bytes);
-  }
+  std::vector<Carried> all;
+  start_carried(op, &all);
   enter(false);
-  const int body_id = region_count_ += 2, condition_id = body_id - 1;
-  regions_.push_back({body_id, 0, {}});
+  regions_.push_back({++region_count_, 0, {}});
   find_last_uses(op.region(1), &region());
-  std::vector<Value> carried(arrays.size());
-  for (int i = 0; i < op.operand_count(); ++i) {
-    const size_t k = static_cast<size_t>(i);
-    const int depth = static_cast<int>(scopes_.size()) - 1;
-    if (arrays[k].start < 0) {
-      const ScalarValue scalar = new_scalar(op.operand(i)->type.dtype);
-      loop->phis.push_back({scalar.re, starts[k].re});
-      if (scalar.im >= 0) loop->phis.push_back({scalar.im, starts[k].im});
-      carried[k] = {scalar, -1, -1, depth};
-    } else {
-      const int32_t address = new_address();
-      arrays[k].phi = static_cast<int>(loop->phis.size());
-      loop->phis.push_back({address, arrays[k].start});
-      arrays[k].root = new_root(address, arrays[k].bytes, body_id, false);
-      carried[k] = {std::nullopt, address, arrays[k].root, depth};
-    }
-    values_[op.region(0).arg(i)] = values_[op.region(1).arg(i)] = carried[k];
-    if (const auto last = region().last_use.find(op.region(1).arg(i));
-        last != region().last_use.end() && arrays[k].root >= 0) {
-      roots_[static_cast<size_t>(arrays[k].root)].last_use = last->second;
-    }
-  }
-  if (!loop->trips) {
-    regions_.push_back({condition_id, 0, {}});
-    find_last_uses(op.region(0), &region());
-    CHECK_OK(add_condition(op, loop.get()));
-    regions_.pop_back();
-  }
+  bind_carried(op, loop.get(), &all);
+  if (!loop->trips) CHECK_OK(add_condition(op, loop.get()));
   CHECK_OK(add_region(op.region(1)));
-  std::vector<ScalarValue> next;
-  const Op& returned = *op.region(1).terminator();
   for (int i = 0; i < op.operand_count(); ++i) {
-    next.push_back(arrays[static_cast<size_t>(i)].start < 0 ? as_scalar(returned.operand(i))
-                                                            : ScalarValue{});
+    const Carried& carried = all[static_cast<size_t>(i)];
+    if (carried.start >= 0) continue;
+    const ScalarValue next = as_scalar(op.region(1).terminator()->operand(i));
+    loop->phis[carried.phi].next = next.re;
+    if (next.im >= 0) loop->phis[carried.phi + 1].next = next.im;
   }
-  size_t phi = 0;
-  for (size_t k = 0; k < arrays.size(); ++k) {
-    loop->phis[phi++].next = next[k].re;
-    if (carried[k].scalar && carried[k].scalar->im >= 0) loop->phis[phi++].next = next[k].im;
-  }
-  std::vector<bool> is_fixed(arrays.size(), false);
-  rotate_arrays(op, arrays, loop.get(), &is_fixed);
+  rotate_arrays(op, &all, loop.get());
   regions_.pop_back();
   loop->body = leave();
   const int depth = static_cast<int>(scopes_.size()) - 1;
-  const double trips = static_cast<double>(loop->trips.value_or(kUnknownTrips));
-  cost_ = cost_before + trips * (cost_ + kTrip);
-  for (const kernels::Phi& p : loop->phis) depth_[static_cast<size_t>(p.value)] = depth;
+  cost_ = cost_before + static_cast<double>(loop->trips.value_or(kUnknownTrips)) * (cost_ + kTrip);
+  for (const kernels::Phi& phi : loop->phis) depth_[static_cast<size_t>(phi.value)] = depth;
   CodeItem item;
   item.kind = CodeItem::Kind::loop;
   item.loop = std::move(loop);
   append(std::move(item));
   for (int i = 0; i < op.operand_count(); ++i) {
-    const size_t k = static_cast<size_t>(i);
+    Carried& carried = all[static_cast<size_t>(i)];
     ir::Value* result = const_cast<Op&>(op).result(i);
-    if (arrays[k].start < 0) {
-      values_[result] = {carried[k].scalar, -1, -1, depth};
+    if (carried.start < 0) {
+      values_[result] = {carried.value.scalar, -1, -1, depth};
       continue;
     }
-    if (is_outermost && is_fixed[k]) {
-      program_->outputs.emplace_back(arrays[k].start, i);
+    if (is_outermost && carried.is_fixed) {
+      program_->outputs.emplace_back(carried.start, i);
     } else {
-      place(arrays[k].start, arrays[k].bytes);
+      place(carried.start, carried.bytes);
     }
-    bind(result, carried[k].address,
-         new_root(carried[k].address, arrays[k].bytes, region().id, false));
+    const int32_t address = carried.value.address;
+    bind(result, address, new_root(address, carried.bytes, region().id, false));
   }
   return {};
 }
 
 Status LoopBuilder::add_condition(const Op& op, CodeLoop* loop) {
+  regions_.push_back({++region_count_, 0, {}});
+  find_last_uses(op.region(0), &region());
   CHECK_OK(add_region(op.region(0)));
   loop->verdict = as_scalar(op.region(0).terminator()->operand(0)).re;
   flush();
   loop->condition = std::exchange(scopes_.back().block, {});
+  regions_.pop_back();
+  return {};
+}
+
+// Scalars that a branch returns are moved to the results' registers, arrays copied to their memory.
+Status LoopBuilder::add_branch_region(const ir::Region& ir_region,
+                                      const std::vector<Value>& results,
+                                      std::vector<int32_t>* scalars) {
+  find_last_uses(ir_region, &region());
+  CHECK_OK(add_region(ir_region));
+  for (size_t k = 0; k < results.size(); ++k) {
+    ir::Value* returned = ir_region.terminator()->operand(static_cast<int>(k));
+    if (!results[k].scalar) {
+      copy_array(results[k].address, as_memory(returned), returned->type.byte_count());
+      continue;
+    }
+    const ScalarValue scalar = as_scalar(returned);
+    scalars->push_back(scalar.re);
+    if (scalar.im >= 0) scalars->push_back(scalar.im);
+  }
   return {};
 }
 
@@ -363,20 +381,7 @@ Status LoopBuilder::add_branch(const Op& op) {
   for (const auto& ir_region : op.regions()) {
     enter(true);
     regions_.push_back({++region_count_, 0, {}});
-    find_last_uses(*ir_region, &region());
-    CHECK_OK(add_region(*ir_region));
-    std::vector<int32_t>& block_results = branch->results.emplace_back();
-    for (int i = 0; i < op.result_count(); ++i) {
-      ir::Value* returned = ir_region->terminator()->operand(i);
-      const Value& result = results[static_cast<size_t>(i)];
-      if (!result.scalar) {
-        copy_array(result.address, as_memory(returned), returned->type.byte_count());
-        continue;
-      }
-      const ScalarValue scalar = as_scalar(returned);
-      block_results.push_back(scalar.re);
-      if (scalar.im >= 0) block_results.push_back(scalar.im);
-    }
+    CHECK_OK(add_branch_region(*ir_region, results, &branch->results.emplace_back()));
     regions_.pop_back();
     branch->blocks.push_back(leave());
   }

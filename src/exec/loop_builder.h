@@ -28,6 +28,7 @@ class LoopBuilder {
     int region = 0;             // whose code may overwrite it; 0: none
     int last_use = -1;          // position in that region
     bool is_temporary = false;  // a place in the arena, written in that region
+    bool is_carried = false;    // of an array that the region's loop carries
   };
   struct Value {
     std::optional<kernels::ScalarValue> scalar;
@@ -47,13 +48,26 @@ class LoopBuilder {
     std::unordered_map<const ir::Value*, int> last_use;
   };
 
+  struct Carried {
+    kernels::ScalarValue first;  // scalars: before the first trip
+    int32_t start = -1;          // arrays: the address of the memory that the value starts in
+    int64_t bytes = 0;
+    size_t phi = 0;        // in CodeLoop::phis, of the scalar's real part or of the address
+    Value value;           // in the loop
+    bool is_fixed = true;  // arrays: lies in the same memory throughout
+  };
+
   // loop_build.cc
   Status add_region(const ir::Region& region);
   Status add_op(const ir::Op& op);
   Status add_scalar_op(const ir::Op& op);
   Status add_fusion(const ir::Op& op);
   Status add_loop(const ir::Op& op, bool is_outermost);
+  void start_carried(const ir::Op& op, std::vector<Carried>* all);
+  void bind_carried(const ir::Op& op, kernels::CodeLoop* loop, std::vector<Carried>* all);
   Status add_branch(const ir::Op& op);
+  Status add_branch_region(const ir::Region& ir_region, const std::vector<Value>& results,
+                           std::vector<int32_t>* scalars);
   Status add_condition(const ir::Op& op, kernels::CodeLoop* loop);
   void enter(bool is_branch);
   kernels::CodeBlock leave();
@@ -70,12 +84,6 @@ class LoopBuilder {
   void find_last_uses(const ir::Region& region, RegionState* state) const;
 
   // loop_arrays.cc
-  struct CarriedArray {
-    int root = -1;       // of the value in the body
-    int32_t start = -1;  // address of the memory that it starts in
-    int64_t bytes = 0;
-    int phi = -1;  // position in CodeLoop::phis
-  };
   Status add_kernel(const ir::Op& op);
   Status add_native(const ir::Op& op, ops::Native native, const std::vector<int>& reuse);
   Status add_tile(const ir::Op& op, cpu::TileKernel kernel, const std::vector<int>& reuse);
@@ -86,8 +94,9 @@ class LoopBuilder {
   bool add_dynamic_update_slice(const ir::Op& op);
   int32_t window_address(const ir::Op& op, const ir::Dims& sizes, int first, int32_t base);
   Status add_array_constant(const ir::Op& op);
-  void rotate_arrays(const ir::Op& op, const std::vector<CarriedArray>& carried,
-                     kernels::CodeLoop* loop, std::vector<bool>* is_fixed);
+  void rotate_arrays(const ir::Op& op, std::vector<Carried>* all, kernels::CodeLoop* loop);
+  int next_root(ir::Value* returned, const Carried& carried, std::vector<int>* claimed,
+                std::vector<int>* extra);
   template <typename F>
   void in_scope(int depth, F add);
   void store_parts(int32_t address, const kernels::ScalarValue& stored);

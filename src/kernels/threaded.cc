@@ -24,19 +24,19 @@ JAXMPS_INLINE void write(uint64_t* r, int32_t at, T value) {
 
 #define JAXMPS_NEXT return op[1].fn(op + 1, r)
 
-#define UNARY(name)                                \
-  struct name##_fn {                               \
-    template <typename T>                          \
-    static JAXMPS_INLINE auto call(T a) {          \
-      return name##_of(a);                         \
-    }                                              \
+#define UNARY(name)                       \
+  struct name##_fn {                      \
+    template <typename T>                 \
+    static JAXMPS_INLINE auto call(T a) { \
+      return name##_of(a);                \
+    }                                     \
   };
-#define BINARY(name)                               \
-  struct name##_fn {                               \
-    template <typename T>                          \
-    static JAXMPS_INLINE T call(T a, T b) {        \
-      return name##_of(a, b);                      \
-    }                                              \
+#define BINARY(name)                        \
+  struct name##_fn {                        \
+    template <typename T>                   \
+    static JAXMPS_INLINE T call(T a, T b) { \
+      return name##_of(a, b);               \
+    }                                       \
   };
 UNARY(neg)
 UNARY(abs)
@@ -89,24 +89,24 @@ BINARY(hypot)
 #undef UNARY
 #undef BINARY
 // All digits of pi for large arguments, as the interpreter has it.
-#define TRIG(name)                                                                       \
-  struct name##_fn {                                                                     \
-    template <typename T>                                                                \
-    static JAXMPS_INLINE T call(T x) {                                                   \
-      if (absolute(x) > kTrigLimit) return static_cast<T>(std::name(double(x)));         \
-      return name##_of(x);                                                               \
-    }                                                                                    \
+#define TRIG(name)                                                               \
+  struct name##_fn {                                                             \
+    template <typename T>                                                        \
+    static JAXMPS_INLINE T call(T x) {                                           \
+      if (absolute(x) > kTrigLimit) return static_cast<T>(std::name(double(x))); \
+      return name##_of(x);                                                       \
+    }                                                                            \
   };
 TRIG(sin)
 TRIG(cos)
 TRIG(tan)
 #undef TRIG
-#define COMPARE(name, sign)                        \
-  struct name##_fn {                               \
-    template <typename T>                          \
-    static JAXMPS_INLINE uint8_t call(T a, T b) {  \
-      return a sign b;                             \
-    }                                              \
+#define COMPARE(name, sign)                       \
+  struct name##_fn {                              \
+    template <typename T>                         \
+    static JAXMPS_INLINE uint8_t call(T a, T b) { \
+      return a sign b;                            \
+    }                                             \
   };
 COMPARE(eq, ==)
 COMPARE(ne, !=)
@@ -331,7 +331,10 @@ ThreadedFn find_convert(DType type, DType from) {
   return with_any(from, [&](auto f) -> ThreadedFn {
     using From = decltype(f);
     if (type == DType::pred) return unary<From, to_pred_fn>;
-    return with_any(type, [](auto t) -> ThreadedFn { return unary<From, convert_fn<decltype(t)>>; });
+    return with_any(type, [](auto t) -> ThreadedFn {
+      using To = decltype(t);
+      return unary<From, convert_fn<To>>;
+    });
   });
 }
 
@@ -344,9 +347,10 @@ ThreadedFn find_float(Opcode op, DType type) {
   case Opcode::name: \
     return with_float(type, [](auto t) -> ThreadedFn { return binary<decltype(t), name##_fn>; });
     U(ceil)
-    U(floor) U(round_afz) U(round_even) U(is_finite) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1)
-        U(log) U(log1p) U(logistic) U(tanh) U(sin) U(cos) U(tan) U(sinh) U(cosh) U(asin) U(acos)
-            U(atan) U(asinh) U(acosh) U(atanh) U(erf) U(erfc) U(erf_inv) B(atan2) B(hypot)
+    U(floor)
+    U(round_afz) U(round_even) U(is_finite) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p)
+        U(logistic) U(tanh) U(sin) U(cos) U(tan) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh)
+            U(acosh) U(atanh) U(erf) U(erfc) U(erf_inv) B(atan2) B(hypot)
 #undef U
 #undef B
                 default : return nullptr;
@@ -362,13 +366,13 @@ ThreadedFn find_int(Opcode op, DType type) {
   case Opcode::name:      \
     return with_int(type, [](auto t) -> ThreadedFn { return binary<decltype(t), function##_fn>; });
     U(not_, not )
-    U(popcnt, popcnt) U(clz, clz) B(and_, and) B(or_, or) B(xor_, xor) B(shl, shl) B(shr_a, shr_a)
-        B(shr_l, shr_l)
+    U(popcnt, popcnt)
+    U(clz, clz) B(and_, and) B(or_, or) B(xor_, xor) B(shl, shl) B(shr_a, shr_a) B(shr_l, shr_l)
 #undef U
 #undef B
-            case Opcode::rotl : return with_int(type, [](auto t) -> ThreadedFn {
-              return binary<Unsigned<decltype(t)>, rotl_fn>;
-            });
+        case Opcode::rotl : return with_int(type, [](auto t) -> ThreadedFn {
+          return binary<Unsigned<decltype(t)>, rotl_fn>;
+        });
     default:
       return nullptr;
   }
@@ -383,7 +387,8 @@ ThreadedFn find_plain(Opcode op, DType type) {
   case Opcode::name: \
     return with_any(type, [](auto t) -> ThreadedFn { return binary<decltype(t), name##_fn>; });
     U(neg)
-    U(abs) U(sign) B(add) B(sub) B(mul) B(div) B(rem) B(max) B(min) B(pow) B(eq) B(ne) B(lt) B(le)
+    U(abs)
+    U(sign) B(add) B(sub) B(mul) B(div) B(rem) B(max) B(min) B(pow) B(eq) B(ne) B(lt) B(le)
 #undef U
 #undef B
         default : return nullptr;
