@@ -252,6 +252,18 @@ def while_loop_small_vector():
     return _while_loop(jnp.full(64, 2.0, jnp.float32))
 
 
+@workload
+def while_loop_1k_vector():
+    def f(x):
+        return lax.while_loop(
+            lambda s: jnp.sum(s[1] * s[1]) > 1e-3, lambda s: (s[0] + 1, s[1] * 0.999), (0, x)
+        )
+
+    start = jnp.full(1024, 2.0, jnp.float32)
+    trips = int(jax.jit(f)(start)[0])
+    return Workload(repeated(f, start, keep=lambda s: s[1]), per="iteration", divide=trips)
+
+
 def _decode(layers, width, heads, length, vocabulary):
     params = _gpt_params(layers, width, vocabulary, length)
     shape = (layers, 2, heads, length, width // heads)

@@ -3,10 +3,11 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/log.h"
 #include "exec/fused.h"
+#include "exec/loop_program.h"
 #include "exec/memory.h"
 #include "exec/plan.h"
-#include "exec/scalar_loop.h"
 #include "exec/views.h"
 
 namespace jaxmps::exec {
@@ -149,8 +150,9 @@ class Builder {
     const auto captures = captured_values(op);
     for (Value* capture : captures) step.inputs.push_back(ref(capture));
     if (target_ == ops::Target::cpu && uses_kernels()) {
-      auto scalar = lower_scalar_loop(op, captures);
-      if (scalar.ok()) return set_lowering(step, std::move(scalar).value());
+      auto whole = lower_loop(op, captures);
+      if (whole.ok()) return set_lowering(step, std::move(whole).value());
+      log(Level::debug, "a loop of several steps: ", whole.error().text);
     }
     auto loop = std::make_unique<WhileStep>();
     loop->carried = op.operand_count();

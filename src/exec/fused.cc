@@ -42,7 +42,18 @@ bool rows_fit_a_block(const ir::Op& reduce) {
   return reduced == dimensions.size() && length <= kernels::cuda_longest_row();
 }
 
-// For each result, an operand whose memory it may overwrite in place, or -1; no operand twice.
+ops::Lowering as_lowering(cpu::TileKernel kernel, const ir::Op& op) {
+  auto reuse = reusable(kernel, op);
+  const double nanoseconds = kernel.nanoseconds();
+  auto run = [kernel = std::move(kernel)](const void* const* in, void* const* out) {
+    if (!kernel.run(in, out)) throw std::bad_alloc();
+  };
+  return ops::native(std::move(run), nanoseconds, std::move(reuse));
+}
+
+}  // namespace
+
+// No operand twice.
 std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& fusion) {
   std::vector<int> reuse(fusion.result_count(), -1);
   std::vector<bool> taken(fusion.operand_count(), false);
@@ -58,17 +69,6 @@ std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& fusion) {
   }
   return reuse;
 }
-
-ops::Lowering as_lowering(cpu::TileKernel kernel, const ir::Op& op) {
-  auto reuse = reusable(kernel, op);
-  const double nanoseconds = kernel.nanoseconds();
-  auto run = [kernel = std::move(kernel)](const void* const* in, void* const* out) {
-    if (!kernel.run(in, out)) throw std::bad_alloc();
-  };
-  return ops::native(std::move(run), nanoseconds, std::move(reuse));
-}
-
-}  // namespace
 
 bool uses_kernels() { return env::flag(env::Var::JAX_MPS_FUSION); }
 bool is_strict() { return env::flag(env::Var::JAX_MPS_STRICT); }
@@ -112,8 +112,8 @@ std::string kernel_text(const ir::Op& fusion, ops::Target target) {
   return text;
 }
 
-Result<ops::Lowering> lower_alone(const ir::Op& op, ops::Target target) {
-  if (target != ops::Target::cpu) return ir::refuse(op, "single ops are MLX's on the GPU");
+Result<cpu::TileKernel> lower_tile(const ir::Op& op) {
+  if (op.id == ir::OpId::fusion) return tile_kernel(op);
   ir::Region body;
   std::unordered_map<ir::Value*, ir::Value*> map;
   for (ir::Value* operand : op.operands()) {
@@ -125,7 +125,12 @@ Result<ops::Lowering> lower_alone(const ir::Op& op, ops::Target target) {
   for (int i = 0; i < copy->result_count(); ++i) results.push_back(copy->result(i));
   body.append(ir::Op::create(ir::OpId::return_, results, {}));
   TRY(kernels::Fusion description, kernels::build_fusion(body));
-  TRY(cpu::TileKernel kernel, cpu::compile_tile(description));
+  return cpu::compile_tile(description);
+}
+
+Result<ops::Lowering> lower_alone(const ir::Op& op, ops::Target target) {
+  if (target != ops::Target::cpu) return ir::refuse(op, "single ops are MLX's on the GPU");
+  TRY(cpu::TileKernel kernel, lower_tile(op));
   return as_lowering(std::move(kernel), op);
 }
 

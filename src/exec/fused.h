@@ -3,6 +3,7 @@
 // JAX_MPS_STRICT=1 makes a fusion without kernel an error.
 #pragma once
 
+#include "kernels/cpu/tile.h"
 #include "ops/op.h"
 
 namespace jaxmps::exec {
@@ -17,6 +18,11 @@ Result<ops::Lowering> lower_fusion(const ir::Op& fusion, ops::Target target);
 // A single op as a kernel of the fusion compiler, or why it has none: for ops that found no partner
 // to fuse with.
 Result<ops::Lowering> lower_alone(const ir::Op& op, ops::Target target);
+
+// The CPU's tile kernel of a fusion or of a single op, and for each result an operand whose memory
+// it may overwrite in place, or -1.
+Result<cpu::TileKernel> lower_tile(const ir::Op& op);
+std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& op);
 
 // The text of the fusion's GPU kernels, for dumps; empty on the CPU and for what has none.
 std::string kernel_text(const ir::Op& fusion, ops::Target target);

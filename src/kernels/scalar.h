@@ -113,6 +113,12 @@ class ScalarBuilder {
   int32_t emit(Opcode op, DType type, int32_t a = -1, int32_t b = -1, int32_t c = -1,
                uint64_t imm = 0, int32_t d = -1);
   const ScalarInstr& instr(int32_t i) const { return program_->instrs[i]; }
+  // Instructions for which `is_gone(number)` holds are no longer returned for equal ones: they do
+  // not precede what is appended from now on.
+  template <typename F>
+  void forget(F is_gone) {
+    std::erase_if(known_, [&](const auto& entry) { return is_gone(entry.second); });
+  }
 
  private:
   friend struct Complex;

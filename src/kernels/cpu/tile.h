@@ -22,6 +22,14 @@ class TileKernel {
   // Rough cost of one run on one thread, in nanoseconds. Short runs stay on the calling thread.
   double nanoseconds() const;
 
+  // A kernel of one small tile can be set up once for many runs on one thread, which then cost
+  // little more than the loops themselves. A session is `session_bytes` of memory aligned to 64
+  // bytes, of the caller, who keeps the kernel alive as long.
+  bool is_small() const;
+  int64_t session_bytes() const;
+  void begin_session(void* session) const;
+  static void run_session(void* session, const void* const* inputs, void* const* outputs);
+
   struct Impl;
   explicit TileKernel(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 

@@ -351,6 +351,24 @@ void TileCompiler::finish_group() {
   }
 }
 
+void TileCompiler::place_bindings() {
+  for (Stage& stage : k_.stages) {
+    for (Binding& b : stage.bindings) {
+      if (b.kind == Binding::Kind::input) {
+        const Access& access = k_.accesses[static_cast<size_t>(b.index)];
+        b.buffer = access.input;
+        b.first = access.offset * b.size;
+      } else if (b.kind == Binding::Kind::output) {
+        const OutputPart& part = k_.parts[static_cast<size_t>(b.index)];
+        b.buffer = part.output;
+        b.first = part.offset * b.size;
+      }
+    }
+  }
+  k_.is_small = k_.groups() == 1 && k_.panels.empty() && k_.inner_count > 0 && k_.red_count > 0 &&
+                k_.red_count <= k_.rows && (k_.clip == 0 || k_.red_count <= k_.clip);
+}
+
 Status TileCompiler::compile() {
   if (f_.dims.size() > 60) return unimplemented("more than 60 axes");
   k_.accesses = f_.accesses;
@@ -384,6 +402,7 @@ Status TileCompiler::compile() {
   for (int64_t offset : row_buffer_) {
     if (offset >= 0) k_.segment = std::max(k_.segment, k_.red_count);
   }
+  place_bindings();
   return {};
 }
 

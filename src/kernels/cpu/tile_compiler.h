@@ -56,6 +56,7 @@ class TileCompiler {
   int64_t allocate(Local* local, int size);
   Status reductions(int s, Local* local);
   void finish_group();
+  void place_bindings();
   int32_t entry_of(int32_t v, const std::vector<int32_t>* local);
 
   const Fusion& f_;

@@ -52,6 +52,9 @@ struct Binding {
   int32_t index;  // access or output part
   uint8_t size;
   int64_t offset = 0;  // row, panel: bytes into the tile area
+  // input, output: the buffer, and where in it the tile of the first point starts, in bytes
+  int32_t buffer = -1;
+  int64_t first = 0;
 };
 inline constexpr int64_t kPanel = 16;
 // Elements from one line of a panel to the next: off by a cache line or more, so that lines of a
@@ -106,6 +109,7 @@ struct TileKernel::Impl {
   std::vector<Stage> stages;
   std::vector<Step> final_steps;  // after the last stage of a group: its values and its outputs
   std::vector<Binding> panels;
+  bool is_small = false;  // one group of one tile
   int64_t uniform_bytes = 0, group_bytes = 0, tile_bytes = 0, partial_bytes = 0;
   std::vector<std::vector<bool>> aliases;  // [input][output]
 

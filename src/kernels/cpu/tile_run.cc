@@ -60,9 +60,8 @@ void set_aside(Context& c, const Stage& stage, Progress* p) {
   p->inner = p->tiles = 0;
 }
 
-// Folds the rows of the outer accumulator pairwise into its first `chunk` elements.
-void fold_rows(Context& c, const Reduction& r, int64_t live) {
-  char* acc = c.tile + r.outer;
+// Folds the rows of an accumulator pairwise into its first `chunk` elements.
+void fold_rows(Context& c, const Reduction& r, char* acc, int64_t live) {
   const int64_t chunk = c.chunk_length;
   for (int64_t rows = live / chunk; rows > 1;) {
     const int64_t half = (rows + 1) / 2;
@@ -135,12 +134,39 @@ void run_group(Context& c, int64_t group) {
     c.execute(stage.group_steps, group_width(c));
     const int64_t live = run_range(c, stage, 0, k.red_count);
     for (const Reduction& r : stage.reductions) {
-      fold_rows(c, r, live);
+      fold_rows(c, r, c.tile + r.outer, live);
       finish(c, r, c.tile + r.outer, live > 0);
     }
   }
   c.set_axes(k.red_begin, k.red_end, 0);
   c.execute(k.final_steps, c.chunk_length);
+}
+
+// The only group of a small kernel; the same arithmetic as run_group.
+void run_small(Context& c) {
+  const Impl& k = c.k;
+  const bool row = k.red_end == static_cast<int>(k.dims.size());
+  const int64_t n = row ? k.red_count : k.red_count * k.inner_count;
+  if (!k.uniform_steps.empty()) c.execute(k.uniform_steps, 1);
+  for (const Stage& stage : k.stages) {
+    if (!stage.group_steps.empty()) c.execute(stage.group_steps, group_width(c));
+    for (const Binding& b : stage.bindings) {
+      if (b.kind == Binding::Kind::input) {
+        c.at[b.entry] = static_cast<char*>(const_cast<void*>(c.inputs[b.buffer])) + b.first;
+      } else if (b.kind == Binding::Kind::output) {
+        c.at[b.entry] = static_cast<char*>(c.outputs[b.buffer]) + b.first;
+      } else {
+        c.at[b.entry] = c.tile + b.offset;
+      }
+    }
+    c.execute(stage.steps, n);
+    for (const Reduction& r : stage.reductions) {
+      accumulate(c, r, n, row, true);
+      if (!row) fold_rows(c, r, c.tile + r.inner, n);
+      finish(c, r, c.tile + r.inner, true);
+    }
+  }
+  if (!k.final_steps.empty()) c.execute(k.final_steps, c.chunk_length);
 }
 
 // --- the whole run ------------------------------------------------------------------------------
@@ -171,9 +197,8 @@ struct Run {
     return c;
   }
 
-  void run_uniform(Context& c) const {
+  void set_constants(Context& c) const {
     for (auto [entry, bits] : k.constants) std::memcpy(c.at[entry], &bits, 8);
-    c.execute(k.uniform_steps, 1);
   }
 
   bool over_groups() const {
@@ -221,7 +246,7 @@ struct Run {
             const int64_t n =
                 run_range(mine, stage, start, std::min(start + k.segment, k.red_count));
             for (const Reduction& r : stage.reductions) {
-              fold_rows(mine, r, n);
+              fold_rows(mine, r, mine.tile + r.outer, n);
               std::memcpy(partials + s * k.partial_bytes + r.partial, mine.tile + r.outer,
                           static_cast<size_t>(c.chunk_length * r.size));
             }
@@ -256,9 +281,21 @@ bool is_empty(const Impl& k) {
   return k.outer_count == 0 || k.red_count == 0;
 }
 
+// Axes that are all zero need no further set-up: the group is the first one.
+void enter_small(const Run& run, Context& c) {
+  c.chunk_length = c.k.red_end < static_cast<int>(c.k.dims.size()) ? c.k.inner_count : 1;
+  run.set_constants(c);
+}
+
 bool run_all(const Run& run, Context& c, double cost) {
   const Impl& k = run.k;
-  run.run_uniform(c);
+  if (k.is_small) {
+    enter_small(run, c);
+    run_small(c);
+    return true;
+  }
+  run.set_constants(c);
+  c.execute(k.uniform_steps, 1);
   const int64_t segments = k.red_count > k.segment ? (k.red_count + k.segment - 1) / k.segment : 1;
   if (cost < kInline || (k.groups() == 1 && segments == 1)) {
     for (int64_t g = 0; g < k.groups(); ++g) run_group(c, g);
@@ -277,6 +314,28 @@ double TileKernel::nanoseconds() const {
   const Impl& k = *impl_;
   return k.element_cost * static_cast<double>(k.outer_count * k.red_count * k.inner_count) +
          10.0 * static_cast<double>(k.groups());
+}
+
+bool TileKernel::is_small() const { return impl_->is_small; }
+
+int64_t TileKernel::session_bytes() const {
+  const Run run{*impl_, nullptr, nullptr, nullptr};
+  return up(static_cast<int64_t>(sizeof(Context))) + up(impl_->uniform_bytes) + run.context_bytes();
+}
+
+void TileKernel::begin_session(void* session) const {
+  char* memory = static_cast<char*>(session) + up(static_cast<int64_t>(sizeof(Context)));
+  const Run run{*impl_, nullptr, nullptr, memory};
+  static_assert(std::is_trivially_destructible_v<Context>);
+  Context* c = new (session) Context(run.context(memory + up(impl_->uniform_bytes), nullptr));
+  enter_small(run, *c);
+}
+
+void TileKernel::run_session(void* session, const void* const* inputs, void* const* outputs) {
+  Context& c = *static_cast<Context*>(session);
+  c.inputs = inputs;
+  c.outputs = outputs;
+  run_small(c);
 }
 
 bool TileKernel::may_alias(int input, int output) const {

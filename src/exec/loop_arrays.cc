@@ -1,0 +1,374 @@
+// The arrays of loop code: where they lie, which may be overwritten, and the kernels on them.
+#include <algorithm>
+#include <cstring>
+
+#include "exec/fused.h"
+#include "exec/loop_builder.h"
+#include "kernels/cpu/gather.h"
+
+namespace jaxmps::exec {
+
+using ir::DType;
+using ir::Op;
+using ir::OpId;
+using kernels::CodeItem;
+using kernels::Control;
+using kernels::Opcode;
+using kernels::ScalarValue;
+
+namespace {
+
+constexpr int64_t kSharedCopy = 1 << 20;  // bytes that several threads copy
+
+cpu::StridedCopy window_of(const ir::Type& array, const ir::Dims& sizes) {
+  ir::Dims outer = ir::row_major_strides(array.dims), inner = ir::row_major_strides(sizes);
+  const int64_t bytes = ir::byte_size(array.dtype);
+  for (size_t d = 0; d < sizes.size(); ++d) {
+    outer[d] *= bytes;
+    inner[d] *= bytes;
+  }
+  return cpu::StridedCopy(sizes, outer, inner, bytes);
+}
+
+}  // namespace
+
+// --- memory -------------------------------------------------------------------------------------
+
+// Gives an address register its place in the arena.
+void LoopBuilder::place(int32_t address, int64_t bytes) {
+  program_->slots.push_back({address, program_->arena_bytes});
+  program_->arena_bytes += (std::max<int64_t>(bytes, 1) + 63) / 64 * 64;
+}
+
+int32_t LoopBuilder::new_slot(int64_t bytes) {
+  const int32_t address = new_address();
+  place(address, bytes);
+  return address;
+}
+
+int LoopBuilder::new_root(int32_t address, int64_t bytes, int region, bool is_temporary) {
+  roots_.push_back({address, bytes, region, -1, is_temporary, false});
+  return static_cast<int>(roots_.size() - 1);
+}
+
+int LoopBuilder::new_temporary(int64_t bytes) {
+  const int32_t address = new_address();
+  slot_of_[address] = program_->slots.size();
+  place(address, bytes);
+  return new_root(address, bytes, region().id, true);
+}
+
+void LoopBuilder::bind(ir::Value* v, int32_t address, int root) {
+  values_[v] = {std::nullopt, address, root, static_cast<int>(scopes_.size()) - 1};
+  Root& memory = roots_[static_cast<size_t>(root)];
+  const auto last = region().last_use.find(v);
+  if (memory.region != region().id || last == region().last_use.end()) return;
+  memory.last_use = std::max(memory.last_use, last->second);
+}
+
+// Whether the op may overwrite the memory of its operand: nothing else reads it from now on.
+bool LoopBuilder::may_take(const Op& op, int operand) {
+  const Value& v = value(op.operand(operand));
+  if (v.root < 0) return false;
+  const Root& root = roots_[static_cast<size_t>(v.root)];
+  int readers = 0;
+  for (ir::Value* other : op.operands()) readers += value(other).root == v.root;
+  return root.region == region().id && v.address == root.address && readers == 1 &&
+         op.operand(operand)->type.byte_count() == root.bytes && root.last_use <= region().position;
+}
+
+void LoopBuilder::copy_array(int32_t to, int32_t from, int64_t bytes) {
+  cost_ += 0.02 * static_cast<double>(bytes);
+  if (bytes == 0) return;
+  if (bytes < kSharedCopy) {
+    return control(Control::copy, to, from, -1, -1, static_cast<uint64_t>(bytes));
+  }
+  auto call = std::make_unique<KernelCall>();
+  call->native = [bytes](const void* const* in, void* const* out) {
+    if (in[0] != out[0]) cpu::parallel_copy(out[0], in[0], bytes);
+  };
+  call->inputs = {from};
+  call->outputs = {to};
+  append_call(std::move(call));
+}
+
+void LoopBuilder::store_parts(int32_t address, const ScalarValue& stored) {
+  const uint64_t size = static_cast<uint64_t>(ir::byte_size(builder_.instr(stored.re).type));
+  control(Control::store, -1, address, stored.re, -1, 0);
+  if (stored.im >= 0) control(Control::store, -1, address, stored.im, -1, size);
+}
+
+// Appends to the end of an outer scope's code so far.
+template <typename F>
+void LoopBuilder::in_scope(int depth, F add) {
+  std::vector<Scope> inner;
+  for (int d = static_cast<int>(scopes_.size()) - 1; d > depth; --d) {
+    inner.push_back(std::move(scopes_.back()));
+    scopes_.pop_back();
+  }
+  add();
+  for (; !inner.empty(); inner.pop_back()) scopes_.push_back(std::move(inner.back()));
+}
+
+// A scalar value in registers; loaded, as far outside as it is known, if a kernel has left it in
+// memory.
+ScalarValue LoopBuilder::as_scalar(ir::Value* v) {
+  Value& known = value(v);
+  if (known.scalar) return *known.scalar;
+  flush();
+  const int depth = std::max(known.depth, pin());
+  const DType dtype = v->type.dtype, type = kernels::storage_machine_type(dtype);
+  ScalarValue scalar;
+  in_scope(depth, [&] {
+    auto load = [&](int part) {
+      const int32_t loaded = new_value(type, depth);
+      const int64_t at = part * ir::byte_size(type);
+      control(Control::load, loaded, known.address, -1, -1, static_cast<uint64_t>(at));
+      return loaded;
+    };
+    const int32_t re = load(0), im = ir::is_complex(dtype) ? load(1) : -1;
+    scalar = builder_.from_storage(dtype, re, im);
+    flush();
+  });
+  if (known.depth == depth) known.scalar = scalar;
+  return scalar;
+}
+
+// The address of the value; a scalar is stored where its registers are set.
+int32_t LoopBuilder::as_memory(ir::Value* v) {
+  Value& known = value(v);
+  if (known.address >= 0) return known.address;
+  const ScalarValue stored = builder_.to_storage(*known.scalar);
+  flush();
+  const int own = std::max(depth_of(stored.re), stored.im < 0 ? 0 : depth_of(stored.im));
+  const int depth = std::max(own, pin());
+  const int32_t address = new_slot(v->type.byte_count());
+  in_scope(depth, [&] { store_parts(address, stored); });
+  if (depth == own) known.address = address;
+  return address;
+}
+
+Status LoopBuilder::add_array_constant(const Op& op) {
+  const ir::Dense& dense = op.dense("value");
+  const size_t total = static_cast<size_t>(dense.type.byte_count());
+  if (total > kLargestConstant) return ir::refuse(op, "the constant is too large");
+  auto words = std::make_unique<std::vector<uint64_t>>(total / 8 + 1);
+  const auto bytes = dense.bytes();
+  auto* out = reinterpret_cast<uint8_t*>(words->data());
+  for (size_t at = 0; at < total && !bytes.empty(); at += bytes.size()) {
+    std::copy(bytes.begin(), bytes.end(), out + at);
+  }
+  const int32_t address = new_value(DType::u64, 0);
+  array_constants_.emplace_back(address, words->data());
+  program_->constants.push_back(std::move(words));
+  bind(const_cast<Op&>(op).result(), address,
+       new_root(address, static_cast<int64_t>(total), 0, false));
+  return {};
+}
+
+// --- kernels ------------------------------------------------------------------------------------
+
+// As the plan chooses: a special kernel of the op's block, a tile kernel, any kernel.
+Status LoopBuilder::add_kernel(const Op& op) {
+  auto lowering = ops::lower(op, ops::Target::cpu);
+  const bool is_special = lowering.ok() && !lowering->is_general;
+  if (is_special && lowering->alias) {
+    if (op.id != OpId::reshape && op.id != OpId::custom_call) {
+      return ir::refuse(op, "an alias that is not known to loops");
+    }
+    const int32_t address = as_memory(op.operand(0));
+    const int root = value(op.operand(0)).root;
+    const int64_t bytes = op.result(0)->type.byte_count();
+    bind(const_cast<Op&>(op).result(), address,
+         root >= 0 ? root : new_root(address, bytes, 0, false));
+    return {};
+  }
+  cost_ += lowering.ok() ? lowering->nanoseconds : 0;
+  if (is_special && lowering->native) {
+    return add_native(op, std::move(lowering->native), lowering->reuse);
+  }
+  if (auto tile = lower_tile(op); tile.ok()) {
+    const auto reuse = reusable(tile.value(), op);
+    return add_tile(op, std::move(tile).value(), reuse);
+  }
+  if (lowering.ok() && lowering->native) {
+    return add_native(op, std::move(lowering->native), lowering->reuse);
+  }
+  return ir::refuse(op, "it has no native kernel");
+}
+
+Status LoopBuilder::add_native(const Op& op, ops::Native native, const std::vector<int>& reuse) {
+  auto call = std::make_unique<KernelCall>();
+  call->native = std::move(native);
+  return add_call(op, std::move(call), reuse);
+}
+
+Status LoopBuilder::add_tile(const Op& op, cpu::TileKernel kernel, const std::vector<int>& reuse) {
+  auto call = std::make_unique<KernelCall>();
+  cost_ += kernel.nanoseconds() + 10;
+  if (kernel.is_small()) {
+    call->session = new_slot(kernel.session_bytes());
+    call->tile = std::make_shared<cpu::TileKernel>(std::move(kernel));
+  } else {
+    call->native = [kernel = std::move(kernel)](const void* const* in, void* const* out) {
+      if (!kernel.run(in, out)) throw std::bad_alloc();
+    };
+  }
+  return add_call(op, std::move(call), reuse);
+}
+
+Status LoopBuilder::add_call(const Op& op, std::unique_ptr<KernelCall> call,
+                             const std::vector<int>& reuse) {
+  if (op.operand_count() > static_cast<int>(KernelCall::kMost) ||
+      op.result_count() > static_cast<int>(KernelCall::kMost)) {
+    return ir::refuse(op, "too many operands or results");
+  }
+  for (ir::Value* operand : op.operands()) call->inputs.push_back(as_memory(operand));
+  for (int i = 0; i < op.result_count(); ++i) {
+    const int reused = static_cast<size_t>(i) < reuse.size() ? reuse[static_cast<size_t>(i)] : -1;
+    const bool takes = reused >= 0 && may_take(op, reused);
+    const int root =
+        takes ? value(op.operand(reused)).root : new_temporary(op.result(i)->type.byte_count());
+    const int32_t address = roots_[static_cast<size_t>(root)].address;
+    call->outputs.push_back(address);
+    bind(const_cast<Op&>(op).result(i), address, root);
+  }
+  append_call(std::move(call));
+  return {};
+}
+
+void LoopBuilder::append_call(std::unique_ptr<KernelCall> call) {
+  CodeItem item;
+  item.kind = CodeItem::Kind::call;
+  item.fn = call->function();
+  item.a = call->session;
+  item.imm = reinterpret_cast<uint64_t>(call.get());
+  item.reads = call->inputs;
+  item.reads.insert(item.reads.end(), call->outputs.begin(), call->outputs.end());
+  program_->calls.push_back(std::move(call));
+  flush();
+  append(std::move(item));
+}
+
+// --- windows ------------------------------------------------------------------------------------
+
+// The address of the window whose starts are the operands from `first` on, clamped into the array.
+int32_t LoopBuilder::window_address(const Op& op, const ir::Dims& sizes, int first, int32_t base) {
+  const ir::Type& array = op.operand(0)->type;
+  const ir::Dims strides = ir::row_major_strides(array.dims);
+  for (size_t d = 0; d < sizes.size(); ++d) {
+    const int64_t limit = array.dims[d] - sizes[d];
+    if (limit == 0) continue;
+    ScalarValue start = as_scalar(op.operand(first + static_cast<int>(d)));
+    if (start.dtype == DType::u64) {
+      // As a signed number, a start beyond 2^63 would be below the array.
+      const int32_t top = builder_.int_constant(DType::u64, limit).re;
+      start.re = builder_.emit(Opcode::min, DType::u64, start.re, top);
+    }
+    const int32_t wide = builder_.convert(start, DType::s64).re;
+    const int32_t bound = builder_.int_constant(DType::s64, limit).re;
+    const int32_t address = new_address();
+    control(Control::offset, address, wide, base, bound,
+            static_cast<uint64_t>(strides[d] * ir::byte_size(array.dtype)));
+    base = address;
+  }
+  return base;
+}
+
+// A window that is one run of memory needs no copy.
+bool LoopBuilder::add_dynamic_slice(const Op& op) {
+  const ir::Type& type = op.result(0)->type;
+  if (type.dims.empty() || type.size() == 0) return false;
+  if (window_of(op.operand(0)->type, type.dims).single_run() == 0) return false;
+  const int32_t base = as_memory(op.operand(0));
+  const int32_t address = window_address(op, type.dims, 1, base);
+  bind(const_cast<Op&>(op).result(), address, value(op.operand(0)).root);
+  return true;
+}
+
+bool LoopBuilder::add_dynamic_update_slice(const Op& op) {
+  const ir::Type& type = op.operand(0)->type;
+  const ir::Type& window = op.operand(1)->type;
+  if (type.dims.empty() || window.size() == 0) return false;
+  const cpu::StridedCopy copy = window_of(type, window.dims);
+  if (copy.single_run() == 0 || copy.single_run() != window.byte_count()) return false;
+  const int32_t from = as_memory(op.operand(0));
+  int root = value(op.operand(0)).root;
+  if (!may_take(op, 0)) {
+    root = new_temporary(type.byte_count());
+    copy_array(roots_[static_cast<size_t>(root)].address, from, type.byte_count());
+  }
+  const int32_t base = roots_[static_cast<size_t>(root)].address;
+  const int32_t to = window_address(op, window.dims, 2, base);
+  copy_array(to, as_memory(op.operand(1)), window.byte_count());
+  bind(const_cast<Op&>(op).result(), base, root);
+  return true;
+}
+
+// --- carried arrays -----------------------------------------------------------------------------
+
+// The memory in which a carried array that was not computed in place is after a trip: the loop's
+// own if no other carried array is there, else a copy.
+int LoopBuilder::next_root(ir::Value* returned, const Carried& carried, std::vector<int>* claimed,
+                           std::vector<int>* extra) {
+  const int32_t from = as_memory(returned);
+  int root = value(returned).root;
+  bool is_ours = false;
+  if (root >= 0 && std::count(claimed->begin(), claimed->end(), root) == 0) {
+    const Root& memory = roots_[static_cast<size_t>(root)];
+    is_ours = memory.region == region().id && memory.address == from &&
+              memory.bytes == carried.bytes && (memory.is_temporary || memory.is_carried);
+  }
+  if (!is_ours) {
+    root = new_temporary(carried.bytes);
+    copy_array(roots_[static_cast<size_t>(root)].address, from, carried.bytes);
+  }
+  claimed->push_back(root);
+  if (!roots_[static_cast<size_t>(root)].is_carried) extra->push_back(root);
+  return root;
+}
+
+// Chooses where each carried array is after a trip. What the body has computed in place stays; what
+// is in other memory of the loop changes places with it, so that the addresses rotate; what is not
+// the loop's own is copied.
+void LoopBuilder::rotate_arrays(const Op& op, std::vector<Carried>* all, kernels::CodeLoop* loop) {
+  std::vector<int> next(all->size(), -1), claimed, extra;
+  auto returned = [&](size_t k) { return op.region(1).terminator()->operand(static_cast<int>(k)); };
+  for (size_t k = 0; k < all->size(); ++k) {
+    const Value& own = (*all)[k].value;
+    if ((*all)[k].start < 0) continue;
+    const Value& result = value(returned(k));
+    if (result.root != own.root || result.address != own.address) continue;
+    next[k] = own.root;
+    claimed.push_back(own.root);
+  }
+  for (size_t k = 0; k < all->size(); ++k) {
+    if ((*all)[k].start < 0 || next[k] >= 0) continue;
+    next[k] = next_root(returned(k), (*all)[k], &claimed, &extra);
+    (*all)[k].is_fixed = false;
+  }
+  std::unordered_map<int, size_t> phi_of;  // temporaries that join the rotation
+  for (int root : extra) {
+    // The register of the address changes now: its first value comes from another one.
+    const int32_t address = roots_[static_cast<size_t>(root)].address;
+    const int32_t start = new_value(DType::u64, static_cast<int>(scopes_.size()) - 2);
+    program_->slots[slot_of_.at(address)].value = start;
+    phi_of[root] = loop->phis.size();
+    loop->phis.push_back({address, start});
+  }
+  for (size_t k = 0; k < all->size(); ++k) {
+    const Carried& carried = (*all)[k];
+    if (carried.start < 0) continue;
+    kernels::Phi& phi = loop->phis[carried.phi];
+    phi.next = roots_[static_cast<size_t>(next[k])].address;
+    if (std::count(claimed.begin(), claimed.end(), carried.value.root) > 0) continue;
+    // What no one claims is what a temporary of the size is to write next; there are as many.
+    const auto taker = std::find_if(extra.begin(), extra.end(), [&](int root) {
+      return roots_[static_cast<size_t>(root)].bytes == carried.bytes;
+    });
+    loop->phis[phi_of.at(*taker)].next = phi.value;
+    extra.erase(taker);
+  }
+}
+
+}  // namespace jaxmps::exec

@@ -1,0 +1,454 @@
+// From IR to loop code: scalars, control flow and the scopes that code is placed in. An instruction
+// belongs to the outermost scope that has its operands, so that what does not change moves out of
+// loops; it never leaves a branch, which may not run.
+#include <algorithm>
+
+#include "exec/fused.h"
+#include "exec/loop_builder.h"
+
+namespace jaxmps::exec {
+
+using ir::DType;
+using ir::Op;
+using ir::OpId;
+using kernels::CodeBlock;
+using kernels::CodeItem;
+using kernels::CodeLoop;
+using kernels::Control;
+using kernels::Opcode;
+using kernels::ScalarValue;
+
+namespace {
+
+// Memory beyond this stays with the plan: its kernels take so long that a loop costs nothing.
+constexpr int64_t kLargestArena = 512 << 10;
+constexpr size_t kMostInstructions = 4096;
+constexpr int64_t kUnknownTrips = 1 << 20;
+constexpr double kInstruction = 1.5, kTrip = 3;  // nanoseconds
+
+bool all_scalars(const Op& op) {
+  for (ir::Value* operand : op.operands()) {
+    if (!operand->type.is_scalar()) return false;
+  }
+  for (int i = 0; i < op.result_count(); ++i) {
+    if (!op.result(i)->type.is_scalar()) return false;
+  }
+  return true;
+}
+
+bool is_all_scalar_fusion(const Op& op) {
+  if (!all_scalars(op)) return false;
+  for (const Op* inner : op.region()) {
+    if (inner != op.region().terminator() && !all_scalars(*inner)) return false;
+  }
+  return true;
+}
+
+// Ops whose result may be the memory of their first operand.
+bool may_be_view(OpId id) {
+  return id == OpId::reshape || id == OpId::dynamic_slice || id == OpId::custom_call;
+}
+
+void for_operands(const Op& op, const std::function<void(ir::Value*)>& visit) {
+  for (ir::Value* operand : op.operands()) visit(operand);
+  for (const auto& region : op.regions()) {
+    for (const Op* inner : *region) for_operands(*inner, visit);
+  }
+}
+
+Status check(const Op& op, const ir::Type& type) {
+  if (!type.is_tensor() || !type.is_static() || type.quantization) {
+    return ir::refuse(op, "a loop of this form has plain arrays only");
+  }
+  return {};
+}
+
+}  // namespace
+
+// --- scopes -------------------------------------------------------------------------------------
+
+void LoopBuilder::enter(bool is_branch) {
+  flush();
+  scopes_.push_back({{}, is_branch});
+}
+
+CodeBlock LoopBuilder::leave() {
+  flush();
+  CodeBlock block = std::move(scopes_.back().block);
+  scopes_.pop_back();
+  const int left = static_cast<int>(scopes_.size());
+  builder_.forget([&](int32_t v) { return depth_of(v) >= left; });
+  return block;
+}
+
+int LoopBuilder::pin() const {
+  for (size_t d = scopes_.size(); d-- > 0;) {
+    if (scopes_[d].is_branch) return static_cast<int>(d);
+  }
+  return 0;
+}
+
+// Places the instructions that the builder has appended.
+void LoopBuilder::flush() {
+  for (size_t v = depth_.size(); v < scalars_.instrs.size(); ++v) {
+    const kernels::ScalarInstr& i = scalars_.instrs[v];
+    if (i.op == Opcode::constant) {
+      depth_.push_back(0);
+      continue;
+    }
+    int depth = pin();
+    for (int32_t operand : {i.a, i.b, i.c, i.d}) {
+      if (operand >= 0) depth = std::max(depth, depth_of(operand));
+    }
+    depth_.push_back(depth);
+    CodeItem item;
+    item.value = static_cast<int32_t>(v);
+    scopes_[static_cast<size_t>(depth)].block.push_back(std::move(item));
+    cost_ += kInstruction;
+  }
+}
+
+int32_t LoopBuilder::new_value(DType type, int depth) {
+  flush();
+  const int32_t v = builder_.emit(Opcode::input, type, -1, -1, -1, inputs_++);
+  depth_.push_back(depth);
+  return v;
+}
+
+// A scalar as registers hold it, not yet defined by anything.
+ScalarValue LoopBuilder::new_scalar(DType dtype) {
+  const int depth = static_cast<int>(scopes_.size()) - 1;
+  const DType type = kernels::machine_type(dtype);
+  ScalarValue scalar{dtype, new_value(type, depth), -1};
+  if (ir::is_complex(dtype)) scalar.im = new_value(type, depth);
+  return scalar;
+}
+
+void LoopBuilder::control(Control control, int32_t value, int32_t a, int32_t b, int32_t c,
+                          uint64_t imm) {
+  flush();
+  CodeItem item;
+  item.kind = CodeItem::Kind::control;
+  item.control = control;
+  item.value = value;
+  item.a = a, item.b = b, item.c = c;
+  item.imm = imm;
+  append(std::move(item));
+  cost_ += kInstruction;
+}
+
+// --- ops ----------------------------------------------------------------------------------------
+
+// A view is read as long as what it is a view of has to stay.
+void LoopBuilder::find_last_uses(const ir::Region& region, RegionState* state) const {
+  std::vector<const Op*> ops;
+  for (const Op* op : region) {
+    const int position = static_cast<int>(ops.size());
+    for_operands(*op, [&](ir::Value* operand) { state->last_use[operand] = position; });
+    ops.push_back(op);
+  }
+  for (size_t k = ops.size(); k-- > 0;) {
+    if (!may_be_view(ops[k]->id) || ops[k]->operand_count() == 0) continue;
+    int& last = state->last_use[ops[k]->operand(0)];
+    for (int i = 0; i < ops[k]->result_count(); ++i) {
+      const auto found = state->last_use.find(ops[k]->result(i));
+      if (found != state->last_use.end()) last = std::max(last, found->second);
+    }
+  }
+}
+
+// All ops but the terminator, whose position is the region's then.
+Status LoopBuilder::add_region(const ir::Region& ir_region) {
+  for (const Op* op : ir_region) {
+    if (op == ir_region.terminator()) break;
+    CHECK_OK(add_op(*op));
+    if (scalars_.instrs.size() > kMostInstructions) return ir::refuse(*op, "the loop is too long");
+    ++region().position;
+  }
+  return {};
+}
+
+Status LoopBuilder::add_op(const Op& op) {
+  for (ir::Value* operand : op.operands()) CHECK_OK(check(op, operand->type));
+  for (int i = 0; i < op.result_count(); ++i) CHECK_OK(check(op, op.result(i)->type));
+  switch (op.id) {
+    case OpId::while_:
+      return add_loop(op, false);
+    case OpId::case_:
+    case OpId::if_:
+      return add_branch(op);
+    case OpId::fusion:
+      return add_fusion(op);
+    case OpId::constant:
+      if (!all_scalars(op)) return add_array_constant(op);
+      break;
+    case OpId::dynamic_slice:
+      if (add_dynamic_slice(op)) return {};
+      break;
+    case OpId::dynamic_update_slice:
+      if (add_dynamic_update_slice(op)) return {};
+      break;
+    default:
+      break;
+  }
+  if (all_scalars(op) && op.regions().empty() && add_scalar_op(op).ok()) return {};
+  return add_kernel(op);
+}
+
+Status LoopBuilder::add_scalar_op(const Op& op) {
+  std::vector<ScalarValue> results;
+  const int depth = static_cast<int>(scopes_.size()) - 1;
+  if (op.id == OpId::constant) {
+    results.push_back(builder_.constant(op.dense("value"), 0));
+  } else {
+    std::vector<ScalarValue> operands;
+    for (ir::Value* operand : op.operands()) operands.push_back(as_scalar(operand));
+    if (op.id == OpId::reshape || op.id == OpId::broadcast_in_dim) {
+      results.push_back(operands[0]);
+    } else {
+      TRY(results, builder_.apply(op, operands));
+    }
+  }
+  flush();
+  for (int i = 0; i < op.result_count(); ++i) {
+    values_[op.result(i)] = {results[static_cast<size_t>(i)], -1, -1, depth};
+  }
+  return {};
+}
+
+Status LoopBuilder::add_fusion(const Op& op) {
+  if (!is_all_scalar_fusion(op)) {
+    TRY(cpu::TileKernel kernel, lower_tile(op));
+    const auto reuse = reusable(kernel, op);
+    return add_tile(op, std::move(kernel), reuse);
+  }
+  const ir::Region& body = op.region();
+  for (int i = 0; i < body.arg_count(); ++i) values_[body.arg(i)] = value(op.operand(i));
+  for (const Op* inner : body) {
+    if (inner != body.terminator()) CHECK_OK(add_op(*inner));
+  }
+  for (int i = 0; i < op.result_count(); ++i) {
+    values_[op.result(i)] = value(body.terminator()->operand(i));
+  }
+  return {};
+}
+
+// --- control flow -------------------------------------------------------------------------------
+
+// Before the loop's scope is entered: what the carried values start with. Arrays are copied to
+// where the loop keeps them.
+void LoopBuilder::start_carried(const Op& op, std::vector<Carried>* all) {
+  for (ir::Value* operand : op.operands()) {
+    Carried& carried = all->emplace_back();
+    if (operand->type.is_scalar()) {
+      carried.first = as_scalar(operand);
+      continue;
+    }
+    carried.bytes = operand->type.byte_count();
+    carried.start = new_address();
+    copy_array(carried.start, as_memory(operand), carried.bytes);
+  }
+}
+
+// Inside: the arguments of the loop's regions.
+void LoopBuilder::bind_carried(const Op& op, CodeLoop* loop, std::vector<Carried>* all) {
+  const int depth = static_cast<int>(scopes_.size()) - 1;
+  for (int i = 0; i < op.operand_count(); ++i) {
+    Carried& carried = (*all)[static_cast<size_t>(i)];
+    carried.phi = loop->phis.size();
+    if (carried.start < 0) {
+      const ScalarValue scalar = new_scalar(op.operand(i)->type.dtype);
+      loop->phis.push_back({scalar.re, carried.first.re});
+      if (scalar.im >= 0) loop->phis.push_back({scalar.im, carried.first.im});
+      carried.value = {scalar, -1, -1, depth};
+      values_[op.region(1).arg(i)] = carried.value;
+    } else {
+      const int32_t address = new_address();
+      loop->phis.push_back({address, carried.start});
+      const int root = new_root(address, carried.bytes, region().id, false);
+      roots_[static_cast<size_t>(root)].is_carried = true;
+      bind(op.region(1).arg(i), address, root);
+      carried.value = value(op.region(1).arg(i));
+    }
+    values_[op.region(0).arg(i)] = carried.value;
+  }
+}
+
+Status LoopBuilder::add_loop(const Op& op, bool is_outermost) {
+  auto loop = std::make_unique<CodeLoop>();
+  if (const ir::Attr* trips = ir::find(op.discardable, "mps.trip_count")) {
+    loop->trips = std::get<ir::TypedInt>(trips->value).value;
+  }
+  const double cost_before = std::exchange(cost_, 0);
+  std::vector<Carried> all;
+  start_carried(op, &all);
+  enter(false);
+  regions_.push_back({++region_count_, 0, {}});
+  find_last_uses(op.region(1), &region());
+  bind_carried(op, loop.get(), &all);
+  if (!loop->trips) CHECK_OK(add_condition(op, loop.get()));
+  CHECK_OK(add_region(op.region(1)));
+  for (int i = 0; i < op.operand_count(); ++i) {
+    const Carried& carried = all[static_cast<size_t>(i)];
+    if (carried.start >= 0) continue;
+    const ScalarValue next = as_scalar(op.region(1).terminator()->operand(i));
+    loop->phis[carried.phi].next = next.re;
+    if (next.im >= 0) loop->phis[carried.phi + 1].next = next.im;
+  }
+  rotate_arrays(op, &all, loop.get());
+  regions_.pop_back();
+  loop->body = leave();
+  const int depth = static_cast<int>(scopes_.size()) - 1;
+  cost_ = cost_before + static_cast<double>(loop->trips.value_or(kUnknownTrips)) * (cost_ + kTrip);
+  for (const kernels::Phi& phi : loop->phis) depth_[static_cast<size_t>(phi.value)] = depth;
+  CodeItem item;
+  item.kind = CodeItem::Kind::loop;
+  item.loop = std::move(loop);
+  append(std::move(item));
+  for (int i = 0; i < op.operand_count(); ++i) {
+    Carried& carried = all[static_cast<size_t>(i)];
+    ir::Value* result = const_cast<Op&>(op).result(i);
+    if (carried.start < 0) {
+      values_[result] = {carried.value.scalar, -1, -1, depth};
+      continue;
+    }
+    if (is_outermost && carried.is_fixed) {
+      program_->outputs.emplace_back(carried.start, i);
+    } else {
+      place(carried.start, carried.bytes);
+    }
+    const int32_t address = carried.value.address;
+    bind(result, address, new_root(address, carried.bytes, region().id, false));
+  }
+  return {};
+}
+
+Status LoopBuilder::add_condition(const Op& op, CodeLoop* loop) {
+  regions_.push_back({++region_count_, 0, {}});
+  find_last_uses(op.region(0), &region());
+  CHECK_OK(add_region(op.region(0)));
+  loop->verdict = as_scalar(op.region(0).terminator()->operand(0)).re;
+  flush();
+  loop->condition = std::exchange(scopes_.back().block, {});
+  regions_.pop_back();
+  return {};
+}
+
+// Scalars that a branch returns are moved to the results' registers, arrays copied to their memory.
+Status LoopBuilder::add_branch_region(const ir::Region& ir_region,
+                                      const std::vector<Value>& results,
+                                      std::vector<int32_t>* scalars) {
+  find_last_uses(ir_region, &region());
+  CHECK_OK(add_region(ir_region));
+  for (size_t k = 0; k < results.size(); ++k) {
+    ir::Value* returned = ir_region.terminator()->operand(static_cast<int>(k));
+    if (!results[k].scalar) {
+      copy_array(results[k].address, as_memory(returned), returned->type.byte_count());
+      continue;
+    }
+    const ScalarValue scalar = as_scalar(returned);
+    scalars->push_back(scalar.re);
+    if (scalar.im >= 0) scalars->push_back(scalar.im);
+  }
+  return {};
+}
+
+Status LoopBuilder::add_branch(const Op& op) {
+  auto branch = std::make_unique<kernels::CodeBranch>();
+  const ScalarValue selector = as_scalar(op.operand(0));
+  if (op.id == OpId::if_) {
+    const ScalarValue yes = builder_.int_constant(DType::s32, 0);
+    const ScalarValue no = builder_.int_constant(DType::s32, 1);
+    branch->index = builder_.select(selector.re, yes, no).re;
+  } else {
+    branch->index = selector.re;
+  }
+  flush();
+  const int depth = static_cast<int>(scopes_.size()) - 1;
+  std::vector<Value> results;
+  for (int i = 0; i < op.result_count(); ++i) {
+    const ir::Type& type = op.result(i)->type;
+    if (type.is_scalar()) {
+      const ScalarValue scalar = new_scalar(type.dtype);
+      branch->values.push_back(scalar.re);
+      if (scalar.im >= 0) branch->values.push_back(scalar.im);
+      results.push_back({scalar, -1, -1, depth});
+    } else {
+      const int root = new_temporary(type.byte_count());
+      results.push_back({std::nullopt, roots_[static_cast<size_t>(root)].address, root, depth});
+    }
+  }
+  for (const auto& ir_region : op.regions()) {
+    enter(true);
+    regions_.push_back({++region_count_, 0, {}});
+    CHECK_OK(add_branch_region(*ir_region, results, &branch->results.emplace_back()));
+    regions_.pop_back();
+    branch->blocks.push_back(leave());
+  }
+  CodeItem item;
+  item.kind = CodeItem::Kind::branch;
+  item.branch = std::move(branch);
+  append(std::move(item));
+  for (int i = 0; i < op.result_count(); ++i) {
+    ir::Value* result = const_cast<Op&>(op).result(i);
+    const Value& made = results[static_cast<size_t>(i)];
+    if (made.scalar) {
+      values_[result] = made;
+    } else {
+      bind(result, made.address, made.root);
+    }
+  }
+  return {};
+}
+
+// --- the whole loop -----------------------------------------------------------------------------
+
+Result<std::shared_ptr<LoopProgram>> LoopBuilder::build(const Op& loop,
+                                                        const std::vector<ir::Value*>& captures) {
+  program_ = std::make_shared<LoopProgram>();
+  scopes_.emplace_back();
+  regions_.emplace_back();
+  std::vector<ir::Value*> inputs = loop.operands();
+  inputs.insert(inputs.end(), captures.begin(), captures.end());
+  for (ir::Value* input : inputs) {
+    CHECK_OK(check(loop, input->type));
+    const int32_t address = new_address();
+    program_->inputs.push_back(address);
+    values_[input] = {std::nullopt, address, new_root(address, input->type.byte_count(), 0, false),
+                      0};
+    if (input->type.is_scalar()) as_scalar(input);
+  }
+  std::vector<int32_t> outputs;
+  for (int i = 0; i < loop.result_count(); ++i) {
+    outputs.push_back(new_address());
+    program_->outputs.emplace_back(outputs.back(), i);
+  }
+  CHECK_OK(add_loop(loop, true));
+  for (int i = 0; i < loop.result_count(); ++i) {
+    const Value& result = value(const_cast<Op&>(loop).result(i));
+    const int32_t to = outputs[static_cast<size_t>(i)];
+    if (result.scalar) {
+      store_parts(to, builder_.to_storage(*result.scalar));
+    } else {
+      copy_array(to, result.address, loop.result(i)->type.byte_count());
+    }
+  }
+  flush();
+  if (program_->arena_bytes > kLargestArena) return ir::refuse(loop, "the arrays are too large");
+  program_->code = kernels::emit_code(scalars_, std::move(scopes_[0].block), {});
+  for (const auto& [v, words] : array_constants_) {
+    program_->code.registers[static_cast<size_t>(v)] = reinterpret_cast<uint64_t>(words);
+  }
+  return program_;
+}
+
+Result<ops::Lowering> lower_loop(const Op& loop, const std::vector<ir::Value*>& captures) {
+  LoopBuilder builder;
+  TRY(auto program, builder.build(loop, captures));
+  std::vector<int> reuse;
+  for (int i = 0; i < loop.result_count(); ++i) reuse.push_back(i);
+  auto run = [program](const void* const* in, void* const* out) { program->run(in, out); };
+  return ops::native(std::move(run), builder.nanoseconds(), std::move(reuse));
+}
+
+}  // namespace jaxmps::exec

@@ -1,0 +1,129 @@
+// Builds a LoopProgram from a `while` op; internal to loop_build.cc and loop_arrays.cc.
+// A LoopBuilder lives for one lower_loop call on one thread and refers to the op.
+//
+// Every value of the loop is a scalar in registers, an array at an address, or both. A Root is a
+// piece of memory; several values may be views of it. Memory is written by the op that defines it,
+// and again only where nothing reads it any more.
+#pragma once
+
+#include <optional>
+#include <unordered_map>
+
+#include "exec/loop_program.h"
+
+namespace jaxmps::exec {
+
+class LoopBuilder {
+ public:
+  static constexpr size_t kLargestConstant = 256 << 10;  // bytes
+
+  Result<std::shared_ptr<LoopProgram>> build(const ir::Op& loop,
+                                             const std::vector<ir::Value*>& captures);
+  double nanoseconds() const { return cost_; }
+
+ private:
+  struct Root {
+    int32_t address = -1;
+    int64_t bytes = 0;
+    int region = 0;             // whose code may overwrite it; 0: none
+    int last_use = -1;          // position in that region
+    bool is_temporary = false;  // a place in the arena, written in that region
+    bool is_carried = false;    // of an array that the region's loop carries
+  };
+  struct Value {
+    std::optional<kernels::ScalarValue> scalar;
+    int32_t address = -1;
+    int root = -1;
+    int depth = 0;  // of the scope that it was bound in
+  };
+  // What is being appended to: the code of the function, of a loop's region or of a branch.
+  struct Scope {
+    kernels::CodeBlock block;
+    bool is_branch = false;
+  };
+  // A region of IR: last uses of its values, by position of the op.
+  struct RegionState {
+    int id = 0;
+    int position = 0;
+    std::unordered_map<const ir::Value*, int> last_use;
+  };
+
+  struct Carried {
+    kernels::ScalarValue first;  // scalars: before the first trip
+    int32_t start = -1;          // arrays: the address of the memory that the value starts in
+    int64_t bytes = 0;
+    size_t phi = 0;        // in CodeLoop::phis, of the scalar's real part or of the address
+    Value value;           // in the loop
+    bool is_fixed = true;  // arrays: lies in the same memory throughout
+  };
+
+  // loop_build.cc
+  Status add_region(const ir::Region& region);
+  Status add_op(const ir::Op& op);
+  Status add_scalar_op(const ir::Op& op);
+  Status add_fusion(const ir::Op& op);
+  Status add_loop(const ir::Op& op, bool is_outermost);
+  void start_carried(const ir::Op& op, std::vector<Carried>* all);
+  void bind_carried(const ir::Op& op, kernels::CodeLoop* loop, std::vector<Carried>* all);
+  Status add_branch(const ir::Op& op);
+  Status add_branch_region(const ir::Region& ir_region, const std::vector<Value>& results,
+                           std::vector<int32_t>* scalars);
+  Status add_condition(const ir::Op& op, kernels::CodeLoop* loop);
+  void enter(bool is_branch);
+  kernels::CodeBlock leave();
+  void flush();
+  int pin() const;
+  int depth_of(int32_t v) const { return depth_[static_cast<size_t>(v)]; }
+  void append(kernels::CodeItem item) { scopes_.back().block.push_back(std::move(item)); }
+  int32_t new_value(ir::DType type, int depth);
+  int32_t new_address() { return new_value(ir::DType::u64, static_cast<int>(scopes_.size()) - 1); }
+  kernels::ScalarValue new_scalar(ir::DType dtype);
+  void control(kernels::Control control, int32_t value, int32_t a, int32_t b, int32_t c,
+               uint64_t imm);
+  RegionState& region() { return regions_.back(); }
+  void find_last_uses(const ir::Region& region, RegionState* state) const;
+
+  // loop_arrays.cc
+  Status add_kernel(const ir::Op& op);
+  Status add_native(const ir::Op& op, ops::Native native, const std::vector<int>& reuse);
+  Status add_tile(const ir::Op& op, cpu::TileKernel kernel, const std::vector<int>& reuse);
+  Status add_call(const ir::Op& op, std::unique_ptr<KernelCall> call,
+                  const std::vector<int>& reuse);
+  void append_call(std::unique_ptr<KernelCall> call);
+  bool add_dynamic_slice(const ir::Op& op);
+  bool add_dynamic_update_slice(const ir::Op& op);
+  int32_t window_address(const ir::Op& op, const ir::Dims& sizes, int first, int32_t base);
+  Status add_array_constant(const ir::Op& op);
+  void rotate_arrays(const ir::Op& op, std::vector<Carried>* all, kernels::CodeLoop* loop);
+  int next_root(ir::Value* returned, const Carried& carried, std::vector<int>* claimed,
+                std::vector<int>* extra);
+  template <typename F>
+  void in_scope(int depth, F add);
+  void store_parts(int32_t address, const kernels::ScalarValue& stored);
+  void copy_array(int32_t to, int32_t from, int64_t bytes);
+  kernels::ScalarValue as_scalar(ir::Value* value);
+  int32_t as_memory(ir::Value* value);
+  bool may_take(const ir::Op& op, int operand);
+  int new_root(int32_t address, int64_t bytes, int region, bool is_temporary);
+  int new_temporary(int64_t bytes);
+  int32_t new_slot(int64_t bytes);
+  void place(int32_t address, int64_t bytes);
+  void bind(ir::Value* value, int32_t address, int root);
+  Value& value(ir::Value* v) { return values_.at(v); }
+
+  kernels::ScalarProgram scalars_;
+  kernels::ScalarBuilder builder_{&scalars_};
+  std::vector<int> depth_;  // per scalar instruction: the scope that it belongs to
+  std::vector<Scope> scopes_;
+  std::vector<RegionState> regions_;
+  int region_count_ = 0;
+  std::unordered_map<const ir::Value*, Value> values_;
+  std::vector<Root> roots_;
+  std::shared_ptr<LoopProgram> program_;
+  std::unordered_map<int32_t, size_t> slot_of_;  // of temporaries, by address: LoopProgram::slots
+  std::vector<std::pair<int32_t, const uint64_t*>> array_constants_;
+  uint64_t inputs_ = 0;  // numbers given to `input` instructions
+  double cost_ = 0;
+};
+
+}  // namespace jaxmps::exec

@@ -1,0 +1,69 @@
+#include "exec/loop_program.h"
+
+#include <cstring>
+
+#include "kernels/cpu/scratch.h"
+
+namespace jaxmps::exec {
+namespace {
+
+using kernels::ThreadedOp;
+
+struct Pointers {
+  const void* in[KernelCall::kMost];
+  void* out[KernelCall::kMost];
+
+  Pointers(const KernelCall& call, const uint64_t* r) {
+    for (size_t k = 0; k < call.inputs.size(); ++k) {
+      in[k] = reinterpret_cast<const void*>(r[call.inputs[k]]);
+    }
+    for (size_t k = 0; k < call.outputs.size(); ++k) {
+      out[k] = reinterpret_cast<void*>(r[call.outputs[k]]);
+    }
+  }
+};
+
+const ThreadedOp* call_native(const ThreadedOp* op, uint64_t* r) {
+  const auto& call = *reinterpret_cast<const KernelCall*>(op->imm);
+  const Pointers at(call, r);
+  call.native(at.in, at.out);
+  return op + 1;
+}
+
+const ThreadedOp* call_tile(const ThreadedOp* op, uint64_t* r) {
+  const auto& call = *reinterpret_cast<const KernelCall*>(op->imm);
+  const Pointers at(call, r);
+  cpu::TileKernel::run_session(reinterpret_cast<void*>(r[op->a]), at.in, at.out);
+  return op + 1;
+}
+
+int64_t up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
+
+kernels::ThreadedFn KernelCall::function() const { return tile ? call_tile : call_native; }
+
+void LoopProgram::run(const void* const* in, void* const* out) const {
+  const int64_t bytes = arena_bytes + up(static_cast<int64_t>(code.registers.size() * 8));
+  constexpr int64_t kStack = 4096;
+  if (bytes <= kStack) {
+    alignas(64) char memory[kStack];
+    return run_in(memory, in, out);
+  }
+  cpu::Scratch scratch(static_cast<size_t>(bytes));
+  run_in(scratch.as<char>(), in, out);
+}
+
+void LoopProgram::run_in(char* memory, const void* const* in, void* const* out) const {
+  auto* r = reinterpret_cast<uint64_t*>(memory + arena_bytes);
+  std::memcpy(r, code.registers.data(), code.registers.size() * 8);
+  for (const Slot& slot : slots) r[slot.value] = reinterpret_cast<uint64_t>(memory + slot.offset);
+  for (size_t k = 0; k < inputs.size(); ++k) r[inputs[k]] = reinterpret_cast<uint64_t>(in[k]);
+  for (const auto& [value, k] : outputs) r[value] = reinterpret_cast<uint64_t>(out[k]);
+  for (const auto& call : calls) {
+    if (call->tile) call->tile->begin_session(reinterpret_cast<void*>(r[call->session]));
+  }
+  code.run(r);
+}
+
+}  // namespace jaxmps::exec

@@ -1,0 +1,56 @@
+// Loops of the CPU as one step: a `while` whose body works on scalars and small arrays with native
+// kernels becomes threaded code (kernels/loop_code.h). Scalars live in registers, arrays at
+// addresses in an arena that is laid out when the program is compiled, and kernels are called
+// through resolved pointers, so that an iteration makes no array and allocates nothing.
+//
+// A LoopProgram is immutable once built and may run on several threads at once; what changes is in
+// memory of the run.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "kernels/cpu/tile.h"
+#include "kernels/loop_code.h"
+#include "ops/op.h"
+
+namespace jaxmps::exec {
+
+// The loop as one native kernel; its operands are the carried values, then `captures`. An error
+// says why the loop is not of this form.
+Result<ops::Lowering> lower_loop(const ir::Op& loop, const std::vector<ir::Value*>& captures);
+
+// A call of a kernel: the registers that hold the addresses of its operands and results, and what
+// to run: a native kernel, or a tile kernel whose session lies at the address in `session`.
+struct KernelCall {
+  static constexpr size_t kMost = 24;  // operands, and results
+  ops::Native native;
+  std::shared_ptr<cpu::TileKernel> tile;
+  int32_t session = -1;
+  std::vector<int32_t> inputs, outputs;
+
+  kernels::ThreadedFn function() const;
+};
+
+struct LoopProgram {
+  // A register that starts as an address in the arena.
+  struct Slot {
+    int32_t value;
+    int64_t offset;
+  };
+  kernels::RegisterCode code;
+  std::vector<std::unique_ptr<KernelCall>> calls;
+  std::vector<std::unique_ptr<std::vector<uint64_t>>> constants;
+  std::vector<Slot> slots;
+  std::vector<int32_t> inputs;  // registers of the operands' addresses
+  // Registers that start as the address of a result, and which.
+  std::vector<std::pair<int32_t, int>> outputs;
+  int64_t arena_bytes = 0;
+
+  void run(const void* const* in, void* const* out) const;
+
+ private:
+  void run_in(char* memory, const void* const* in, void* const* out) const;
+};
+
+}  // namespace jaxmps::exec
