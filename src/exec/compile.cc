@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "base/env.h"
+#include "base/fork.h"
 #include "base/log.h"
 #include "bytecode/reader.h"
 #include "exec/fused.h"
@@ -209,7 +210,11 @@ class Compiler {
 Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
                            const CompileOptions& options, ops::Target target) {
   // Equal content means equal program; entries live as long as somebody uses the program.
-  static auto* mutex = new std::mutex;
+  static auto* mutex = [] {
+    auto* made = new std::mutex;
+    hold_over_fork(*made);
+    return made;
+  }();
   static auto* cache = new std::unordered_map<std::string, std::weak_ptr<const Program>>;
 
   std::string settings =
