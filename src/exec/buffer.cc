@@ -79,10 +79,17 @@ Result<BufferPtr> Buffer::view_of(Device* device, ir::Type type, void* data,
 }
 
 Event Buffer::ready_event() const {
-  std::lock_guard lock(mutex_);
-  if (payload_) return payload_->ready;
-  return Event::failed(
-      invalid(donated_ ? "the buffer was donated to an execution" : "the buffer was deleted"));
+  Event ready;
+  {
+    std::lock_guard lock(mutex_);
+    if (!payload_) {
+      return Event::failed(
+          invalid(donated_ ? "the buffer was donated to an execution" : "the buffer was deleted"));
+    }
+    ready = payload_->ready;
+  }
+  device_->catch_up(ready);
+  return ready;
 }
 
 Result<PayloadPtr> Buffer::payload() const {
@@ -131,6 +138,7 @@ void Buffer::release_hold() {
 
 Result<void*> Buffer::host_pointer() const {
   TRY(PayloadPtr shared, payload());
+  device_->catch_up(shared->ready);
   CHECK_OK(shared->ready.await());
   try {
     return shared->value->data<void>();
@@ -152,6 +160,7 @@ Event Buffer::copy_to_host(void* destination, int64_t offset, int64_t bytes) con
     }
   };
   Event done;
+  device_->catch_up(source->ready);
   if (device_->is_host_memory()) {
     source->ready.on_ready(
         [copy, done](const Status& status) { done.set(status.ok() ? copy() : status); });

@@ -106,6 +106,12 @@ void Device::enqueue(std::unique_ptr<Work> work) {
   while (!queue_.empty()) run_next(lock);
 }
 
+void Device::catch_up(const Event& event) {
+  if (event.is_set() || !is_current()) return;
+  std::unique_lock lock(queue_mutex_);
+  while (!queue_.empty()) run_next(lock);
+}
+
 void Device::run() {
   device_of_thread = this;
   mx::set_default_device(mlx_device(target_));

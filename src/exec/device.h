@@ -16,6 +16,7 @@
 #include <string>
 #include <thread>
 
+#include "base/event.h"
 #include "base/result.h"
 #include "mlx/mlx.h"
 #include "ops/op.h"
@@ -52,6 +53,9 @@ class Device {
   // JAX_MPS_RUN_AHEAD pieces of work are queued. Called on that thread itself (a callback of a
   // program calls another program), it does all that is queued and then `work` before it returns.
   void enqueue(std::unique_ptr<Work> work);
+  // Call before waiting for `event`: on the device's own thread (a callback wants a value that is
+  // computed behind it) all that is queued is done now, because nobody else would do it.
+  void catch_up(const Event& event);
   // Runs `work` on the calling thread if the device has nothing to do, else answers false at once.
   // `work` must not build MLX graphs and must be short.
   template <typename Work>

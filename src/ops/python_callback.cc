@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <memory>
 #include <stdexcept>
 
 #include "ops/custom_call.h"
@@ -10,17 +11,36 @@
 namespace jaxmps::ops {
 namespace {
 
-std::atomic<PythonCallback> callback_of_process{nullptr};
+std::atomic<const PythonCallbacks*> callbacks_of_process{nullptr};
+
+bool is_open(const PythonCallbacks* callbacks) {
+  return *static_cast<const volatile int*>(&callbacks->open) != 0;
+}
+
+// Holds a callable for as long as some program may call it.
+class Held {
+ public:
+  explicit Held(int64_t id) : id_(id) { hold(1); }
+  ~Held() { hold(0); }
+  Held(const Held&) = delete;
+
+ private:
+  void hold(int keep) const {
+    const PythonCallbacks* callbacks = python_callbacks();
+    if (is_open(callbacks)) callbacks->hold(id_, keep);
+  }
+  const int64_t id_;
+};
 
 }  // namespace
 
-void set_python_callback(PythonCallback callback) { callback_of_process = callback; }
-PythonCallback python_callback() { return callback_of_process; }
+void set_python_callbacks(const PythonCallbacks* callbacks) { callbacks_of_process = callbacks; }
+const PythonCallbacks* python_callbacks() { return callbacks_of_process; }
 
 // The target of our own rules in python/jax_plugins/mps/callbacks.py. A token goes first, if any.
 CUSTOM_CALL(python_callback, "mps.python_callback") {
   const OpContext& ctx = call.ctx;
-  if (!python_callback()) {
+  if (!python_callbacks()) {
     return ctx.fail("this process runs no Python that could be called");
   }
   const bool ordered = call.operands() > 0 && !ctx.in(0).is_tensor();
@@ -36,10 +56,11 @@ CUSTOM_CALL(python_callback, "mps.python_callback") {
   const int first = ordered ? 1 : 0;
   Lowering lowering = everywhere(
       ctx,
-      [=](const void* const* in, void* const* out) {
+      [=, held = std::make_shared<Held>(id)](const void* const* in, void* const* out) {
         std::array<char, 4096> error{};
-        const PythonCallback function = python_callback();
-        if (function(id, in + first, out + first, error.data(), error.size()) != 0) {
+        const PythonCallbacks* python = python_callbacks();
+        if (!is_open(python)) throw std::runtime_error("the Python interpreter has ended");
+        if (python->run(id, in + first, out + first, error.data(), error.size()) != 0) {
           throw std::runtime_error(error.data());
         }
       },

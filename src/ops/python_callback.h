@@ -1,19 +1,28 @@
 // Calls from a running program into Python (jax.pure_callback, io_callback, debug.callback).
-// The Python part gives the plugin one C function, which takes the interpreter's lock, finds the
-// callable by its number and runs it. Set once per process, before the first program; any thread.
+// The Python part gives the plugin a table of C functions, which take the interpreter's lock. Set
+// once per process, before the first program; any thread.
 #pragma once
 
 #include <cstdint>
 
 namespace jaxmps::ops {
 
-// operands[i] and results[i] are dense row-major memory of the types that Python knows for `id`.
-// Answers 0, or else writes a message of at most error_size bytes, zero-terminated, to `error`.
-using PythonCallback = int (*)(int64_t id, const void* const* operands, void* const* results,
-                               char* error, int64_t error_size);
+// Its layout is that of _Table in python/jax_plugins/mps/callbacks.py; it lives for ever.
+struct PythonCallbacks {
+  // Runs callable `id`: operands[i] and results[i] are dense row-major memory of the types that
+  // Python knows for it. Answers 0, or else writes a message of at most error_size bytes,
+  // zero-terminated, to `error`.
+  int (*run)(int64_t id, const void* const* operands, void* const* results, char* error,
+             int64_t error_size);
+  // Keeps the callable alive (1), or no longer (0): an execution may outlive the client's handle of
+  // its program, which is all that Python sees.
+  void (*hold)(int64_t id, int keep);
+  // 0 once the interpreter is shutting down: then nothing here may be called.
+  int open;
+};
 
-void set_python_callback(PythonCallback callback);
-// Null while there is none.
-PythonCallback python_callback();
+void set_python_callbacks(const PythonCallbacks* callbacks);
+// Null while there are none.
+const PythonCallbacks* python_callbacks();
 
 }  // namespace jaxmps::ops

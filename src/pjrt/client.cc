@@ -61,9 +61,9 @@ Status check_options(const PJRT_NamedValue* options, size_t num_options) {
       TRY([[maybe_unused]] int64_t node, integer(options[i]));
     } else if (name == "blas_library" && options[i].type == PJRT_NamedValue_kString) {
       cpu::set_blas_library(std::string(view(options[i].string_value, options[i].value_size)));
-    } else if (name == "python_callback") {
+    } else if (name == "python_callbacks") {
       TRY(const int64_t address, integer(options[i]));
-      ops::set_python_callback(reinterpret_cast<ops::PythonCallback>(address));
+      ops::set_python_callbacks(reinterpret_cast<const ops::PythonCallbacks*>(address));
     } else {
       log(Level::warning, "client option `", name, "` is not known and ignored");
     }

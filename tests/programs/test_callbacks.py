@@ -1,5 +1,9 @@
 """Calls from programs into Python: values, order, effects, errors."""
 
+import gc
+import threading
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,9 +104,114 @@ def test_wrong_shape_is_an_error():
         f(jnp.float32(1)).block_until_ready()
 
 
+def _host_on(device, seen, compute):
+    """A host function that computes on `device`, as the arrays that it made say."""
+
+    def host(*arguments):
+        y = compute(*(jax.device_put(np.array(a), device) for a in arguments))
+        seen.append(y.devices())
+        return np.asarray(y)
+
+    return host
+
+
+def _big(x):
+    return jnp.tanh(x @ x + 1).sum(0)
+
+
+@pytest.mark.parametrize("size", [8, 300])
+def test_callback_that_computes_on_mps(mps, size):
+    """Small programs run on the thread of the caller, large ones on the device's: here both are one."""
+    seen = []
+    host = _host_on(mps, seen, jax.jit(_big))
+    f = jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct((size,), x.dtype), x) * 2)
+    x = np.linspace(-1, 1, size * size, dtype=np.float32).reshape(size, size) / size
+    want = np.asarray(jax.jit(_big)(x)) * 2
+    for _ in range(3):
+        np.testing.assert_array_equal(f(x), want)
+    assert seen == [{mps}] * 3
+
+
+@pytest.mark.parametrize("kind", ["io", "debug", "ordered"])
+def test_effects_that_compute_on_mps(mps, kind):
+    seen, values = [], []
+    compute = _host_on(mps, seen, jax.jit(_big))
+
+    def host(x):
+        values.append(compute(x))
+
+    @jax.jit
+    def f(x):
+        if kind == "debug":
+            jax.debug.callback(host, x)
+        else:
+            io_callback(host, None, x, ordered=kind == "ordered")
+        return x + 1
+
+    x = jnp.ones((64, 64))
+    f(x).block_until_ready()
+    jax.effects_barrier()
+    assert seen == [{mps}]
+    np.testing.assert_array_equal(values[0], jax.jit(_big)(x))
+
+
+def test_callbacks_in_callbacks(mps):
+    def level(depth):
+        if depth == 0:
+            return jax.jit(lambda x: x * 2 + x.sum())
+        inner = level(depth - 1)
+        host = _host_on(mps, [], inner)
+        return jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x) + 1)
+
+    np.testing.assert_array_equal(level(3)(jnp.arange(4.0)), np.arange(4.0) * 2 + 6 + 3)
+
+
+@pytest.mark.parametrize("how", ["program", "host"])
+def test_callback_that_needs_what_is_queued_behind_it(mps, how):
+    """The callback wants the result of an execution that waits for the callback's own."""
+    late, started = [], threading.Event()
+    square = jax.jit(lambda x: x @ x)
+    x = jax.device_put(2 * np.eye(400, dtype=np.float32), mps)
+    square(x).block_until_ready()
+
+    def host(a):
+        started.wait(30)
+        return np.asarray(square(late[0]) if how == "program" else late[0])[0, 0] + a
+
+    f = jax.jit(lambda a: jax.pure_callback(host, jax.ShapeDtypeStruct((), jnp.float32), a))
+    out = f(jnp.float32(1))
+    late.append(square(x))
+    assert not late[0].is_ready()
+    started.set()
+    assert float(out) == (17 if how == "program" else 5)
+
+
 def test_callback_that_computes_with_jax():
     def host(x):
         return np.asarray(jnp.cumsum(x))
 
     f = jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x))
     np.testing.assert_array_equal(f(jnp.arange(5.0)), np.cumsum(np.arange(5.0)))
+
+
+def test_the_function_may_die_before_its_program_has_run():
+    def host(a):
+        time.sleep(0.05)
+        return np.asarray(a) + 1
+
+    x = jnp.zeros(3)
+    for _ in range(5):
+        # Nobody holds the jitted function or its executable while the call is under way.
+        x = jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x))(x)
+        gc.collect()
+    np.testing.assert_array_equal(x, np.full(3, 5))
+
+
+def test_callables_are_released():
+    from jax_plugins.mps import callbacks
+
+    x = jax.jit(lambda x: jax.pure_callback(np.asarray, jax.ShapeDtypeStruct(x.shape, x.dtype), x))(jnp.zeros(3))
+    x.block_until_ready()
+    jax.clear_caches()
+    gc.collect()
+    assert not callbacks._held

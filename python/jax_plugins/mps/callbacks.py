@@ -4,8 +4,10 @@ JAX's own rules refuse platforms they do not know. Ours emit a custom call that 
 plugin hands it, with the addresses of operands and results, to `_run`, which finds the callable.
 """
 
+import atexit
 import ctypes
 import itertools
+import secrets
 import traceback
 import weakref
 
@@ -15,8 +17,11 @@ from jax_plugins.mps import private
 
 TARGET = "mps.python_callback"
 
-_numbers = itertools.count(1)
-_callables = weakref.WeakValueDictionary()  # kept alive by the programs that call them
+# A program that comes from another process, by way of a cache on disk, finds no callable here rather
+# than a wrong one.
+_numbers = itertools.count(secrets.randbits(62))
+_callables = weakref.WeakValueDictionary()  # kept alive by JAX's executables, and by
+_held = {}  # the plugin's programs: number -> (callable, how many)
 
 
 class _Callable:
@@ -73,9 +78,35 @@ def _run(number, operands, results, error, error_size):
         return 1
 
 
+@ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int)
+def _hold(number, keep):
+    entry, count = _held.get(number, (_callables.get(number), 0))
+    count += 1 if keep else -1
+    if count > 0:
+        _held[number] = entry, count
+    else:
+        _held.pop(number, None)
+
+
+class _Table(ctypes.Structure):
+    """PythonCallbacks of src/ops/python_callback.h."""
+
+    _fields_ = (("run", type(_run)), ("hold", type(_hold)), ("open", ctypes.c_int))
+
+
+_table = _Table(_run, _hold, 1)
+# The plugin may look at it until the very end of the process.
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_table))
+
+
+@atexit.register
+def _close():
+    _table.open = 0
+
+
 def address() -> int:
-    """The C function that the plugin calls."""
-    return ctypes.cast(_run, ctypes.c_void_p).value
+    """The table of C functions that the plugin calls."""
+    return ctypes.addressof(_table)
 
 
 def register(platform: str) -> None:
