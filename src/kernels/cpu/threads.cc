@@ -181,7 +181,7 @@ void forget_pool() {
 
 int default_threads() {
   const int64_t asked = env::number(env::Var::JAX_MPS_CPU_THREADS);
-  if (asked > 0) return static_cast<int>(std::min<int64_t>(asked, 1024));
+  if (asked > 0) return static_cast<int>(asked);
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
