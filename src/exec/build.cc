@@ -6,6 +6,7 @@
 #include "exec/fused.h"
 #include "exec/memory.h"
 #include "exec/plan.h"
+#include "exec/reuse.h"
 #include "exec/scalar_loop.h"
 
 namespace jaxmps::exec {
@@ -60,6 +61,7 @@ class Builder {
       add(*op);
     }
     for (Value* result : region.terminator()->operands()) plan_->results.push_back(ref(result));
+    delay_updates(*plan_);
     find_last_uses();
     return std::move(plan_);
   }
@@ -100,7 +102,10 @@ class Builder {
 
   void set_lowering(Step& step, ops::Lowering lowering) {
     plan_->nanoseconds += lowering.nanoseconds;
-    step.reuse = std::move(lowering.reuse);
+    step.reuse = std::move(lowering.choices);
+    for (const int operand : lowering.reuse) {
+      step.reuse.push_back(operand < 0 ? std::vector<int>() : std::vector{operand});
+    }
     if (lowering.native && target_ == ops::Target::cpu) {
       step.kind = Step::Kind::native;
       step.native = std::move(lowering.native);
@@ -231,6 +236,23 @@ class Builder {
     for (int slot : plan_->parameters) {
       if (!live[slot]) plan_->dead_parameters.push_back(slot);
     }
+    for (Step& step : plan_->steps) choose_reuse(step);
+  }
+
+  // Only operands that die at the step, and of these first the plan's parameters.
+  void choose_reuse(Step& step) const {
+    for (auto& operands : step.reuse) {
+      std::erase_if(operands, [&](int operand) {
+        const Ref ref = step.inputs[operand];
+        return std::count(step.inputs.begin(), step.inputs.end(), ref) != 1 ||
+               std::find(step.frees.begin(), step.frees.end(), ref) == step.frees.end();
+      });
+    }
+    const auto& parameters = plan_->parameters;
+    step.reuse = order_choices(step.reuse, [&](int operand) {
+      return std::find(parameters.begin(), parameters.end(), step.inputs[operand]) !=
+             parameters.end();
+    });
   }
 
   const ops::Target target_;

@@ -24,30 +24,28 @@ Status accept(const ir::Op& fusion) {
   return std::move(kernel).error();
 }
 
-// For each result, an operand whose memory it may overwrite in place, or -1; no operand twice.
-std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& fusion) {
-  std::vector<int> reuse(fusion.result_count(), -1);
-  std::vector<bool> taken(fusion.operand_count(), false);
+// For each result, the operands whose memory it may overwrite in place.
+std::vector<std::vector<int>> reusable(const cpu::TileKernel& kernel, const ir::Op& fusion) {
+  std::vector<std::vector<int>> choices(fusion.result_count());
   for (int result = 0; result < fusion.result_count(); ++result) {
     const int64_t bytes = fusion.result(result)->type.byte_count();
     for (int operand = 0; operand < fusion.operand_count(); ++operand) {
-      if (taken[operand] || fusion.operand(operand)->type.byte_count() != bytes) continue;
-      if (!kernel.may_alias(operand, result)) continue;
-      reuse[result] = operand;
-      taken[operand] = true;
-      break;
+      if (fusion.operand(operand)->type.byte_count() != bytes) continue;
+      if (kernel.may_alias(operand, result)) choices[result].push_back(operand);
     }
   }
-  return reuse;
+  return choices;
 }
 
 ops::Lowering as_lowering(cpu::TileKernel kernel, const ir::Op& op) {
-  auto reuse = reusable(kernel, op);
+  auto choices = reusable(kernel, op);
   const double nanoseconds = kernel.nanoseconds();
   auto run = [kernel = std::move(kernel)](const void* const* in, void* const* out) {
     if (!kernel.run(in, out)) throw std::bad_alloc();
   };
-  return ops::native(std::move(run), nanoseconds, std::move(reuse));
+  ops::Lowering lowering = ops::native(std::move(run), nanoseconds);
+  lowering.choices = std::move(choices);
+  return lowering;
 }
 
 }  // namespace

@@ -43,9 +43,10 @@ struct Step {
   ops::Graph graph;
   ops::Native native;
   std::vector<Ref> inputs;
-  std::vector<int> outputs;       // slots; -1 where the result has no use
-  std::vector<int> frees;         // slots dead after this step
-  std::vector<int> reuse;         // native: operand whose memory result i may take, or -1
+  std::vector<int> outputs;  // slots; -1 where the result has no use
+  std::vector<int> frees;    // slots dead after this step
+  // Native: the operands whose memory result i may take, in the order in which they are tried.
+  std::vector<std::vector<int>> reuse;
   std::vector<mx::Shape> shapes;  // of the results
   std::vector<mx::Dtype> dtypes;
   std::unique_ptr<WhileStep> loop;

@@ -54,6 +54,8 @@ struct Lowering {
   // For native: reuse[i] = k lets result i take the memory of operand k when nothing else holds it;
   // -1: never. Empty: never for all.
   std::vector<int> reuse;
+  // Instead of `reuse`, where there is a choice: the operands whose memory result i may take.
+  std::vector<std::vector<int>> choices;
   // Estimated time of one execution on one core; decides what runs on the caller's thread.
   double nanoseconds = 0;
   // Host values this lowering wants at execution (none by default).
@@ -79,8 +81,8 @@ class OpContext {
 };
 
 // How a value of this type is stored in an MLX array. Sub-byte integers and 4-, 6- and 8-bit floats
-// are one byte (int8 for signed integers, uint8 for the rest). complex128 is float64 with a trailing
-// dimension of 2. A token is an empty bool array.
+// are one byte (int8 for signed integers, uint8 for the rest). complex128 is float64 with a
+// trailing dimension of 2. A token is an empty bool array.
 mx::Dtype storage_dtype(DType dtype);
 mx::Shape storage_shape(const ir::Type& type);
 mx::Shape to_shape(const ir::Dims& dims);
@@ -95,9 +97,15 @@ inline Arrays one(mx::array a) {
   out.push_back(std::move(a));
   return out;
 }
-inline Lowering graph(Graph g) { return {.graph = std::move(g), .native = {}, .reuse = {}}; }
+inline Lowering graph(Graph g) {
+  return {.graph = std::move(g), .native = {}, .reuse = {}, .choices = {}};
+}
 inline Lowering native(Native n, double nanoseconds, std::vector<int> reuse = {}) {
-  return {.graph = {}, .native = std::move(n), .reuse = std::move(reuse), .nanoseconds = nanoseconds};
+  return {.graph = {},
+          .native = std::move(n),
+          .reuse = std::move(reuse),
+          .choices = {},
+          .nanoseconds = nanoseconds};
 }
 
 using Lower = Result<Lowering> (*)(const OpContext&);
@@ -119,12 +127,12 @@ struct Registration {
 #define MOVEMENT_OP(id) OP_OF_KIND(id, movement)
 // An op whose block itself decides about every dtype.
 #define ANY_DTYPE_OP(id) OP_OF_KIND(id, native_only)
-#define OP_OF_KIND(id, kind)                                                                 \
-  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(                               \
-      const ::jaxmps::ops::OpContext& ctx);                                                  \
-  static const ::jaxmps::ops::Registration registration_##id(                                \
-      ::jaxmps::ir::OpId::id, ::jaxmps::ops::Kind::kind, lower_##id);                        \
-  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(                               \
+#define OP_OF_KIND(id, kind)                                          \
+  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(        \
+      const ::jaxmps::ops::OpContext& ctx);                           \
+  static const ::jaxmps::ops::Registration registration_##id(         \
+      ::jaxmps::ir::OpId::id, ::jaxmps::ops::Kind::kind, lower_##id); \
+  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(        \
       [[maybe_unused]] const ::jaxmps::ops::OpContext& ctx)
 
 }  // namespace jaxmps::ops
