@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "base/env.h"
+#include "base/floats.h"
 #include "base/fork.h"
 #include "base/log.h"
 #include "bytecode/reader.h"
@@ -210,6 +211,7 @@ class Compiler {
 Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
                            const CompileOptions& options, ops::Target target) {
   // Equal content means equal program; entries live as long as somebody uses the program.
+  const PlainFloats plain;  // constants are folded
   static auto* mutex = [] {
     auto* made = new std::mutex;
     hold_over_fork(*made);

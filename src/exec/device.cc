@@ -59,15 +59,20 @@ thread_local const Device* device_of_thread = nullptr;
 
 Device::Device(int id, ops::Target target)
     : id_(id), target_(target), kind_(device_kind(mlx_device(target))) {
-  stream_ = mx::new_thread_unsafe_stream(mlx_device(target));
+  stream_ = new_stream();
   hold_over_fork(queue_mutex_);
   after_fork_in_child([this] { restart_in_child(); });
 }
 
 mx::Stream Device::stream() const {
   std::lock_guard lock(queue_mutex_);
-  if (!stream_) stream_ = mx::new_thread_unsafe_stream(mlx_device(target_));
+  if (!stream_) stream_ = new_stream();
   return *stream_;
+}
+
+mx::Stream Device::new_stream() const {
+  const PlainFloats plain;  // MLX starts a thread
+  return mx::new_thread_unsafe_stream(mlx_device(target_));
 }
 
 bool Device::is_current() const { return device_of_thread == this; }
@@ -108,6 +113,7 @@ void Device::catch_up(const Event& event) {
 }
 
 void Device::run() {
+  const PlainFloats plain;
   device_of_thread = this;
   mx::set_default_device(mlx_device(target_));
   mx::set_default_stream(stream());

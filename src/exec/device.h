@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "base/event.h"
+#include "base/floats.h"
 #include "base/result.h"
 #include "mlx/mlx.h"
 #include "ops/op.h"
@@ -63,6 +64,7 @@ class Device {
     if (pending_.load(std::memory_order_acquire) != 0) return false;  // so on the own thread
     std::unique_lock lock(run_mutex_, std::try_to_lock);
     if (!lock.owns_lock() || pending_.load(std::memory_order_acquire) != 0) return false;
+    const PlainFloats plain;
     work();
     return true;
   }
@@ -82,6 +84,7 @@ class Device {
   void clear_memory_stats() const;
 
  private:
+  mx::Stream new_stream() const;
   void run();
   void run_next(std::unique_lock<std::mutex>& lock);
   void restart_in_child();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/env.h"
+#include "base/floats.h"
 #include "base/fork.h"
 
 namespace jaxmps::cpu {
@@ -138,6 +139,7 @@ class Pool {
   }
 
   void serve() {
+    const PlainFloats plain;
     std::unique_lock<std::mutex> lock(mutex_);
     while (!stopping_) {
       if (Job* job = join_job()) {
