@@ -201,6 +201,15 @@ class Builder {
   void append(const Op& op, Step step) {
     for (int i = 0; i < op.result_count(); ++i) {
       const ir::Type& type = op.result(i)->type;
+      const bool too_long = std::any_of(type.dims.begin(), type.dims.end(),
+                                        [](int64_t dim) { return dim > ops::kLargestDim; });
+      if (too_long && step.kind != Step::Kind::alias) {
+        return refuse(op, ir::refuse(op, str("the result ", ir::brief(type),
+                                             " has a dimension larger than ", ops::kLargestDim)));
+      }
+    }
+    for (int i = 0; i < op.result_count(); ++i) {
+      const ir::Type& type = op.result(i)->type;
       step.outputs.push_back(plan_->slots);
       step.shapes.push_back(ops::storage_shape(type));
       step.dtypes.push_back(ops::storage_dtype(type.dtype));

@@ -76,7 +76,15 @@ ProgramInfo describe(const ir::Module& module) {
 
 Status check_signature(const ProgramInfo& info) {
   auto check = [&](const ir::Type& type, std::string_view what, size_t i) -> Status {
-    if (type.is_static() && !type.quantization) return {};
+    if (type.is_static() && !type.quantization) {
+      for (const int64_t dim : type.dims) {
+        if (dim > ops::kLargestDim) {
+          return unimplemented(str(what, " ", i, " of ", info.name, " is ", ir::brief(type),
+                                   "; a dimension can be at most ", ops::kLargestDim));
+        }
+      }
+      return {};
+    }
     return unimplemented(str(what, " ", i, " of ", info.name, " is ", ir::brief(type),
                              "; only tensors of known shape can cross the program's border"));
   };

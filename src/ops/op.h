@@ -80,6 +80,8 @@ class OpContext {
   Error fail(std::string_view reason) const { return ir::refuse(op, reason); }
 };
 
+// MLX counts the elements along one dimension with 32 bits.
+constexpr int64_t kLargestDim = (int64_t(1) << 31) - 1;
 // How a value of this type is stored in an MLX array. Sub-byte integers and 4-, 6- and 8-bit floats
 // are one byte (int8 for signed integers, uint8 for the rest). complex128 is float64 with a
 // trailing dimension of 2. A token is an empty bool array.
