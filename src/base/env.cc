@@ -1,7 +1,9 @@
 #include "base/env.h"
 
 #include <array>
+#include <charconv>
 #include <cstdlib>
+#include <string_view>
 
 namespace jaxmps::env {
 namespace {
@@ -9,21 +11,59 @@ namespace {
 struct Entry {
   const char* name;
   const char* fallback;
+  std::string_view allowed;
 };
 
 constexpr Entry kEntries[] = {
-#define ENV(name, fallback, doc) {#name, fallback},
+#define ENV(name, fallback, allowed, doc) {#name, fallback, allowed},
 #include "base/env.def"
 #undef ENV
 };
 constexpr size_t kCount = sizeof kEntries / sizeof kEntries[0];
 
-const std::array<std::string, kCount>& values() {
+template <typename Number>
+bool parse(std::string_view text, Number* number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+// Why the value is not allowed; empty if it is.
+std::string problem(const Entry& entry, std::string_view value) {
+  std::string_view rest = entry.allowed;
+  if (rest.empty()) return {};
+  if (const size_t dots = rest.find(".."); dots != rest.npos) {
+    int64_t low = 0, high = 0, number = 0;
+    parse(rest.substr(0, dots), &low);
+    parse(rest.substr(dots + 2), &high);
+    if (parse(value, &number) && low <= number && number <= high) return {};
+    return str(entry.name, " is '", value, "'; it must be a whole number between ", low, " and ",
+               high);
+  }
+  std::string choice;
+  for (;;) {
+    const std::string_view word = rest.substr(0, rest.find('|'));
+    if (word == value) return {};
+    if (!word.empty()) choice += str(choice.empty() ? "`" : ", `", word, "`");
+    if (word.size() == rest.size()) break;
+    rest.remove_prefix(word.size() + 1);
+  }
+  return str(entry.name, " is '", value, "'; it must be one of ", choice);
+}
+
+struct Values {
+  std::array<std::string, kCount> texts;
+  std::string problem;  // the first
+};
+
+const Values& values() {
   static const auto* all = [] {
-    auto* read = new std::array<std::string, kCount>;
+    auto* read = new Values;
     for (size_t i = 0; i < kCount; ++i) {
       const char* set = std::getenv(kEntries[i].name);
-      (*read)[i] = set ? set : kEntries[i].fallback;
+      // An empty variable is as good as none.
+      const std::string wrong = set && *set ? problem(kEntries[i], set) : std::string();
+      read->texts[i] = set && *set && wrong.empty() ? set : kEntries[i].fallback;
+      if (read->problem.empty()) read->problem = wrong;
     }
     return read;
   }();
@@ -32,14 +72,17 @@ const std::array<std::string, kCount>& values() {
 
 }  // namespace
 
-const std::string& text(Var var) { return values()[static_cast<size_t>(var)]; }
+const std::string& text(Var var) { return values().texts[static_cast<size_t>(var)]; }
 
 int64_t number(Var var) {
-  const std::string& value = text(var);
-  char* end = nullptr;
-  const long long parsed = std::strtoll(value.c_str(), &end, 10);
-  if (!value.empty() && *end == 0) return parsed;
-  return std::strtoll(kEntries[static_cast<size_t>(var)].fallback, nullptr, 10);
+  int64_t number = 0;
+  parse(text(var), &number);
+  return number;
+}
+
+Status check() {
+  if (!values().problem.empty()) return invalid(values().problem);
+  return {};
 }
 
 }  // namespace jaxmps::env

@@ -4,12 +4,19 @@
 #include <deque>
 #include <thread>
 
+#include "base/fork.h"
+
 namespace jaxmps {
 namespace {
 
 // Lives for ever: callbacks may arrive while static destructors run.
 class Notifier {
  public:
+  Notifier() {
+    hold_over_fork(mutex_);
+    after_fork_in_child([this] { restart(); });
+  }
+
   static Notifier& instance() {
     static auto* notifier = new Notifier;
     return *notifier;
@@ -26,6 +33,15 @@ class Notifier {
   }
 
  private:
+  // What was due in the parent is due in the child as well.
+  void restart() {
+    renew(wake_);
+    started_ = false;
+    auto due = std::move(queue_);
+    queue_.clear();
+    for (auto& work : due) work();
+  }
+
   void run() {
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -45,16 +61,26 @@ class Notifier {
   bool started_ = false;
 };
 
-// All waiters share one condition variable: waiting is rare and already slow.
-std::mutex& wait_mutex() {
-  static auto* mutex = new std::mutex;
-  return *mutex;
+// All events share one mutex, held for moments, and all waiters one condition variable: waiting is
+// rare and already slow.
+struct Shared {
+  Shared() {
+    hold_over_fork(mutex);
+    after_fork_in_child([this] {
+      renew(settled);
+      waiters = 0;
+    });
+  }
+
+  std::mutex mutex;
+  std::condition_variable settled;
+  int waiters = 0;
+};
+
+Shared& shared() {
+  static auto* made = new Shared;
+  return *made;
 }
-std::condition_variable& wait_condition() {
-  static auto* condition = new std::condition_variable;
-  return *condition;
-}
-std::atomic<int> waiters{0};
 
 }  // namespace
 
@@ -80,36 +106,42 @@ Status Event::status() const {
 
 Status Event::await() const {
   if (!is_set()) {
-    waiters.fetch_add(1);
-    std::unique_lock lock(wait_mutex());
-    wait_condition().wait(lock, [this] { return is_set(); });
-    waiters.fetch_sub(1);
+    Shared& all = shared();
+    std::unique_lock lock(all.mutex);
+    ++all.waiters;
+    all.settled.wait(lock, [this] { return is_set(); });
+    --all.waiters;
   }
   return status();
 }
 
-void Event::set(Status status) const {
+// Sets the event unless it is set; the callbacks that are now due.
+std::vector<Event::Callback> Event::settle(Status status) const {
+  Shared& all = shared();
   std::vector<Callback> callbacks;
-  {
-    std::lock_guard lock(state_->mutex);
-    if (state_->done.load()) return;
-    if (!status.ok()) state_->error = std::move(status).error();
-    state_->done.store(true);
-    callbacks.swap(state_->callbacks);
-  }
-  if (waiters.load() > 0) {
-    { std::lock_guard lock(wait_mutex()); }
-    wait_condition().notify_all();
-  }
-  for (auto& callback : callbacks) {
+  std::lock_guard lock(all.mutex);
+  if (is_set()) return callbacks;
+  if (!status.ok()) state_->error = std::move(status).error();
+  callbacks.swap(state_->callbacks);
+  state_->done.store(true, std::memory_order_release);
+  if (all.waiters > 0) all.settled.notify_all();
+  return callbacks;
+}
+
+void Event::set(Status status) const {
+  for (auto& callback : settle(std::move(status))) {
     notify_later([callback = std::move(callback), event = *this] { callback(event.status()); });
   }
 }
 
+void Event::abandon(Error error) const {
+  for (auto& callback : settle(std::move(error))) callback(this->status());
+}
+
 void Event::on_ready(Callback callback) const {
-  {
-    std::lock_guard lock(state_->mutex);
-    if (!state_->done.load()) {
+  if (!is_set()) {
+    std::lock_guard lock(shared().mutex);
+    if (!is_set()) {
       state_->callbacks.push_back(std::move(callback));
       return;
     }

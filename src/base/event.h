@@ -3,12 +3,12 @@
 // dropped while others wait. Callbacks run exactly once, with no lock held: at once on the calling
 // thread if the event is set already, else on the process-wide notifier thread, never on the thread
 // that sets it (a callback may take Python's lock, the setter must go on). Thread-safe.
+// In the child of a fork, whoever owned an event that is not set calls abandon().
 #pragma once
 
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 
 #include "base/result.h"
@@ -31,16 +31,19 @@ class Event {
   Status status() const;
   bool is_error() const { return is_set() && state_->error.has_value(); }
   void set(Status status = {}) const;
+  // Fails an event whose setter was lost in a fork; callbacks run at once on this thread, because a
+  // thread cannot be started safely while Python, too, is coming round.
+  void abandon(Error error) const;
   void on_ready(Callback callback) const;
 
  private:
   struct State {
     std::atomic<bool> done{false};
     std::optional<Error> error;
-    std::mutex mutex;
     std::vector<Callback> callbacks;
   };
   explicit Event(std::shared_ptr<State> state) : state_(std::move(state)) {}
+  std::vector<Callback> settle(Status status) const;
   std::shared_ptr<State> state_;
 };
 

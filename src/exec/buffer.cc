@@ -14,6 +14,23 @@ mx::array allocate(const ir::Type& type) {
   return mx::array(mx::allocator::malloc(std::max<size_t>(bytes, 1)), shape, dtype);
 }
 
+// A copy out of the device's own memory.
+class Download : public Device::Work {
+ public:
+  Download(PayloadPtr source, std::function<Status()> copy, Event done)
+      : Work(true), source_(std::move(source)), copy_(std::move(copy)), done_(std::move(done)) {}
+  void run() override {
+    Status status = source_->ready.await();
+    done_.set(status.ok() ? copy_() : status);
+  }
+  void abandon(Error error) override { done_.abandon(std::move(error)); }
+
+ private:
+  const PayloadPtr source_;
+  const std::function<Status()> copy_;
+  const Event done_;
+};
+
 }  // namespace
 
 BufferPtr Buffer::pending(Device* device, ir::Type type, MemoryKind memory) {
@@ -62,10 +79,17 @@ Result<BufferPtr> Buffer::view_of(Device* device, ir::Type type, void* data,
 }
 
 Event Buffer::ready_event() const {
-  std::lock_guard lock(mutex_);
-  if (payload_) return payload_->ready;
-  return Event::failed(
-      invalid(donated_ ? "the buffer was donated to an execution" : "the buffer was deleted"));
+  Event ready;
+  {
+    std::lock_guard lock(mutex_);
+    if (!payload_) {
+      return Event::failed(
+          invalid(donated_ ? "the buffer was donated to an execution" : "the buffer was deleted"));
+    }
+    ready = payload_->ready;
+  }
+  device_->catch_up(ready);
+  return ready;
 }
 
 Result<PayloadPtr> Buffer::payload() const {
@@ -114,6 +138,7 @@ void Buffer::release_hold() {
 
 Result<void*> Buffer::host_pointer() const {
   TRY(PayloadPtr shared, payload());
+  device_->catch_up(shared->ready);
   CHECK_OK(shared->ready.await());
   try {
     return shared->value->data<void>();
@@ -135,16 +160,17 @@ Event Buffer::copy_to_host(void* destination, int64_t offset, int64_t bytes) con
     }
   };
   Event done;
+  device_->catch_up(source->ready);
   if (device_->is_host_memory()) {
     source->ready.on_ready(
         [copy, done](const Status& status) { done.set(status.ok() ? copy() : status); });
     return done;
   }
   // Discrete memory: MLX moves it, on the device's own thread.
-  device_->enqueue([source, copy, done] {
-    Status status = source->ready.await();
-    done.set(status.ok() ? copy() : status);
-  });
+  if (Status usable = device_->check_usable(true); !usable.ok()) {
+    return Event::failed(std::move(usable).error());
+  }
+  device_->enqueue(std::make_unique<Download>(source, copy, done));
   return done;
 }
 

@@ -8,6 +8,7 @@
 #include "exec/loop_program.h"
 #include "exec/memory.h"
 #include "exec/plan.h"
+#include "exec/reuse.h"
 #include "exec/views.h"
 
 namespace jaxmps::exec {
@@ -63,6 +64,7 @@ class Builder {
       add(*op);
     }
     for (Value* result : region.terminator()->operands()) plan_->results.push_back(ref(result));
+    delay_updates(*plan_);
     find_last_uses();
     return std::move(plan_);
   }
@@ -92,8 +94,8 @@ class Builder {
       if (is_view) step.kind = Step::Kind::view;
     }
     // The memory of a part is not the step's to keep.
-    for (int& operand : step.reuse) {
-      if (operand >= 0 && views_->is_part(op.operand(operand))) operand = -1;
+    for (auto& operands : step.reuse) {
+      std::erase_if(operands, [&](int i) { return views_->is_part(op.operand(i)); });
     }
     append(op, std::move(step));
   }
@@ -110,7 +112,10 @@ class Builder {
 
   void set_lowering(Step& step, ops::Lowering lowering) {
     plan_->nanoseconds += lowering.nanoseconds;
-    step.reuse = std::move(lowering.reuse);
+    step.reuse = std::move(lowering.choices);
+    for (const int operand : lowering.reuse) {
+      step.reuse.push_back(operand < 0 ? std::vector<int>() : std::vector{operand});
+    }
     step.view = std::move(lowering.view);
     if (lowering.native && target_ == ops::Target::cpu) {
       step.kind = Step::Kind::native;
@@ -209,6 +214,15 @@ class Builder {
   void append(const Op& op, Step step) {
     for (int i = 0; i < op.result_count(); ++i) {
       const ir::Type& type = op.result(i)->type;
+      const bool too_long = std::any_of(type.dims.begin(), type.dims.end(),
+                                        [](int64_t dim) { return dim > ops::kLargestDim; });
+      if (too_long && step.kind != Step::Kind::alias) {
+        return refuse(op, ir::refuse(op, str("the result ", ir::brief(type),
+                                             " has a dimension larger than ", ops::kLargestDim)));
+      }
+    }
+    for (int i = 0; i < op.result_count(); ++i) {
+      const ir::Type& type = op.result(i)->type;
       step.outputs.push_back(plan_->slots);
       step.shapes.push_back(ops::storage_shape(type));
       step.dtypes.push_back(ops::storage_dtype(type.dtype));
@@ -244,6 +258,23 @@ class Builder {
     for (int slot : plan_->parameters) {
       if (!live[slot]) plan_->dead_parameters.push_back(slot);
     }
+    for (Step& step : plan_->steps) choose_reuse(step);
+  }
+
+  // Only operands that die at the step, and of these first the plan's parameters.
+  void choose_reuse(Step& step) const {
+    for (auto& operands : step.reuse) {
+      std::erase_if(operands, [&](int operand) {
+        const Ref ref = step.inputs[operand];
+        return std::count(step.inputs.begin(), step.inputs.end(), ref) != 1 ||
+               std::find(step.frees.begin(), step.frees.end(), ref) == step.frees.end();
+      });
+    }
+    const auto& parameters = plan_->parameters;
+    step.reuse = order_choices(step.reuse, [&](int operand) {
+      return std::find(parameters.begin(), parameters.end(), step.inputs[operand]) !=
+             parameters.end();
+    });
   }
 
   const ops::Target target_;

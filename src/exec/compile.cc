@@ -5,6 +5,8 @@
 #include <unordered_map>
 
 #include "base/env.h"
+#include "base/floats.h"
+#include "base/fork.h"
 #include "base/log.h"
 #include "bytecode/reader.h"
 #include "exec/fused.h"
@@ -74,7 +76,15 @@ ProgramInfo describe(const ir::Module& module) {
 
 Status check_signature(const ProgramInfo& info) {
   auto check = [&](const ir::Type& type, std::string_view what, size_t i) -> Status {
-    if (type.is_static() && !type.quantization) return {};
+    if (type.is_static() && !type.quantization) {
+      for (const int64_t dim : type.dims) {
+        if (dim > ops::kLargestDim) {
+          return unimplemented(str(what, " ", i, " of ", info.name, " is ", ir::brief(type),
+                                   "; a dimension can be at most ", ops::kLargestDim));
+        }
+      }
+      return {};
+    }
     return unimplemented(str(what, " ", i, " of ", info.name, " is ", ir::brief(type),
                              "; only tensors of known shape can cross the program's border"));
   };
@@ -225,7 +235,12 @@ class Compiler {
 Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
                            const CompileOptions& options, ops::Target target) {
   // Equal content means equal program; entries live as long as somebody uses the program.
-  static auto* mutex = new std::mutex;
+  const PlainFloats plain;  // constants are folded
+  static auto* mutex = [] {
+    auto* made = new std::mutex;
+    hold_over_fork(*made);
+    return made;
+  }();
   static auto* cache = new std::unordered_map<std::string, std::weak_ptr<const Program>>;
 
   std::string settings =

@@ -3,6 +3,7 @@
 #include <new>
 
 #include "base/env.h"
+#include "base/fork.h"
 #include "exec/memory.h"
 #include "mlx/primitives.h"
 
@@ -37,10 +38,8 @@ class EndMarker : public mx::Primitive {
 };
 
 Result<std::vector<Device*>> make_devices() {
+  CHECK_OK(env::check());
   const std::string& wanted = env::text(env::Var::JAX_MPS_DEVICE);
-  if (!wanted.empty() && wanted != "gpu" && wanted != "cpu") {
-    return invalid(str("JAX_MPS_DEVICE is '", wanted, "'; it must be `gpu` or `cpu`"));
-  }
   const bool has_gpu = mx::is_available(mx::Device::gpu);
   if (wanted == "gpu" && !has_gpu) {
     return Error(Code::unavailable,
@@ -49,21 +48,34 @@ Result<std::vector<Device*>> make_devices() {
   }
   const auto target = has_gpu && wanted != "cpu" ? ops::Target::gpu : ops::Target::cpu;
   const int64_t count = env::number(env::Var::JAX_MPS_NUM_DEVICES);
-  if (count < 1 || count > 1024) {
-    return invalid(str("JAX_MPS_NUM_DEVICES is ", count, "; it must be between 1 and 1024"));
-  }
   std::vector<Device*> made;
   for (int i = 0; i < count; ++i) made.push_back(new Device(i, target));
   return made;
 }
 
+thread_local const Device* device_of_thread = nullptr;
+
 }  // namespace
 
 Device::Device(int id, ops::Target target)
-    : id_(id),
-      target_(target),
-      kind_(device_kind(mlx_device(target))),
-      stream_(mx::new_thread_unsafe_stream(mlx_device(target))) {}
+    : id_(id), target_(target), kind_(device_kind(mlx_device(target))) {
+  stream_ = new_stream();
+  hold_over_fork(queue_mutex_);
+  after_fork_in_child([this] { restart_in_child(); });
+}
+
+mx::Stream Device::stream() const {
+  std::lock_guard lock(queue_mutex_);
+  if (!stream_) stream_ = new_stream();
+  return *stream_;
+}
+
+mx::Stream Device::new_stream() const {
+  const PlainFloats plain;  // MLX starts a thread
+  return mx::new_thread_unsafe_stream(mlx_device(target_));
+}
+
+bool Device::is_current() const { return device_of_thread == this; }
 
 StreamScope::StreamScope(const Device& device)
     : device_(mlx_device(device.target())),
@@ -78,44 +90,101 @@ StreamScope::~StreamScope() {
   mx::set_default_stream(old_stream_);
 }
 
-void Device::enqueue(std::function<void()> work) {
-  static const int64_t limit = std::max<int64_t>(1, env::number(env::Var::JAX_MPS_RUN_AHEAD));
+void Device::enqueue(std::unique_ptr<Work> work) {
+  static const int64_t limit = env::number(env::Var::JAX_MPS_RUN_AHEAD);
   std::unique_lock lock(queue_mutex_);
-  if (!started_) start();
+  if (!started_) {
+    std::thread([this] { run(); }).detach();
+    started_ = true;
+  }
   if (!is_current()) {
     room_.wait(lock, [&] { return static_cast<int64_t>(queue_.size()) < limit; });
   }
   queue_.push_back(std::move(work));
   pending_.fetch_add(1, std::memory_order_acq_rel);
-  wake_.notify_one();
+  if (!is_current()) return wake_.notify_one();
+  while (!queue_.empty()) run_next(lock);
 }
 
-void Device::start() {
-  started_ = true;
-  std::thread thread([this] { run(); });
-  thread_id_ = thread.get_id();
-  thread.detach();
+void Device::catch_up(const Event& event) {
+  if (event.is_set() || !is_current()) return;
+  std::unique_lock lock(queue_mutex_);
+  while (!queue_.empty()) run_next(lock);
 }
 
 void Device::run() {
+  const PlainFloats plain;
+  device_of_thread = this;
   mx::set_default_device(mlx_device(target_));
-  mx::set_default_stream(stream_);
+  mx::set_default_stream(stream());
+  std::unique_lock lock(queue_mutex_);
   for (;;) {
-    std::function<void()> work;
-    {
-      std::unique_lock lock(queue_mutex_);
-      wake_.wait(lock, [this] { return !queue_.empty(); });
-      work = std::move(queue_.front());
-      queue_.pop_front();
-      room_.notify_one();
-    }
-    {
-      std::lock_guard lock(run_mutex_);
-      work();
-    }
-    work = nullptr;
-    pending_.fetch_sub(1, std::memory_order_acq_rel);
+    wake_.wait(lock, [this] { return !queue_.empty(); });
+    run_next(lock);
   }
+}
+
+// `lock` holds queue_mutex_, but not while the work runs.
+void Device::run_next(std::unique_lock<std::mutex>& lock) {
+  running_.push_back(std::move(queue_.front()));
+  queue_.pop_front();
+  room_.notify_one();
+  Work& work = *running_.back();
+  const bool nested = running_.size() > 1;
+  lock.unlock();
+  {
+    std::unique_lock run_lock(run_mutex_, std::defer_lock);
+    if (!nested) run_lock.lock();
+    work.run();
+  }
+  lock.lock();
+  std::unique_ptr<Work> done = std::move(running_.back());
+  running_.pop_back();
+  lock.unlock();
+  done = nullptr;
+  pending_.fetch_sub(1, std::memory_order_acq_rel);
+  lock.lock();
+}
+
+// The parent does what was queued, and only the parent: callbacks must not be run by both.
+// Work is never destroyed here: a lost thread may have been in the middle of it, or of MLX.
+void Device::restart_in_child() {
+  renew(room_);
+  renew(wake_);
+  stream_.reset();
+  std::deque<std::unique_ptr<Work>> lost;
+  lost.swap(queue_);
+  if (is_current()) {
+    // A callback forked; this thread goes on after it.
+    mx::set_default_stream(stream());
+  } else {
+    renew(run_mutex_);
+    started_ = false;
+    for (auto& work : running_) {
+      mlx_lost_ = mlx_lost_ || work->uses_mlx;
+      lost.push_back(std::move(work));
+    }
+    running_.clear();
+  }
+  pending_ = static_cast<int>(running_.size());
+  for (auto& work : lost) work.release()->abandon(lost_in_fork());
+}
+
+Error lost_in_fork() {
+  return Error(Code::failed_precondition,
+               "the process was forked before this was computed; call block_until_ready() before "
+               "the fork, or use the start method `spawn` of multiprocessing");
+}
+
+Status Device::check_usable(bool uses_mlx) const {
+  if (!is_forked() || (on_cpu() && !(uses_mlx && mlx_lost_))) return {};
+  return Error(Code::failed_precondition,
+               on_cpu()
+                   ? "the program needs MLX, which cannot be used in a process that was forked "
+                     "while MLX computed; call block_until_ready() before the fork, or use the "
+                     "start method `spawn` of multiprocessing"
+                   : "the GPU cannot be used in a process that was forked after its first use; "
+                     "use the start method `spawn` of multiprocessing");
 }
 
 Device::MemoryStats Device::memory_stats() const {

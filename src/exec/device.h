@@ -3,6 +3,8 @@
 // MLX streams belong to threads; this file is the one place that hands them out: graph work runs on
 // the device's own thread only, whose default MLX device and stream are set once.
 // Devices live until the process ends. Thread-safe.
+// In the child of a fork a CPU device starts anew: the parent's unfinished work fails there, and a
+// new thread with a new stream takes what comes. A GPU refuses, because its driver is lost.
 #pragma once
 
 #include <atomic>
@@ -14,6 +16,8 @@
 #include <string>
 #include <thread>
 
+#include "base/event.h"
+#include "base/floats.h"
 #include "base/result.h"
 #include "mlx/mlx.h"
 #include "ops/op.h"
@@ -34,23 +38,43 @@ class Device {
   bool is_host_memory() const { return on_cpu() || mx::metal::is_available(); }
   const std::string& kind() const { return kind_; }  // "cpu", "NVIDIA H100 80GB HBM3", "Apple M3"
 
+  // A piece of work. Neither function may throw.
+  class Work {
+   public:
+    explicit Work(bool uses_mlx) : uses_mlx(uses_mlx) {}
+    virtual ~Work() = default;
+    virtual void run() = 0;
+    // Instead of run(), in the child of a fork.
+    virtual void abandon(Error error) = 0;
+
+    const bool uses_mlx;  // evaluates MLX arrays
+  };
+
   // Runs `work` on the device's thread after everything enqueued before it. Waits while
-  // JAX_MPS_RUN_AHEAD pieces of work are queued. `work` must not throw.
-  void enqueue(std::function<void()> work);
+  // JAX_MPS_RUN_AHEAD pieces of work are queued. Called on that thread itself (a callback of a
+  // program calls another program), it does all that is queued and then `work` before it returns.
+  void enqueue(std::unique_ptr<Work> work);
+  // Call before waiting for `event`: on the device's own thread (a callback wants a value that is
+  // computed behind it) all that is queued is done now, because nobody else would do it.
+  void catch_up(const Event& event);
   // Runs `work` on the calling thread if the device has nothing to do, else answers false at once.
   // `work` must not build MLX graphs and must be short.
   template <typename Work>
   bool run_inline(Work&& work) {
+    if (pending_.load(std::memory_order_acquire) != 0) return false;  // so on the own thread
     std::unique_lock lock(run_mutex_, std::try_to_lock);
     if (!lock.owns_lock() || pending_.load(std::memory_order_acquire) != 0) return false;
+    const PlainFloats plain;
     work();
     return true;
   }
   // The MLX stream of the device. Only the device's thread evaluates on it; any thread may build
   // graphs for it.
-  mx::Stream stream() const { return stream_; }
+  mx::Stream stream() const;
   // Whether the calling thread is the device's own.
-  bool is_current() const { return std::this_thread::get_id() == thread_id_; }
+  bool is_current() const;
+  // An error in the child of a fork that cannot use the device, or not for work of MLX.
+  Status check_usable(bool uses_mlx) const;
 
   struct MemoryStats {
     int64_t bytes_in_use = 0, peak_bytes_in_use = 0, bytes_limit = 0, pool_bytes = 0;
@@ -60,21 +84,27 @@ class Device {
   void clear_memory_stats() const;
 
  private:
-  void start();
+  mx::Stream new_stream() const;
   void run();
+  void run_next(std::unique_lock<std::mutex>& lock);
+  void restart_in_child();
 
   const int id_;
   const ops::Target target_;
   std::string kind_;
-  const mx::Stream stream_;
-  std::mutex run_mutex_;  // held while work of this device runs
-  std::mutex queue_mutex_;
+  std::mutex run_mutex_;            // held while work of this device runs
+  mutable std::mutex queue_mutex_;  // guards what follows
+  mutable std::optional<mx::Stream> stream_;
   std::condition_variable wake_, room_;
-  std::deque<std::function<void()>> queue_;
-  std::atomic<int> pending_{0};  // queued or running on the device's thread
+  std::deque<std::unique_ptr<Work>> queue_;
+  std::vector<std::unique_ptr<Work>> running_;  // more than one where callbacks run programs
   bool started_ = false;
-  std::thread::id thread_id_;
+  std::atomic<int> pending_{0};        // queued or running on the device's thread
+  std::atomic<bool> mlx_lost_{false};  // another thread was inside MLX during a fork
 };
+
+// What work of the parent is answered with in the child of a fork.
+Error lost_in_fork();
 
 // All devices of this process, made at first use from JAX_MPS_DEVICE and JAX_MPS_NUM_DEVICES.
 Result<const std::vector<Device*>*> devices();

@@ -42,26 +42,39 @@ bool rows_fit_a_block(const ir::Op& reduce) {
   return reduced == dimensions.size() && length <= kernels::cuda_longest_row();
 }
 
+// For each result, the operands whose memory it may overwrite in place.
+std::vector<std::vector<int>> reuse_choices(const cpu::TileKernel& kernel, const ir::Op& op) {
+  std::vector<std::vector<int>> choices(op.result_count());
+  for (int result = 0; result < op.result_count(); ++result) {
+    const int64_t bytes = op.result(result)->type.byte_count();
+    for (int operand = 0; operand < op.operand_count(); ++operand) {
+      if (op.operand(operand)->type.byte_count() != bytes) continue;
+      if (kernel.may_alias(operand, result)) choices[result].push_back(operand);
+    }
+  }
+  return choices;
+}
+
 ops::Lowering as_lowering(cpu::TileKernel kernel, const ir::Op& op) {
-  auto reuse = reusable(kernel, op);
+  auto choices = reuse_choices(kernel, op);
   const double nanoseconds = kernel.nanoseconds();
   auto run = [kernel = std::move(kernel)](const void* const* in, void* const* out) {
     if (!kernel.run(in, out)) throw std::bad_alloc();
   };
-  return ops::native(std::move(run), nanoseconds, std::move(reuse));
+  ops::Lowering lowering = ops::native(std::move(run), nanoseconds);
+  lowering.choices = std::move(choices);
+  return lowering;
 }
 
 }  // namespace
 
-// No operand twice.
-std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& fusion) {
-  std::vector<int> reuse(fusion.result_count(), -1);
-  std::vector<bool> taken(fusion.operand_count(), false);
-  for (int result = 0; result < fusion.result_count(); ++result) {
-    const int64_t bytes = fusion.result(result)->type.byte_count();
-    for (int operand = 0; operand < fusion.operand_count(); ++operand) {
-      if (taken[operand] || fusion.operand(operand)->type.byte_count() != bytes) continue;
-      if (!kernel.may_alias(operand, result)) continue;
+std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& op) {
+  std::vector<int> reuse(op.result_count(), -1);
+  std::vector<bool> taken(op.operand_count(), false);
+  const auto choices = reuse_choices(kernel, op);
+  for (size_t result = 0; result < choices.size(); ++result) {
+    for (const int operand : choices[result]) {
+      if (taken[operand]) continue;
       reuse[result] = operand;
       taken[operand] = true;
       break;

@@ -11,6 +11,8 @@
 #include <new>
 #include <vector>
 
+#include "base/fork.h"
+
 namespace jaxmps::exec {
 namespace {
 
@@ -39,6 +41,8 @@ int bucket_of(size_t rounded) {
 
 class Pool {
  public:
+  Pool() { hold_over_fork(mutex_); }
+
   void* take(size_t rounded) {
     std::vector<void*>& bucket = buckets_[bucket_of(rounded)];
     void* block = nullptr;

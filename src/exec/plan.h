@@ -44,9 +44,10 @@ struct Step {
   ops::Native native;
   std::function<int64_t(const void* const* in)> view;  // elements from the start of operand 0
   std::vector<Ref> inputs;
-  std::vector<int> outputs;       // slots; -1 where the result has no use
-  std::vector<int> frees;         // slots dead after this step
-  std::vector<int> reuse;         // native: operand whose memory result i may take, or -1
+  std::vector<int> outputs;  // slots; -1 where the result has no use
+  std::vector<int> frees;    // slots dead after this step
+  // Native: the operands whose memory result i may take, in the order in which they are tried.
+  std::vector<std::vector<int>> reuse;
   std::vector<mx::Shape> shapes;  // of the results
   std::vector<mx::Dtype> dtypes;
   std::unique_ptr<WhileStep> loop;

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "base/fork.h"
 #include "base/log.h"
 #include "exec/memory.h"
 #include "exec/plan.h"
@@ -63,6 +64,11 @@ struct Program::Run {
     done.set(std::move(error));
   }
 
+  void abandon(const Error& error) const {
+    for (auto& result : results) result->ready.abandon(error);
+    done.abandon(error);
+  }
+
   Status compute() {
     std::vector<mx::array> values;
     values.reserve(arguments.size());
@@ -98,45 +104,71 @@ struct Program::Run {
   void finish_when_device_does();
 };
 
-namespace {
+struct Program::Task : Device::Work {
+  Task(Run run, std::shared_ptr<const Program> program)
+      : Work(!program->plan_->graph_free), execution(std::move(run)), program(std::move(program)) {}
+  void run() override { execution(); }
+  void abandon(Error error) override { execution.abandon(error); }
 
-// Waits for the ends of executions in order, on one thread for all devices.
-class Completions {
+  Run execution;
+  const std::shared_ptr<const Program> program;  // keeps it while it runs
+};
+
+// Waits for the ends of executions on GPUs in order, on one thread for all devices.
+class Program::Completions {
  public:
   static Completions& instance() {
     static auto* completions = new Completions;
     return *completions;
   }
-  void push(std::function<void()> wait) {
+  void push(Run run, mx::array end) {
     std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(wait));
+    queue_.push_back({std::move(run), std::move(end)});
     if (!started_) {
       started_ = true;
-      std::thread([this] { run(); }).detach();
+      std::thread([this] { serve(); }).detach();
     }
     wake_.notify_one();
   }
 
  private:
-  void run() {
+  struct Pending {
+    Run run;
+    mx::array end;
+  };
+
+  Completions() {
+    hold_over_fork(mutex_);
+    after_fork_in_child([this] {
+      for (Pending& pending : queue_) pending.run.abandon(lost_in_fork());
+    });
+  }
+
+  void serve() {
+    std::unique_lock lock(mutex_);
     for (;;) {
-      std::function<void()> wait;
-      {
-        std::unique_lock lock(mutex_);
-        wake_.wait(lock, [this] { return !queue_.empty(); });
-        wait = std::move(queue_.front());
-        queue_.pop_front();
+      wake_.wait(lock, [this] { return !queue_.empty(); });
+      Pending& next = queue_.front();  // stays there, for a fork to find
+      lock.unlock();
+      try {
+        next.end.wait();
+        next.run.finish();
+      } catch (...) {
+        next.run.fail(current_exception_as_error());
       }
-      wait();
+      lock.lock();
+      Pending done = std::move(next);
+      queue_.pop_front();
+      lock.unlock();
+      { const Pending dropped = std::move(done); }
+      lock.lock();
     }
   }
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<std::function<void()>> queue_;
+  std::deque<Pending> queue_;
   bool started_ = false;
 };
-
-}  // namespace
 
 void Program::Run::finish_when_device_does() {
   std::optional<mx::array> end;
@@ -148,14 +180,7 @@ void Program::Run::finish_when_device_does() {
   } catch (...) {
     return fail(current_exception_as_error());
   }
-  Completions::instance().push([run = *this, end = *std::move(end)]() mutable {
-    try {
-      end.wait();
-    } catch (...) {
-      return run.fail(current_exception_as_error());
-    }
-    run.finish();
-  });
+  Completions::instance().push(std::move(*this), *std::move(end));
 }
 
 Result<Program::Execution> Program::execute(Device* device, std::span<const BufferPtr> arguments,
@@ -167,6 +192,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   if (device->target() != target_) {
     return invalid(str(info_.name, " was compiled for another kind of device"));
   }
+  CHECK_OK(device->check_usable(!plan_->graph_free));
   std::vector<bool> donated(arguments.size());
   for (size_t i = 0; i < arguments.size(); ++i) {
     CHECK_OK(check_argument(*arguments[i], info_.parameters[i], device, i, info_.name));
@@ -206,7 +232,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
     run.results.push_back(execution.results.back()->payload().value());
   }
   execution.done = run.done;
-  device->enqueue([run = std::move(run), keep = shared_from_this()]() mutable { run(); });
+  device->enqueue(std::make_unique<Task>(std::move(run), shared_from_this()));
   return execution;
 }
 

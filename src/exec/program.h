@@ -68,6 +68,8 @@ class Program : public std::enable_shared_from_this<Program> {
   friend class Compiler;
   Program() = default;
   struct Run;
+  struct Task;
+  class Completions;
   // Runs now, on this thread, if the device is idle.
   bool execute_inline(Run& run, Execution& execution) const;
   ProgramInfo info_;

@@ -113,22 +113,20 @@ class Runner {
     }
     for (size_t i = 0; i < step.outputs.size(); ++i) {
       auto& slot = frame_[step.outputs[i]];
-      const int reused = i < step.reuse.size() ? step.reuse[i] : -1;
-      if (reused >= 0 && take_over(step, step.inputs[reused], i)) {
-        out[i] = slot->data<void>();
-        continue;
+      const auto takes = [&](int operand) { return take_over(step, step.inputs[operand], i); };
+      if (i >= step.reuse.size() ||
+          std::none_of(step.reuse[i].begin(), step.reuse[i].end(), takes)) {
+        slot.emplace(new_array(step.shapes[i], step.dtypes[i]));
       }
-      slot.emplace(new_array(step.shapes[i], step.dtypes[i]));
       out[i] = slot->data<void>();
     }
     step.native(in.data(), out.data());
   }
 
-  // Result i takes the storage of the operand in `ref`, if this is its last use and it is the only
-  // holder.
+  // Result i takes the storage of the operand in `ref`, which dies at this step, if that is the
+  // only holder (and no other result has taken it).
   bool take_over(const Step& step, Ref ref, size_t i) {
-    if (!dies_here(step, ref) || !frame_[ref] || !is_exclusive(*frame_[ref])) return false;
-    if (std::count(step.inputs.begin(), step.inputs.end(), ref) != 1) return false;
+    if (!is_exclusive(*frame_[ref])) return false;
     mx::array& source = *frame_[ref];
     auto& slot = frame_[step.outputs[i]];
     if (source.shape() == step.shapes[i] && source.dtype() == step.dtypes[i]) {

@@ -61,6 +61,8 @@ struct Lowering {
   // For native: reuse[i] = k lets result i take the memory of operand k when nothing else holds it;
   // -1: never. Empty: never for all.
   std::vector<int> reuse;
+  // Instead of `reuse`, where there is a choice: the operands whose memory result i may take.
+  std::vector<std::vector<int>> choices = {};
   // Estimated time of one execution on one core; decides what runs on the caller's thread.
   double nanoseconds = 0;
 };
@@ -84,6 +86,8 @@ class OpContext {
   Error fail(std::string_view reason) const { return ir::refuse(op, reason); }
 };
 
+// MLX counts the elements along one dimension with 32 bits.
+constexpr int64_t kLargestDim = (int64_t(1) << 31) - 1;
 // How a value of this type is stored in an MLX array. Sub-byte integers and 4-, 6- and 8-bit floats
 // are one byte (int8 for signed integers, uint8 for the rest). complex128 is float64 with a
 // trailing dimension of 2. A token is an empty bool array.

@@ -29,5 +29,6 @@ Status hoist_loop_invariants(ir::Module& module);
 Status recognize_cumulative(ir::Module& module);
 Status recognize_threefry(ir::Module& module);
 Status sink_constants(ir::Module& module);
+Status share_loop_storage(ir::Module& module);
 
 }  // namespace jaxmps::passes

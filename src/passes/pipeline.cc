@@ -31,6 +31,7 @@ constexpr Pass kPasses[] = {
     {"dce", eliminate_dead_code},
     {"sink", sink_constants},
     {"loops", count_all_loops},
+    {"loop_storage", share_loop_storage},
 };
 
 }  // namespace

@@ -26,6 +26,7 @@ int64_t buffer_header() {
 }  // namespace
 
 Result<mx::array> allocate(const exec::Device& device, const ir::Type& type) {
+  CHECK_OK(device.check_usable(false));
   const int64_t bytes = type.byte_count();
   const auto stats = device.memory_stats();
   // The host may promise more memory than it has, and a process that then uses it is killed.

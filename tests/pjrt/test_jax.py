@@ -249,9 +249,19 @@ def test_the_process_ends_with_work_queued():
     """).strip() == "good"
 
 
-def test_bad_settings_are_reported():
+@pytest.mark.parametrize("name, value, rule", [
+    ("DEVICE", "abacus", "one of `gpu`, `cpu`"),
+    ("NUM_DEVICES", "0", "a whole number between 1 and 1024"),
+    ("CPU_THREADS", "-1", "a whole number between 0 and 1024"),
+    ("CPU_THREADS", "2000", "a whole number between 0 and 1024"),
+    ("CPU_THREADS", "two", "a whole number between 0 and 1024"),
+    ("CPU_THREADS", "3.5", "a whole number between 0 and 1024"),
+    ("STRICT", "yes", "a whole number between 0 and 1"),
+    ("LOG", "loud", "one of `off`, `error`, `warning`, `info`, `debug`"),
+])
+def test_bad_settings_are_reported(name, value, rule):
     done = subprocess.run(
         [sys.executable, "-c", "import jax; jax.devices()"], capture_output=True, text=True,
-        timeout=300, env={**os.environ, "JAX_PLATFORMS": "mps", "JAX_MPS_DEVICE": "abacus"})
+        timeout=300, env={**os.environ, "JAX_PLATFORMS": "mps", f"JAX_MPS_{name}": value})
     assert done.returncode != 0
-    assert "JAX_MPS_DEVICE is 'abacus'" in done.stderr
+    assert f"JAX_MPS_{name} is '{value}'; it must be {rule}" in done.stderr

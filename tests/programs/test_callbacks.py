@@ -1,6 +1,7 @@
 """Calls from programs into Python: values, order, effects, errors."""
 
 import gc
+import threading
 import time
 
 import jax
@@ -101,6 +102,88 @@ def test_wrong_shape_is_an_error():
     f = jax.jit(lambda x: jax.pure_callback(lambda a: np.zeros(3, np.float32), jax.ShapeDtypeStruct((2,), jnp.float32), x))
     with pytest.raises(Exception, match=r"float32\[[23]\]|\(3,\)"):
         f(jnp.float32(1)).block_until_ready()
+
+
+def _host_on(device, seen, compute):
+    """A host function that computes on `device`, as the arrays that it made say."""
+
+    def host(*arguments):
+        y = compute(*(jax.device_put(np.array(a), device) for a in arguments))
+        seen.append(y.devices())
+        return np.asarray(y)
+
+    return host
+
+
+def _big(x):
+    return jnp.tanh(x @ x + 1).sum(0)
+
+
+@pytest.mark.parametrize("size", [8, 300])
+def test_callback_that_computes_on_mps(mps, size):
+    """Small programs run on the thread of the caller, large ones on the device's: here both are one."""
+    seen = []
+    host = _host_on(mps, seen, jax.jit(_big))
+    f = jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct((size,), x.dtype), x) * 2)
+    x = np.linspace(-1, 1, size * size, dtype=np.float32).reshape(size, size) / size
+    want = np.asarray(jax.jit(_big)(x)) * 2
+    for _ in range(3):
+        np.testing.assert_array_equal(f(x), want)
+    assert seen == [{mps}] * 3
+
+
+@pytest.mark.parametrize("kind", ["io", "debug", "ordered"])
+def test_effects_that_compute_on_mps(mps, kind):
+    seen, values = [], []
+    compute = _host_on(mps, seen, jax.jit(_big))
+
+    def host(x):
+        values.append(compute(x))
+
+    @jax.jit
+    def f(x):
+        if kind == "debug":
+            jax.debug.callback(host, x)
+        else:
+            io_callback(host, None, x, ordered=kind == "ordered")
+        return x + 1
+
+    x = jnp.ones((64, 64))
+    f(x).block_until_ready()
+    jax.effects_barrier()
+    assert seen == [{mps}]
+    np.testing.assert_array_equal(values[0], jax.jit(_big)(x))
+
+
+def test_callbacks_in_callbacks(mps):
+    def level(depth):
+        if depth == 0:
+            return jax.jit(lambda x: x * 2 + x.sum())
+        inner = level(depth - 1)
+        host = _host_on(mps, [], inner)
+        return jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x) + 1)
+
+    np.testing.assert_array_equal(level(3)(jnp.arange(4.0)), np.arange(4.0) * 2 + 6 + 3)
+
+
+@pytest.mark.parametrize("how", ["program", "host"])
+def test_callback_that_needs_what_is_queued_behind_it(mps, how):
+    """The callback wants the result of an execution that waits for the callback's own."""
+    late, started = [], threading.Event()
+    square = jax.jit(lambda x: x @ x)
+    x = jax.device_put(2 * np.eye(400, dtype=np.float32), mps)
+    square(x).block_until_ready()
+
+    def host(a):
+        started.wait(30)
+        return np.asarray(square(late[0]) if how == "program" else late[0])[0, 0] + a
+
+    f = jax.jit(lambda a: jax.pure_callback(host, jax.ShapeDtypeStruct((), jnp.float32), a))
+    out = f(jnp.float32(1))
+    late.append(square(x))
+    assert not late[0].is_ready()
+    started.set()
+    assert float(out) == (17 if how == "program" else 5)
 
 
 def test_callback_that_computes_with_jax():

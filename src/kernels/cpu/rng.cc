@@ -5,6 +5,7 @@
 #include <mutex>
 #include <random>
 
+#include "base/fork.h"
 #include "kernels/cpu/threads.h"
 
 namespace jaxmps::cpu {
@@ -192,6 +193,13 @@ void system_random(int64_t words, uint64_t* out) {
   static std::mutex mutex;
   static uint64_t state[3] = {};
   static bool seeded = false;
+  static std::once_flag registered;
+  std::call_once(registered, [] {
+    after_fork_in_child([] {
+      renew(mutex);
+      seeded = false;  // not the numbers of the parent
+    });
+  });
   const std::lock_guard lock(mutex);
   if (!seeded) {
     std::random_device device;

@@ -1,7 +1,5 @@
 #include "kernels/cpu/threads.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -12,6 +10,8 @@
 #include <vector>
 
 #include "base/env.h"
+#include "base/floats.h"
+#include "base/fork.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -139,6 +139,7 @@ class Pool {
   }
 
   void serve() {
+    const PlainFloats plain;
     std::unique_lock<std::mutex> lock(mutex_);
     while (!stopping_) {
       if (Job* job = join_job()) {
@@ -174,7 +175,7 @@ class Pool {
 std::atomic<Pool*> current_pool{nullptr};
 std::atomic<int> requested_threads{0};
 
-// The child of a fork has none of the workers, and the locks may be in any state.
+// The child of a fork has none of the workers, and the pool's lock may be in any state.
 void forget_pool() {
   current_pool.store(nullptr);
   inside_chunk = false;
@@ -182,15 +183,15 @@ void forget_pool() {
 
 int default_threads() {
   const int64_t asked = env::number(env::Var::JAX_MPS_CPU_THREADS);
-  if (asked > 0) return static_cast<int>(std::min<int64_t>(asked, 1024));
+  if (asked > 0) return static_cast<int>(asked);
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
 Pool& pool() {
   Pool* found = current_pool.load(std::memory_order_acquire);
   if (found != nullptr) return *found;
-  static const int registered = pthread_atfork(nullptr, nullptr, forget_pool);
-  static_cast<void>(registered);
+  static std::once_flag registered;
+  std::call_once(registered, [] { after_fork_in_child(forget_pool); });
   const int requested = requested_threads.load();
   auto made = std::make_unique<Pool>(requested > 0 ? requested : default_threads());
   if (current_pool.compare_exchange_strong(found, made.get())) return *made.release();

@@ -1,0 +1,64 @@
+#include "base/fork.h"
+
+#include <pthread.h>
+
+#include <atomic>
+#include <vector>
+
+namespace jaxmps {
+namespace {
+
+std::atomic<bool> forked{false};
+
+struct Registry {
+  std::mutex mutex;
+  std::vector<std::mutex*> held;
+  std::vector<std::function<void()>> handlers;
+};
+
+Registry& registry();
+
+void lock_all() {
+  Registry& all = registry();
+  all.mutex.lock();
+  for (std::mutex* mutex : all.held) mutex->lock();
+}
+
+void unlock_all() {
+  Registry& all = registry();
+  for (std::mutex* mutex : all.held) mutex->unlock();
+  all.mutex.unlock();
+}
+
+void restart_in_child() {
+  forked = true;
+  unlock_all();
+  for (const auto& handler : registry().handlers) handler();
+}
+
+Registry& registry() {
+  static auto* made = [] {
+    auto* registry = new Registry;
+    pthread_atfork(lock_all, unlock_all, restart_in_child);
+    return registry;
+  }();
+  return *made;
+}
+
+}  // namespace
+
+void hold_over_fork(std::mutex& mutex) {
+  Registry& all = registry();
+  std::lock_guard lock(all.mutex);
+  all.held.push_back(&mutex);
+}
+
+void after_fork_in_child(std::function<void()> handler) {
+  Registry& all = registry();
+  std::lock_guard lock(all.mutex);
+  all.handlers.push_back(std::move(handler));
+}
+
+bool is_forked() { return forked; }
+
+}  // namespace jaxmps
