@@ -115,7 +115,13 @@ Result<ops::Lowering> lower_fusion(const ir::Op& fusion, ops::Target target) {
 
 std::string kernel_text(const ir::Op& fusion, ops::Target target) {
   std::string text;
-  if (target == ops::Target::cpu) return text;
+  if (target == ops::Target::cpu) {
+    auto description = kernels::build_fusion(fusion);
+    if (description.ok()) {
+      text = str("// ", ir::brief(fusion), '\n', kernels::print(*description), '\n');
+    }
+    return text;
+  }
   if (auto printed = cuda_fusion(fusion); printed.ok()) {
     for (const auto& kernel : printed->kernels) {
       text += str("// ", ir::brief(fusion), "\n// <<<", kernel.blocks, ", ", kernel.threads,

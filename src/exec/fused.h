@@ -24,7 +24,7 @@ Result<ops::Lowering> lower_alone(const ir::Op& op, ops::Target target);
 Result<cpu::TileKernel> lower_tile(const ir::Op& op);
 std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& op);
 
-// The text of the fusion's GPU kernels, for dumps; empty on the CPU and for what has none.
+// The fusion's GPU kernels, or on the CPU its description, for dumps; empty if it has none.
 std::string kernel_text(const ir::Op& fusion, ops::Target target);
 
 // JAX_MPS_FUSION.
