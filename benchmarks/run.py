@@ -2,7 +2,7 @@
 """Times every workload on `mps` and on a peer, in interleaved rounds.
 
     python benchmarks/run.py [--rounds 5] [--only NAME ...] [--growth] [--out benchmarks/results]
-                             [--peer cpu|cuda]
+                             [--peer cpu|cuda] [--update docs/performance.md:SECTION]
 
 The peer is JAX's own backend: of the CPU, with the workloads of the CPU table, or for NVIDIA GPUs,
 with those of the GPU table.
@@ -11,7 +11,8 @@ Each measurement is a fresh process that runs one workload on one platform: comp
 executions for about half a second, ended by reading a value back; its figure is the median of three
 such stretches. Rounds alternate between the platforms; the table shows the median over rounds with
 the smallest and largest, and their ratio. Before a ratio is printed the values of both platforms are
-compared. Writes results.json, table.md and, where matplotlib is installed, ratios.png.
+compared. --update puts the table between the lines `<!-- SECTION -->` and `<!-- end -->` of a file.
+Writes results.json, table.md and, where matplotlib is installed, ratios.png.
 """
 
 import argparse
@@ -126,6 +127,13 @@ def table(rows: list[dict], peer: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def update(target: str, text: str) -> None:
+    path, _, section = target.rpartition(":")
+    old = Path(path).read_text()
+    start = old.index(f"<!-- {section} -->") + len(f"<!-- {section} -->")
+    Path(path).write_text(old[:start] + "\n" + text + old[old.index("<!-- end -->", start):])
+
+
 def plot(rows: list[dict], peer: str, path: Path) -> None:
     try:
         import matplotlib
@@ -152,6 +160,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--growth", action="store_true", help="also the growth rows")
     parser.add_argument("--peer", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--update", help="FILE:SECTION to put the table into")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     if options.worker:
@@ -180,6 +189,8 @@ def main() -> int:
     (options.out / "table.md").write_text(table(rows, peer))
     plot(rows, peer, options.out / "ratios.png")
     print(table(rows, peer))
+    if options.update:
+        update(options.update, table(rows, peer))
     return int(any("error" in row for row in rows))
 
 

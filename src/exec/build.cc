@@ -134,11 +134,11 @@ class Builder {
       set_lowering(step, std::move(lowering).value());
       return true;
     }
-    if (is_strict() && target_ == ops::Target::cpu) {
+    if (is_strict()) {
       refuse(op, std::move(lowering).error());
       return false;
     }
-    report_unfused(op, lowering.error(), target_);
+    report_unfused(op, lowering.error());
     const ir::Region& body = op.region();
     for (int i = 0; i < body.arg_count(); ++i) refs_[body.arg(i)] = ref(op.operand(i));
     for (Op* inner : body) {

@@ -95,6 +95,11 @@ Status fuse_module(ir::Module& module, ops::Target target, std::string* notes) {
     return passes::fuse(module, options);
   }
   if (!has_cuda()) return {};
+  if (!kernels::has_cuda_compiler()) {
+    log(Level::warning,
+        "ops run one by one: libnvrtc.so is not found; install nvidia-cuda-nvrtc to fuse them");
+    return {};
+  }
   options.single_ops = false;  // MLX has kernels for them
   options.may_reread = rows_fit_a_block;
   options.accept = [](const ir::Op& fusion) -> Status {
@@ -153,10 +158,9 @@ Result<ops::Lowering> lower_alone(const ir::Op& op, ops::Target target) {
   return as_lowering(std::move(kernel), op);
 }
 
-void report_unfused(const ir::Op& fusion, const Error& why, ops::Target target) {
-  const Level level = target == ops::Target::cpu ? Level::warning : Level::debug;
-  log(level, "runs op by op: ", ir::brief(fusion), " at ", ir::brief(fusion.location), ": ",
-      why.text);
+void report_unfused(const ir::Op& fusion, const Error& why) {
+  log(Level::warning, "runs op by op: ", ir::brief(fusion), " at ", ir::brief(fusion.location),
+      ": ", why.text);
 }
 
 }  // namespace jaxmps::exec

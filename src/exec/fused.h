@@ -32,6 +32,6 @@ bool uses_kernels();
 // JAX_MPS_STRICT.
 bool is_strict();
 // Logs a warning that names the fusion and why it runs op by op.
-void report_unfused(const ir::Op& fusion, const Error& why, ops::Target target);
+void report_unfused(const ir::Op& fusion, const Error& why);
 
 }  // namespace jaxmps::exec

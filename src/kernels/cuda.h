@@ -45,6 +45,9 @@ int64_t cuda_longest_row();
 Result<std::shared_ptr<const std::string>> compile_cuda(const CudaKernel& kernel,
                                                         const std::string& architecture);
 
+// Whether libnvrtc.so can be loaded.
+bool has_cuda_compiler();
+
 // Compiles several kernels as one program, which takes NVRTC much less time than one by one, and
 // keeps the code for compile_cuda. A failure is left to be met there.
 void compile_cuda_together(std::span<const CudaKernel> kernels, const std::string& architecture);

@@ -107,6 +107,8 @@ std::string key_of(const CudaKernel& kernel, const std::string& architecture) {
 
 }  // namespace
 
+bool has_cuda_compiler() { return nvrtc() != nullptr; }
+
 void compile_cuda_together(std::span<const CudaKernel> kernels, const std::string& architecture) {
   std::string source(cuda_prelude());
   std::vector<const CudaKernel*> wanted;
