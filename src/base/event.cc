@@ -1,5 +1,6 @@
 #include "base/event.h"
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <thread>
@@ -8,6 +9,16 @@
 
 namespace jaxmps {
 namespace {
+
+// Runs what the child of a fork owes to others, a moment later: Python, whose lock a callback may
+// take, comes round after our handlers.
+void run_after_fork(std::vector<std::function<void()>> owed) {
+  if (owed.empty()) return;
+  std::thread([owed = std::move(owed)] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    for (const auto& work : owed) work();
+  }).detach();
+}
 
 // Lives for ever: callbacks may arrive while static destructors run.
 class Notifier {
@@ -37,9 +48,9 @@ class Notifier {
   void restart() {
     renew(wake_);
     started_ = false;
-    auto due = std::move(queue_);
+    std::vector<std::function<void()>> due(queue_.begin(), queue_.end());
     queue_.clear();
-    for (auto& work : due) work();
+    run_after_fork(std::move(due));
   }
 
   void run() {
@@ -135,7 +146,12 @@ void Event::set(Status status) const {
 }
 
 void Event::abandon(Error error) const {
-  for (auto& callback : settle(std::move(error))) callback(this->status());
+  std::vector<std::function<void()>> owed;
+  for (auto& callback : settle(std::move(error))) {
+    owed.emplace_back(
+        [callback = std::move(callback), event = *this] { callback(event.status()); });
+  }
+  run_after_fork(std::move(owed));
 }
 
 void Event::on_ready(Callback callback) const {

@@ -31,8 +31,8 @@ class Event {
   Status status() const;
   bool is_error() const { return is_set() && state_->error.has_value(); }
   void set(Status status = {}) const;
-  // Fails an event whose setter was lost in a fork; callbacks run at once on this thread, because a
-  // thread cannot be started safely while Python, too, is coming round.
+  // Fails an event whose setter was lost in a fork. Callbacks run on a thread of their own, because
+  // they may wait for ever for locks that lost threads of the client held.
   void abandon(Error error) const;
   void on_ready(Callback callback) const;
 

@@ -189,34 +189,27 @@ def test_mlx_under_way(mps):
     """, JAX_MPS_FUSION="0")
 
 
-def test_forks_while_other_threads_compute(mps):
+def test_forks_at_any_moment(mps):
+    """The device's thread may hold any of the plugin's locks. (Threads of Python that call JAX at that
+    moment are another matter: now and then they hold a lock of JAX's own.)"""
     on_cpu(mps)
     run("""
-        import threading
         f = jax.jit(lambda a: jnp.tanh(a) + a.sum())
-        g = jax.jit(lambda a: a @ a)
-        x, y = put(np.ones((1 << 16,), np.float32)), put(np.eye(256, dtype=np.float32))
-        want = np.asarray(f(x))
-        np.asarray(g(y))
-        stop = threading.Event()
-
-        def busy():
-            z = y
-            while not stop.is_set():
-                z = g(z)
-                z.block_until_ready()
-
-        thread = threading.Thread(target=busy)
-        thread.start()
+        g = jax.jit(lambda a: jnp.tanh(a @ a))
+        h = jax.jit(lambda a: a + 1)
+        x, y = put(np.ones((1 << 16,), np.float32)), put(np.eye(64, dtype=np.float32))
+        want = np.asarray(f(x)), np.asarray(g(y)), np.asarray(h(y))
 
         def work():
-            assert np.array_equal(f(x), want)
-            assert np.array_equal(np.asarray(g(y)), np.eye(256))
+            assert np.array_equal(f(x), want[0])
+            assert np.array_equal(g(y), want[1])
+            assert np.array_equal(h(put(np.eye(64, dtype=np.float32))), want[2])
 
-        for _ in range(20):
+        for n in range(40):
+            z = [g(y) for _ in range(25)]
+            time.sleep(n * 2e-5)
             in_child(work)
-        stop.set()
-        thread.join()
+            assert np.array_equal(z[-1], want[1])
     """)
 
 
