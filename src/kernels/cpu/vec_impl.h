@@ -14,6 +14,8 @@
 #include "kernels/cpu/vec.h"
 #include "kernels/scalar_int.h"
 
+// The definitions are meant: a translation unit per instruction set has its own.
+// NOLINTBEGIN(misc-definitions-in-headers)
 namespace jaxmps::cpu {
 namespace {
 
@@ -583,3 +585,4 @@ VecFn find_loop(Opcode op, DType type, DType from, int form) {
 
 }  // namespace
 }  // namespace jaxmps::cpu
+// NOLINTEND(misc-definitions-in-headers)
