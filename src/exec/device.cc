@@ -53,6 +53,7 @@ Result<std::vector<Device*>> make_devices() {
     return invalid(str("JAX_MPS_NUM_DEVICES is ", count, "; it must be between 1 and 1024"));
   }
   std::vector<Device*> made;
+  made.reserve(count);
   for (int i = 0; i < count; ++i) made.push_back(new Device(i, target));
   return made;
 }
