@@ -10,10 +10,24 @@ using ir::Attr;
 using ir::Enum;
 using Value = ir::Attr::Value;
 
-Result<Attr> enumeration(Decoder& in, Enum::Kind kind, Text field, uint64_t first, uint64_t last) {
-  TRY(const uint8_t value, in.enum_value(field, first, last));
-  return Attr(Enum{kind, value});
-}
+// The attributes that are one value of an enumeration, from first to last.
+struct Enumeration {
+  uint64_t code;
+  Enum::Kind kind;
+  Text field;
+  uint64_t first, last;
+};
+constexpr Enumeration kEnumerations[] = {
+    {3, Enum::Kind::compare_direction, "comparison direction", 0, 5},
+    {4, Enum::Kind::compare_type, "comparison type", 0, 4},
+    {5, Enum::Kind::custom_call_api, "custom call API version", 0, 4},
+    {7, Enum::Kind::fft_type, "FFT type", 0, 3},
+    {11, Enum::Kind::precision, "precision", 0, 2},
+    {12, Enum::Kind::rng_algorithm, "RNG algorithm", 0, 2},
+    {13, Enum::Kind::rng_distribution, "RNG distribution", 1, 2},
+    {16, Enum::Kind::transpose, "transpose", 0, 3},
+    {19, Enum::Kind::accuracy_mode, "result accuracy mode", 0, 2},
+};
 
 Result<Attr> retired_alias(Decoder& in) {
   TRY([[maybe_unused]] const auto outputs, in.ints("output tuple indices"));
@@ -111,6 +125,11 @@ Result<Attr> mesh(Decoder& in) {
 Result<Attr> vhlo_attribute(Decoder& in) {
   const size_t at = in.in.offset();
   TRY(const uint64_t code, in.in.varint("vhlo attribute code"));
+  for (const Enumeration& e : kEnumerations) {
+    if (e.code != code) continue;
+    TRY(const uint8_t value, in.enum_value(e.field, e.first, e.last));
+    return Attr(Enum{e.kind, value});
+  }
   switch (code) {
     case 0:
       return retired_alias(in);
@@ -122,38 +141,22 @@ Result<Attr> vhlo_attribute(Decoder& in) {
       TRY(const uint8_t value, in.enum_value("boolean", 0, 1));
       return Attr(Value(value != 0));
     }
-    case 3:
-      return enumeration(in, Enum::Kind::compare_direction, "comparison direction", 0, 5);
-    case 4:
-      return enumeration(in, Enum::Kind::compare_type, "comparison type", 0, 4);
-    case 5:
-      return enumeration(in, Enum::Kind::custom_call_api, "custom call API version", 0, 4);
     case 6: {
       TRY(ir::AttrDict dict, in.dict("dictionary"));
       return Attr(Value(std::move(dict)));
     }
-    case 7:
-      return enumeration(in, Enum::Kind::fft_type, "FFT type", 0, 3);
     case 8:
       return floating(in);
     case 9:
       return integer(in);
     case 10:
       return alias(in);
-    case 11:
-      return enumeration(in, Enum::Kind::precision, "precision", 0, 2);
-    case 12:
-      return enumeration(in, Enum::Kind::rng_algorithm, "RNG algorithm", 0, 2);
-    case 13:
-      return enumeration(in, Enum::Kind::rng_distribution, "RNG distribution", 1, 2);
     case 14: {
       TRY(std::string text, in.string("string"));
       return Attr(std::move(text));
     }
     case 15:
       return tensor(in);
-    case 16:
-      return enumeration(in, Enum::Kind::transpose, "transpose", 0, 3);
     case 17: {
       TRY(ir::Type type, in.any_type("type"));
       return Attr(std::move(type));
@@ -162,8 +165,6 @@ Result<Attr> vhlo_attribute(Decoder& in) {
       TRY(ir::Dims bounds, in.ints("bounds"));
       return Attr(std::move(bounds));
     }
-    case 19:
-      return enumeration(in, Enum::Kind::accuracy_mode, "result accuracy mode", 0, 2);
     case 20:
       return accuracy(in);
     case 21:

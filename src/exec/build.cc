@@ -52,6 +52,7 @@ class Builder {
 
   std::unique_ptr<Plan> build(const ir::Region& region, const std::vector<Value*>& captures) {
     std::vector<Value*> parameters;
+    parameters.reserve(region.arg_count() + captures.size());
     for (int i = 0; i < region.arg_count(); ++i) parameters.push_back(region.arg(i));
     parameters.insert(parameters.end(), captures.begin(), captures.end());
     for (Value* parameter : parameters) {

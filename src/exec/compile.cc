@@ -105,7 +105,8 @@ double op_flops(const ir::Op& op) {
   } else if (op.id == ir::OpId::convolution) {
     const ir::Type& kernel = op.operand(1)->type;
     const int64_t outputs = kernel.dims[op.i64("kernel_output_feature_dimension")];
-    flops = outputs ? 2.0 * op.result()->type.size() * (kernel.size() / outputs) : 0;
+    const int64_t per_output = outputs ? kernel.size() / outputs : 0;
+    flops = 2.0 * op.result()->type.size() * per_output;
   } else if (op.is(ir::traits::elementwise)) {
     flops = op.result()->type.size();
   }
@@ -192,7 +193,7 @@ class Compiler {
     program->fingerprint_ = std::move(fingerprint);
     const std::string& id = program->fingerprint_;
     dump(id, "artifact.mlirbc", *artifact);
-    TRY(program->module_, bytecode::read_artifact(artifact));
+    TRY(program->module_, bytecode::read_artifact(std::move(artifact)));
     ir::Module& module = *program->module_;
     CHECK_OK(check_devices(module, options));
     CHECK_OK(ir::verify(module));
@@ -258,7 +259,7 @@ Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
       }
     }
   }
-  TRY(ProgramPtr program, Compiler::run(artifact, options, target, fingerprint));
+  TRY(ProgramPtr program, Compiler::run(std::move(artifact), options, target, fingerprint));
   std::lock_guard lock(*mutex);
   std::erase_if(*cache, [](const auto& entry) { return entry.second.expired(); });
   (*cache)[fingerprint] = program;

@@ -49,6 +49,7 @@ Result<std::vector<Device*>> make_devices() {
   const auto target = has_gpu && wanted != "cpu" ? ops::Target::gpu : ops::Target::cpu;
   const int64_t count = env::number(env::Var::JAX_MPS_NUM_DEVICES);
   std::vector<Device*> made;
+  made.reserve(count);
   for (int i = 0; i < count; ++i) made.push_back(new Device(i, target));
   return made;
 }

@@ -146,6 +146,7 @@ Result<cpu::TileKernel> lower_tile(const ir::Op& op) {
   }
   ir::Op* copy = body.append(op.clone(map));
   std::vector<ir::Value*> results;
+  results.reserve(copy->result_count());
   for (int i = 0; i < copy->result_count(); ++i) results.push_back(copy->result(i));
   body.append(ir::Op::create(ir::OpId::return_, results, {}));
   TRY(kernels::Fusion description, kernels::build_fusion(body));

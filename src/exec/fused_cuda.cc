@@ -70,7 +70,7 @@ class Launch {
     return launch;
   }
 
-  Arrays operator()(std::vector<mx::array> inputs) const {
+  Arrays operator()(const std::vector<mx::array>& inputs) const {
     if (mx::default_stream(mx::Device(mx::Device::gpu)).index != stream_) return build(inputs);
     return mx::array::make_arrays(shapes_, dtypes_, primitive_, inputs);
   }
@@ -162,7 +162,7 @@ Result<ops::Lowering> lower_cuda(const ir::Op& fusion) {
       inputs.reserve(launch.kernel().inputs.size() + 1);
       for (int i : launch.kernel().inputs) inputs.push_back(in[static_cast<size_t>(i)]);
       if (launch.kernel().reads_scratch) inputs.push_back(*scratch);
-      Arrays out = launch(std::move(inputs));
+      Arrays out = launch(inputs);
       const auto& outputs = launch.kernel().outputs;
       for (size_t o = 0; o < outputs.size(); ++o) {
         results[static_cast<size_t>(outputs[o])].emplace(std::move(out[o]));

@@ -141,6 +141,8 @@ struct Attr {
   Attr(Attr&&) noexcept;
   Attr& operator=(const Attr&);
   Attr& operator=(Attr&&) noexcept;
+  // Implicit: whoever sets an attribute names the value alone.
+  // NOLINTBEGIN(google-explicit-constructor)
   Attr(Value v);
   // A plain integer is an s64, a plain double an f64 attribute.
   Attr(int64_t v);
@@ -151,6 +153,7 @@ struct Attr {
   Attr(Type v);
   Attr(Symbol v);
   Attr(Enum v);
+  // NOLINTEND(google-explicit-constructor)
 
   template <typename T>
   const T* get_if() const {

@@ -100,8 +100,7 @@ WindowPlan plan_windows(const GatherDims& dims, const ir::Type& operand, const i
     components.push_back({static_cast<int64_t>(j) * step, operand.dims[d] - dims.slice_sizes[d],
                           operand_strides[d]});
   }
-  WindowPlan plan{
-      cpu::StartIndices(indices.dtype, std::move(batch), std::move(components)), {}, {}, {}};
+  WindowPlan plan{cpu::StartIndices(indices.dtype, batch, std::move(components)), {}, {}, {}};
   const auto kept = dims.kept_dims(operand.rank());
   for (size_t i = 0; i < kept.size(); ++i) {
     plan.sizes.push_back(dims.slice_sizes[kept[i]]);
@@ -170,7 +169,7 @@ mx::Shape batch_shape(const GatherDims& dims, const ir::Type& indices) {
 }
 
 Graph gather_graph(const OpContext& ctx, const GatherDims& dims) {
-  const ir::Type operand = ctx.in(0), indices = ctx.in(1);
+  const ir::Type &operand = ctx.in(0), &indices = ctx.in(1);
   const mx::Shape out_shape = ctx.out_shape();
   const mx::Dtype dtype = ctx.out_dtype();
   const bool empty = ctx.out().size() == 0;

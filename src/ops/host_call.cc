@@ -14,6 +14,8 @@ class HostCall : public mx::Primitive {
   void eval_cpu(const std::vector<mx::array>& inputs, std::vector<mx::array>& outputs) override {
     std::vector<const void*> in;
     std::vector<void*> out;
+    in.reserve(inputs.size());
+    out.reserve(outputs.size());
     for (const mx::array& a : inputs) in.push_back(a.data<char>());
     for (mx::array& a : outputs) {
       a.set_data(mx::allocator::malloc(std::max<size_t>(a.nbytes(), 1)));

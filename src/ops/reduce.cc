@@ -116,7 +116,7 @@ Arrays arg_reduce(const mx::array& values, const mx::array& indices, const std::
   return {mx::squeeze(best, axes), index};
 }
 
-Result<Lowering> lower_arg(const OpContext& ctx, bool maximum, RegionFunction combiner) {
+Result<Lowering> lower_arg(const OpContext& ctx, bool maximum, const RegionFunction& combiner) {
   const auto axes = ctx.axes("dimensions");
   return graph([=, type = ctx.in(0).dtype](Inputs in) {
     const bool logical = in[0].dtype() == mx::bool_;
@@ -127,9 +127,10 @@ Result<Lowering> lower_arg(const OpContext& ctx, bool maximum, RegionFunction co
   });
 }
 
-Result<Lowering> lower_fold(const OpContext& ctx, RegionFunction combiner) {
+Result<Lowering> lower_fold(const OpContext& ctx, const RegionFunction& combiner) {
   const auto axes = ctx.axes("dimensions");
   std::vector<mx::Shape> shapes;
+  shapes.reserve(ctx.op.result_count());
   for (int i = 0; i < ctx.op.result_count(); ++i) shapes.push_back(ctx.out_shape(i));
   return graph([=](Inputs in) {
     const size_t count = in.size() / 2;
@@ -194,8 +195,7 @@ ANY_DTYPE_OP(reduce) {
     return lowering;
   }
   TRY(RegionFunction combiner, region_function(region, ctx.target));
-  return maximum ? lower_arg(ctx, *maximum, std::move(combiner))
-                 : lower_fold(ctx, std::move(combiner));
+  return maximum ? lower_arg(ctx, *maximum, combiner) : lower_fold(ctx, combiner);
 }
 
 }  // namespace jaxmps::ops

@@ -87,6 +87,7 @@ void copy_operands(const std::vector<int64_t>& bytes, const void* const* in, voi
 
 std::vector<int64_t> operand_bytes(const OpContext& ctx, int inputs) {
   std::vector<int64_t> bytes;
+  bytes.reserve(inputs);
   for (int i = 0; i < inputs; ++i) bytes.push_back(ctx.in(i).byte_count());
   return bytes;
 }
@@ -94,6 +95,7 @@ std::vector<int64_t> operand_bytes(const OpContext& ctx, int inputs) {
 Native simple_native(const OpContext& ctx, const GatherDims& dims, const Simple& simple) {
   const int inputs = static_cast<int>(simple.kernels.size());
   std::vector<cpu::ScatterPlan> plans;
+  plans.reserve(inputs);
   for (int i = 0; i < inputs; ++i) {
     plans.push_back(plan_scatter(dims, ctx.in(i), ctx.in(inputs), ctx.in(inputs + 1 + i)));
   }
@@ -113,6 +115,7 @@ Result<Native> general_native(const OpContext& ctx, const GatherDims& dims, int 
   auto plan = plan_scatter(dims, ctx.in(0).with(DType::u8), ctx.in(inputs),
                            ctx.in(inputs + 1).with(DType::u8));
   std::vector<int64_t> sizes;
+  sizes.reserve(inputs);
   for (int i = 0; i < inputs; ++i) sizes.push_back(ir::byte_size(ctx.in(i).dtype));
   return Native([=, bytes = operand_bytes(ctx, inputs)](const void* const* in, void* const* out) {
     copy_operands(bytes, in, out);
@@ -206,7 +209,7 @@ struct GraphScatter {
     if (combine == Combine::keep) return a;
     mx::array u = arranged(update_values);
     std::optional<mx::array> inside;
-    if (combine == Combine::overwrite) return overwrite(std::move(a), indices, std::move(u));
+    if (combine == Combine::overwrite) return overwrite(std::move(a), indices, u);
     StartArrays starts = start_arrays(dims, operand, indices, true, &inside);
     const bool order = combine == Combine::minimum || combine == Combine::maximum;
     const bool maximum = combine == Combine::maximum;
@@ -249,7 +252,7 @@ struct GraphScatter {
   }
 
   // Windows outside go to padding behind the operand, which is cut off again.
-  mx::array overwrite(mx::array a, const mx::array& indices, mx::array u) const {
+  mx::array overwrite(mx::array a, const mx::array& indices, const mx::array& u) const {
     std::optional<mx::array> inside;
     StartArrays starts = start_arrays(dims, operand, indices, false, &inside);
     if (!inside) return scatter(a, starts, u);
@@ -268,6 +271,7 @@ struct GraphScatter {
 Graph simple_graph(const OpContext& ctx, const GatherDims& dims, const Simple& simple) {
   const int inputs = static_cast<int>(simple.combine.size());
   std::vector<GraphScatter> parts;
+  parts.reserve(inputs);
   for (int i = 0; i < inputs; ++i) {
     parts.push_back({dims, ctx.in(i), ctx.in(inputs + 1 + i), simple.combine[i]});
   }
@@ -289,6 +293,7 @@ ANY_DTYPE_OP(scatter) {
   const int inputs = (ctx.op.operand_count() - 1) / 2;
   const GatherDims dims = GatherDims::of_scatter(ctx);
   std::vector<int> reuse;
+  reuse.reserve(inputs);
   for (int i = 0; i < inputs; ++i) reuse.push_back(i);
   double cost = 50;
   for (int i = 0; i < inputs; ++i) {

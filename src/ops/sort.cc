@@ -139,7 +139,7 @@ cpu::SortPlan plan_sort(const OpContext& ctx) {
 
 mx::array u32(uint32_t value) { return mx::array(value, mx::uint32); }
 
-mx::array order_bits(mx::array bits, uint32_t sign) {
+mx::array order_bits(const mx::array& bits, uint32_t sign) {
   return mx::where(mx::not_equal(mx::bitwise_and(bits, u32(sign)), u32(0)),
                    mx::bitwise_xor(bits, u32(0xffffffffu)), mx::bitwise_or(bits, u32(sign)));
 }

@@ -9,7 +9,6 @@ namespace {
 
 using ir::Op;
 using ir::OpId;
-using ir::Value;
 
 Replacement case_of(Op* op) {
   if (op->result_count() == 0) return {};

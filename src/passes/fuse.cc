@@ -505,6 +505,7 @@ void RegionFuser::materialize(const Group& g) {
   for (Value* v : inputs) map[v] = body->add_arg(v->type);
   for (int i : order) body->append(ops_[static_cast<size_t>(i)].op->clone(map));
   std::vector<Value*> returned;
+  returned.reserve(outputs.size());
   for (Value* v : outputs) returned.push_back(map.at(v));
   body->append(Op::create(OpId::return_, returned, {}));
   std::string_view reason = worthwhile(g) ? "" : "no company";

@@ -49,7 +49,6 @@ bool is_complex_op(OpId id) {
     case OpId::convert:
     case OpId::maximum:
     case OpId::minimum:
-      return true;
     case OpId::compare:
       return true;
     default:

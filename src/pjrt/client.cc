@@ -63,6 +63,7 @@ Status check_options(const PJRT_NamedValue* options, size_t num_options) {
       cpu::set_blas_library(std::string(view(options[i].string_value, options[i].value_size)));
     } else if (name == "python_callbacks") {
       TRY(const int64_t address, integer(options[i]));
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): options have no pointers
       ops::set_python_callbacks(reinterpret_cast<const ops::PythonCallbacks*>(address));
     } else {
       log(Level::warning, "client option `", name, "` is not known and ignored");

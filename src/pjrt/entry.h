@@ -17,6 +17,8 @@ namespace jaxmps::pjrt {
 template <typename Args>
 struct ArgsInfo;  // slot name; size up to the last field, as clients announce it
 
+// Sizes of pointers are meant where the last field is one.
+// NOLINTBEGIN(bugprone-sizeof-expression)
 #define PJRT_SLOT(slot, last, ...)                                             \
   template <>                                                                  \
   struct ArgsInfo<PJRT_##slot##_Args> {                                        \
@@ -24,6 +26,7 @@ struct ArgsInfo;  // slot name; size up to the last field, as clients announce i
     static constexpr size_t size =                                             \
         offsetof(PJRT_##slot##_Args, last) + sizeof(PJRT_##slot##_Args::last); \
   };
+// NOLINTEND(bugprone-sizeof-expression)
 #define PJRT_VOID_SLOT PJRT_SLOT
 #include "pjrt/slots.def"
 #undef PJRT_VOID_SLOT
@@ -74,6 +77,7 @@ Struct full_copy(const Struct& given) {
 }
 
 // For functions of extensions, which slots.def does not list; `last` as there.
+// NOLINTBEGIN(bugprone-sizeof-expression)
 #define PJRT_EXTENSION_FUNCTION(function, last)                          \
   template <>                                                            \
   struct ArgsInfo<function##_Args> {                                     \
@@ -81,6 +85,7 @@ Struct full_copy(const Struct& given) {
     static constexpr size_t size =                                       \
         offsetof(function##_Args, last) + sizeof(function##_Args::last); \
   }
+// NOLINTEND(bugprone-sizeof-expression)
 
 template <typename Args, Status (*Function)(Args&)>
 PJRT_Error* entry(Args* args) noexcept {

@@ -20,7 +20,7 @@ void load_as(const void* data, int64_t offset, int64_t stride, int64_t count, in
       constexpr uint64_t kMax = std::numeric_limits<int64_t>::max();
       out[i] = static_cast<int64_t>(std::min(value, kMax));
     } else {
-      out[i] = static_cast<int64_t>(value);
+      out[i] = static_cast<int64_t>(value);  // NOLINT(bugprone-signed-char-misuse): s8 is a number
     }
   }
 }
@@ -136,7 +136,7 @@ void load_indices(ir::DType dtype, const void* data, int64_t offset, int64_t str
   }
 }
 
-StartIndices::StartIndices(ir::DType dtype, std::vector<BatchDim> batch,
+StartIndices::StartIndices(ir::DType dtype, const std::vector<BatchDim>& batch,
                            std::vector<Component> components)
     : dtype_(dtype), components_(std::move(components)) {
   for (const BatchDim& dim : batch) {

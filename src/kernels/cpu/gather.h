@@ -63,7 +63,8 @@ class StartIndices {
     int64_t operand_stride;
   };
   StartIndices() = default;
-  StartIndices(ir::DType dtype, std::vector<BatchDim> batch, std::vector<Component> components);
+  StartIndices(ir::DType dtype, const std::vector<BatchDim>& batch,
+               std::vector<Component> components);
   int64_t count() const { return count_; }
 
   static constexpr int64_t kBlock = 256;

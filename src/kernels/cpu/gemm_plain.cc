@@ -61,6 +61,7 @@ void plain(const Gemm& g, const void* a_data, const void* b_data, void* c_data) 
   bool done = parallel_for(g.k, b_grain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       for (int64_t j = 0; j < g.n; ++j) {
+        // NOLINTNEXTLINE(bugprone-signed-char-misuse): s8 is a number
         rows_b[k * g.n + j] = static_cast<S>(b[k * g.b_row + j * g.b_col]);
       }
     }

@@ -158,6 +158,7 @@ struct Pass {
 
 std::vector<int64_t> extents_of(const std::vector<WindowDim>& dims) {
   std::vector<int64_t> extents;
+  extents.reserve(dims.size());
   for (const WindowDim& dim : dims) extents.push_back(dim.in);
   return extents;
 }

@@ -21,8 +21,9 @@ struct Accumulator {
     if constexpr (S == Scan::maximum) return a > b || a != a ? a : b;
     if constexpr (S == Scan::minimum) return a < b || a != a ? a : b;
     if constexpr (std::is_integral_v<Wide>) {
-      const uint64_t x = static_cast<uint64_t>(a), y = static_cast<uint64_t>(b);
-      return static_cast<Wide>(S == Scan::add ? x + y : x * y);
+      return static_cast<Wide>(S == Scan::add
+                                   ? static_cast<uint64_t>(a) + static_cast<uint64_t>(b)
+                                   : static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
     } else {
       if constexpr (S == Scan::add) return a + b;
       if constexpr (S == Scan::multiply) return a * b;

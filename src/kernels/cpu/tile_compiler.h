@@ -28,6 +28,7 @@ class TileCompiler {
   struct Local {  // per stage
     std::vector<int32_t> entry, last_use;
     std::vector<int32_t> order;  // element instructions of the stage, in program order
+    std::vector<int64_t> slot;   // per value: offset in the tile area, or -1
     std::vector<std::pair<int64_t, int>> free;  // slot offset and class
   };
 
@@ -53,7 +54,11 @@ class TileCompiler {
   void place_outputs(int s, Local* local);
   void bind_row_buffers(int s, Local* local);
   Status schedule(int s, Local* local);
+  bool bind_load(int s, int32_t v, Local* local);
+  void store_parts(int s, Local* local);
   int64_t allocate(Local* local, int size);
+  void give_slot(int32_t v, Local* local);
+  void release_slot(int32_t v, int32_t at, int only_size, Local* local);
   Status reductions(int s, Local* local);
   void finish_group();
   void place_bindings();

@@ -110,66 +110,55 @@ int64_t TileCompiler::allocate(Local* local, int size) {
   return take(&k_.tile_bytes, k_.width * size);
 }
 
-Status TileCompiler::schedule(int s, Local* local) {
-  Stage& stage = k_.stages[static_cast<size_t>(s)];
-  std::vector<int64_t> slot(values_.size(), -1);
-  auto release = [&](int32_t v, int32_t at, int same_size) {
-    if (v < 0 || slot[static_cast<size_t>(v)] < 0) return;
-    if (local->last_use[static_cast<size_t>(v)] != at) return;
-    if (same_size && size_of(v) != same_size) return;
-    local->free.emplace_back(slot[static_cast<size_t>(v)], size_of(v));
-    slot[static_cast<size_t>(v)] = -1;
-  };
-  auto give_slot = [&](int32_t v) {
-    if (local->entry[static_cast<size_t>(v)] >= 0) return;
-    if (value(v).single) {
-      local->entry[static_cast<size_t>(v)] = new_entry(Entry::Area::tile, 8);
-      return;
-    }
-    slot[static_cast<size_t>(v)] = allocate(local, size_of(v));
-    k_.entries.push_back({Entry::Area::tile, slot[static_cast<size_t>(v)]});
-    local->entry[static_cast<size_t>(v)] = static_cast<int32_t>(k_.entries.size() - 1);
-  };
-  for (int32_t at = 0; at < static_cast<int32_t>(local->order.size()); ++at) {
-    const int32_t v = local->order[static_cast<size_t>(at)];
-    const ScalarInstr& i = instr(v);
-    if (row_buffer_[static_cast<size_t>(v)] >= 0 && value(v).stage < s) continue;
-    if (i.op == Opcode::load) {
-      const Access& access = f_.accesses[i.imm];
-      const bool plain = access.kind == Access::Kind::memory && access.bounds.empty();
-      if (plain && local->entry[static_cast<size_t>(v)] < 0 &&
-          (value(v).single || dense_in_tile(access.strides))) {
-        const int32_t entry = new_entry(Entry::Area::bound, 0);
-        local->entry[static_cast<size_t>(v)] = entry;
-        stage.bindings.push_back(
-            {Binding::Kind::input, entry, static_cast<int32_t>(i.imm), size_of(v)});
-        continue;
-      }
-      if (plain && local->entry[static_cast<size_t>(v)] < 0 && panel_helps(access)) {
-        const int32_t entry = new_entry(Entry::Area::bound, 0);
-        local->entry[static_cast<size_t>(v)] = entry;
-        k_.tile_bytes = (k_.tile_bytes + 63) / 64 * 64;
-        const int64_t offset =
-            take(&k_.tile_bytes, kPanel * panel_pitch(k_.red_count) * size_of(v));
-        k_.panels.push_back(
-            {Binding::Kind::panel, entry, static_cast<int32_t>(i.imm), size_of(v), offset});
-        stage.bindings.push_back(k_.panels.back());
-        continue;
-      }
-    }
-    // In place where the sizes agree.
-    if (i.op != Opcode::threefry) {
-      for (int32_t operand : {i.a, i.b, i.c}) release(operand, at, size_of(v));
-    }
-    give_slot(v);
-    if (i.op == Opcode::threefry) {
-      for (int32_t u : local->order) {
-        if (instr(u).op == Opcode::threefry_second && instr(u).a == v) give_slot(u);
-      }
-    }
-    CHECK_OK(make_step(v, &stage.steps, &local->entry));
-    for (int32_t operand : {i.a, i.b, i.c, i.d}) release(operand, at, 0);
+void TileCompiler::give_slot(int32_t v, Local* local) {
+  int32_t& entry = local->entry[static_cast<size_t>(v)];
+  if (entry >= 0) return;
+  if (value(v).single) {
+    entry = new_entry(Entry::Area::tile, 8);
+    return;
   }
+  const int64_t offset = allocate(local, size_of(v));
+  local->slot[static_cast<size_t>(v)] = offset;
+  k_.entries.push_back({Entry::Area::tile, offset});
+  entry = static_cast<int32_t>(k_.entries.size() - 1);
+}
+
+// Frees the slot of v if step `at` is its last use and, unless only_size is 0, that is its size.
+void TileCompiler::release_slot(int32_t v, int32_t at, int only_size, Local* local) {
+  if (v < 0 || local->slot[static_cast<size_t>(v)] < 0) return;
+  if (local->last_use[static_cast<size_t>(v)] != at) return;
+  if (only_size && size_of(v) != only_size) return;
+  local->free.emplace_back(local->slot[static_cast<size_t>(v)], size_of(v));
+  local->slot[static_cast<size_t>(v)] = -1;
+}
+
+// Lets a load be read where it is, or from a panel; false if it takes a step.
+bool TileCompiler::bind_load(int s, int32_t v, Local* local) {
+  const ScalarInstr& i = instr(v);
+  if (i.op != Opcode::load || local->entry[static_cast<size_t>(v)] >= 0) return false;
+  const Access& access = f_.accesses[i.imm];
+  if (access.kind != Access::Kind::memory || !access.bounds.empty()) return false;
+  Stage& stage = k_.stages[static_cast<size_t>(s)];
+  if (value(v).single || dense_in_tile(access.strides)) {
+    const int32_t entry = new_entry(Entry::Area::bound, 0);
+    local->entry[static_cast<size_t>(v)] = entry;
+    stage.bindings.push_back(
+        {Binding::Kind::input, entry, static_cast<int32_t>(i.imm), size_of(v)});
+    return true;
+  }
+  if (!panel_helps(access)) return false;
+  const int32_t entry = new_entry(Entry::Area::bound, 0);
+  local->entry[static_cast<size_t>(v)] = entry;
+  k_.tile_bytes = (k_.tile_bytes + 63) / 64 * 64;
+  const int64_t offset = take(&k_.tile_bytes, kPanel * panel_pitch(k_.red_count) * size_of(v));
+  k_.panels.push_back(
+      {Binding::Kind::panel, entry, static_cast<int32_t>(i.imm), size_of(v), offset});
+  stage.bindings.push_back(k_.panels.back());
+  return true;
+}
+
+// Stores the outputs that were not computed in place.
+void TileCompiler::store_parts(int s, Local* local) {
   for (size_t p = 0; p < k_.parts.size(); ++p) {
     const int32_t v = part_value_[p];
     if (value(v).level != 2 || value(v).stage != s || part_done_[p]) continue;
@@ -179,8 +168,31 @@ Status TileCompiler::schedule(int s, Local* local) {
     step.size = k_.parts[p].size;
     step.a = entry_of(v, &local->entry);
     step.access = static_cast<int32_t>(p);
-    stage.steps.push_back(step);
+    k_.stages[static_cast<size_t>(s)].steps.push_back(step);
   }
+}
+
+Status TileCompiler::schedule(int s, Local* local) {
+  local->slot.assign(values_.size(), -1);
+  for (int32_t at = 0; at < static_cast<int32_t>(local->order.size()); ++at) {
+    const int32_t v = local->order[static_cast<size_t>(at)];
+    const ScalarInstr& i = instr(v);
+    if (row_buffer_[static_cast<size_t>(v)] >= 0 && value(v).stage < s) continue;
+    if (bind_load(s, v, local)) continue;
+    // In place where the sizes agree.
+    if (i.op != Opcode::threefry) {
+      for (int32_t operand : {i.a, i.b, i.c}) release_slot(operand, at, size_of(v), local);
+    }
+    give_slot(v, local);
+    if (i.op == Opcode::threefry) {
+      for (int32_t u : local->order) {
+        if (instr(u).op == Opcode::threefry_second && instr(u).a == v) give_slot(u, local);
+      }
+    }
+    CHECK_OK(make_step(v, &k_.stages[static_cast<size_t>(s)].steps, &local->entry));
+    for (int32_t operand : {i.a, i.b, i.c, i.d}) release_slot(operand, at, 0, local);
+  }
+  store_parts(s, local);
   return {};
 }
 

@@ -14,6 +14,8 @@
 #include "kernels/cpu/vec.h"
 #include "kernels/scalar_int.h"
 
+// The definitions are meant: a translation unit per instruction set has its own.
+// NOLINTBEGIN(misc-definitions-in-headers)
 namespace jaxmps::cpu {
 namespace {
 
@@ -343,6 +345,7 @@ VecFn only(int form) {
 template <typename G>
 VecFn with_int(DType type, G g) {
   switch (type) {
+    // NOLINTNEXTLINE(bugprone-branch-clone): the calls differ in their types
     case DType::s8:
       return g(int8_t());
     case DType::s16:
@@ -583,3 +586,4 @@ VecFn find_loop(Opcode op, DType type, DType from, int form) {
 
 }  // namespace
 }  // namespace jaxmps::cpu
+// NOLINTEND(misc-definitions-in-headers)
