@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "bytecode/tables.h"
+#include "ir/small_float.h"
 
 namespace jaxmps::bytecode {
 namespace {
@@ -24,64 +25,19 @@ int width(ir::DType dtype) {
   }
 }
 
-struct FloatFormat {
-  int exponent, fraction, bias;
-  bool has_infinity;  // else the largest exponent is for numbers, except for NaNs
-  bool zero_nan;      // "negative zero" is the NaN
-};
-
-FloatFormat float_format(ir::DType dtype) {
-  using D = ir::DType;
-  switch (dtype) {
-    case D::f16:
-      return {5, 10, 15, true, false};
-    case D::bf16:
-      return {8, 7, 127, true, false};
-    case D::tf32:
-      return {8, 10, 127, true, false};
-    case D::f8e5m2:
-      return {5, 2, 15, true, false};
-    case D::f8e4m3:
-      return {4, 3, 7, true, false};
-    case D::f8e3m4:
-      return {3, 4, 3, true, false};
-    case D::f8e4m3fn:
-      return {4, 3, 7, false, false};
-    case D::f8e5m2fnuz:
-      return {5, 2, 16, false, true};
-    case D::f8e4m3fnuz:
-      return {4, 3, 8, false, true};
-    case D::f8e4m3b11fnuz:
-      return {4, 3, 11, false, true};
-    case D::f6e2m3fn:
-      return {2, 3, 1, false, false};
-    case D::f6e3m2fn:
-      return {3, 2, 3, false, false};
-    case D::f4e2m1fn:
-      return {2, 1, 1, false, false};
-    default:
-      return {0, 0, 0, false, false};
-  }
-}
-
-double small_float(uint64_t bits, ir::DType dtype) {
-  if (dtype == ir::DType::f8e8m0fnu) {
-    return bits == 0xFF ? std::nan("") : std::ldexp(1.0, static_cast<int>(bits) - 127);
-  }
-  const FloatFormat f = float_format(dtype);
-  const int sign_bit = f.exponent + f.fraction;
-  const bool negative = bits >> sign_bit & 1;
-  const int exponent = static_cast<int>(bits >> f.fraction & ((1u << f.exponent) - 1));
-  const int fraction = static_cast<int>(bits & ((1u << f.fraction) - 1));
-  if (f.zero_nan && negative && exponent == 0 && fraction == 0) return std::nan("");
-  const bool top = exponent == (1 << f.exponent) - 1;
-  if (f.has_infinity && top) {
-    if (fraction) return std::nan("");
-    return negative ? -HUGE_VAL : HUGE_VAL;
-  }
-  if (dtype == ir::DType::f8e4m3fn && top && fraction == 7) return std::nan("");
-  const int whole = (exponent ? 1 << f.fraction : 0) + fraction;
-  const double value = std::ldexp(whole, (exponent ? exponent : 1) - f.bias - f.fraction);
+// A float of 16 or 19 bits; NaN without its payload.
+double short_float(uint64_t bits, ir::DType dtype) {
+  const int exponent_bits = dtype == ir::DType::f16 ? 5 : 8;
+  const int fraction_bits = dtype == ir::DType::bf16 ? 7 : 10;
+  const int top = (1 << exponent_bits) - 1, bias = top / 2;
+  const bool negative = bits >> (exponent_bits + fraction_bits) & 1;
+  const int exponent = static_cast<int>(bits >> fraction_bits) & top;
+  const int fraction = static_cast<int>(bits & ((1u << fraction_bits) - 1));
+  if (exponent == top && fraction) return std::nan("");
+  const int whole = (exponent ? 1 << fraction_bits : 0) + fraction;
+  const double value = exponent == top
+                           ? HUGE_VAL
+                           : std::ldexp(whole, (exponent ? exponent : 1) - bias - fraction_bits);
   return negative ? -value : value;
 }
 
@@ -263,7 +219,10 @@ Result<double> Decoder::floating(Text field, ir::DType dtype) {
   TRY(const int64_t raw, integer(field, dtype));
   if (dtype == ir::DType::f64) return std::bit_cast<double>(raw);
   if (dtype == ir::DType::f32) return std::bit_cast<float>(static_cast<uint32_t>(raw));
-  return small_float(static_cast<uint64_t>(raw), dtype);
+  if (const auto format = ir::small_float(dtype)) {
+    return ir::decode_small_float(*format, static_cast<uint8_t>(raw));
+  }
+  return short_float(static_cast<uint64_t>(raw), dtype);
 }
 
 }  // namespace jaxmps::bytecode

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ir/small_float.h"
+
 namespace jaxmps::ir {
 namespace {
 
@@ -77,8 +79,10 @@ double Dense::float_at(int64_t index) const {
     case DType::f16: return half_to_double(load<uint16_t>(at));
     case DType::bf16: return bfloat_to_double(load<uint16_t>(at));
     case DType::u64: return static_cast<double>(load<uint64_t>(at));
-    default: return static_cast<double>(int_at(index));
+    default: break;
   }
+  if (const auto format = small_float(type.dtype)) return decode_small_float(*format, *at);
+  return static_cast<double>(int_at(index));
 }
 
 bool Dense::operator==(const Dense& other) const {

@@ -4,26 +4,13 @@
 // are the identity for every other type. Pure functions on lazy arrays; any thread.
 #pragma once
 
-#include <optional>
-
+#include "ir/small_float.h"
 #include "ops/op.h"
 
 namespace jaxmps::ops {
 
-struct SmallFloat {
-  int mantissa_bits, bias;
-  uint8_t sign_mask;      // 0: there is no sign
-  uint8_t max_code;       // the largest finite magnitude
-  uint8_t overflow_code;  // what larger magnitudes become
-  uint8_t nan_code;       // what NaN becomes
-  bool signed_nan;        // the sign of a NaN is kept
-  bool negative_zero;     // false: the code of -0 means NaN
-};
-
-// Nothing for types that are no small floats.
-std::optional<SmallFloat> small_float(DType dtype);
-// What the code means.
-float decode_small_float(const SmallFloat& format, uint8_t code);
+using ir::small_float;
+using ir::SmallFloat;
 
 // The type that widened values have.
 DType widened(DType dtype);
