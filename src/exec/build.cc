@@ -45,6 +45,14 @@ std::vector<Value*> captured_values(const Op& op) {
   return captures;
 }
 
+bool is_wide(const Op& op) {
+  auto wide = [](const Value* v) { return ir::real_type(v->type.dtype) == ir::DType::f64; };
+  bool found = false;
+  for (int i = 0; i < op.operand_count(); ++i) found = found || wide(op.operand(i));
+  for (int i = 0; i < op.result_count(); ++i) found = found || wide(op.result(i));
+  return found;
+}
+
 class Builder {
  public:
   Builder(ops::Target target, std::vector<Error>* refused)
@@ -106,7 +114,8 @@ class Builder {
     auto lowering = ops::lower(op, target_);
     const bool is_special = lowering.ok() && !lowering->is_general;
     if (is_special && (lowering->native || lowering->alias)) return lowering;
-    if (target_ != ops::Target::cpu || !uses_kernels()) return lowering;
+    // MLX's CPU computes functions of float64 in float32: those always run in kernels of ours.
+    if (target_ != ops::Target::cpu || !(uses_kernels() || is_wide(op))) return lowering;
     auto alone = lower_alone(op, target_);
     return alone.ok() ? std::move(alone) : std::move(lowering);
   }

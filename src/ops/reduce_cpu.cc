@@ -1,12 +1,11 @@
 // CPU kernels of the reductions that are not fusions: arg-max and arg-min, and any other combiner
 // by its scalar program, element by element. Work is cut by results, and long reductions into
 // pieces of a fixed length, so what comes out does not depend on the number of threads.
-#include <array>
 #include <new>
 
 #include "kernels/cpu/dtype.h"
 #include "kernels/cpu/threads.h"
-#include "kernels/scalar.h"
+#include "ops/combiner.h"
 #include "ops/reduce.h"
 
 namespace jaxmps::ops {
@@ -158,87 +157,53 @@ Native arg_kernel(const ReduceWalk& walk, bool maximum, DType index) {
 
 // --- any combiner -------------------------------------------------------------------------------
 
-constexpr size_t kElement = 16;  // bytes of the largest element
-using Element = std::array<char, kElement>;
-
 class GeneralReduce {
  public:
-  GeneralReduce(const OpContext& ctx, kernels::ScalarProgram program)
-      : walk_(ctx.in(0), ctx.op.ints("dimensions")), program_(std::move(program)) {
-    for (int i = 0; i < ctx.op.result_count(); ++i) {
-      sizes_.push_back(static_cast<size_t>(ir::byte_size(ctx.in(i).dtype)));
-    }
-  }
+  GeneralReduce(const OpContext& ctx, Combiner combiner)
+      : walk_(ctx.in(0), ctx.op.ints("dimensions")), combiner_(std::move(combiner)) {}
 
   void operator()(const void* const* in, void* const* out) const {
-    const size_t count = sizes_.size();
+    const size_t count = combiner_.count();
     const int64_t pieces = piece_count(walk_);
     // With several pieces the first starts with the initial value, the others with their first
     // element.
     std::vector<Element> found(static_cast<size_t>(walk_.results() * pieces) * count);
     const bool ok =
         for_pieces(walk_, pieces, [&](int64_t result, int64_t from, int64_t to, int64_t p) {
-          Call call(count);
+          Combiner::Call call(count);
           Element* total = &found[static_cast<size_t>(p) * count];
           const int64_t start = walk_.start(result);
-          bool fresh = from == 0;
-          if (fresh) set(total, in + count, 0);
+          bool begun = from == 0;
+          if (begun) combiner_.set(total, in + count, 0);
           walk_.elements(from, to, [&](int64_t at) {
-            if (!fresh) set(total, in, start + at);
-            if (fresh) combine(call, total, in, start + at);
-            fresh = true;
+            if (begun) {
+              combiner_.combine(call, total, in, start + at);
+            } else {
+              combiner_.set(total, in, start + at);
+            }
+            begun = true;
           });
         });
     if (!ok) throw std::bad_alloc();
-    Call call(count);
+    Combiner::Call call(count);
+    std::vector<const void*> next(count);
     for (int64_t r = 0; r < walk_.results(); ++r) {
       Element* total = &found[static_cast<size_t>(r * pieces) * count];
       for (int64_t p = 1; p < pieces; ++p) {
-        std::vector<const void*> next;
-        for (size_t k = 0; k < count; ++k)
-          next.push_back(total[static_cast<size_t>(p) * count + k].data());
-        combine(call, total, next.data(), 0);
+        for (size_t k = 0; k < count; ++k) {
+          next[k] = total[static_cast<size_t>(p) * count + k].data();
+        }
+        combiner_.combine(call, total, next.data(), 0);
       }
-      for (size_t k = 0; k < count; ++k) {
-        std::copy_n(total[k].data(), sizes_[k],
-                    static_cast<char*>(out[k]) + r * static_cast<int64_t>(sizes_[k]));
-      }
+      combiner_.store(total, out, r);
     }
   }
 
   double work() const { return static_cast<double>(walk_.results() * walk_.length()); }
 
  private:
-  const char* element(const void* const* arrays, size_t k, int64_t at) const {
-    return static_cast<const char*>(arrays[k]) + at * static_cast<int64_t>(sizes_[k]);
-  }
-  void set(Element* total, const void* const* arrays, int64_t at) const {
-    for (size_t k = 0; k < sizes_.size(); ++k) {
-      std::copy_n(element(arrays, k, at), sizes_[k], total[k].data());
-    }
-  }
-  // Room for one call of the program.
-  struct Call {
-    explicit Call(size_t count) : arguments(2 * count), results(count), fresh(count) {
-      for (size_t k = 0; k < count; ++k) results[k] = fresh[k].data();
-    }
-    std::vector<const void*> arguments;
-    std::vector<void*> results;
-    std::vector<Element> fresh;
-  };
-  void combine(Call& call, Element* total, const void* const* arrays, int64_t at) const {
-    const size_t count = sizes_.size();
-    for (size_t k = 0; k < count; ++k) {
-      call.arguments[k] = total[k].data();
-      call.arguments[count + k] = element(arrays, k, at);
-    }
-    kernels::evaluate(program_, call.arguments.data(), call.results.data());
-    std::copy_n(call.fresh.data(), count, total);
-  }
-
   ReduceWalk walk_;
-  kernels::ScalarProgram program_;
-  std::vector<size_t> sizes_;
+  Combiner combiner_;
 };
 
 }  // namespace
@@ -278,8 +243,8 @@ Native native_arg_reduce(const OpContext& ctx, bool maximum) {
 }
 
 Result<Lowering> native_reduce(const OpContext& ctx) {
-  TRY(auto program, kernels::scalar_program(ctx.op.region()));
-  GeneralReduce reduce(ctx, std::move(program));
+  TRY(Combiner combiner, Combiner::create(ctx));
+  GeneralReduce reduce(ctx, std::move(combiner));
   const double nanoseconds = 30 * reduce.work();
   return native(std::move(reduce), nanoseconds);
 }

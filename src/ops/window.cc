@@ -165,6 +165,8 @@ ANY_DTYPE_OP(reduce_window) {
       return native(std::move(kernel), 2 * work);
     }
   }
+  // MLX's CPU computes functions of float64 in float32, so its graphs are for GPUs.
+  if (ctx.on_cpu()) return native_general_windows(ctx, dims);
   if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
   return window_graph(ctx, dims);
 }

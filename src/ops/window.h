@@ -35,6 +35,8 @@ Arrays fold_windows(Arrays padded, const WindowDims& dims,
 
 // CPU kernels; nothing where there is none for the op.
 Native native_reduce_window(const OpContext& ctx, const WindowDims& dims, ir::OpId combiner);
+// With any combiner that is a scalar program.
+Result<Lowering> native_general_windows(const OpContext& ctx, const WindowDims& dims);
 Native native_select_and_scatter(const OpContext& ctx, const WindowDims& dims, bool select_greater,
                                  bool select_equal);
 

@@ -32,3 +32,15 @@ def with_tokens(x):
 
 
 row("stablehlo.after_all", emit(with_tokens), [normal(3)], "float32", "tokens", vmap=False, covers=("stablehlo.after_all", "stablehlo.create_token"))
+
+# Windows whose combiner is no single op: cumulative ones, and others with an initial value that counts.
+for reverse in (False, True):
+    row("stablehlo.reduce_window", lambda x, r=reverse: lax.cumlogsumexp(x, 1, reverse=r), [normal(3, 40, 5)], WIDE_FLOATS, f"cumlogsumexp-{reverse:d}", ulps=64, floor=0.1, covers=("stablehlo.reduce_window",))
+
+
+def windowed(x):
+    combine = lambda a, b: jnp.exp(-jnp.abs(a - b)) + jnp.maximum(a, b)
+    return lax.reduce_window(x, x.dtype.type(-30), combine, (2, 3), (1, 2), "VALID")
+
+
+row("stablehlo.reduce_window", windowed, [normal(6, 9)], ("float32", "float64"), "window-any-combiner", ulps=64, floor=0.5, vmap=False, covers=("stablehlo.reduce_window",))
