@@ -148,8 +148,6 @@ Native arg_kernel(const ReduceWalk& walk, bool maximum, DType index) {
       return arg_kernel<T, int32_t>(walk, maximum);
     case DType::s64:
       return arg_kernel<T, int64_t>(walk, maximum);
-    case DType::u32:
-      return arg_kernel<T, uint32_t>(walk, maximum);
     default:
       return nullptr;
   }
