@@ -2,6 +2,7 @@
 // belongs to the outermost scope that has its operands, so that what does not change moves out of
 // loops; it never leaves a branch, which may not run.
 #include <algorithm>
+#include <numeric>
 
 #include "exec/fused.h"
 #include "exec/loop_builder.h"
@@ -445,8 +446,8 @@ Result<std::shared_ptr<LoopProgram>> LoopBuilder::build(const Op& loop,
 Result<ops::Lowering> lower_loop(const Op& loop, const std::vector<ir::Value*>& captures) {
   LoopBuilder builder;
   TRY(auto program, builder.build(loop, captures));
-  std::vector<int> reuse;
-  for (int i = 0; i < loop.result_count(); ++i) reuse.push_back(i);
+  std::vector<int> reuse(static_cast<size_t>(loop.result_count()));
+  std::iota(reuse.begin(), reuse.end(), 0);
   auto run = [program](const void* const* in, void* const* out) { program->run(in, out); };
   return ops::native(std::move(run), builder.nanoseconds(), std::move(reuse));
 }

@@ -9,6 +9,8 @@ namespace {
 
 using kernels::ThreadedOp;
 
+// Registers hold numbers, addresses among them.
+// NOLINTBEGIN(performance-no-int-to-ptr)
 struct Pointers {
   const void* in[KernelCall::kMost];
   void* out[KernelCall::kMost];
@@ -66,4 +68,5 @@ void LoopProgram::run_in(char* memory, const void* const* in, void* const* out) 
   code.run(r);
 }
 
+// NOLINTEND(performance-no-int-to-ptr)
 }  // namespace jaxmps::exec

@@ -211,6 +211,7 @@ const Op* move(const Op* op, uint64_t* r) {
   write(r, op->d, read<T>(r, op->a));
   JAXMPS_NEXT;
 }
+// NOLINTNEXTLINE(performance-no-int-to-ptr): registers hold numbers, addresses among them
 char* address(const uint64_t* r, int32_t at) { return reinterpret_cast<char*>(r[at]); }
 template <typename T>
 const Op* load(const Op* op, uint64_t* r) {
@@ -266,7 +267,7 @@ const Op* stop(const Op*, uint64_t*) { return nullptr; }
 template <typename G>
 ThreadedFn with_int(DType type, G g) {
   switch (type) {
-    case DType::s8:
+    case DType::s8:  // NOLINT(bugprone-branch-clone): the calls differ in their types
       return g(int8_t());
     case DType::s16:
       return g(int16_t());
@@ -299,7 +300,7 @@ ThreadedFn with_any(DType type, G g) {
 template <typename G>
 ThreadedFn with_bits(int size, G g) {
   switch (size) {
-    case 1:
+    case 1:  // NOLINT(bugprone-branch-clone): the calls differ in their types
       return g(uint8_t());
     case 2:
       return g(uint16_t());

@@ -22,6 +22,7 @@ class Combiner {
   static Result<Combiner> create(const OpContext& ctx) {
     TRY(auto program, kernels::scalar_program(ctx.op.region()));
     std::vector<size_t> sizes;
+    sizes.reserve(static_cast<size_t>(ctx.op.result_count()));
     for (int i = 0; i < ctx.op.result_count(); ++i) {
       sizes.push_back(static_cast<size_t>(ir::byte_size(ctx.in(i).dtype)));
     }
