@@ -45,14 +45,6 @@ std::vector<Value*> captured_values(const Op& op) {
   return captures;
 }
 
-bool is_wide(const Op& op) {
-  auto wide = [](const Value* v) { return ir::real_type(v->type.dtype) == ir::DType::f64; };
-  bool found = false;
-  for (int i = 0; i < op.operand_count(); ++i) found = found || wide(op.operand(i));
-  for (int i = 0; i < op.result_count(); ++i) found = found || wide(op.result(i));
-  return found;
-}
-
 class Builder {
  public:
   Builder(ops::Target target, std::vector<Error>* refused)
@@ -115,7 +107,7 @@ class Builder {
     const bool is_special = lowering.ok() && !lowering->is_general;
     if (is_special && (lowering->native || lowering->alias)) return lowering;
     // MLX's CPU computes functions of float64 in float32: those always run in kernels of ours.
-    if (target_ != ops::Target::cpu || !(uses_kernels() || is_wide(op))) return lowering;
+    if (target_ != ops::Target::cpu || !(uses_kernels() || uses_float64(op))) return lowering;
     auto alone = lower_alone(op, target_);
     return alone.ok() ? std::move(alone) : std::move(lowering);
   }
@@ -224,9 +216,7 @@ class Builder {
   void append(const Op& op, Step step) {
     for (int i = 0; i < op.result_count(); ++i) {
       const ir::Type& type = op.result(i)->type;
-      const bool too_long = std::any_of(type.dims.begin(), type.dims.end(),
-                                        [](int64_t dim) { return dim > ops::kLargestDim; });
-      if (too_long && step.kind != Step::Kind::alias) {
+      if (!ops::fits_dimensions(type) && step.kind != Step::Kind::alias) {
         return refuse(op, ir::refuse(op, str("the result ", ir::brief(type),
                                              " has a dimension larger than ", ops::kLargestDim)));
       }

@@ -77,13 +77,9 @@ ProgramInfo describe(const ir::Module& module) {
 Status check_signature(const ProgramInfo& info) {
   auto check = [&](const ir::Type& type, std::string_view what, size_t i) -> Status {
     if (type.is_static() && !type.quantization) {
-      for (const int64_t dim : type.dims) {
-        if (dim > ops::kLargestDim) {
-          return unimplemented(str(what, " ", i, " of ", info.name, " is ", ir::brief(type),
-                                   "; a dimension can be at most ", ops::kLargestDim));
-        }
-      }
-      return {};
+      if (ops::fits_dimensions(type)) return {};
+      return unimplemented(str(what, " ", i, " of ", info.name, " is ", ir::brief(type),
+                               "; a dimension can be at most ", ops::kLargestDim));
     }
     return unimplemented(str(what, " ", i, " of ", info.name, " is ", ir::brief(type),
                              "; only tensors of known shape can cross the program's border"));
@@ -159,18 +155,6 @@ int64_t live_peak(const ir::Region& region) {
   return peak;
 }
 
-std::string all_kernel_text(const ir::Region& region, ops::Target target) {
-  std::string text;
-  for (const ir::Op* op : region) {
-    if (op->id == ir::OpId::fusion) {
-      text += kernel_text(*op, target);
-    } else {
-      for (const auto& nested : op->regions()) text += all_kernel_text(*nested, target);
-    }
-  }
-  return text;
-}
-
 Error join(const std::vector<Error>& refused, const std::string& name) {
   if (refused.size() == 1) return Error(refused[0]).in(name);
   constexpr size_t kShown = 20;
@@ -215,7 +199,12 @@ class Compiler {
     const StreamScope scope(*all->front());
     program->plan_ = build_plan(module.main()->body, {}, target, &refused);
     if (!refused.empty()) return join(refused, program->info_.name);
-    if (dumps) dump(id, "3.kernels.txt", all_kernel_text(module.main()->body, target));
+    if (dumps) {
+      std::string kernels;
+      for_fusions(module.main()->body,
+                  [&](const ir::Op& fusion) { kernels += kernel_text(fusion, target); });
+      dump(id, "3.kernels.txt", kernels);
+    }
     for (const mx::array& constant : program->plan_->constants) {
       program->info_.constant_bytes += static_cast<int64_t>(constant.nbytes());
     }

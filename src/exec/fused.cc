@@ -28,18 +28,20 @@ Status accept(const ir::Op& fusion) {
 
 // A GPU walks a row again only if a block of threads can hold it.
 bool rows_fit_a_block(const ir::Op& reduce) {
-  const ir::Type& operand = reduce.operand(0)->type;
-  const ir::Ints& dimensions = reduce.ints("dimensions");
+  const ir::Dims& dims = reduce.operand(0)->type.dims;
+  std::vector<bool> is_reduced(dims.size(), false);
   int64_t length = 1;
-  size_t rank = operand.dims.size(), reduced = 0;
-  for (int64_t d : dimensions) length *= operand.dims[static_cast<size_t>(d)];
-  for (size_t d = rank; d-- > 0; ++reduced) {
-    const bool is_reduced = std::find(dimensions.begin(), dimensions.end(),
-                                      static_cast<int64_t>(d)) != dimensions.end();
-    if (!is_reduced && operand.dims[d] != 1) break;
-    if (!is_reduced) --reduced;
+  for (const int64_t d : reduce.ints("dimensions")) {
+    is_reduced[static_cast<size_t>(d)] = true;
+    length *= dims[static_cast<size_t>(d)];
   }
-  return reduced == dimensions.size() && length <= kernels::cuda_longest_row();
+  // Nothing is kept behind the first reduced dimension.
+  bool begun = false;
+  for (size_t d = 0; d < dims.size(); ++d) {
+    begun = begun || is_reduced[d];
+    if (begun && !is_reduced[d] && dims[d] != 1) return false;
+  }
+  return length <= kernels::cuda_longest_row();
 }
 
 // For each result, the operands whose memory it may overwrite in place.
@@ -81,6 +83,14 @@ std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& op) {
     }
   }
   return reuse;
+}
+
+bool uses_float64(const ir::Op& op) {
+  auto is_wide = [](const ir::Value* v) { return ir::real_type(v->type.dtype) == ir::DType::f64; };
+  bool found = false;
+  for (int i = 0; i < op.operand_count(); ++i) found = found || is_wide(op.operand(i));
+  for (int i = 0; i < op.result_count(); ++i) found = found || is_wide(op.result(i));
+  return found;
 }
 
 bool uses_kernels() { return env::flag(env::Var::JAX_MPS_FUSION); }

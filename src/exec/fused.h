@@ -27,6 +27,21 @@ std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& op);
 // The fusion's GPU kernels, or on the CPU its description, for dumps; empty if it has none.
 std::string kernel_text(const ir::Op& fusion, ops::Target target);
 
+// Whether an operand or a result is float64 or complex128.
+bool uses_float64(const ir::Op& op);
+
+// Calls visit(op) for the fusions of the region and of those nested in it.
+template <typename Visit>
+void for_fusions(const ir::Region& region, Visit visit) {
+  for (const ir::Op* op : region) {
+    if (op->id == ir::OpId::fusion) {
+      visit(*op);
+    } else {
+      for (const auto& nested : op->regions()) for_fusions<Visit&>(*nested, visit);
+    }
+  }
+}
+
 // JAX_MPS_FUSION.
 bool uses_kernels();
 // JAX_MPS_STRICT.

@@ -2,6 +2,7 @@
 
 #include <unordered_set>
 
+#include "exec/fused.h"
 #include "kernels/cpu/threads.h"
 #include "mlx/fast.h"
 
@@ -27,14 +28,10 @@ Result<std::string> architecture() {
 }
 
 Status check_types(const ir::Op& fusion) {
-  auto is_double = [](const ir::Value* v) {
-    return ir::real_type(v->type.dtype) == ir::DType::f64;
-  };
   for (const ir::Op* op : fusion.region()) {
-    bool found = false;
-    for (int i = 0; i < op->operand_count(); ++i) found = found || is_double(op->operand(i));
-    for (int i = 0; i < op->result_count(); ++i) found = found || is_double(op->result(i));
-    if (found) return ir::refuse(*op, "float64 does not exist on the GPU; use the CPU device");
+    if (uses_float64(*op)) {
+      return ir::refuse(*op, "float64 does not exist on the GPU; use the CPU device");
+    }
   }
   return {};
 }
@@ -93,17 +90,6 @@ class Launch {
   int stream_ = -1;
   std::shared_ptr<mx::Primitive> primitive_;
 };
-
-template <typename Visit>
-void for_fusions(const ir::Region& region, Visit visit) {
-  for (const ir::Op* op : region) {
-    if (op->id == ir::OpId::fusion) {
-      visit(*op);
-    } else {
-      for (const auto& nested : op->regions()) for_fusions(*nested, visit);
-    }
-  }
-}
 
 }  // namespace
 

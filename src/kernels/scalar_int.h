@@ -393,5 +393,40 @@ JAXMPS_INLINE ThreefryWords threefry_of(uint32_t k0, uint32_t k1, uint32_t x0, u
   return {x0, x1};
 }
 
+// Calls g with a value of the C++ type of an integer machine type (a float one, any), to choose a
+// function by type; null for other types.
+template <typename G>
+auto with_int(DType type, G g) -> decltype(g(uint8_t())) {
+  switch (type) {
+    case DType::s8:  // NOLINT(bugprone-branch-clone): the calls differ in their types
+      return g(int8_t());
+    case DType::s16:
+      return g(int16_t());
+    case DType::s32:
+      return g(int32_t());
+    case DType::s64:
+      return g(int64_t());
+    case DType::pred:
+    case DType::u8:
+      return g(uint8_t());
+    case DType::u16:
+      return g(uint16_t());
+    case DType::u32:
+      return g(uint32_t());
+    case DType::u64:
+      return g(uint64_t());
+    default:
+      return nullptr;
+  }
+}
+template <typename G>
+auto with_float(DType type, G g) -> decltype(g(float())) {
+  if (type == DType::f32) return g(float());
+  return type == DType::f64 ? g(double()) : nullptr;
+}
+template <typename G>
+auto with_any(DType type, G g) -> decltype(g(float())) {
+  return type == DType::f32 || type == DType::f64 ? with_float(type, g) : with_int(type, g);
+}
 }  // namespace
 }  // namespace jaxmps::kernels

@@ -263,40 +263,6 @@ const Op* stop(const Op*, uint64_t*) { return nullptr; }
 
 // --- lookup -------------------------------------------------------------------------------------
 
-// Calls g with a value of the C++ type of a machine type.
-template <typename G>
-ThreadedFn with_int(DType type, G g) {
-  switch (type) {
-    case DType::s8:  // NOLINT(bugprone-branch-clone): the calls differ in their types
-      return g(int8_t());
-    case DType::s16:
-      return g(int16_t());
-    case DType::s32:
-      return g(int32_t());
-    case DType::s64:
-      return g(int64_t());
-    case DType::pred:
-    case DType::u8:
-      return g(uint8_t());
-    case DType::u16:
-      return g(uint16_t());
-    case DType::u32:
-      return g(uint32_t());
-    case DType::u64:
-      return g(uint64_t());
-    default:
-      return nullptr;
-  }
-}
-template <typename G>
-ThreadedFn with_float(DType type, G g) {
-  if (type == DType::f32) return g(float());
-  return type == DType::f64 ? g(double()) : nullptr;
-}
-template <typename G>
-ThreadedFn with_any(DType type, G g) {
-  return type == DType::f32 || type == DType::f64 ? with_float(type, g) : with_int(type, g);
-}
 template <typename G>
 ThreadedFn with_bits(int size, G g) {
   switch (size) {
@@ -349,9 +315,10 @@ ThreadedFn find_float(Opcode op, DType type) {
     return with_float(type, [](auto t) -> ThreadedFn { return binary<decltype(t), name##_fn>; });
     U(ceil)
     U(floor)
-    U(round_afz) U(round_even) U(is_finite) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p)
-        U(logistic) U(tanh) U(sin) U(cos) U(tan) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh)
-            U(acosh) U(atanh) U(erf) U(erfc) U(erf_inv) B(atan2) B(hypot)
+    U(round_afz)
+    U(round_even) U(is_finite) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p) U(logistic)
+        U(tanh) U(sin) U(cos) U(tan) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh)
+            U(atanh) U(erf) U(erfc) U(erf_inv) B(atan2) B(hypot)
 #undef U
 #undef B
                 default : return nullptr;
@@ -368,7 +335,8 @@ ThreadedFn find_int(Opcode op, DType type) {
     return with_int(type, [](auto t) -> ThreadedFn { return binary<decltype(t), function##_fn>; });
     U(not_, not )
     U(popcnt, popcnt)
-    U(clz, clz) B(and_, and) B(or_, or) B(xor_, xor) B(shl, shl) B(shr_a, shr_a) B(shr_l, shr_l)
+    U(clz, clz)
+    B(and_, and) B(or_, or) B(xor_, xor) B(shl, shl) B(shr_a, shr_a) B(shr_l, shr_l)
 #undef U
 #undef B
         case Opcode::rotl : return with_int(type, [](auto t) -> ThreadedFn {
@@ -389,7 +357,8 @@ ThreadedFn find_plain(Opcode op, DType type) {
     return with_any(type, [](auto t) -> ThreadedFn { return binary<decltype(t), name##_fn>; });
     U(neg)
     U(abs)
-    U(sign) B(add) B(sub) B(mul) B(div) B(rem) B(max) B(min) B(pow) B(eq) B(ne) B(lt) B(le)
+    U(sign)
+    B(add) B(sub) B(mul) B(div) B(rem) B(max) B(min) B(pow) B(eq) B(ne) B(lt) B(le)
 #undef U
 #undef B
         default : return nullptr;

@@ -16,10 +16,9 @@ struct Starts {
 
   Starts(const OpContext& ctx, const ir::Dims& sizes, int first) : first_operand(first) {
     const ir::Type& operand = ctx.in(0);
-    strides = ir::row_major_strides(operand.dims);
+    strides = byte_strides(operand);
     for (size_t d = 0; d < sizes.size(); ++d) {
       limits.push_back(operand.dims[d] - sizes[d]);
-      strides[d] *= ir::byte_size(operand.dtype);
     }
     if (!sizes.empty()) dtype = ctx.in(first).dtype;
   }
@@ -58,14 +57,7 @@ struct Starts {
 };
 
 cpu::StridedCopy window_copy(const ir::Type& from, const ir::Type& to, const ir::Dims& sizes) {
-  const int64_t bytes = ir::byte_size(from.dtype);
-  ir::Dims from_strides = ir::row_major_strides(from.dims);
-  ir::Dims to_strides = ir::row_major_strides(to.dims);
-  for (size_t d = 0; d < sizes.size(); ++d) {
-    from_strides[d] *= bytes;
-    to_strides[d] *= bytes;
-  }
-  return cpu::StridedCopy(sizes, from_strides, to_strides, bytes);
+  return cpu::StridedCopy(sizes, byte_strides(from), byte_strides(to), ir::byte_size(from.dtype));
 }
 
 }  // namespace

@@ -11,12 +11,6 @@ bool contains(const ir::Ints& list, int64_t value) {
   return std::find(list.begin(), list.end(), value) != list.end();
 }
 
-ir::Dims byte_strides(const ir::Type& type) {
-  ir::Dims strides = ir::row_major_strides(type.dims);
-  for (int64_t& stride : strides) stride *= ir::byte_size(type.dtype);
-  return strides;
-}
-
 }  // namespace
 
 GatherDims GatherDims::of_gather(const OpContext& ctx) {

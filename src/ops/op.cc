@@ -1,5 +1,6 @@
 #include "ops/op.h"
 
+#include <algorithm>
 #include <array>
 
 namespace jaxmps::ops {
@@ -128,6 +129,17 @@ mx::Shape storage_shape(const ir::Type& type) {
   mx::Shape shape = to_shape(type.dims);
   if (type.dtype == DType::c128) shape.push_back(2);
   return shape;
+}
+
+ir::Dims byte_strides(const ir::Type& type) {
+  ir::Dims strides = ir::row_major_strides(type.dims);
+  for (int64_t& stride : strides) stride *= ir::byte_size(type.dtype);
+  return strides;
+}
+
+bool fits_dimensions(const ir::Type& type) {
+  return std::all_of(type.dims.begin(), type.dims.end(),
+                     [](int64_t dim) { return dim <= kLargestDim; });
 }
 
 bool is_one_run(const ir::Dims& sizes, const ir::Dims& array) {

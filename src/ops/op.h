@@ -88,6 +88,7 @@ class OpContext {
 
 // MLX counts the elements along one dimension with 32 bits.
 constexpr int64_t kLargestDim = (int64_t(1) << 31) - 1;
+bool fits_dimensions(const ir::Type& type);
 // How a value of this type is stored in an MLX array. Sub-byte integers and 4-, 6- and 8-bit floats
 // are one byte (int8 for signed integers, uint8 for the rest). complex128 is float64 with a
 // trailing dimension of 2. A token is an empty bool array.
@@ -99,6 +100,8 @@ std::vector<int> to_axes(const ir::Ints& values);
 bool is_mlx_native(DType dtype);
 // A constant as an array; splats become broadcast scalars.
 mx::array constant_array(const ir::Dense& dense);
+// Of a dense row-major array, in bytes.
+ir::Dims byte_strides(const ir::Type& type);
 // Whether a window of these sizes at any place is one run of the dense array's elements.
 bool is_one_run(const ir::Dims& sizes, const ir::Dims& array);
 

@@ -68,25 +68,23 @@ ANY_DTYPE_OP(slice) {
   Lowering lowering;
   if (ctx.on_cpu()) {
     const int64_t item = ir::byte_size(from.dtype);
-    const ir::Dims strides = ir::row_major_strides(from.dims);
-    ir::Dims source, target = ir::row_major_strides(to.dims);
-    int64_t offset = 0;
+    const ir::Dims strides = byte_strides(from);
+    ir::Dims source;
+    int64_t offset = 0;  // bytes
     bool plain = to.size() > 0 && is_one_run(to.dims, from.dims);
     for (size_t d = 0; d < strides.size(); ++d) {
       offset += first[d] * strides[d];
-      source.push_back(strides[d] * steps[d] * item);
-      target[d] *= item;
+      source.push_back(strides[d] * steps[d]);
       plain = plain && (steps[d] == 1 || to.dims[d] == 1);
     }
     lowering = native(
-        [=, copy = cpu::StridedCopy(to.dims, source, target, item)](const void* const* in,
-                                                                    void* const* out) {
-          copy.copy_parallel(static_cast<const char*>(in[0]) + offset * item,
-                             static_cast<char*>(out[0]));
+        [=, copy = cpu::StridedCopy(to.dims, source, byte_strides(to), item)](const void* const* in,
+                                                                              void* const* out) {
+          copy.copy_parallel(static_cast<const char*>(in[0]) + offset, static_cast<char*>(out[0]));
         },
         20 + 0.15 * static_cast<double>(to.byte_count()));
-    const int64_t parts = from.dtype == DType::c128 ? 2 : 1;  // of a stored element
-    if (plain) lowering.view = [at = offset * parts](const void* const*) { return at; };
+    const auto stored = static_cast<int64_t>(storage_dtype(from.dtype).size());
+    if (plain) lowering.view = [at = offset / stored](const void* const*) { return at; };
   }
   if (from.dtype == DType::c128) return lowering;
   lowering.graph = [start = ctx.shape("start_indices"), stop = ctx.shape("limit_indices"),
@@ -118,8 +116,7 @@ Native pad_native(const OpContext& ctx) {
                  &interior = ctx.op.ints("interior_padding");
   const ir::Type &from = ctx.in(0), &to = ctx.out();
   const int64_t item = ir::byte_size(from.dtype);
-  const ir::Dims from_strides = ir::row_major_strides(from.dims);
-  const ir::Dims to_strides = ir::row_major_strides(to.dims);
+  const ir::Dims from_strides = byte_strides(from), to_strides = byte_strides(to);
   ir::Dims sizes, source, target;
   int64_t from_offset = 0, to_offset = 0;
   bool some = true;
@@ -130,10 +127,10 @@ Native pad_native(const OpContext& ctx) {
     const int64_t last = std::min(from.dims[d], room <= 0 ? 0 : (room + step - 1) / step);
     some = some && first < last;
     sizes.push_back(std::max<int64_t>(0, last - first));
-    source.push_back(from_strides[d] * item);
-    target.push_back(to_strides[d] * step * item);
-    from_offset += first * from_strides[d] * item;
-    to_offset += (low[d] + first * step) * to_strides[d] * item;
+    source.push_back(from_strides[d]);
+    target.push_back(to_strides[d] * step);
+    from_offset += first * from_strides[d];
+    to_offset += (low[d] + first * step) * to_strides[d];
   }
   const int64_t count = to.size();
   if (!some) {

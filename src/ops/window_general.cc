@@ -36,7 +36,7 @@ class GeneralWindows {
   bool is_neutral(const OpContext& ctx) const {
     const size_t count = combiner_.count();
     Combiner::Call call(count);
-    std::vector<ir::Dense> inits, samples;
+    std::vector<ir::Dense> inits;
     for (size_t k = 0; k < count; ++k) {
       const ir::Op* op = ctx.op.operand(static_cast<int>(count + k))->op();
       if (!op || op->id != ir::OpId::constant) return false;

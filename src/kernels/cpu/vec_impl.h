@@ -341,41 +341,6 @@ VecFn only(int form) {
   return form == kAllVectors ? static_cast<VecFn>(binary<T, T, Fn, kAllVectors>) : nullptr;
 }
 
-// Calls g with a value of the C++ type of a machine type.
-template <typename G>
-VecFn with_int(DType type, G g) {
-  switch (type) {
-    // NOLINTNEXTLINE(bugprone-branch-clone): the calls differ in their types
-    case DType::s8:
-      return g(int8_t());
-    case DType::s16:
-      return g(int16_t());
-    case DType::s32:
-      return g(int32_t());
-    case DType::s64:
-      return g(int64_t());
-    case DType::pred:
-    case DType::u8:
-      return g(uint8_t());
-    case DType::u16:
-      return g(uint16_t());
-    case DType::u32:
-      return g(uint32_t());
-    case DType::u64:
-      return g(uint64_t());
-    default:
-      return nullptr;
-  }
-}
-template <typename G>
-VecFn with_float(DType type, G g) {
-  if (type == DType::f32) return g(float());
-  return type == DType::f64 ? g(double()) : nullptr;
-}
-template <typename G>
-VecFn with_any(DType type, G g) {
-  return type == DType::f32 || type == DType::f64 ? with_float(type, g) : with_int(type, g);
-}
 DType as_unsigned(DType type) {
   switch (type) {
     case DType::s8:
