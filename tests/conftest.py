@@ -23,17 +23,8 @@ if _plugin_installed():
     os.environ.setdefault("JAX_MPS_STRICT", "1")
 
 
-# What --smoke keeps: these folders whole, of the others every tenth test and those marked smoke.
-_SMOKE_FOLDERS = ("private_api", "packaging", "pjrt", "bytecode")
-
-
-def pytest_addoption(parser):
-    parser.addoption("--smoke", action="store_true", help="a part of the tests, for another JAX")
-
-
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs_plugin: needs the installed plugin")
-    config.addinivalue_line("markers", "smoke: part of the quick run on every version of JAX")
     # What the plugin warns about is a failure; only JAX's word on platforms it does not know is not.
     config.addinivalue_line("filterwarnings", "error:.*(jax-mps|jax_plugins|[Dd]onat):")
 
@@ -43,14 +34,6 @@ def _folder(item) -> str:
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--smoke"):
-        dropped = [
-            item
-            for i, item in enumerate(items)
-            if i % 10 and _folder(item) not in _SMOKE_FOLDERS and not item.get_closest_marker("smoke")
-        ]
-        config.hook.pytest_deselected(items=dropped)
-        items[:] = [item for item in items if item not in set(dropped)]
     if _plugin_installed():
         return
     if os.environ.get("JAX_MPS_REQUIRE_PLUGIN"):

@@ -34,7 +34,6 @@ def losses(platform):
 
 
 @pytest.mark.needs_plugin
-@pytest.mark.smoke
 def test_losses_equal_the_cpu_backend():
     expected, actual = losses("cpu"), losses("mps")
     assert np.isfinite(expected).all()

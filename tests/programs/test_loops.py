@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from versions import enable_x64
 
 F32 = np.float32
 
@@ -124,7 +125,7 @@ def test_other_types(mps, cpu, dtype):
 
 
 def test_double_precision(mps, cpu):
-    with jax.enable_x64(True):
+    with enable_x64(True):
         x = vector(5, dtype=np.float64)
         compare(mps, cpu, lambda x: steps(50, lambda i, x: (jnp.sin(x) * 1.5,), x), x, rtol=1e-12)
         compare(mps, cpu, lambda x: steps(50, lambda i, x: (jnp.exp(-x) + i,), x), x[0], rtol=1e-12)
