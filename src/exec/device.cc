@@ -147,6 +147,10 @@ void Device::run_next(std::unique_lock<std::mutex>& lock) {
   lock.lock();
 }
 
+void Device::left_mlx() {
+  if (is_current() && !running_.empty()) running_.back()->uses_mlx = false;
+}
+
 // The parent does what was queued, and only the parent: callbacks must not be run by both.
 // Work is never destroyed here: a lost thread may have been in the middle of it, or of MLX.
 void Device::restart_in_child() {

@@ -47,7 +47,7 @@ class Device {
     // Instead of run(), in the child of a fork.
     virtual void abandon(Error error) = 0;
 
-    const bool uses_mlx;  // evaluates MLX arrays
+    std::atomic<bool> uses_mlx;  // evaluates MLX arrays, and has not yet done so
   };
 
   // Runs `work` on the device's thread after everything enqueued before it. Waits while
@@ -68,6 +68,9 @@ class Device {
     work();
     return true;
   }
+  // Called by work while it runs, before it sets its events: it needs MLX no more, so that a fork
+  // from then on does not lose MLX for the child.
+  void left_mlx();
   // The MLX stream of the device. Only the device's thread evaluates on it; any thread may build
   // graphs for it.
   mx::Stream stream() const;

@@ -54,6 +54,7 @@ struct Program::Run {
   void operator()() {
     Status status = compute();
     arguments.clear();
+    if (device->on_cpu()) device->left_mlx();
     if (!status.ok()) return fail(std::move(status).error());
     if (device->on_cpu()) return finish();
     finish_when_device_does();

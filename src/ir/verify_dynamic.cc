@@ -13,13 +13,6 @@ Reason index_vector(const Op& op, int i, int64_t length) {
   return {};
 }
 
-Reason same_elements(const Op& op) {
-  NEED_OK(all_tensors(op));
-  NEED(same_element(operand_type(op), result_type(op)), "the result must have the element type of ",
-       brief(operand_type(op)), ", is ", brief(result_type(op)));
-  return {};
-}
-
 Reason dynamic_broadcast_in_dim(const Op& op) {
   NEED_OK(same_elements(op));
   const Type &from = operand_type(op), &to = result_type(op);

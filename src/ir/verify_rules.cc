@@ -133,6 +133,13 @@ bool same_element(const Type& a, const Type& b) {
   return a.dtype == b.dtype;
 }
 
+Reason same_elements(const Op& op) {
+  NEED_OK(all_tensors(op));
+  NEED(same_element(operand_type(op), result_type(op)), "the result must have the element type of ",
+       brief(operand_type(op)), ", is ", brief(result_type(op)));
+  return {};
+}
+
 bool compatible(const Type& a, const Type& b) {
   if (a.kind != b.kind) return false;
   if (a.is_tensor()) return same_element(a, b) && same_dims(a.dims, b.dims);

@@ -78,6 +78,8 @@ bool same_dims(const Dims& a, const Dims& b);
 bool compatible(const Type& a, const Type& b);
 // Element types: equal, quantised ones by what they express.
 bool same_element(const Type& a, const Type& b);
+// All operands and results are tensors, and the result has the first operand's element type.
+Reason same_elements(const Op& op);
 // compatible(), or the sentence that says it is not.
 Reason match(std::string_view what, const Type& expected, const Type& actual);
 Reason match_dims(std::string_view what, const Dims& expected, const Dims& actual);

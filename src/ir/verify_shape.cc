@@ -6,13 +6,6 @@
 namespace jaxmps::ir::rules {
 namespace {
 
-Reason same_elements(const Op& op) {
-  NEED_OK(all_tensors(op));
-  NEED(same_element(operand_type(op), result_type(op)), "the result must have the element type of ",
-       brief(operand_type(op)), ", is ", brief(result_type(op)));
-  return {};
-}
-
 Reason is_index_scalar(const Op& op, int i) {
   const Type& type = operand_type(op, i);
   NEED(type.is_scalar() && is_int(type.dtype), "operand ", i, " must be an integer scalar, is ",

@@ -118,6 +118,9 @@ inline Lowering native(Native n, double nanoseconds, std::vector<int> reuse = {}
 
 using Lower = Result<Lowering> (*)(const OpContext&);
 
+// A constant of MLX.
+inline mx::array u32(uint32_t value) { return mx::array(value, mx::uint32); }
+
 // How an op runs on the target, or why it does not: unknown op, or a type that the device or MLX
 // does not compute with (`movement` ops only move bits and take every type but complex128).
 Result<Lowering> lower(const ir::Op& op, Target target);

@@ -9,8 +9,6 @@
 namespace jaxmps::ops {
 namespace {
 
-mx::array u32(uint32_t value) { return mx::array(value, mx::uint32); }
-
 mx::array rotated(const mx::array& x, int by) {
   return mx::bitwise_or(mx::left_shift(x, u32(by)), mx::right_shift(x, u32(32 - by)));
 }

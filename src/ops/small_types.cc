@@ -6,8 +6,6 @@
 namespace jaxmps::ops {
 namespace {
 
-mx::array u32(uint32_t value) { return mx::array(value, mx::uint32); }
-
 // All 256 codes as float32.
 mx::array decode_table(const SmallFloat& format) {
   std::array<float, 256> values;

@@ -137,8 +137,6 @@ cpu::SortPlan plan_sort(const OpContext& ctx) {
 
 // ---- The graph: one sort of 64-bit words (key, position) per 32 bits of key ----
 
-mx::array u32(uint32_t value) { return mx::array(value, mx::uint32); }
-
 mx::array order_bits(const mx::array& bits, uint32_t sign) {
   return mx::where(mx::not_equal(mx::bitwise_and(bits, u32(sign)), u32(0)),
                    mx::bitwise_xor(bits, u32(0xffffffffu)), mx::bitwise_or(bits, u32(sign)));

@@ -13,7 +13,6 @@ using ir::OpId;
 using ir::Value;
 
 bool is_integer(const Value* v) { return ir::is_int(v->type.dtype) || v->type.dtype == DType::pred; }
-bool is_op(const Value* v, OpId id) { return v->op() && v->op()->id == id; }
 
 // Every bit set: the neutral element of `and`, the absorbing one of `or`.
 bool is_all_ones(const Value* v) {

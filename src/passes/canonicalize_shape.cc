@@ -16,7 +16,6 @@ using ir::OpId;
 using ir::Type;
 using ir::Value;
 
-bool is_op(const Value* v, OpId id) { return v->op() && v->op()->id == id; }
 bool is_identity_op(const Op* op) { return op->operand(0)->type == op->result()->type; }
 
 Replacement reshape(Op* op) {

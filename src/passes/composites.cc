@@ -84,7 +84,7 @@ bool recognize(Op* op) {
   return replace_elementwise(op, name);
 }
 
-void visit(Op* op) {
+void replace_composite(Op* op) {
   if (op->id != OpId::composite && op->id != OpId::custom_call) return;
   if (recognize(op) || op->id == OpId::custom_call) return;
   const ir::Symbol callee{op->text("decomposition")};
@@ -101,7 +101,7 @@ void visit(Op* op) {
 }  // namespace
 
 Status recognize_composites(ir::Module& module) {
-  walk(module, visit);
+  walk(module, replace_composite);
   return {};
 }
 

@@ -58,7 +58,7 @@ bool equal(const Op& a, const Op& b) {
 
 // Ops by hash, in chains whose newest entry comes first, so that leaving a region takes back what it
 // added.
-class Table {
+class ScopedTable {
  public:
   size_t size() const { return entries_.size(); }
 
@@ -125,7 +125,7 @@ class Eliminator {
   }
 
  private:
-  Table known_;
+  ScopedTable known_;
 };
 
 }  // namespace

@@ -69,7 +69,7 @@ std::string_view kind_of(OpId combiner, const ir::Value* init) {
   }
 }
 
-void visit(Op* op) {
+void replace_window(Op* op) {
   if (op->id != OpId::reduce_window || op->operand_count() != 2) return;
   const ir::Type& type = op->operand(0)->type;
   if (!type.is_static() || !(type == op->result()->type)) return;
@@ -87,7 +87,7 @@ void visit(Op* op) {
 }  // namespace
 
 Status recognize_cumulative(ir::Module& module) {
-  walk(module, visit);
+  walk(module, replace_window);
   return {};
 }
 

@@ -155,11 +155,11 @@ bool shape_assertion(Op* op) {
   return true;
 }
 
-using Table = std::unordered_map<OpId, DecomposeRule>;
+using Rules = std::unordered_map<OpId, DecomposeRule>;
 
-const Table& table() {
-  static const Table* rules = [] {
-    auto* all = new Table{
+const Rules& table() {
+  static const Rules* rules = [] {
+    auto* all = new Rules{
         {OpId::optimization_barrier, barrier},
         {OpId::broadcast, broadcast},
         {OpId::clamp, widen_scalars},
@@ -174,7 +174,7 @@ const Table& table() {
         {OpId::custom_call, shape_assertion},
     };
     const AddRule add = [](void* to, OpId id, DecomposeRule rule) {
-      static_cast<Table*>(to)->emplace(id, rule);
+      static_cast<Rules*>(to)->emplace(id, rule);
     };
     add_collective_rules(add, all);
     add_dot_rules(add, all);

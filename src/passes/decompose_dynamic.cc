@@ -37,7 +37,7 @@ bool replace_checked(Op* op, OpId id, const std::vector<Value*>& operands, AttrD
   return true;
 }
 
-bool broadcast(Op* op) {
+bool broadcast_in_dim(Op* op) {
   if (!is_static(*op)) return false;
   replace(op, Builder(op).broadcast(op->operand(0), op->result()->type.dims,
                                     op->ints("broadcast_dimensions")));
@@ -111,7 +111,7 @@ bool slice(Op* op) {
 }  // namespace
 
 void add_dynamic_rules(AddRule add, void* table) {
-  add(table, OpId::dynamic_broadcast_in_dim, broadcast);
+  add(table, OpId::dynamic_broadcast_in_dim, broadcast_in_dim);
   add(table, OpId::dynamic_iota, iota_of);
   add(table, OpId::dynamic_reshape, reshape);
   add(table, OpId::dynamic_pad, pad);

@@ -16,13 +16,6 @@ using ir::OpId;
 using ir::Region;
 using ir::Value;
 
-std::optional<int64_t> constant_integer(const Value* value) {
-  if (!value->type.is_scalar() || !ir::is_int(value->type.dtype)) return std::nullopt;
-  const auto numbers = constant_ints(value);
-  if (!numbers) return std::nullopt;
-  return numbers->front();
-}
-
 class Scan {
  public:
   Scan(Op* loop, const ir::Function& function) : loop_(loop), function_(function) {

@@ -6,6 +6,8 @@
 
 #include <optional>
 
+#include "passes/rewrite.h"
+
 namespace jaxmps::passes {
 namespace {
 
@@ -15,13 +17,6 @@ using ir::Value;
 
 // Starts, limits and steps beyond this are left to the condition.
 constexpr int64_t kLargestTripCount = int64_t(1) << 40;
-
-std::optional<int64_t> constant_integer(const Value* value) {
-  const Op* op = value->op();
-  if (!op || op->id != OpId::constant || !value->type.is_scalar()) return std::nullopt;
-  if (!ir::is_int(value->type.dtype)) return std::nullopt;
-  return op->dense("value").int_at(0);
-}
 
 struct Counter {
   int carried = 0;       // index among the carried values

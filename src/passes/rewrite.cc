@@ -197,6 +197,14 @@ bool is_splat_of(const Value* value, double number) {
          (number != 0 || std::signbit(dense->float_at(0)) == std::signbit(number));
 }
 
+bool is_op(const Value* value, OpId id) { return value->op() && value->op()->id == id; }
+
+std::optional<int64_t> constant_integer(const Value* value) {
+  const Dense* dense = constant_of(value);
+  if (!dense || !dense->type.is_scalar() || !ir::is_int(dense->type.dtype)) return std::nullopt;
+  return dense->int_at(0);
+}
+
 std::optional<Ints> constant_ints(const Value* value) {
   const Dense* dense = constant_of(value);
   if (!dense || !ir::is_int(dense->type.dtype)) return std::nullopt;

@@ -94,7 +94,6 @@ def test_programs_of_mlx(mps, fusion):
         def work():
             assert np.array_equal(f(x), want)
 
-        time.sleep(0.5)  # a result is ready shortly before the device's thread has left MLX
         in_child(work)
         work()
     """, JAX_MPS_FUSION=fusion)

@@ -16,18 +16,6 @@ namespace {
 constexpr int64_t kBlockRows = 512;  // rows of rhs packed at a time: a panel fits a core's cache
 constexpr int64_t kTasks = 16;       // split the sum until there are about so many tasks
 constexpr int64_t kPartialElements = int64_t{1} << 24;
-constexpr int kMaxRows = 16;
-
-template <typename T>
-const Micro<T, T>& micro();
-template <>
-const Micro<float, float>& micro<float>() {
-  return micro_f32();
-}
-template <>
-const Micro<double, double>& micro<double>() {
-  return micro_f64();
-}
 
 void spread(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> body) {
   if (!parallel_for(n, grain, body)) throw std::bad_alloc();
@@ -129,7 +117,7 @@ class Columns {
     const int64_t ld = direct_ ? plan_.shape.out_batch : plan_.outs;
     for (int64_t b0 = 0; b0 < plan_.batch; b0 += micro_.rows) {
       const int count = static_cast<int>(std::min<int64_t>(micro_.rows, plan_.batch - b0));
-      T* c[kMaxRows];
+      T* c[kMaxMicroRows];
       for (int r = 0; r < count; ++r) c[r] = to + (b0 + r) * ld;
       tile.base = lhs + b0;
       tile.c = c;

@@ -16,19 +16,7 @@ namespace {
 constexpr size_t kSharedBytes = size_t{1} << 20;   // packed kernels that stay in a core's cache
 constexpr size_t kPackedBytes = size_t{64} << 20;  // the most memory for packed kernels
 constexpr int64_t kBlocksPerTask = 8;              // else: blocks per packing of one panel
-constexpr int kMaxRows = 16;
 constexpr int kMaxWidth = 64;
-
-template <typename T>
-const Micro<T, T>& micro();
-template <>
-const Micro<float, float>& micro<float>() {
-  return micro_f32();
-}
-template <>
-const Micro<double, double>& micro<double>() {
-  return micro_f64();
-}
 
 void spread(int64_t n, FunctionRef<void(int64_t, int64_t)> body) {
   if (!parallel_for(n, 1, body)) throw std::bad_alloc();
@@ -114,9 +102,9 @@ class Rows {
       const auto total = static_cast<int64_t>(in_.size());
       for (int64_t r0 = 0; r0 < total; r0 += of_.micro_.rows) {
         const int count = static_cast<int>(std::min<int64_t>(of_.micro_.rows, total - r0));
-        const T* rows[kMaxRows];
-        T* c[kMaxRows];
-        T spill[kMaxRows * kMaxWidth];
+        const T* rows[kMaxMicroRows];
+        T* c[kMaxMicroRows];
+        T spill[kMaxMicroRows * kMaxWidth];
         for (int r = 0; r < count; ++r) {
           rows[r] = of_.lhs_ + in_[r0 + r];
           c[r] = feature == 1 ? of_.out_ + out_[r0 + r] + j0 : spill + r * kMaxWidth;

@@ -45,9 +45,21 @@ struct Micro {
                int64_t n);
 };
 
+constexpr int kMaxMicroRows = 16;  // `rows` of no kernel is more
+
 // The best kernels this processor runs.
 const Micro<float, float>& micro_f32();
 const Micro<double, double>& micro_f64();
+template <typename T>
+const Micro<T, T>& micro();
+template <>
+inline const Micro<float, float>& micro<float>() {
+  return micro_f32();
+}
+template <>
+inline const Micro<double, double>& micro<double>() {
+  return micro_f64();
+}
 // Pairs of bf16, exact products summed in f32, and pairs of i16 summed in i32; null where the
 // processor has no instruction for them. Of their functions only by_row is set.
 const Micro<uint32_t, float>* micro_bf16();
