@@ -62,7 +62,7 @@ class RegionFuser {
   bool fits_reduce(const Op& op, Group* g, const std::optional<DimMap>& map);
   bool is_reread(const Op& reduce, const Group& g) const;
   bool walk_reduction(const Op& op, Group* g);
-  std::optional<std::optional<DimMap>> read_map(const Op& op, const Group& g, int group) const;
+  std::optional<std::optional<DimMap>> read_map(const Op& op, const Group& g) const;
   std::optional<DimMap> operand_map(const Op& user, int operand, const std::optional<DimMap>& map,
                                     const Group& g) const;
   const Member* member(const Group& g, int op) const;
@@ -78,14 +78,8 @@ class RegionFuser {
   std::vector<OpInfo> ops_;
   std::unordered_map<const Op*, int> index_;
   std::vector<Group> groups_;
-  // (group, op) -> position in members
-  std::unordered_map<uint64_t, int> member_index_;
   std::string_view refusal_;
 };
-
-uint64_t member_key(int group, int op) {
-  return static_cast<uint64_t>(group) << 32 | static_cast<uint32_t>(op);
-}
 
 DimMap identity(size_t rank) {
   DimMap map(rank);
@@ -160,26 +154,24 @@ std::optional<DimMap> RegionFuser::operand_map(const Op& user, int operand,
 }
 
 const Member* RegionFuser::member(const Group& g, int op) const {
-  auto it = member_index_.find(member_key(static_cast<int>(&g - groups_.data()), op));
-  return it == member_index_.end() ? nullptr : &g.members[static_cast<size_t>(it->second)];
+  const auto it = std::find_if(g.members.begin(), g.members.end(),
+                               [op](const Member& m) { return m.op == op; });
+  return it == g.members.end() ? nullptr : &*it;
 }
 
-// At which positions the group reads the op: the outer optional is empty when it does not.
-std::optional<std::optional<DimMap>> RegionFuser::read_map(const Op& op, const Group& g,
-                                                           int) const {
+// At which positions the group reads the op: the outer optional is empty when it does not. Looks
+// through the members, which are few, not the uses, of which a constant has thousands.
+std::optional<std::optional<DimMap>> RegionFuser::read_map(const Op& op, const Group& g) const {
   std::optional<std::optional<DimMap>> all;
-  for (int r = 0; r < op.result_count(); ++r) {
-    for (const ir::Use* use = op.result(r)->first_use(); use; use = use->next) {
-      const int user = index_of(use->owner);
-      const Member* m = user < 0 ? nullptr : member(g, user);
-      if (!m) continue;
-      int operand = 0;
-      while (operand < use->owner->operand_count() && use->owner->operand(operand) != op.result(r))
-        ++operand;
-      auto map = operand_map(*use->owner, operand, m->map, g);
+  for (const Member& m : g.members) {
+    const Op& user = *ops_[static_cast<size_t>(m.op)].op;
+    for (int i = 0; i < user.operand_count(); ++i) {
+      const Value* value = user.operand(i);
+      if (value->op() != &op) continue;
+      auto map = operand_map(user, i, m.map, g);
       if (!all)
         all = map;
-      else if (!*all || !map || !same_dims(**all, op.result(r)->type.dims, *map))
+      else if (!*all || !map || !same_dims(**all, value->type.dims, *map))
         *all = std::nullopt;
     }
   }
@@ -270,7 +262,7 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
   for (int i = 0; i < op.operand_count(); ++i) more += !g.inputs.count(op.operand(i));
   if (static_cast<int>(g.inputs.size()) + more - 1 > options_.max_operands) return false;
   if (as_output && g.outputs + op.result_count() > options_.max_results) return false;
-  const auto read = read_map(op, g, 0);
+  const auto read = read_map(op, g);
   refusal_ = "the group does not read it";
   if (!read) return false;
   const std::optional<DimMap>& map = *read;
@@ -315,9 +307,8 @@ bool RegionFuser::join(int index, int group, bool as_output) {
       return false;
     }
     if (!fits_reduce(*info.op, &g, m.map)) return false;
-    m.map = read_map(*info.op, g, group).value();
+    m.map = read_map(*info.op, g).value();
   }
-  member_index_[member_key(group, index)] = static_cast<int>(g.members.size());
   g.members.push_back(std::move(m));
   for (int r = 0; r < info.op->result_count(); ++r) g.inputs.erase(info.op->result(r));
   for (int i = 0; i < info.op->operand_count(); ++i) g.inputs.insert(info.op->operand(i));
@@ -352,7 +343,6 @@ bool RegionFuser::found(int index) {
   g.members.push_back({index, std::move(map)});
   const int id = static_cast<int>(groups_.size());
   groups_.push_back(std::move(g));
-  member_index_[member_key(id, index)] = 0;
   info.groups.push_back(id);
   info.stays = false;
   return true;
@@ -364,13 +354,14 @@ bool RegionFuser::visit_copied(int index) {
   const Op& op = *info.op;
   bool all = !op.unused();
   std::vector<int> readers;
+  std::unordered_set<int> known;
   for (int r = 0; r < op.result_count(); ++r) {
     for (const ir::Use* use = op.result(r)->first_use(); use; use = use->next) {
       const int user = index_of(use->owner);
       if (user < 0 || ops_[static_cast<size_t>(user)].stays) all = false;
       if (user < 0) continue;
       for (int g : ops_[static_cast<size_t>(user)].groups) {
-        if (std::find(readers.begin(), readers.end(), g) == readers.end()) readers.push_back(g);
+        if (known.insert(g).second) readers.push_back(g);
       }
     }
   }
