@@ -45,6 +45,7 @@ struct OpInfo {
   std::string_view why;
   std::vector<int> groups;
   bool stays = true;  // also runs (or would run) outside of every group
+  bool recomputed = false;  // by each of its groups
 };
 
 class RegionFuser {
@@ -56,6 +57,11 @@ class RegionFuser {
   int place_of(const Op* user) const;
   void visit(int index);
   bool visit_copied(int index);
+  bool visit_recomputed(int index);
+  std::optional<std::vector<int>> readers_of(const Op& op) const;
+  bool is_recomputed(const Op& op, int last_place) const;
+  bool is_read_by_fusions(const Value& value) const;
+  bool is_alive_at(const Value& value, int place) const;
   bool join(int index, int group, bool as_output);
   bool found(int index);
   bool fits(int index, const Group& g, bool as_output, Member* member);
@@ -68,6 +74,7 @@ class RegionFuser {
   const Member* member(const Group& g, int op) const;
   int index_of(const Op* op) const;
   bool worthwhile(const Group& g) const;
+  bool is_elsewhere_too(const Op* op) const;
   void materialize();
   void materialize(const Group& g);
   void clean_up();
@@ -348,6 +355,21 @@ bool RegionFuser::found(int index) {
   return true;
 }
 
+// The groups that read the op's results; nothing if something else does too.
+std::optional<std::vector<int>> RegionFuser::readers_of(const Op& op) const {
+  std::vector<int> readers;
+  for (int r = 0; r < op.result_count(); ++r) {
+    for (const ir::Use* use = op.result(r)->first_use(); use; use = use->next) {
+      const int user = index_of(use->owner);
+      if (user < 0 || ops_[static_cast<size_t>(user)].stays) return std::nullopt;
+      for (int g : ops_[static_cast<size_t>(user)].groups) {
+        if (std::find(readers.begin(), readers.end(), g) == readers.end()) readers.push_back(g);
+      }
+    }
+  }
+  return readers;
+}
+
 // Ops that are copied into every group that reads them; what reads them elsewhere keeps the op.
 bool RegionFuser::visit_copied(int index) {
   OpInfo& info = ops_[static_cast<size_t>(index)];
@@ -372,6 +394,80 @@ bool RegionFuser::visit_copied(int index) {
   return !info.groups.empty();
 }
 
+// Whether the value is read at this place, or behind it, by what is placed already.
+bool RegionFuser::is_alive_at(const Value& value, int place) const {
+  for (const ir::Use* use = value.first_use(); use; use = use->next) {
+    const int user = place_of(use->owner);
+    if (user >= place && user != std::numeric_limits<int>::max()) return true;
+  }
+  return false;
+}
+
+// Whether nothing reads the value that cannot be in a fusion.
+bool RegionFuser::is_read_by_fusions(const Value& value) const {
+  for (const ir::Use* use = value.first_use(); use; use = use->next) {
+    const int user = index_of(use->owner);
+    if (user < 0 || ops_[static_cast<size_t>(user)].kind == FuseClass::none) return false;
+  }
+  return true;
+}
+
+// Whether each reader had better compute the op anew than one of them store it for all: its elements
+// take a few cheap ops on values of which all but one are in memory at the last reader anyway. Where
+// the readers are far apart, as the forward and the backward pass are, this is what keeps the memory
+// of a train step small; where they are close, it still saves a write.
+bool RegionFuser::is_recomputed(const Op& op, int last_place) const {
+  constexpr int kMaxOps = 8;
+  constexpr int64_t kSmall = 8;  // what has a part of the size counts for nothing
+  const int64_t bytes = op.result()->type.byte_count();
+  std::vector<const Op*> pending{&op};
+  std::unordered_set<const Value*> seen;
+  int ops = 1, kept = 0;
+  while (!pending.empty()) {
+    const Op& next = *pending.back();
+    pending.pop_back();
+    for (int i = 0; i < next.operand_count(); ++i) {
+      const Value& value = *next.operand(i);
+      if (value.type.byte_count() <= bytes / kSmall || !seen.insert(&value).second) continue;
+      const int source = index_of(value.op());
+      if (source < 0) return false;  // an argument may be overwritten before the last reader
+      const OpInfo& info = ops_[static_cast<size_t>(source)];
+      if (info.kind == FuseClass::constant) continue;
+      const bool free = info.op->id == OpId::broadcast_in_dim || info.op->id == OpId::reshape;
+      const bool cheap = info.kind == FuseClass::elementwise && !is_expensive(*info.op);
+      if (free || (cheap && is_read_by_fusions(value))) {
+        if (!free && ++ops > kMaxOps) return false;
+        pending.push_back(info.op);
+      } else if (!is_alive_at(value, last_place) && ++kept > 1) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+// A cheap op that several groups read and nothing else joins all of them, or none.
+bool RegionFuser::visit_recomputed(int index) {
+  constexpr size_t kMaxReaders = 4;
+  OpInfo& info = ops_[static_cast<size_t>(index)];
+  const Op& op = *info.op;
+  if (info.kind != FuseClass::elementwise || is_expensive(op) || op.result_count() != 1) return false;
+  if (op.result()->type.byte_count() < options_.min_recomputed_bytes) return false;
+  const auto readers = readers_of(op);
+  if (!readers || readers->size() < 2 || readers->size() > kMaxReaders) return false;
+  int last = 0;
+  for (int g : *readers) last = std::max(last, groups_[static_cast<size_t>(g)].place);
+  if (!is_recomputed(op, last)) return false;
+  Member unused;
+  for (int g : *readers) {
+    if (!fits(index, groups_[static_cast<size_t>(g)], false, &unused)) return false;
+  }
+  for (int g : *readers) join(index, g, false);
+  info.stays = false;
+  info.recomputed = true;
+  return true;
+}
+
 void RegionFuser::visit(int index) {
   OpInfo& info = ops_[static_cast<size_t>(index)];
   const Op& op = *info.op;
@@ -381,6 +477,7 @@ void RegionFuser::visit(int index) {
     if (!found(index)) info.why = "an index map that no group reads";
     return;
   }
+  if (visit_recomputed(index)) return;
   // The only candidate is the earliest reader: whatever else reads the op comes after it.
   int first = std::numeric_limits<int>::max(), group = -1, readers = 0;
   bool outside = false;
@@ -459,6 +556,12 @@ bool RegionFuser::worthwhile(const Group& g) const {
   return real > 1 || (real == 1 && (options_.single_ops || g.members.size() > 1));
 }
 
+// Whether the op, a member of some group, is computed outside of it as well.
+bool RegionFuser::is_elsewhere_too(const Op* op) const {
+  const OpInfo& info = ops_[static_cast<size_t>(index_of(op))];
+  return info.stays || info.groups.size() > 1;
+}
+
 void RegionFuser::materialize(const Group& g) {
   std::vector<int> order;
   for (const Member& m : g.members) order.push_back(m.op);
@@ -476,12 +579,12 @@ void RegionFuser::materialize(const Group& g) {
     }
     // Copies of an op have no results of their own: those who read it elsewhere have their copy.
     const OpInfo& info = ops_[static_cast<size_t>(i)];
-    const bool copied =
-        info.kind == FuseClass::constant || (info.kind == FuseClass::movement && i != g.place);
+    const bool copied = info.kind == FuseClass::constant || info.recomputed ||
+                        (info.kind == FuseClass::movement && i != g.place);
     for (int r = 0; r < op->result_count() && !copied; ++r) {
       bool outside = false;
       for (const ir::Use* use = op->result(r)->first_use(); use; use = use->next) {
-        outside |= !inside.count(use->owner);
+        outside |= !inside.count(use->owner) || is_elsewhere_too(use->owner);
       }
       if (outside) {
         outputs.push_back(op->result(r));

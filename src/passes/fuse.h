@@ -23,6 +23,9 @@ struct FuseOptions {
   bool single_ops = true;
   int max_operands = 24;
   int max_results = 8;
+  // A cheap value of at least so many bytes that several fusions read may be computed by each of
+  // them instead of stored.
+  int64_t min_recomputed_bytes = int64_t{1} << 16;
   // Whether elements of this reduction may be walked again in one fusion, with its result; empty:
   // always.
   std::function<bool(const ir::Op& reduce)> may_reread;

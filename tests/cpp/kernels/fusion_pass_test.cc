@@ -32,6 +32,7 @@ struct Program {
   Graph graph;
 
   std::string dump;
+  passes::FuseOptions options;
   Status fuse() {
     ir::Function* main = module.add_function("main");
     std::unordered_map<ir::Value*, ir::Value*> map;
@@ -40,7 +41,6 @@ struct Program {
     for (int i = 0; i < main->body.arg_count(); ++i)
       main->type.elements.push_back(main->body.arg(i)->type);
     for (V v : main->body.terminator()->operands()) main->type.results.push_back(v->type);
-    passes::FuseOptions options;
     options.dump = &dump;
     options.accept = [](const ir::Op& op) -> Status {
       TRY(kernels::Fusion f, kernels::build_fusion(op));
@@ -104,6 +104,69 @@ TEST(Fuse, AnExpensiveValueReadTwiceIsComputedOnce) {
   }
   EXPECT_EQ(1, exponentials) << print(p.module) << p.dump;
   EXPECT_EQ(2, count(p.body()).fusions) << print(p.module) << p.dump;
+}
+
+// As in a train step: what the forward pass normalised is computed anew from the layer's result, so
+// that the backward pass finds one large value in memory, not two.
+TEST(Fuse, CheapValuesAreRecomputedWhereTheyAreRead) {
+  Program p;
+  p.options.min_recomputed_bytes = 0;
+  Graph& g = p.graph;
+  const Dims s = {32, 16};
+  V x = barrier(g, g.arg(DType::f32, s)), dy = g.arg(DType::f32, s);
+  V mean = barrier(g, g.arg(DType::f32, {16}));
+  V centred = g.same(OpId::subtract, {x, g.broadcast(mean, s, {1})});
+  V scaled = g.same(OpId::multiply, {centred, g.splat(DType::f32, s, 2.0f)});
+  V y = barrier(g, g.same(OpId::maximum, {scaled, g.splat(DType::f32, s, 0.0f)}));
+  V positive = g.compare(scaled, g.splat(DType::f32, s, 0.0f), ir::CompareDirection::gt);
+  V masked = g.op(OpId::select, {positive, dy, g.splat(DType::f32, s, 0.0f)}, dy->type);
+  V zero = g.splat(DType::f32, {}, 0.0f);
+  g.ret({y, g.reduce(OpId::add, g.same(OpId::multiply, {masked, y}), zero, {0})});
+  ASSERT_TRUE(p.fuse().ok());
+  EXPECT_EQ(2, count(p.body()).fusions) << print(p.module) << p.dump;
+  for (const ir::Op* op : p.body()) {
+    if (op->id != OpId::fusion) continue;
+    EXPECT_EQ(1, op->result_count()) << print(p.module);
+  }
+}
+
+// What is expensive is stored, and then what is cheap is computed from that.
+TEST(Fuse, ExpensiveValuesAreNotRecomputed) {
+  Program p;
+  p.options.min_recomputed_bytes = 0;
+  Graph& g = p.graph;
+  V e = g.same(OpId::exponential, {barrier(g, g.arg(DType::f32, {100}))});
+  V n = g.same(OpId::negate, {e});
+  V a = barrier(g, g.same(OpId::sqrt, {n}));
+  g.ret({a, g.same(OpId::add, {n, a})});
+  ASSERT_TRUE(p.fuse().ok());
+  int exponentials = 0, negations = 0;
+  for (const ir::Op* op : p.body()) {
+    if (op->id != OpId::fusion) continue;
+    for (const ir::Op* inner : op->region()) {
+      exponentials += inner->id == OpId::exponential;
+      negations += inner->id == OpId::negate;
+    }
+  }
+  EXPECT_EQ(1, exponentials) << print(p.module) << p.dump;
+  EXPECT_EQ(2, negations) << print(p.module) << p.dump;
+  EXPECT_EQ(2, count(p.body()).fusions) << print(p.module) << p.dump;
+  EXPECT_EQ(2, count(p.body()).others) << print(p.module) << p.dump;
+}
+
+// Two large values of which neither would be in memory else: storing the one is less.
+TEST(Fuse, NothingIsRecomputedFromMore) {
+  Program p;
+  p.options.min_recomputed_bytes = 0;
+  Graph& g = p.graph;
+  V x = barrier(g, g.arg(DType::f32, {100})), y = barrier(g, g.arg(DType::f32, {100}));
+  V sum = g.same(OpId::add, {x, y});
+  V a = barrier(g, g.same(OpId::sqrt, {sum}));
+  g.ret({a, g.same(OpId::add, {sum, a})});
+  ASSERT_TRUE(p.fuse().ok());
+  int results = 0;
+  for (const ir::Op* op : p.body()) results += op->id == OpId::fusion ? op->result_count() : 0;
+  EXPECT_EQ(3, results) << print(p.module) << p.dump;
 }
 
 TEST(Fuse, AnUpdateWithTwoResultsIsOneFusion) {
@@ -220,8 +283,9 @@ void check_kernel(const ir::Op& fusion, std::mt19937& rng) {
 
 TEST(Fuse, FusedProgramsComputeTheSame) {
   int fused = 0;
-  for (uint32_t seed = 0; seed < 300; ++seed) {
+  for (uint32_t seed = 0; seed < 600; ++seed) {
     Program p;
+    if (seed % 2) p.options.min_recomputed_bytes = 0;
     std::mt19937 rng(seed);
     grow(p.graph, rng);
     std::vector<Buffer> inputs;
@@ -246,7 +310,7 @@ TEST(Fuse, FusedProgramsComputeTheSame) {
     ASSERT_NO_THROW(have = run_reference(p.body(), inputs)) << seed << print(p.module);
     ASSERT_EQ(want, have) << "seed " << seed << print(p.module);
   }
-  EXPECT_GT(fused, 300);
+  EXPECT_GT(fused, 600);
 }
 
 }  // namespace
