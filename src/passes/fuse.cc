@@ -44,7 +44,7 @@ struct OpInfo {
   FuseClass kind;
   std::string_view why;
   std::vector<int> groups;
-  bool stays = true;  // also runs (or would run) outside of every group
+  bool stays = true;        // also runs (or would run) outside of every group
   bool recomputed = false;  // by each of its groups
 };
 
@@ -412,10 +412,10 @@ bool RegionFuser::is_read_by_fusions(const Value& value) const {
   return true;
 }
 
-// Whether each reader had better compute the op anew than one of them store it for all: its elements
-// take a few cheap ops on values of which all but one are in memory at the last reader anyway. Where
-// the readers are far apart, as the forward and the backward pass are, this is what keeps the memory
-// of a train step small; where they are close, it still saves a write.
+// Whether each reader had better compute the op anew than one of them store it for all: its
+// elements take a few cheap ops on values of which all but one are in memory at the last reader
+// anyway. Where the readers are far apart, as the forward and the backward pass are, this is what
+// keeps the memory of a train step small; where they are close, it still saves a write.
 bool RegionFuser::is_recomputed(const Op& op, int last_place) const {
   constexpr int kMaxOps = 8;
   constexpr int64_t kSmall = 8;  // what has a part of the size counts for nothing
@@ -451,7 +451,8 @@ bool RegionFuser::visit_recomputed(int index) {
   constexpr size_t kMaxReaders = 4;
   OpInfo& info = ops_[static_cast<size_t>(index)];
   const Op& op = *info.op;
-  if (info.kind != FuseClass::elementwise || is_expensive(op) || op.result_count() != 1) return false;
+  if (info.kind != FuseClass::elementwise || is_expensive(op) || op.result_count() != 1)
+    return false;
   if (op.result()->type.byte_count() < options_.min_recomputed_bytes) return false;
   const auto readers = readers_of(op);
   if (!readers || readers->size() < 2 || readers->size() > kMaxReaders) return false;
