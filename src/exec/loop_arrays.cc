@@ -148,6 +148,14 @@ int32_t LoopBuilder::as_memory(ir::Value* v) {
   return address;
 }
 
+// The address of words that stay as they are.
+int32_t LoopBuilder::constant_words(std::unique_ptr<std::vector<uint64_t>> words) {
+  const int32_t address = new_value(DType::u64, 0);
+  array_constants_.emplace_back(address, words->data());
+  program_->constants.push_back(std::move(words));
+  return address;
+}
+
 Status LoopBuilder::add_array_constant(const Op& op) {
   const ir::Dense& dense = op.dense("value");
   const size_t total = static_cast<size_t>(dense.type.byte_count());
@@ -158,9 +166,7 @@ Status LoopBuilder::add_array_constant(const Op& op) {
   for (size_t at = 0; at < total && !bytes.empty(); at += bytes.size()) {
     std::copy(bytes.begin(), bytes.end(), out + at);
   }
-  const int32_t address = new_value(DType::u64, 0);
-  array_constants_.emplace_back(address, words->data());
-  program_->constants.push_back(std::move(words));
+  const int32_t address = constant_words(std::move(words));
   bind(const_cast<Op&>(op).result(), address,
        new_root(address, static_cast<int64_t>(total), 0, false));
   return {};
@@ -206,6 +212,11 @@ Status LoopBuilder::add_native(const Op& op, ops::Native native, const std::vect
 Status LoopBuilder::add_tile(const Op& op, cpu::TileKernel kernel, const std::vector<int>& reuse) {
   auto call = std::make_unique<KernelCall>();
   cost_ += kernel.nanoseconds() + 10;
+  if (auto calls = kernel.calls()) {
+    CHECK_OK(bind_call(op, reuse, call.get()));
+    append_tile(std::move(*calls), *call);
+    return {};
+  }
   if (kernel.is_small()) {
     call->session = new_slot(kernel.session_bytes());
     call->tile = std::make_shared<cpu::TileKernel>(std::move(kernel));
@@ -219,6 +230,13 @@ Status LoopBuilder::add_tile(const Op& op, cpu::TileKernel kernel, const std::ve
 
 Status LoopBuilder::add_call(const Op& op, std::unique_ptr<KernelCall> call,
                              const std::vector<int>& reuse) {
+  CHECK_OK(bind_call(op, reuse, call.get()));
+  append_call(std::move(call));
+  return {};
+}
+
+// Sets the registers of the call's operands and results.
+Status LoopBuilder::bind_call(const Op& op, const std::vector<int>& reuse, KernelCall* call) {
   if (op.operand_count() > static_cast<int>(KernelCall::kMost) ||
       op.result_count() > static_cast<int>(KernelCall::kMost)) {
     return ir::refuse(op, "too many operands or results");
@@ -233,7 +251,6 @@ Status LoopBuilder::add_call(const Op& op, std::unique_ptr<KernelCall> call,
     call->outputs.push_back(address);
     bind(const_cast<Op&>(op).result(i), address, root);
   }
-  append_call(std::move(call));
   return {};
 }
 
@@ -248,6 +265,50 @@ void LoopBuilder::append_call(std::unique_ptr<KernelCall> call) {
   program_->calls.push_back(std::move(call));
   flush();
   append(std::move(item));
+}
+
+// The kernel's loops, called by the loop's code itself.
+void LoopBuilder::append_tile(cpu::TileCalls tile, const KernelCall& places) {
+  using In = cpu::TilePlace::In;
+  const int64_t memory = program_->arena_bytes;
+  program_->arena_bytes += (tile.memory_bytes + 63) / 64 * 64;
+  program_->tiles.push_back(std::make_unique<cpu::TileCalls>(std::move(tile)));
+  std::vector<std::pair<cpu::TilePlace, int32_t>> known;
+  auto find = [&](const cpu::TilePlace& place) {
+    if (place.in == In::input || place.in == In::output) {
+      const auto& buffers = place.in == In::input ? places.inputs : places.outputs;
+      const int32_t buffer = buffers[static_cast<size_t>(place.index)];
+      if (place.offset == 0) return buffer;
+      const int32_t offset = builder_.int_constant(DType::u64, place.offset).re;
+      return builder_.emit(Opcode::add, DType::u64, buffer, offset);
+    }
+    if (place.in == In::memory) {
+      const int32_t address = new_address();
+      program_->slots.push_back({address, memory + place.offset});
+      return address;
+    }
+    return constant_words(std::make_unique<std::vector<uint64_t>>(1, place.bits));
+  };
+  auto address_of = [&](const cpu::TilePlace& place) {
+    for (const auto& [other, address] : known) {
+      if (other == place) return address;
+    }
+    return known.emplace_back(place, find(place)).second;
+  };
+  for (const cpu::TileCall& call : program_->tiles.back()->calls) {
+    CodeItem item;
+    item.kind = CodeItem::Kind::call;
+    item.fn = call_loop;
+    item.imm = reinterpret_cast<uint64_t>(&call);
+    item.value = address_of(call.dst);
+    item.a = address_of(call.a);
+    // Loops do not look at what they do not take.
+    item.b = call.b.in == In::nothing ? item.a : address_of(call.b);
+    item.c = call.c.in == In::nothing ? item.a : address_of(call.c);
+    item.reads = {item.value};
+    flush();
+    append(std::move(item));
+  }
 }
 
 // --- windows ------------------------------------------------------------------------------------

@@ -89,7 +89,10 @@ class LoopBuilder {
   Status add_tile(const ir::Op& op, cpu::TileKernel kernel, const std::vector<int>& reuse);
   Status add_call(const ir::Op& op, std::unique_ptr<KernelCall> call,
                   const std::vector<int>& reuse);
+  Status bind_call(const ir::Op& op, const std::vector<int>& reuse, KernelCall* call);
   void append_call(std::unique_ptr<KernelCall> call);
+  void append_tile(cpu::TileCalls tile, const KernelCall& places);
+  int32_t constant_words(std::unique_ptr<std::vector<uint64_t>> words);
   bool add_dynamic_slice(const ir::Op& op);
   bool add_dynamic_update_slice(const ir::Op& op);
   int32_t window_address(const ir::Op& op, const ir::Dims& sizes, int first, int32_t base);

@@ -39,9 +39,18 @@ const ThreadedOp* call_tile(const ThreadedOp* op, uint64_t* r) {
   return op + 1;
 }
 
+void* address(const uint64_t* r, int32_t at) { return reinterpret_cast<void*>(r[at]); }
+
 int64_t up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
+
+const ThreadedOp* call_loop(const ThreadedOp* op, uint64_t* r) {
+  const auto& call = *reinterpret_cast<const cpu::TileCall*>(op->imm);
+  call.fn(address(r, op->d), address(r, op->a), address(r, op->b), address(r, op->c), call.n,
+          call.imm);
+  return op[1].fn(op + 1, r);
+}
 
 kernels::ThreadedFn KernelCall::function() const { return tile ? call_tile : call_native; }
 

@@ -32,6 +32,9 @@ struct KernelCall {
   kernels::ThreadedFn function() const;
 };
 
+// Runs a TileCall, whose address is the op's imm, on the addresses in the op's registers.
+const kernels::ThreadedOp* call_loop(const kernels::ThreadedOp* op, uint64_t* r);
+
 struct LoopProgram {
   // A register that starts as an address in the arena.
   struct Slot {
@@ -40,6 +43,7 @@ struct LoopProgram {
   };
   kernels::RegisterCode code;
   std::vector<std::unique_ptr<KernelCall>> calls;
+  std::vector<std::unique_ptr<cpu::TileCalls>> tiles;
   std::vector<std::unique_ptr<std::vector<uint64_t>>> constants;
   std::vector<Slot> slots;
   std::vector<int32_t> inputs;  // registers of the operands' addresses

@@ -126,7 +126,7 @@ class Emitter {
         ThreadedOp& op = append(item.control, stores ? size(item.b) : size(item.value));
         set(op, home(item.value), item.a, item.b, item.c, item.imm);
       } else if (item.kind == Kind::call) {
-        set(append(item.fn), -1, item.a, item.b, item.c, item.imm);
+        set(append(item.fn), home(item.value), item.a, item.b, item.c, item.imm);
       } else if (item.kind == Kind::loop) {
         emit_loop(*item.loop);
       } else {

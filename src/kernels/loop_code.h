@@ -46,7 +46,7 @@ struct CodeItem {
   enum class Kind : uint8_t { scalar, control, call, loop, branch };
   Kind kind = Kind::scalar;
   // scalar: the value. control: load, store, copy or offset on these values. call: `fn` with
-  // register a, if any, and imm; it reads and writes memory through the addresses in `reads`.
+  // those that are there, and imm; it reads and writes memory through the addresses in `reads`.
   Control control = Control::stop;
   int32_t value = -1, a = -1, b = -1, c = -1;
   uint64_t imm = 0;

@@ -1,5 +1,6 @@
-// Combiners and comparators become closed: constants that their regions take from outside are copied
-// into them, so that who runs a combiner sees all of it.
+// Combiners and comparators become closed: constants that their regions take from outside are
+// copied into them, so that who runs a combiner sees all of it. Arrays of one value are copied into
+// the loops and branches that read them: fusions take them in, and they cost nothing there.
 #include <unordered_map>
 
 #include "passes/pass.h"
@@ -17,13 +18,21 @@ bool has_combiner(OpId id) {
          id == OpId::select_and_scatter || id == OpId::sort || id == OpId::map;
 }
 
-void close(ir::Region& region) {
+bool is_control_flow(OpId id) { return id == OpId::while_ || id == OpId::if_ || id == OpId::case_; }
+
+bool is_splat_array(const Op& constant) {
+  const ir::Dense& value = constant.dense("value");
+  return value.splat && value.type.size() > 1;
+}
+
+void close(ir::Region& region, bool only_splats) {
   std::unordered_map<Value*, Value*> copies;
   for (Op* op : region) {
     for (int i = 0; i < op->operand_count(); ++i) {
       Value* operand = op->operand(i);
       const Op* source = operand->op();
       if (!source || source->id != OpId::constant || source->parent() == &region) continue;
+      if (only_splats && !is_splat_array(*source)) continue;
       Value*& copy = copies[operand];
       if (!copy) {
         std::unordered_map<Value*, Value*> none;
@@ -38,8 +47,9 @@ void close(ir::Region& region) {
 
 Status sink_constants(ir::Module& module) {
   walk(module, [](Op* op) {
-    if (!has_combiner(op->id)) return;
-    for (const auto& region : op->regions()) close(*region);
+    const bool branches = is_control_flow(op->id);
+    if (!branches && !has_combiner(op->id)) return;
+    for (const auto& region : op->regions()) close(*region, branches);
   });
   return {};
 }

@@ -6,11 +6,39 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <vector>
 
 #include "base/result.h"
+#include "kernels/cpu/vec.h"
 #include "kernels/fusion.h"
 
 namespace jaxmps::cpu {
+
+// Where an operand of a loop lies: bytes into an input, an output or the kernel's memory, or a
+// constant.
+struct TilePlace {
+  enum class In : uint8_t { nothing, input, output, memory, constant };
+  In in = In::nothing;
+  int32_t index = -1;  // of the input or output
+  int64_t offset = 0;
+  uint64_t bits = 0;  // of the constant
+
+  bool operator==(const TilePlace&) const = default;
+};
+
+// A call of a loop: fn(dst, a, b, c, n, imm).
+struct TileCall {
+  VecFn fn = nullptr;
+  TilePlace dst, a, b, c;
+  int64_t n = 0;
+  uint64_t imm = 0;
+};
+
+struct TileCalls {
+  std::vector<TileCall> calls;
+  int64_t memory_bytes = 0;
+};
 
 class TileKernel {
  public:
@@ -29,6 +57,8 @@ class TileKernel {
   int64_t session_bytes() const;
   void begin_session(void* session) const;
   static void run_session(void* session, const void* const* inputs, void* const* outputs);
+  // The calls that a run of a small kernel consists of; nothing if it does more than that.
+  std::optional<TileCalls> calls() const;
 
   struct Impl;
   explicit TileKernel(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -37,7 +67,6 @@ class TileKernel {
   std::shared_ptr<const Impl> impl_;
 };
 
-struct VecTable;
 // Fails only for what the machine has no loop for, naming it. `table` chooses the instruction set
 // (null: the best one).
 Result<TileKernel> compile_tile(const kernels::Fusion& fusion, const VecTable* table = nullptr);

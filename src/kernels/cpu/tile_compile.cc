@@ -121,6 +121,48 @@ void TileCompiler::analyse() {
   k_.element_cost = std::max(k_.element_cost, 0.1);
 }
 
+// Additions whose operand is a product that nothing else reads: one loop less over the tile.
+void TileCompiler::find_multiply_adds() {
+  std::vector<int> uses(values_.size(), 0);
+  const auto count = static_cast<int32_t>(values_.size());
+  auto use = [&](int32_t v) {
+    if (v >= 0) ++uses[static_cast<size_t>(v)];
+  };
+  for (int32_t v = 0; v < count; ++v) {
+    if (!value(v).live) continue;
+    for (int32_t operand : {instr(v).a, instr(v).b, instr(v).c, instr(v).d}) use(operand);
+  }
+  for (const FusionOutput& o : f_.outputs) {
+    use(o.value.re);
+    use(o.value.im);
+  }
+  for (int32_t v = 0; v < count; ++v) {
+    const ScalarInstr& i = instr(v);
+    TileValue& x = value(v);
+    if (!x.live || x.level != 2 || x.single || i.op != Opcode::add) continue;
+    if (!k_.table->find_multiply_add(i.type, 0)) continue;
+    for (int32_t product : {i.a, i.b}) {
+      const TileValue& m = value(product);
+      if (instr(product).op != Opcode::mul || m.level != 2 || m.single || m.stage != x.stage ||
+          uses[static_cast<size_t>(product)] != 1) {
+        continue;
+      }
+      x.product = product;
+      break;
+    }
+  }
+}
+
+std::array<int32_t, 4> TileCompiler::operands(int32_t v) const {
+  const ScalarInstr& i = instr(v);
+  const int32_t product = value(v).product;
+  if (product < 0) return {i.a, i.b, i.c, i.d};
+  // The loop takes the first factor as a vector only.
+  int32_t a = instr(product).a, b = instr(product).b;
+  if (value(a).single) std::swap(a, b);
+  return {a, b, i.a == product ? i.b : i.a, -1};
+}
+
 void TileCompiler::add_parts() {
   for (size_t o = 0; o < f_.outputs.size(); ++o) {
     const FusionOutput& out = f_.outputs[o];
@@ -228,16 +270,21 @@ Result<Step> TileCompiler::compute_step(int32_t v, std::vector<Step>* steps,
   Step step;
   step.single = x.single;
   step.imm = i.imm;
-  step.a = entry_of(i.a, local);
-  step.b = entry_of(i.b, local);
-  step.c = entry_of(i.c, local);
+  const auto [a, b, c, d] = operands(v);
+  step.a = entry_of(a, local);
+  step.b = entry_of(b, local);
+  step.c = entry_of(c, local);
   const bool narrow = i.op == Opcode::encode || i.op == Opcode::decode || i.op == Opcode::round_to;
   const DType from = narrow ? static_cast<DType>(i.imm) : instr(i.a).type;
   int form = 0;
   if (!x.single) {
-    if (value(i.a).single) form |= kScalarA;
-    if (i.b >= 0 && value(i.b).single) form |= kScalarB;
-    if (i.c >= 0 && value(i.c).single) form |= kScalarC;
+    if (value(a).single) form |= kScalarA;
+    if (b >= 0 && value(b).single) form |= kScalarB;
+    if (c >= 0 && value(c).single) form |= kScalarC;
+  }
+  if (x.product >= 0) {
+    step.fn = k_.table->find_multiply_add(i.type, form);
+    return step;
   }
   step.fn = k_.table->find(i.op, i.type, from, form);
   if (!step.fn && form) {
@@ -246,7 +293,9 @@ Result<Step> TileCompiler::compute_step(int32_t v, std::vector<Step>* steps,
       const int32_t operand = bit == 0 ? i.a : bit == 1 ? i.b : i.c;
       int32_t* slot = bit == 0 ? &step.a : bit == 1 ? &step.b : &step.c;
       const uint8_t size = size_of(operand);
-      Step spread{Step::Kind::splat, false, size, nullptr, 0, -1, *slot, -1, -1, -1, -1, 0, -1};
+      Step spread;
+      spread.fn = k_.table->find_spread(size);
+      spread.a = *slot;
       spread.dst = *slot =
           new_entry(local ? Entry::Area::tile : Entry::Area::group, k_.width * size);
       steps->push_back(spread);
@@ -375,6 +424,7 @@ Status TileCompiler::compile() {
   choose_axes();
   mark_live();
   analyse();
+  find_multiply_adds();
   add_parts();
   find_aliases();
   CHECK_OK(fixed_values());

@@ -2,6 +2,8 @@
 // A Compiler lives for one compile_tile call and refers to the fusion and the program it fills.
 #pragma once
 
+#include <array>
+
 #include "kernels/cpu/tile_program.h"
 
 namespace jaxmps::cpu {
@@ -12,8 +14,9 @@ struct TileValue {
   uint64_t axes = 0;  // that it depends on
   int level = 0;      // 0 uniform, 1 group, 2 element
   int stage = 0;
-  bool single = true;  // one element for a whole tile
-  int32_t entry = -1;  // of uniform and group values
+  bool single = true;    // one element for a whole tile
+  int32_t entry = -1;    // of uniform and group values
+  int32_t product = -1;  // of additions: the operand that their own loop computes
 };
 
 class TileCompiler {
@@ -34,12 +37,17 @@ class TileCompiler {
 
   const ScalarInstr& instr(int32_t v) const { return f_.program.instrs[static_cast<size_t>(v)]; }
   TileValue& value(int32_t v) { return values_[static_cast<size_t>(v)]; }
+  const TileValue& value(int32_t v) const { return values_[static_cast<size_t>(v)]; }
   static bool is_reduce(const ScalarInstr& i) { return i.op >= Opcode::reduce_add; }
   uint8_t size_of(int32_t v) const { return static_cast<uint8_t>(ir::byte_size(instr(v).type)); }
+
+  // What the step of v reads.
+  std::array<int32_t, 4> operands(int32_t v) const;
 
   void choose_axes();
   void mark_live();
   void analyse();
+  void find_multiply_adds();
   void add_parts();
   void find_aliases();
   bool panel_helps(const Access& access) const;

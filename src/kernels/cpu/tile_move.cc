@@ -194,12 +194,6 @@ void Context::execute(const std::vector<Step>& steps, int64_t n) {
         s.fn(at[s.dst], s.a < 0 ? nullptr : at[s.a], s.b < 0 ? nullptr : at[s.b],
              s.c < 0 ? nullptr : at[s.c], count, s.imm);
         break;
-      case Step::Kind::splat: {
-        uint64_t bits = 0;
-        std::memcpy(&bits, at[s.a], s.size);
-        k.table->fill(at[s.dst], bits, n, s.size);
-        break;
-      }
       case Step::Kind::threefry: {
         const uint32_t* words[4];
         bool single[4];

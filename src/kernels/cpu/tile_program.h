@@ -30,10 +30,10 @@ struct Entry {
 };
 
 struct Step {
-  enum class Kind : uint8_t { compute, splat, threefry, load, store };
+  enum class Kind : uint8_t { compute, threefry, load, store };
   Kind kind = Kind::compute;
   bool single = false;  // of one element
-  uint8_t size = 4;     // bytes of an element that splat, load and store move
+  uint8_t size = 4;     // bytes of an element that load and store move
   VecFn fn = nullptr;
   uint64_t imm = 0;
   int32_t dst = -1, a = -1, b = -1, c = -1, d = -1;  // entries

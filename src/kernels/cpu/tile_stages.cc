@@ -23,7 +23,7 @@ void TileCompiler::collect(int s, Local* local) {
     if (!needed[static_cast<size_t>(v)]) continue;
     const bool kept = row_buffer_[static_cast<size_t>(v)] >= 0 && value(v).stage < s;
     if (kept) continue;
-    for (int32_t operand : {instr(v).a, instr(v).b, instr(v).c, instr(v).d}) need(operand);
+    for (int32_t operand : operands(v)) need(operand);
   }
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
     if (needed[static_cast<size_t>(v)]) local->order.push_back(v);
@@ -34,7 +34,7 @@ void TileCompiler::collect(int s, Local* local) {
     const ScalarInstr& i = instr(local->order[at]);
     const bool kept = row_buffer_[static_cast<size_t>(local->order[at])] >= 0 &&
                       value(local->order[at]).stage < s;
-    for (int32_t operand : {i.a, i.b, i.c, i.d}) {
+    for (int32_t operand : operands(local->order[at])) {
       if (operand >= 0 && !kept)
         local->last_use[static_cast<size_t>(operand)] = static_cast<int32_t>(at);
     }
@@ -181,7 +181,7 @@ Status TileCompiler::schedule(int s, Local* local) {
     if (bind_load(s, v, local)) continue;
     // In place where the sizes agree.
     if (i.op != Opcode::threefry) {
-      for (int32_t operand : {i.a, i.b, i.c}) release_slot(operand, at, size_of(v), local);
+      for (int32_t operand : operands(v)) release_slot(operand, at, size_of(v), local);
     }
     give_slot(v, local);
     if (i.op == Opcode::threefry) {
@@ -190,7 +190,7 @@ Status TileCompiler::schedule(int s, Local* local) {
       }
     }
     CHECK_OK(make_step(v, &k_.stages[static_cast<size_t>(s)].steps, &local->entry));
-    for (int32_t operand : {i.a, i.b, i.c, i.d}) release_slot(operand, at, 0, local);
+    for (int32_t operand : operands(v)) release_slot(operand, at, 0, local);
   }
   store_parts(s, local);
   return {};

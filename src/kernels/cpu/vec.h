@@ -25,6 +25,11 @@ struct VecTable {
   // Null where there is no loop of that form: broadcast the single values then; null for
   // kAllVectors: not supported at all. `from` is the type of operand a (of b for select).
   VecFn (*find)(Opcode op, DType type, DType from, int form);
+  // dst = a * b + c of floats, both rounded, where b and c may be single values; null where there
+  // is no such loop.
+  VecFn (*find_multiply_add)(DType type, int form);
+  // dst = n times the one element of a.
+  VecFn (*find_spread)(int size);
   // words[0..3] in (keys and counts), dst0 and dst1 out.
   void (*threefry)(uint32_t* dst0, uint32_t* dst1, const uint32_t* const* words, const bool* single,
                    int64_t n);

@@ -3,10 +3,12 @@
 // Everything is internal to the including file except table_<isa>(). Stateless.
 #if defined(__GNUC__) && !defined(__clang__)
 #define JAXMPS_LOOP _Pragma("GCC ivdep")
+#define JAXMPS_NO_CONTRACT __attribute__((optimize("fp-contract=off")))
 #else
 // Some types have no vector form; that is known.
 #pragma clang diagnostic ignored "-Wpass-failed"
 #define JAXMPS_LOOP _Pragma("clang loop vectorize(assume_safety)")
+#define JAXMPS_NO_CONTRACT  // two statements are not contracted
 #endif
 
 #include <cstring>
@@ -118,6 +120,30 @@ void binary(void* dst, const void* pa, const void* pb, const void*, int64_t n, u
     JAXMPS_LOOP
     for (int64_t i = 0; i < n; ++i) d[i] = Fn::call(x, b[i]);
   }
+}
+
+// GCC would contract to an fma, which rounds once.
+template <typename T, int form>
+JAXMPS_NO_CONTRACT void multiply_add(void* dst, const void* pa, const void* pb, const void* pc,
+                                     int64_t n, uint64_t) {
+  const T* a = static_cast<const T*>(pa);
+  const T* b = static_cast<const T*>(pb);
+  const T* c = static_cast<const T*>(pc);
+  T* d = static_cast<T*>(dst);
+  const T y = *b, z = *c;
+  JAXMPS_LOOP
+  for (int64_t i = 0; i < n; ++i) {
+    const T by = form & kScalarB ? y : b[i], plus = form & kScalarC ? z : c[i];
+    const T product = a[i] * by;
+    d[i] = product + plus;
+  }
+}
+
+template <typename T>
+void spread(void* dst, const void* pa, const void*, const void*, int64_t n, uint64_t) {
+  const T x = *static_cast<const T*>(pa);
+  T* d = static_cast<T*>(dst);
+  for (int64_t i = 0; i < n; ++i) d[i] = x;
 }
 
 template <typename T, int form>
@@ -368,9 +394,10 @@ VecFn find_unary_float(Opcode op, DType type) {
       return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; \
     });
     U(ceil)
-    U(floor) U(round_afz) U(round_even) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p)
-        U(logistic) U(tanh) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh) U(atanh)
-            U(erf) U(erfc) U(erf_inv)
+    U(floor)
+    U(round_afz) U(round_even) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p) U(logistic)
+        U(tanh) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh) U(atanh) U(erf) U(erfc)
+            U(erf_inv)
 #undef U
 #define TRIG(op)                                                                           \
   case Opcode::op:                                                                         \
@@ -424,7 +451,8 @@ VecFn find_unary(Opcode op, DType type, DType from) {
       return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; \
     });
       U(neg)
-      U(abs) U(sign)
+      U(abs)
+      U(sign)
 #undef U
 #define U(name, op)                                                 \
   case Opcode::name:                                                \
@@ -467,7 +495,8 @@ VecFn find_binary(Opcode op, DType type, int form) {
       return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); \
     });
     B(add)
-    B(sub) B(mul)
+    B(sub)
+    B(mul)
 #undef B
 #define B(op)                                                             \
   case Opcode::op:                                                        \
@@ -512,9 +541,10 @@ VecFn find_reduce(Opcode op, DType type) {
     return with(canonical(type),     \
                 [](auto t) -> VecFn { return reduce_loop<decltype(t), op##_fn<decltype(t)>>; });
     R(reduce_add, add, with_any, as_unsigned)
-    R(reduce_mul, mul, with_any, as_unsigned) R(reduce_max, max, with_any, )
-        R(reduce_min, min, with_any, ) R(reduce_and, and, with_int, as_unsigned)
-            R(reduce_or, or, with_int, as_unsigned) R(reduce_xor, xor, with_int, as_unsigned)
+    R(reduce_mul, mul, with_any, as_unsigned)
+    R(reduce_max, max, with_any, ) R(reduce_min, min, with_any, )
+        R(reduce_and, and, with_int, as_unsigned) R(reduce_or, or, with_int, as_unsigned)
+            R(reduce_xor, xor, with_int, as_unsigned)
 #undef R
                 default : return nullptr;
   }
@@ -547,6 +577,38 @@ VecFn find_loop(Opcode op, DType type, DType from, int form) {
     return find_narrow(op, type, from);
   }
   return find_unary(op, type, from);
+}
+
+VecFn find_multiply_add(DType type, int form) {
+  if (type != DType::f32 && type != DType::f64) return nullptr;
+  return with_float(type, [&](auto t) -> VecFn {
+    using T = decltype(t);
+    switch (form) {
+      case kAllVectors:
+        return multiply_add<T, kAllVectors>;
+      case kScalarB:
+        return multiply_add<T, kScalarB>;
+      case kScalarC:
+        return multiply_add<T, kScalarC>;
+      case kScalarB | kScalarC:
+        return multiply_add<T, kScalarB | kScalarC>;
+      default:
+        return nullptr;
+    }
+  });
+}
+
+VecFn find_spread(int size) {
+  switch (size) {
+    case 1:
+      return spread<uint8_t>;
+    case 2:
+      return spread<uint16_t>;
+    case 4:
+      return spread<uint32_t>;
+    default:
+      return spread<uint64_t>;
+  }
 }
 
 }  // namespace
