@@ -25,7 +25,7 @@ namespace {
 constexpr int64_t kLargestArena = 512 << 10;
 constexpr size_t kMostInstructions = 4096;
 constexpr int64_t kUnknownTrips = 1 << 20;
-constexpr double kInstruction = 1.5, kTrip = 3;  // nanoseconds
+constexpr double kInstruction = 1.5, kTrip = 1;  // nanoseconds
 
 bool all_scalars(const Op& op) {
   for (ir::Value* operand : op.operands()) {

@@ -16,6 +16,13 @@ namespace jaxmps::kernels {
 namespace {
 
 #define JAXMPS_INLINE inline __attribute__((always_inline, unused))
+// A product and a sum stay two roundings: GCC would contract them across statements, where the
+// processor can; clang does not.
+#if defined(__GNUC__) && !defined(__clang__)
+#define JAXMPS_NO_CONTRACT __attribute__((optimize("fp-contract=off")))
+#else
+#define JAXMPS_NO_CONTRACT
+#endif
 
 JAXMPS_INLINE uint32_t bits(float x) { return __builtin_bit_cast(uint32_t, x); }
 JAXMPS_INLINE uint64_t bits(double x) { return __builtin_bit_cast(uint64_t, x); }

@@ -164,9 +164,9 @@ const Op* choose(const Op* op, uint64_t* r) {
   JAXMPS_NEXT;
 }
 template <typename T>
-const Op* multiply_add(const Op* op, uint64_t* r) {
-  const T product = mul_of(read<T>(r, op->a), read<T>(r, op->b));
-  write(r, op->d, add_of(product, read<T>(r, op->c)));
+JAXMPS_NO_CONTRACT const Op* multiply_add(const Op* op, uint64_t* r) {
+  const T product = read<T>(r, op->a) * read<T>(r, op->b);
+  write(r, op->d, product + read<T>(r, op->c));
   JAXMPS_NEXT;
 }
 template <typename T>

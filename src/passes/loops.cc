@@ -1,7 +1,8 @@
 // Counts loops: a `while` whose condition compares a carried integer with a constant, and whose body
 // steps that integer by a constant from a constant start, runs a number of times known now. The
 // number is noted on the op as the discardable attribute `mps.trip_count` (s64), so that the
-// executor neither runs the condition nor waits for it.
+// executor neither runs the condition nor waits for it. The condition becomes `true`, so that a
+// counter that nothing else reads is dead.
 #include "passes/loops.h"
 
 #include <optional>
@@ -103,6 +104,8 @@ void count(ir::Region& region) {
     if (op->id != OpId::while_ || ir::find(op->discardable, "mps.trip_count")) continue;
     if (auto trips = trip_count(*op)) {
       op->discardable.push_back({"mps.trip_count", ir::Attr(*trips)});
+      Op* end = op->region(0).terminator();
+      end->set_operand(0, Builder(end).splat({ir::DType::pred, {}}, 1));
     }
   }
 }

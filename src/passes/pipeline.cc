@@ -31,6 +31,7 @@ constexpr Pass kPasses[] = {
     {"dce", eliminate_dead_code},
     {"sink", sink_constants},
     {"loops", count_all_loops},
+    {"dce", eliminate_dead_code},
     {"loop_storage", share_loop_storage},
 };
 

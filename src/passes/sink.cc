@@ -1,6 +1,7 @@
 // Combiners and comparators become closed: constants that their regions take from outside are
 // copied into them, so that who runs a combiner sees all of it. Arrays of one value are copied into
-// the loops and branches that read them: fusions take them in, and they cost nothing there.
+// the loops and branches whose elementwise ops read them: fusions take them in, where they cost
+// nothing.
 #include <unordered_map>
 
 #include "passes/pass.h"
@@ -32,7 +33,7 @@ void close(ir::Region& region, bool only_splats) {
       Value* operand = op->operand(i);
       const Op* source = operand->op();
       if (!source || source->id != OpId::constant || source->parent() == &region) continue;
-      if (only_splats && !is_splat_array(*source)) continue;
+      if (only_splats && !(op->is(ir::traits::elementwise) && is_splat_array(*source))) continue;
       Value*& copy = copies[operand];
       if (!copy) {
         std::unordered_map<Value*, Value*> none;

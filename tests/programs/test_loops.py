@@ -226,6 +226,94 @@ def test_softmax_rows_in_a_loop(mps, cpu):
     compare(mps, cpu, lambda x: steps(6, lambda i, x: (jax.nn.softmax(x * 2, -1) + x.mean(0),), x), vector((7, 33)))
 
 
+def scaled(i, x):
+    return (x * 0.75 + 0.3,)
+
+
+def products_and_sums(i, x, y):
+    return x * y + 0.5, x * 0.25 + y
+
+
+def swapped(i, x, y):
+    return y, x + y * 0.5
+
+
+def several_fusions(i, x, y):
+    rolled = jnp.concatenate([x[1:], x[:1]]) * 0.5
+    return y + rolled, jnp.maximum(x * rolled + y, -1)
+
+
+def chosen(i, x, flags):
+    over = x > 0.5
+    return jnp.where(over, x - 0.5, x + 0.25), flags ^ over
+
+
+def normalized(i, x, y):
+    return x - x.max(), y * 0.5 + x.sum()
+
+
+LENGTHS = [1, 3, 16, 63, 64, 65, 1000, 4097]
+SHORT = [scaled, products_and_sums, swapped, several_fusions, chosen, normalized]
+
+
+def start_of(body, n, dtype):
+    x = np.random.default_rng(n).integers(-8, 9, (2, n)).astype(np.float64) / 7
+    if dtype == "int32":
+        x = x * 20
+    x = x.astype(dtype)
+    return (x[0],) if body is scaled else (x[0], x[1] > 0) if body is chosen else (x[0], x[1])
+
+
+@pytest.mark.parametrize("body", SHORT, ids=lambda body: body.__name__)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "int32"])
+def test_short_vectors_have_the_bits_of_their_ops(mps, body, dtype):
+    """The loop against its ops one by one: no product is rounded together with the sum behind it."""
+    with enable_x64(dtype == "float64"):
+        for n in LENGTHS:
+            state = tuple(jax.device_put(v, mps) for v in start_of(body, n, dtype))
+            want = state
+            for i in range(3):
+                want = tuple(w.astype(s.dtype) for w, s in zip(body(i, *want), state, strict=True))
+
+            def run(*state):
+                def step(i, *s):
+                    return tuple(v.astype(o.dtype) for v, o in zip(body(i, *s), s, strict=True))
+
+                return steps(3, step, *state)
+
+            got = jax.jit(run)(*state)
+            for g, w in zip(got, want, strict=True):
+                np.testing.assert_array_equal(np.asarray(g).view(np.uint8), np.asarray(w).view(np.uint8), f"{n}")
+
+
+@pytest.mark.parametrize("n", LENGTHS)
+def test_short_vectors_in_loops_of_every_form(mps, cpu, n):
+    x, y = vector(n), vector(n, 1)
+
+    def until(x):
+        return lax.while_loop(lambda s: jnp.sum(s[1] * s[1]) > 1e-2, lambda s: (s[0] + 1, s[1] * 0.5), (0, x))
+
+    def nested(x, y):
+        def outer(i, x, y):
+            x, y = steps(i, swapped, x, y)
+            return x * 0.5 + y[::-1], y - x
+
+        return steps(4, outer, x, y)
+
+    def stacked(x, y):
+        return lax.scan(lambda c, k: (c * 0.5 + y * k, (c, (c > 0, c.sum()))), x, jnp.arange(5.0))
+
+    def branches(x, y):
+        def body(i, x, y):
+            return lax.cond(i % 2 == 0, lambda: (x * 0.5 + y, y), lambda: (y + 1, x * y + 0.5))
+
+        return steps(5, body, x, y)
+
+    compare(mps, cpu, until, x)
+    for run in (nested, stacked, branches):
+        compare(mps, cpu, run, x, y)
+
+
 # --- scans ----------------------------------------------------------------------------------------
 
 

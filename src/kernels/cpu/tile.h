@@ -49,6 +49,8 @@ class TileKernel {
   bool may_alias(int input, int output) const;
   // Rough cost of one run on one thread, in nanoseconds. Short runs stay on the calling thread.
   double nanoseconds() const;
+  // That of the loops alone.
+  double loop_nanoseconds() const;
 
   // A kernel of one small tile can be set up once for many runs on one thread, which then cost
   // little more than the loops themselves. A session is `session_bytes` of memory aligned to 64

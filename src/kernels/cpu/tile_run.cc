@@ -311,9 +311,12 @@ bool run_all(const Run& run, Context& c, double cost) {
 }  // namespace
 
 double TileKernel::nanoseconds() const {
+  return loop_nanoseconds() + 10.0 * static_cast<double>(impl_->groups());
+}
+
+double TileKernel::loop_nanoseconds() const {
   const Impl& k = *impl_;
-  return k.element_cost * static_cast<double>(k.outer_count * k.red_count * k.inner_count) +
-         10.0 * static_cast<double>(k.groups());
+  return k.element_cost * static_cast<double>(k.outer_count * k.red_count * k.inner_count);
 }
 
 bool TileKernel::is_small() const { return impl_->is_small; }

@@ -3,12 +3,10 @@
 // Everything is internal to the including file except table_<isa>(). Stateless.
 #if defined(__GNUC__) && !defined(__clang__)
 #define JAXMPS_LOOP _Pragma("GCC ivdep")
-#define JAXMPS_NO_CONTRACT __attribute__((optimize("fp-contract=off")))
 #else
 // Some types have no vector form; that is known.
 #pragma clang diagnostic ignored "-Wpass-failed"
 #define JAXMPS_LOOP _Pragma("clang loop vectorize(assume_safety)")
-#define JAXMPS_NO_CONTRACT  // two statements are not contracted
 #endif
 
 #include <cstring>
@@ -122,7 +120,6 @@ void binary(void* dst, const void* pa, const void* pb, const void*, int64_t n, u
   }
 }
 
-// GCC would contract to an fma, which rounds once.
 template <typename T, int form>
 JAXMPS_NO_CONTRACT void multiply_add(void* dst, const void* pa, const void* pb, const void* pc,
                                      int64_t n, uint64_t) {
@@ -394,10 +391,9 @@ VecFn find_unary_float(Opcode op, DType type) {
       return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; \
     });
     U(ceil)
-    U(floor)
-    U(round_afz) U(round_even) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p) U(logistic)
-        U(tanh) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh) U(atanh) U(erf) U(erfc)
-            U(erf_inv)
+    U(floor) U(round_afz) U(round_even) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p)
+        U(logistic) U(tanh) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh) U(atanh)
+            U(erf) U(erfc) U(erf_inv)
 #undef U
 #define TRIG(op)                                                                           \
   case Opcode::op:                                                                         \
@@ -451,8 +447,7 @@ VecFn find_unary(Opcode op, DType type, DType from) {
       return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; \
     });
       U(neg)
-      U(abs)
-      U(sign)
+      U(abs) U(sign)
 #undef U
 #define U(name, op)                                                 \
   case Opcode::name:                                                \
@@ -495,8 +490,7 @@ VecFn find_binary(Opcode op, DType type, int form) {
       return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); \
     });
     B(add)
-    B(sub)
-    B(mul)
+    B(sub) B(mul)
 #undef B
 #define B(op)                                                             \
   case Opcode::op:                                                        \
@@ -541,10 +535,9 @@ VecFn find_reduce(Opcode op, DType type) {
     return with(canonical(type),     \
                 [](auto t) -> VecFn { return reduce_loop<decltype(t), op##_fn<decltype(t)>>; });
     R(reduce_add, add, with_any, as_unsigned)
-    R(reduce_mul, mul, with_any, as_unsigned)
-    R(reduce_max, max, with_any, ) R(reduce_min, min, with_any, )
-        R(reduce_and, and, with_int, as_unsigned) R(reduce_or, or, with_int, as_unsigned)
-            R(reduce_xor, xor, with_int, as_unsigned)
+    R(reduce_mul, mul, with_any, as_unsigned) R(reduce_max, max, with_any, )
+        R(reduce_min, min, with_any, ) R(reduce_and, and, with_int, as_unsigned)
+            R(reduce_or, or, with_int, as_unsigned) R(reduce_xor, xor, with_int, as_unsigned)
 #undef R
                 default : return nullptr;
   }
@@ -580,7 +573,6 @@ VecFn find_loop(Opcode op, DType type, DType from, int form) {
 }
 
 VecFn find_multiply_add(DType type, int form) {
-  if (type != DType::f32 && type != DType::f64) return nullptr;
   return with_float(type, [&](auto t) -> VecFn {
     using T = decltype(t);
     switch (form) {

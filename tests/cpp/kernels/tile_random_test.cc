@@ -65,6 +65,38 @@ void expect_equal(const Type& type, const Buffer& want, const Buffer& have, doub
   }
 }
 
+// What a small kernel consists of gives the same bits as the kernel.
+void expect_calls(const TileKernel& kernel, const std::vector<const void*>& in,
+                  const std::vector<Buffer>& want, const std::string& what) {
+  auto calls = kernel.calls();
+  if (!calls) return;
+  std::vector<Buffer> have;
+  for (const Buffer& b : want) have.emplace_back(b.size(), 0xee);
+  // As words, so that it is aligned for every type.
+  std::vector<uint64_t> memory(static_cast<size_t>(calls->memory_bytes) / 8 + 1, ~0ull);
+  using In = cpu::TilePlace::In;
+  auto address = [&](cpu::TilePlace& place) -> char* {
+    const auto index = static_cast<size_t>(place.index);
+    switch (place.in) {
+      case In::nothing:
+        return nullptr;
+      case In::input:
+        return const_cast<char*>(static_cast<const char*>(in[index])) + place.offset;
+      case In::output:
+        return reinterpret_cast<char*>(have[index].data()) + place.offset;
+      case In::memory:
+        return reinterpret_cast<char*>(memory.data()) + place.offset;
+      case In::constant:
+        break;
+    }
+    return reinterpret_cast<char*>(&place.bits);
+  };
+  for (cpu::TileCall& call : calls->calls) {
+    call.fn(address(call.dst), address(call.a), address(call.b), address(call.c), call.n, call.imm);
+  }
+  EXPECT_EQ(want, have) << what;
+}
+
 std::vector<Buffer> run_tile(const kernels::Fusion& f, const std::vector<Buffer>& inputs,
                              const cpu::VecTable* table = nullptr) {
   auto kernel = cpu::compile_tile(f, table);
@@ -80,6 +112,7 @@ std::vector<Buffer> run_tile(const kernels::Fusion& f, const std::vector<Buffer>
     results.emplace_back(static_cast<size_t>(o.type.byte_count()), 0xee);
   for (Buffer& b : results) out.push_back(b.data());
   EXPECT_TRUE(kernel->run(in.data(), out.data()));
+  expect_calls(*kernel, in, results, print(f));
   return results;
 }
 
