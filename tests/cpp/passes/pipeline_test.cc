@@ -286,6 +286,30 @@ TEST(Sink, ComparatorsAreClosed) {
   }
 }
 
+TEST(Sink, LoopsHaveTheirOwnArraysOfOneValueAndNoUnreadCounter) {
+  Program p;
+  Value* x = p.arg(f32(4));
+  Value *zero = p.splat(s32(), 0), *factor = p.splat(f32(4), 0.5);
+  Op* loop = p.ops(OpId::while_, {zero, x}, {s32(), f32(4)});
+  p.region(loop, [](Body& b) {
+    Value* n = b.arg(s32());
+    b.arg(f32(4));
+    b.ret({b.compare(ir::CompareDirection::lt, n, b.splat(s32(), 10))});
+  });
+  p.region(loop, [&](Body& b) {
+    Value *n = b.arg(s32()), *y = b.arg(f32(4));
+    b.ret({b.binary(OpId::add, n, b.splat(s32(), 1)), b.binary(OpId::multiply, y, factor)});
+  });
+  p.ret({loop->result(1)});
+  finish(p);
+  const Op* counted = p.returned_op();
+  ASSERT_EQ(counted->result_count(), 1);
+  EXPECT_TRUE(ir::find(counted->discardable, "mps.trip_count"));
+  const Op* product = counted->region(1).terminator()->operand(0)->op();
+  ASSERT_EQ(product->id, OpId::multiply);
+  EXPECT_EQ(product->operand(1)->op()->parent(), &counted->region(1));
+}
+
 TEST(DeadCode, UnusedCarriedValuesAndBranchResults) {
   Program p;
   Value *x = p.arg(f32()), *i = p.arg(s32());
