@@ -124,6 +124,28 @@ def test_other_types(mps, cpu, dtype):
     )
 
 
+RECURRENCES = [
+    lambda x, c, d: x * c + d, lambda x, c, d: d + c * x, lambda x, c, d: x * x + d,
+    lambda x, c, d: x * c + x, lambda x, c, d: c * d + x, lambda x, c, d: x * c - d,
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("trips", [1, 2, 13])
+def test_recurrences_have_the_bits_of_their_ops(mps, dtype, trips):
+    x, c, d = (dtype(v) for v in ((5, 3, -7) if dtype is np.int32 else (0.7, 0.3, 0.1)))
+    with enable_x64(dtype is np.float64), np.errstate(over="ignore"):
+        for k, update in enumerate(RECURRENCES):
+            want = x
+            for _ in range(trips):
+                want = update(want, c, d)
+            placed = [jax.device_put(v, mps) for v in (x, c, d)]
+            run = jax.jit(lambda x, c, d: steps(trips, lambda i, x: (update(x, c, d),), x)[0])  # noqa: B023
+            np.testing.assert_array_equal(np.asarray(run(*placed)), want, str(k))
+            run = jax.jit(lambda x: steps(trips, lambda i, x: (update(x, c, d),), x)[0])  # noqa: B023
+            np.testing.assert_array_equal(np.asarray(run(placed[0])), want, str(k))
+
+
 def test_double_precision(mps, cpu):
     with enable_x64(True):
         x = vector(5, dtype=np.float64)

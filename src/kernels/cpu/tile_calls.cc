@@ -51,7 +51,7 @@ class Lister {
   TilePlace operand(int32_t entry) { return entry < 0 ? TilePlace() : at(entry); }
 
   void call(VecFn fn, TilePlace dst, TilePlace a, TilePlace b, int64_t n) {
-    out.calls.push_back({fn, dst, a, b, {}, n, 0});
+    out.calls.push_back({fn, n, 0, dst, a, b, {}});
   }
   void copy(TilePlace dst, TilePlace a, int64_t n, int size) {
     static constexpr DType kBits[] = {DType::u8, DType::u16, DType::u32, DType::u64};
@@ -74,7 +74,7 @@ class Lister {
       switch (s.kind) {
         case Step::Kind::compute:
           out.calls.push_back(
-              {s.fn, at(s.dst), operand(s.a), operand(s.b), operand(s.c), count, s.imm});
+              {s.fn, count, s.imm, at(s.dst), operand(s.a), operand(s.b), operand(s.c)});
           break;
         case Step::Kind::load:
           if (!load(s)) return false;
