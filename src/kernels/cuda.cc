@@ -90,9 +90,11 @@ std::string CudaPrinter::inside(const Access& access) const {
   return text.empty() ? "true" : text;
 }
 
-std::string CudaPrinter::load(const Access& access) const {
+std::string CudaPrinter::load(const ScalarInstr& instr, int stage) const {
+  const Access& access = f_.accesses[instr.imm];
   if (access.kind == Access::Kind::inside) return str("(u8)(", inside(access), ")");
-  const std::string at = position(access.offset, access.strides);
+  std::string at = position(access.offset, access.strides);
+  if (instr.a >= 0) at += str(" + ", value(instr.a, stage));
   const std::string type = cuda_type(access.type);
   if (access.kind == Access::Kind::index) return str("(", type, ")(", at, ")");
   const std::string element = str("((const ", type, "*)in", access.input, ")[", at, "]");
@@ -111,7 +113,7 @@ Status CudaPrinter::define(int32_t v) {
   const std::string type = cuda_type(i.type);
   const int s = stage_[static_cast<size_t>(v)];
   if (i.op == Opcode::load) {
-    line(str("const ", type, " v", v, " = ", load(f_.accesses[i.imm]), ";"));
+    line(str("const ", type, " v", v, " = ", load(i, s), ";"));
     return {};
   }
   if (i.op == Opcode::threefry) {

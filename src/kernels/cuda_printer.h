@@ -48,7 +48,7 @@ class CudaPrinter {
   void analyse();
   std::string position(int64_t offset, const std::vector<int64_t>& strides) const;
   std::string inside(const Access& access) const;
-  std::string load(const Access& access) const;
+  std::string load(const ScalarInstr& instr, int stage) const;
   std::string value(int32_t v, int stage) const;
   Status define(int32_t v);
   void axes(std::string_view linear, int begin, int end);

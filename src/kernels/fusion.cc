@@ -4,6 +4,7 @@
 #include <limits>
 #include <unordered_map>
 
+#include "ir/gather_dims.h"
 #include "kernels/fusion_maps.h"
 
 namespace jaxmps::kernels {
@@ -39,10 +40,13 @@ class FusionBuilder {
   Result<ScalarValue> iota(const ir::Op& op, const Coord& at);
   Result<ScalarValue> pad(const ir::Op& op, const Coord& at);
   Result<ScalarValue> concatenate(const ir::Op& op, const Coord& at);
+  Result<ScalarValue> gather(const ir::Op& op, const Coord& at);
   Result<ScalarValue> reduce(const ir::Op& op, const Coord& at);
   Result<ScalarValue> constant(const ir::Op& op);
   Result<Coord> moved(const ir::Op& op, const Coord& at);
-  int32_t add_access(Access access);
+  int32_t scaled(int32_t v, int64_t factor);
+  int32_t clamped(const ScalarValue& start, int64_t limit, DType type);
+  int32_t add_access(Access access, int32_t shift = -1);
   // Restricts `at` to points where lo <= at.map[dim] < hi; `inside` is the predicate, -1 if always.
   Status restrict_to(const ir::Op& op, Coord* at, size_t dim, int64_t lo, int64_t hi,
                      int32_t* inside);
@@ -84,6 +88,7 @@ int FusionBuilder::intern(Coord coord) {
     for (int64_t c : e.coeffs) mix(c);
   }
   for (const Bound& b : coord.bounds) mix(b.axis), mix(b.lo), mix(b.hi);
+  mix(coord.shift);
   auto [first, last] = coord_index_.equal_range(h);
   for (; first != last; ++first) {
     if (coords_[static_cast<size_t>(first->second)] == coord) return first->second;
@@ -244,12 +249,12 @@ Result<ScalarValue> FusionBuilder::eval(const ir::Value* value, int coord) {
   return known_[{value, coord}] = v;
 }
 
-int32_t FusionBuilder::add_access(Access access) {
+int32_t FusionBuilder::add_access(Access access, int32_t shift) {
   auto found = std::find(f_.accesses.begin(), f_.accesses.end(), access);
   const uint64_t index = static_cast<uint64_t>(found - f_.accesses.begin());
   const DType type = access.type;
   if (found == f_.accesses.end()) f_.accesses.push_back(std::move(access));
-  return scalar_.emit(Opcode::load, type, -1, -1, -1, index);
+  return scalar_.emit(Opcode::load, type, shift, -1, -1, index);
 }
 
 Result<ScalarValue> FusionBuilder::load(const ir::Value* argument, const Coord& at) {
@@ -259,13 +264,20 @@ Result<ScalarValue> FusionBuilder::load(const ir::Value* argument, const Coord& 
                 argument->index(),    linear.offset,
                 linear.coeffs,        at.bounds};
   if (!ir::is_complex(type.dtype)) {
-    return scalar_.from_storage(type.dtype, add_access(std::move(access)), -1);
+    return scalar_.from_storage(type.dtype, add_access(std::move(access), at.shift), -1);
   }
   access.offset *= 2;
   for (int64_t& s : access.strides) s *= 2;
-  const int32_t re = add_access(access);
+  const int32_t shift = at.shift < 0 ? -1 : scaled(at.shift, 2);
+  const int32_t re = add_access(access, shift);
   access.offset += 1;
-  return ScalarValue{type.dtype, re, add_access(std::move(access))};
+  return ScalarValue{type.dtype, re, add_access(std::move(access), shift)};
+}
+
+int32_t FusionBuilder::scaled(int32_t v, int64_t factor) {
+  if (factor == 1) return v;
+  const DType type = scalar_.instr(v).type;
+  return scalar_.emit(Opcode::mul, type, v, scalar_.int_constant(type, factor).re);
 }
 
 Result<ScalarValue> FusionBuilder::iota(const ir::Op& op, const Coord& at) {
@@ -335,14 +347,17 @@ Result<ScalarValue> FusionBuilder::concatenate(const ir::Op& op, const Coord& at
   int64_t start = 0;
   for (int k = 0; k < op.operand_count(); ++k) {
     const int64_t extent = op.operand(k)->type.dims[dim];
+    const int64_t first = start;
+    start += extent;
+    const Affine& e = at.map[dim];
+    if (single_axis(e) == -1 && (e.offset < first || e.offset >= start)) continue;
     if (extent == 0) continue;
     Coord in = at;
     Piece piece;
-    CHECK_OK(restrict_to(op, &in, dim, start, start + extent, &piece.inside));
-    in.map[dim].offset -= start;
+    CHECK_OK(restrict_to(op, &in, dim, first, start, &piece.inside));
+    in.map[dim].offset -= first;
     TRY(piece.value, eval(op.operand(k), intern(std::move(in))));
     pieces.push_back(piece);
-    start += extent;
   }
   if (pieces.empty()) return ir::refuse(op, "nothing to concatenate");
   ScalarValue result = pieces.back().value;
@@ -351,6 +366,59 @@ Result<ScalarValue> FusionBuilder::concatenate(const ir::Op& op, const Coord& at
                                   : scalar_.select(pieces[k].inside, pieces[k].value, result);
   }
   return result;
+}
+
+// A start index as `type`, moved so that the slice lies inside: limit is the last start that does.
+int32_t FusionBuilder::clamped(const ScalarValue& start, int64_t limit, DType type) {
+  const DType own = scalar_.instr(start.re).type;
+  // Compared in a type that holds both, so that no start changes before it is clamped.
+  const bool keeps = ir::byte_size(own) == 8 || (own == DType::u32 && type == DType::s32);
+  const DType wide = keeps ? own : type;
+  int32_t v = scalar_.convert({own, start.re, -1}, wide).re;
+  if (ir::is_signed_int(own)) {
+    v = scalar_.emit(Opcode::max, wide, v, scalar_.int_constant(wide, 0).re);
+  }
+  v = scalar_.emit(Opcode::min, wide, v, scalar_.int_constant(wide, limit).re);
+  return scalar_.convert({wide, v, -1}, type).re;
+}
+
+// The starts of the slices become a number of elements by which the loads of the operand move.
+Result<ScalarValue> FusionBuilder::gather(const ir::Op& op, const Coord& at) {
+  const ir::Type &source = op.operand(0)->type, &indices = op.operand(1)->type;
+  const ir::GatherDims dims = ir::GatherDims::of_gather(op);
+  const auto batch = dims.batch_dims(op.result()->type.rank());
+  const auto of_indices = dims.indices_batch(indices.rank());
+  Coord in{std::vector<Affine>(source.dims.size(), constant_affine(0, axis_count())), at.bounds};
+  const auto kept = dims.kept_dims(source.rank());
+  for (size_t k = 0; k < kept.size(); ++k) {
+    in.map[static_cast<size_t>(kept[k])] = at.map[static_cast<size_t>(dims.window_dims[k])];
+  }
+  Coord index{std::vector<Affine>(indices.dims.size()), at.bounds};
+  for (size_t k = 0; k < batch.size(); ++k) {
+    const Affine& e = at.map[static_cast<size_t>(batch[k])];
+    index.map[static_cast<size_t>(of_indices[k])] = e;
+    for (size_t j = 0; j < dims.indices_batching.size(); ++j) {
+      if (dims.indices_batching[j] != of_indices[k]) continue;
+      in.map[static_cast<size_t>(dims.operand_batching[j])] = e;
+    }
+  }
+  // Room for the parts of complex numbers.
+  const DType type =
+      2 * source.size() < std::numeric_limits<int32_t>::max() ? DType::s32 : DType::s64;
+  const ir::Dims strides = ir::row_major_strides(source.dims);
+  for (size_t j = 0; j < dims.index_map.size(); ++j) {
+    const size_t d = static_cast<size_t>(dims.index_map[j]);
+    const int64_t limit = source.dims[d] - dims.slice_sizes[d];
+    if (limit == 0) continue;
+    if (dims.index_vector_dim < indices.rank()) {
+      index.map[static_cast<size_t>(dims.index_vector_dim)] =
+          constant_affine(static_cast<int64_t>(j), axis_count());
+    }
+    TRY(const ScalarValue start, eval(op.operand(1), intern(index)));
+    const int32_t move = scaled(clamped(start, limit, type), strides[d]);
+    in.shift = in.shift < 0 ? move : scalar_.emit(Opcode::add, type, in.shift, move);
+  }
+  return eval(op.operand(0), intern(std::move(in)));
 }
 
 Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
@@ -463,15 +531,19 @@ Result<Coord> FusionBuilder::moved(const ir::Op& op, const Coord& at) {
 
 Result<ScalarValue> FusionBuilder::eval_op(const ir::Op& op, int result, int coord) {
   const Coord at = coords_[static_cast<size_t>(coord)];
+  if (op.id == OpId::constant) return constant(op);
+  if (at.shift >= 0 && !op.is(ir::traits::elementwise)) {
+    return ir::refuse(op, "an index map of what is gathered");
+  }
   switch (op.id) {
-    case OpId::constant:
-      return constant(op);
     case OpId::iota:
       return iota(op, at);
     case OpId::pad:
       return pad(op, at);
     case OpId::concatenate:
       return concatenate(op, at);
+    case OpId::gather:
+      return gather(op, at);
     case OpId::reduce:
       return reduce(op, at);
     case OpId::broadcast_in_dim:

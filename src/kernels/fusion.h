@@ -26,7 +26,8 @@ struct Bound {
 
 // A source of one machine value per point i of the iteration space:
 //   memory    element `offset + sum(strides[k] * i[k])` of `inputs[input]`, read as `type`
-//             (complex inputs count in parts); 0 where a bound fails
+//             (complex inputs count in parts); 0 where a bound fails. A load with an operand reads
+//             that many elements further on; the program has clamped it into the array.
 //   index     the number offset + sum(strides[k] * i[k]) itself, as `type` (s32 or s64)
 //   inside    pred: all bounds hold
 struct Access {
@@ -62,8 +63,9 @@ struct Fusion {
 
 // Describes an `mps.fusion` op, or says why no single kernel can do it (then run the ops of its
 // region one by one). Accepts every elementwise op, broadcast_in_dim, transpose, reshape, slice,
-// reverse, pad without interior padding, concatenate, iota, splat constants, and reduce of one
-// operand with a simple combiner; all reductions of a fusion have one operand shape and dimensions.
+// reverse, pad without interior padding, concatenate, iota, gather (its operand being an input, or
+// one of elementwise ops of one array), splat constants, and reduce of one operand with a simple
+// combiner; all reductions of a fusion have one operand shape and dimensions.
 // With `turn_short_rows`, many rows of up to 32 elements become columns: the rows are then
 // innermost, which suits vectors but not threads.
 Result<Fusion> build_fusion(const ir::Op& fusion_op, bool turn_short_rows = true);

@@ -20,6 +20,7 @@ struct Affine {
 struct Coord {
   std::vector<Affine> map;
   std::vector<Bound> bounds;
+  int32_t shift = -1;  // an instruction: how many elements further on it is read
   bool operator==(const Coord&) const = default;
 };
 

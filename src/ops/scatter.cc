@@ -291,7 +291,7 @@ Graph simple_graph(const OpContext& ctx, const GatherDims& dims, const Simple& s
 ANY_DTYPE_OP(scatter) {
   if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const int inputs = (ctx.op.operand_count() - 1) / 2;
-  const GatherDims dims = GatherDims::of_scatter(ctx);
+  const GatherDims dims = GatherDims::of_scatter(ctx.op);
   std::vector<int> reuse;
   reuse.reserve(inputs);
   for (int i = 0; i < inputs; ++i) reuse.push_back(i);

@@ -6,6 +6,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "ir/gather_dims.h"
 #include "passes/fuse_classify.h"
 
 namespace jaxmps::passes {
@@ -25,6 +26,7 @@ constexpr int kOne = -1;
 struct Member {
   int op;
   std::optional<DimMap> map;  // nothing: read at moved positions
+  bool is_gathered = false;   // read through a gather
 };
 
 // Ops that will be one fusion. Groups are placed where their last op is: an edge from one group (or
@@ -67,6 +69,8 @@ class RegionFuser {
   bool fits(int index, const Group& g, bool as_output, Member* member);
   bool fits_reduce(const Op& op, Group* g, const std::optional<DimMap>& map);
   bool is_reread(const Op& reduce, const Group& g) const;
+  bool is_gathered(const Op& op, const Group& g) const;
+  bool fits_once(const OpInfo& info, const std::optional<DimMap>& map, const Group& g);
   bool walk_reduction(const Op& op, Group* g);
   std::optional<std::optional<DimMap>> read_map(const Op& op, const Group& g) const;
   std::optional<DimMap> operand_map(const Op& user, int operand, const std::optional<DimMap>& map,
@@ -150,6 +154,18 @@ std::optional<DimMap> RegionFuser::operand_map(const Op& user, int operand,
     }
     case OpId::reduce:
       return operand == 0 ? identity(g.shape.size()) : result;
+    case OpId::gather: {
+      if (operand == 0) return std::nullopt;
+      const auto indices = ir::GatherDims::of_gather(user);
+      const auto batch = indices.batch_dims(user.result()->type.rank());
+      const auto to = indices.indices_batch(static_cast<int64_t>(dims.size()));
+      if (user.ints("start_index_map").size() > 1) return std::nullopt;
+      for (size_t k = 0; k < to.size(); ++k) {
+        const size_t d = static_cast<size_t>(to[k]);
+        if (dims[d] != 1) result[d] = (*map)[static_cast<size_t>(batch[k])];
+      }
+      return result;
+    }
     case OpId::slice:
     case OpId::reverse:
     case OpId::pad:
@@ -261,28 +277,24 @@ bool RegionFuser::is_reread(const Op& reduce, const Group& g) const {
   return false;
 }
 
-bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
-  const Op& op = *ops_[static_cast<size_t>(index)].op;
-  refusal_ = "the group is full";
-  if (static_cast<int>(g.members.size()) >= options_.max_ops) return false;
-  int more = 0;
-  for (int i = 0; i < op.operand_count(); ++i) more += !g.inputs.count(op.operand(i));
-  if (static_cast<int>(g.inputs.size()) + more - 1 > options_.max_operands) return false;
-  if (as_output && g.outputs + op.result_count() > options_.max_results) return false;
-  const auto read = read_map(op, g);
-  refusal_ = "the group does not read it";
-  if (!read) return false;
-  const std::optional<DimMap>& map = *read;
-  const int64_t count = op.result()->type.size(), walked = ir::element_count(g.shape);
-  if (as_output) {
-    refusal_ = "it is needed elsewhere and is not of the walked shape";
-    if (!map || op.result()->type.dims != g.shape ||
-        !same_dims(*map, g.shape, identity(g.shape.size()))) {
-      return false;
+// Whether the group reads the op at positions that are data.
+bool RegionFuser::is_gathered(const Op& op, const Group& g) const {
+  for (const Member& m : g.members) {
+    const Op& user = *ops_[static_cast<size_t>(m.op)].op;
+    for (int i = 0; i < user.operand_count(); ++i) {
+      if (user.operand(i)->op() != &op) continue;
+      if (m.is_gathered || (user.id == OpId::gather && i == 0)) return true;
     }
   }
-  if (is_expensive(op) && op.id != OpId::reduce && count > 1 && count < walked) {
-    // Worth it only if computed once per row: it depends on leading dimensions alone.
+  return false;
+}
+
+// Whether a value that is dear to compute would be computed about once, as the group reads it.
+bool RegionFuser::fits_once(const OpInfo& info, const std::optional<DimMap>& map, const Group& g) {
+  const int64_t count = info.op->result()->type.size(), walked = ir::element_count(g.shape);
+  if (count <= 1) return true;
+  if (count < walked) {
+    // It depends on leading dimensions alone, or on those that are kept.
     bool once = map.has_value() && !g.shape.empty() && g.shape.back() >= 32;
     if (once) {
       for (int d : *map) once &= d != static_cast<int>(g.shape.size()) - 1;
@@ -293,13 +305,48 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
       once |= kept;
     }
     refusal_ = "expensive and read many times";
-    if (!once) return false;
+    return once;
   }
-  if (is_expensive(op) && op.id != OpId::reduce && !map && count > 1) {
-    refusal_ = "expensive and read at moved positions";
-    return false;
+  refusal_ = "expensive and read at moved positions";
+  // A gather moves all the same, unless several places of the group read it.
+  return map || (info.kind == FuseClass::gather && info.op->result()->has_one_use());
+}
+
+bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
+  const OpInfo& info = ops_[static_cast<size_t>(index)];
+  const Op& op = *info.op;
+  refusal_ = "the group is full";
+  if (static_cast<int>(g.members.size()) >= options_.max_ops) return false;
+  int more = 0;
+  for (int i = 0; i < op.operand_count(); ++i) more += !g.inputs.count(op.operand(i));
+  if (static_cast<int>(g.inputs.size()) + more - 1 > options_.max_operands) return false;
+  if (as_output && g.outputs + op.result_count() > options_.max_results) return false;
+  const auto read = read_map(op, g);
+  refusal_ = "the group does not read it";
+  if (!read) return false;
+  const std::optional<DimMap>& map = *read;
+  if (as_output) {
+    refusal_ = "it is needed elsewhere and is not of the walked shape";
+    if (!map || op.result()->type.dims != g.shape ||
+        !same_dims(*map, g.shape, identity(g.shape.size()))) {
+      return false;
+    }
   }
-  *out = {index, map};
+  const bool is_dear = info.kind == FuseClass::gather ||
+                       (is_expensive(op) && info.kind != FuseClass::reduce);
+  if (is_dear && !fits_once(info, map, g)) return false;
+  const bool gathered = is_gathered(op, g);
+  if (gathered && info.kind != FuseClass::constant) {
+    // Each array that it is made of would be gathered.
+    int arrays = 0;
+    for (int i = 0; i < op.operand_count(); ++i) {
+      const int k = index_of(op.operand(i)->op());
+      arrays += k < 0 || ops_[static_cast<size_t>(k)].kind != FuseClass::constant;
+    }
+    refusal_ = "read through a gather";
+    if (arrays != 1 || is_dear || !op.is(ir::traits::elementwise)) return false;
+  }
+  *out = {index, map, gathered};
   return true;
 }
 
@@ -509,6 +556,10 @@ void RegionFuser::visit(int index) {
       return;
     }
     info.why = refusal_;
+  }
+  if (info.kind == FuseClass::gather) {
+    if (info.why.empty()) info.why = "a gather that no group reads";
+    return;
   }
   found(index);
 }

@@ -87,6 +87,9 @@ bool is_bounded_concatenate(const ir::Op& op) {
   return op.operand_count() <= kMaxPieces;
 }
 
+// Each is computed and clamped for every element.
+constexpr size_t kMaxComponents = 4;
+
 }  // namespace
 
 FuseClass classify(const ir::Op& op, std::string_view* why) {
@@ -117,6 +120,10 @@ FuseClass classify(const ir::Op& op, std::string_view* why) {
     case OpId::concatenate:
       *why = "many pieces";
       return is_bounded_concatenate(op) ? FuseClass::movement : FuseClass::none;
+    case OpId::gather:
+      *why = "indices of many components";
+      return op.ints("start_index_map").size() <= kMaxComponents ? FuseClass::gather
+                                                                 : FuseClass::none;
     case OpId::reduce:
       *why = "a reduction of several operands or with a combiner of several ops";
       return is_simple_reduce(op) ? FuseClass::reduce : FuseClass::none;

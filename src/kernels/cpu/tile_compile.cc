@@ -12,8 +12,11 @@ constexpr int64_t kRowBuffer = 1 << 18;  // bytes of a row kept between stages
 constexpr double kSegmentCost = 60e3;    // nanoseconds of one unit of parallel work
 
 // Nanoseconds per element, by the width of a 512-bit machine; only ratios matter.
-double op_cost(Opcode op, DType type) {
+double op_cost(const ScalarInstr& instr) {
+  const Opcode op = instr.op;
+  const DType type = instr.type;
   const double scale = ir::byte_size(type) / 4.0;
+  if (op == Opcode::load && instr.a >= 0) return 0.5;  // one by one, at worst
   if (op == Opcode::pow || op == Opcode::rem) return 4 * scale;
   if (op >= Opcode::cbrt && op <= Opcode::erf_inv) return (type == DType::f64 ? 6 : 0.8) * scale;
   if (op == Opcode::threefry) return 2;
@@ -116,7 +119,7 @@ void TileCompiler::analyse() {
       x.level = 1;
     }
     x.single = (x.axes & tile_mask_) == 0;
-    k_.element_cost += x.level == 2 ? op_cost(i.op, i.type) : 0;
+    k_.element_cost += x.level == 2 ? op_cost(i) : 0;
   }
   k_.element_cost = std::max(k_.element_cost, 0.1);
 }
@@ -204,7 +207,7 @@ void TileCompiler::find_aliases() {
     for (size_t o = 0; o < f_.outputs.size(); ++o) {
       const FusionOutput& out = f_.outputs[o];
       const int64_t parts = ir::is_complex(f_.inputs[i].dtype) ? 2 : 1;
-      const bool same = access.bounds.empty() && access.strides == out.strides &&
+      const bool same = instr(v).a < 0 && access.bounds.empty() && access.strides == out.strides &&
                         access.offset / parts * parts == out.offset &&
                         parts == (ir::is_complex(out.type.dtype) ? 2 : 1);
       // Loads may be repeated by any later stage, so only the last stage may overwrite; and the two
@@ -224,7 +227,9 @@ bool TileCompiler::dense_in_tile(const std::vector<int64_t>& strides) const {
 }
 
 // Whether reading kPanel neighbouring groups at once turns scattered reads into whole cache lines.
-bool TileCompiler::panel_helps(const Access& access) const {
+bool TileCompiler::panel_helps(const ScalarInstr& load) const {
+  if (load.a >= 0) return false;
+  const Access& access = f_.accesses[load.imm];
   constexpr int64_t kLongest = 1 << 13;
   const size_t rank = f_.dims.size();
   if (k_.has_reductions || rank < 2 || k_.red_begin + 1 != static_cast<int>(rank)) return false;
@@ -309,6 +314,14 @@ Result<Step> TileCompiler::compute_step(int32_t v, std::vector<Step>* steps,
   return step;
 }
 
+Shift TileCompiler::shift_of(const ScalarInstr& load, const std::vector<int32_t>* local) {
+  if (load.a < 0) return {};
+  const TileValue& by = value(load.a);
+  const uint64_t last = f_.dims.empty() ? 0 : 1ull << (f_.dims.size() - 1);
+  return {entry_of(load.a, local), instr(load.a).type == DType::s64, by.single,
+          (by.axes & last) == 0};
+}
+
 // Appends the step that computes v into its entry.
 Status TileCompiler::make_step(int32_t v, std::vector<Step>* steps,
                                const std::vector<int32_t>* local) {
@@ -322,6 +335,7 @@ Status TileCompiler::make_step(int32_t v, std::vector<Step>* steps,
     step.size = size_of(v);
     step.dst = dst;
     step.access = static_cast<int32_t>(i.imm);
+    step.shift = shift_of(i, local);
     steps->push_back(step);
     return {};
   }
@@ -434,7 +448,7 @@ Status TileCompiler::compile() {
     for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
       const ScalarInstr& i = instr(v);
       for (int32_t u : {i.a, i.b, i.c, i.d}) {
-        if (u < 0 || !value(v).live || value(u).level != 2 || instr(u).op == Opcode::load) continue;
+        if (u < 0 || !value(v).live || value(u).level != 2 || is_cheap_load(u)) continue;
         const int used = value(v).stage - (is_reduce(i) ? 1 : 0);
         if (used == value(u).stage || row_buffer_[static_cast<size_t>(u)] >= 0) continue;
         if (value(u).single || k_.red_count * size_of(u) > kRowBuffer) continue;

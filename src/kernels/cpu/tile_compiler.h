@@ -39,6 +39,11 @@ class TileCompiler {
   TileValue& value(int32_t v) { return values_[static_cast<size_t>(v)]; }
   const TileValue& value(int32_t v) const { return values_[static_cast<size_t>(v)]; }
   static bool is_reduce(const ScalarInstr& i) { return i.op >= Opcode::reduce_add; }
+  // A load that later stages repeat, rather than keep what it has read.
+  bool is_cheap_load(int32_t v) {
+    const ScalarInstr& i = instr(v);
+    return i.op == Opcode::load && (i.a < 0 || value(i.a).level < 2);
+  }
   uint8_t size_of(int32_t v) const { return static_cast<uint8_t>(ir::byte_size(instr(v).type)); }
 
   // What the step of v reads.
@@ -50,11 +55,12 @@ class TileCompiler {
   void find_multiply_adds();
   void add_parts();
   void find_aliases();
-  bool panel_helps(const Access& access) const;
+  bool panel_helps(const ScalarInstr& load) const;
   bool dense_in_tile(const std::vector<int64_t>& strides) const;
   int32_t new_entry(Entry::Area area, int64_t bytes);
   int64_t take(int64_t* area, int64_t bytes);
   Status fixed_values();  // uniform and group values, everything that is not element level
+  Shift shift_of(const ScalarInstr& load, const std::vector<int32_t>* local);
   Status make_step(int32_t v, std::vector<Step>* steps, const std::vector<int32_t>* local);
   Result<Step> compute_step(int32_t v, std::vector<Step>* steps, const std::vector<int32_t>* local);
   Status build_stage(int s);

@@ -49,11 +49,20 @@ struct Context {
     return offset;
   }
 
+  // The j-th number of a shift, in elements; 0 if there is none.
+  int64_t shifted(const Shift& shift, int64_t j) const {
+    if (shift.entry < 0) return 0;
+    if (shift.single) j = 0;
+    const char* values = at[shift.entry];
+    return shift.wide ? reinterpret_cast<const int64_t*>(values)[j]
+                      : reinterpret_cast<const int32_t*>(values)[j];
+  }
+
   void bind(const Binding& b, int64_t red_start) {
     if (b.kind == Binding::Kind::input) {
       const Access& access = k.accesses[static_cast<size_t>(b.index)];
-      at[b.entry] = static_cast<char*>(const_cast<void*>(inputs[access.input])) +
-                    position(access.offset, access.strides) * b.size;
+      const int64_t start = position(access.offset, access.strides) + shifted(b.shift, 0);
+      at[b.entry] = static_cast<char*>(const_cast<void*>(inputs[access.input])) + start * b.size;
     } else if (b.kind == Binding::Kind::output) {
       const OutputPart& part = k.parts[static_cast<size_t>(b.index)];
       at[b.entry] =

@@ -15,9 +15,37 @@ void fill_index(char* dst, bool wide, int64_t start, int64_t stride, int64_t n) 
   }
 }
 
-// One straight run of an access: lo and hi are the part of it that lies inside the bounds.
-void load_run(Context& c, const Access& access, int size, const int64_t* point, int64_t lo,
-              int64_t hi, int64_t length, char* dst) {
+template <typename T, typename Index>
+void gather(char* dst, const char* src, int64_t stride, const Index* shifts, int64_t n) {
+  T* d = reinterpret_cast<T*>(dst);
+  const T* s = reinterpret_cast<const T*>(src);
+  if (stride == 0) {
+    for (int64_t j = 0; j < n; ++j) d[j] = s[shifts[j]];
+  } else {
+    for (int64_t j = 0; j < n; ++j) d[j] = s[stride * j + shifts[j]];
+  }
+}
+
+template <typename Index>
+void gather(char* dst, const char* src, int64_t stride, const Index* shifts, int64_t n, int size) {
+  switch (size) {
+    case 1:
+      return gather<uint8_t>(dst, src, stride, shifts, n);
+    case 2:
+      return gather<uint16_t>(dst, src, stride, shifts, n);
+    case 4:
+      return gather<uint32_t>(dst, src, stride, shifts, n);
+    default:
+      return gather<uint64_t>(dst, src, stride, shifts, n);
+  }
+}
+
+// One straight run of an access, `done` elements into the tile: lo and hi are the part of it that
+// lies inside the bounds.
+void load_run(Context& c, const Step& step, const int64_t* point, int64_t lo, int64_t hi,
+              int64_t length, int64_t done, char* dst) {
+  const Access& access = c.k.accesses[static_cast<size_t>(step.access)];
+  const int size = step.size;
   const int64_t stride = access.strides.empty() ? 0 : access.strides.back();
   if (access.kind == Access::Kind::inside) {
     std::memset(dst, 0, static_cast<size_t>(length));
@@ -34,6 +62,17 @@ void load_run(Context& c, const Access& access, int size, const int64_t* point, 
   const char* src =
       static_cast<const char*>(c.inputs[access.input]) + (position + lo * stride) * size;
   char* to = dst + lo * size;
+  if (step.shift.entry >= 0) {
+    if (!step.shift.single && !step.shift.runs) {
+      const char* shifts = c.at[step.shift.entry] + (done + lo) * (step.shift.wide ? 8 : 4);
+      if (step.shift.wide)
+        gather(to, src, stride, reinterpret_cast<const int64_t*>(shifts), hi - lo, size);
+      else
+        gather(to, src, stride, reinterpret_cast<const int32_t*>(shifts), hi - lo, size);
+      return;
+    }
+    src += c.shifted(step.shift, done + lo) * size;
+  }
   if (stride == 1) {
     std::memcpy(to, src, static_cast<size_t>((hi - lo) * size));
   } else if (stride == 0) {
@@ -49,9 +88,9 @@ void load_run(Context& c, const Access& access, int size, const int64_t* point, 
 
 void Context::load(const Step& step, int64_t n) {
   const Access& access = k.accesses[static_cast<size_t>(step.access)];
-  const int size = ir::byte_size(access.type);
   const int last = static_cast<int>(k.dims.size()) - 1;
   char* dst = at[step.dst];
+  int64_t done = 0;
   auto run = [&](const int64_t* point, int64_t length) {
     int64_t lo = 0, hi = length;
     for (const kernels::Bound& b : access.bounds) {
@@ -64,8 +103,9 @@ void Context::load(const Step& step, int64_t n) {
     }
     lo = std::min(lo, length);
     hi = std::max(hi, lo);
-    load_run(*this, access, size, point, lo, hi, length, dst);
-    dst += length * size;
+    load_run(*this, step, point, lo, hi, length, done, dst);
+    dst += length * step.size;
+    done += length;
   };
   if (step.single)
     run(i, 1);

@@ -29,6 +29,14 @@ struct Entry {
   int64_t offset = 0;  // bytes into the area
 };
 
+// The operand of a load that gathers: where each element is moved to.
+struct Shift {
+  int32_t entry = -1;   // none
+  bool wide = false;    // of 64 bits
+  bool single = false;  // one number for a whole tile,
+  bool runs = false;    // for each run along the last axis, or for each element
+};
+
 struct Step {
   enum class Kind : uint8_t { compute, threefry, load, store };
   Kind kind = Kind::compute;
@@ -40,6 +48,7 @@ struct Step {
   int32_t dst2 = -1;                                 // threefry's second word
   uint8_t singles = 0;                               // threefry: which words are single
   int32_t access = -1;                               // load: the access; store: the output part
+  Shift shift = {};                                  // load: how much further on it reads
 };
 
 // Sets an entry to where the tile starts in an input, an output part or a row buffer.
@@ -55,6 +64,7 @@ struct Binding {
   // input, output: the buffer, and where in it the tile of the first point starts, in bytes
   int32_t buffer = -1;
   int64_t first = 0;
+  Shift shift = {};  // input: single, and known before the tiles of a group
 };
 inline constexpr int64_t kPanel = 16;
 // Elements from one line of a panel to the next: off by a cache line or more, so that lines of a

@@ -152,7 +152,8 @@ void run_small(Context& c) {
     if (!stage.group_steps.empty()) c.execute(stage.group_steps, group_width(c));
     for (const Binding& b : stage.bindings) {
       if (b.kind == Binding::Kind::input) {
-        c.at[b.entry] = static_cast<char*>(const_cast<void*>(c.inputs[b.buffer])) + b.first;
+        c.at[b.entry] = static_cast<char*>(const_cast<void*>(c.inputs[b.buffer])) + b.first +
+                        c.shifted(b.shift, 0) * b.size;
       } else if (b.kind == Binding::Kind::output) {
         c.at[b.entry] = static_cast<char*>(c.outputs[b.buffer]) + b.first;
       } else {

@@ -68,7 +68,7 @@ void TileCompiler::place_outputs(int s, Local* local) {
     if (x.level != 2 || x.stage != s || x.single || local->entry[static_cast<size_t>(v)] >= 0)
       continue;
     if (row_buffer_[static_cast<size_t>(v)] >= 0 || !dense_in_tile(k_.parts[p].strides)) continue;
-    if (instr(v).op == Opcode::load && panel_helps(f_.accesses[instr(v).imm])) continue;
+    if (instr(v).op == Opcode::load && panel_helps(instr(v))) continue;
     bool hazard = false;
     for (int32_t u : local->order) {
       if (instr(u).op != Opcode::load) continue;
@@ -139,14 +139,17 @@ bool TileCompiler::bind_load(int s, int32_t v, Local* local) {
   const Access& access = f_.accesses[i.imm];
   if (access.kind != Access::Kind::memory || !access.bounds.empty()) return false;
   Stage& stage = k_.stages[static_cast<size_t>(s)];
-  if (value(v).single || dense_in_tile(access.strides)) {
+  // What says where to read must be there before the tile begins.
+  const bool is_known = i.a < 0 || (value(i.a).level < 2 && value(i.a).single);
+  if (is_known && (value(v).single || dense_in_tile(access.strides))) {
     const int32_t entry = new_entry(Entry::Area::bound, 0);
     local->entry[static_cast<size_t>(v)] = entry;
-    stage.bindings.push_back(
-        {Binding::Kind::input, entry, static_cast<int32_t>(i.imm), size_of(v)});
+    Binding binding{Binding::Kind::input, entry, static_cast<int32_t>(i.imm), size_of(v)};
+    binding.shift = shift_of(i, nullptr);
+    stage.bindings.push_back(binding);
     return true;
   }
-  if (!panel_helps(access)) return false;
+  if (!panel_helps(i)) return false;
   const int32_t entry = new_entry(Entry::Area::bound, 0);
   local->entry[static_cast<size_t>(v)] = entry;
   k_.tile_bytes = (k_.tile_bytes + 63) / 64 * 64;
@@ -179,8 +182,8 @@ Status TileCompiler::schedule(int s, Local* local) {
     const ScalarInstr& i = instr(v);
     if (row_buffer_[static_cast<size_t>(v)] >= 0 && value(v).stage < s) continue;
     if (bind_load(s, v, local)) continue;
-    // In place where the sizes agree.
-    if (i.op != Opcode::threefry) {
+    // In place where the sizes agree; a gather may read a number more than once.
+    if (i.op != Opcode::threefry && i.op != Opcode::load) {
       for (int32_t operand : operands(v)) release_slot(operand, at, size_of(v), local);
     }
     give_slot(v, local);
