@@ -102,6 +102,7 @@ Status fuse_module(ir::Module& module, ops::Target target, std::string* notes) {
   options.dump = notes;
   if (target == ops::Target::cpu) {
     options.accept = accept;
+    options.shortest_slice = 512;
     return passes::fuse(module, options);
   }
   if (!has_cuda()) return {};

@@ -70,6 +70,7 @@ class RegionFuser {
   bool fits_reduce(const Op& op, Group* g, const std::optional<DimMap>& map);
   bool is_reread(const Op& reduce, const Group& g) const;
   bool is_gathered(const Op& op, const Group& g) const;
+  bool has_short_slices(const Op& gather, const Group& g) const;
   bool fits_once(const OpInfo& info, const std::optional<DimMap>& map, const Group& g);
   bool walk_reduction(const Op& op, Group* g);
   std::optional<std::optional<DimMap>> read_map(const Op& op, const Group& g) const;
@@ -289,6 +290,22 @@ bool RegionFuser::is_gathered(const Op& op, const Group& g) const {
   return false;
 }
 
+bool RegionFuser::has_short_slices(const Op& gather, const Group& g) const {
+  // The index is one for each row, however short.
+  const bool is_row = !g.reduced.empty() && g.reduced.back();
+  if (is_row) return false;
+  const ir::Dims& dims = gather.result()->type.dims;
+  const ir::Ints& window = gather.ints("offset_dims");
+  int64_t run = 1;
+  for (size_t d = dims.size(), w = window.size(); d-- > 0;) {
+    const bool inside = w > 0 && window[w - 1] == static_cast<int64_t>(d);
+    if (!inside && dims[d] != 1) break;
+    run *= dims[d];
+    w -= inside ? 1 : 0;
+  }
+  return run > 1 && run < options_.shortest_slice;
+}
+
 // Whether a value that is dear to compute would be computed about once, as the group reads it.
 bool RegionFuser::fits_once(const OpInfo& info, const std::optional<DimMap>& map, const Group& g) {
   const int64_t count = info.op->result()->type.size(), walked = ir::element_count(g.shape);
@@ -332,6 +349,8 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
       return false;
     }
   }
+  refusal_ = "short slices";
+  if (info.kind == FuseClass::gather && has_short_slices(op, g)) return false;
   const bool is_dear = info.kind == FuseClass::gather ||
                        (is_expensive(op) && info.kind != FuseClass::reduce);
   if (is_dear && !fits_once(info, map, g)) return false;

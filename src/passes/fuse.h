@@ -26,6 +26,9 @@ struct FuseOptions {
   // A cheap value of at least so many bytes that several fusions read may be computed by each of
   // them instead of stored.
   int64_t min_recomputed_bytes = int64_t{1} << 16;
+  // Slices of gathers of fewer elements (but more than one) are copied by the gather itself, where
+  // the target walks long runs and would find out for each element where it lies.
+  int64_t shortest_slice = 1;
   // Whether elements of this reduction may be walked again in one fusion, with its result; empty:
   // always.
   std::function<bool(const ir::Op& reduce)> may_reread;

@@ -166,6 +166,27 @@ std::array<int32_t, 4> TileCompiler::operands(int32_t v) const {
   return {a, b, i.a == product ? i.b : i.a, -1};
 }
 
+// Values that are one per group and follow from the outer axes alone.
+void TileCompiler::choose_batch() {
+  if (k_.red_begin == 0 || k_.outer_count < 2) return;
+  std::vector<bool> read(values_.size(), false);
+  for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
+    TileValue& x = value(v);
+    const ScalarInstr& i = instr(v);
+    if (!x.live) continue;
+    x.batched = x.level == 1 && x.single && !is_reduce(i) && i.op != Opcode::threefry &&
+                i.op != Opcode::threefry_second;
+    for (int32_t operand : {i.a, i.b, i.c, i.d}) {
+      if (operand >= 0) x.batched &= value(operand).level == 0 || value(operand).batched;
+    }
+    for (int32_t operand : {i.a, i.b, i.c, i.d}) {
+      if (operand >= 0 && !x.batched) read[static_cast<size_t>(operand)] = true;
+    }
+  }
+  for (int32_t v : part_value_) read[static_cast<size_t>(v)] = true;
+  for (size_t v = 0; v < values_.size(); ++v) values_[v].is_read = read[v];
+}
+
 void TileCompiler::add_parts() {
   for (size_t o = 0; o < f_.outputs.size(); ++o) {
     const FusionOutput& out = f_.outputs[o];
@@ -273,8 +294,9 @@ Result<Step> TileCompiler::compute_step(int32_t v, std::vector<Step>* steps,
   const ScalarInstr& i = instr(v);
   const TileValue& x = value(v);
   Step step;
-  step.single = x.single;
+  step.single = x.single && !x.batched;
   step.imm = i.imm;
+  auto is_single = [&](int32_t u) { return value(u).single && !(x.batched && value(u).batched); };
   const auto [a, b, c, d] = operands(v);
   step.a = entry_of(a, local);
   step.b = entry_of(b, local);
@@ -282,10 +304,10 @@ Result<Step> TileCompiler::compute_step(int32_t v, std::vector<Step>* steps,
   const bool narrow = i.op == Opcode::encode || i.op == Opcode::decode || i.op == Opcode::round_to;
   const DType from = narrow ? static_cast<DType>(i.imm) : instr(i.a).type;
   int form = 0;
-  if (!x.single) {
-    if (value(a).single) form |= kScalarA;
-    if (b >= 0 && value(b).single) form |= kScalarB;
-    if (c >= 0 && value(c).single) form |= kScalarC;
+  if (!step.single) {
+    if (is_single(a)) form |= kScalarA;
+    if (b >= 0 && is_single(b)) form |= kScalarB;
+    if (c >= 0 && is_single(c)) form |= kScalarC;
   }
   if (x.product >= 0) {
     step.fn = k_.table->find_multiply_add(i.type, form);
@@ -302,7 +324,8 @@ Result<Step> TileCompiler::compute_step(int32_t v, std::vector<Step>* steps,
       spread.fn = k_.table->find_spread(size);
       spread.a = *slot;
       spread.dst = *slot =
-          new_entry(local ? Entry::Area::tile : Entry::Area::group, k_.width * size);
+          new_entry(local ? Entry::Area::tile : Entry::Area::group,
+                    (x.batched ? kBatch : k_.width) * size);
       steps->push_back(spread);
     }
     step.fn = k_.table->find(i.op, i.type, from, 0);
@@ -314,12 +337,16 @@ Result<Step> TileCompiler::compute_step(int32_t v, std::vector<Step>* steps,
   return step;
 }
 
-Shift TileCompiler::shift_of(const ScalarInstr& load, const std::vector<int32_t>* local) {
+// With `is_batched`, for a load that is batched itself.
+Shift TileCompiler::shift_of(const ScalarInstr& load, const std::vector<int32_t>* local,
+                             bool is_batched) {
   if (load.a < 0) return {};
   const TileValue& by = value(load.a);
-  const uint64_t last = f_.dims.empty() ? 0 : 1ull << (f_.dims.size() - 1);
-  return {entry_of(load.a, local), instr(load.a).type == DType::s64, by.single,
-          (by.axes & last) == 0};
+  const size_t end = is_batched ? static_cast<size_t>(k_.red_begin) : f_.dims.size();
+  const uint64_t last = end == 0 ? 0 : 1ull << (end - 1);
+  return {entry_of(load.a, local), instr(load.a).type == DType::s64,
+          by.single && !(is_batched && by.batched), (by.axes & last) == 0,
+          by.batched && !is_batched};
 }
 
 // Appends the step that computes v into its entry.
@@ -331,11 +358,11 @@ Status TileCompiler::make_step(int32_t v, std::vector<Step>* steps,
   if (i.op == Opcode::load) {
     Step step;
     step.kind = Step::Kind::load;
-    step.single = value(v).single;
+    step.single = value(v).single && !value(v).batched;
     step.size = size_of(v);
     step.dst = dst;
     step.access = static_cast<int32_t>(i.imm);
-    step.shift = shift_of(i, local);
+    step.shift = shift_of(i, local, value(v).batched);
     steps->push_back(step);
     return {};
   }
@@ -377,15 +404,18 @@ Status TileCompiler::fixed_values() {
     TileValue& x = value(v);
     if (!x.live || x.level == 2) continue;
     const ScalarInstr& i = instr(v);
-    const int64_t bytes = (x.single ? 1 : k_.width) * size_of(v);
+    const int64_t bytes = (x.batched ? kBatch : x.single ? 1 : k_.width) * size_of(v);
     x.entry = new_entry(x.level == 0 ? Entry::Area::uniform : Entry::Area::group, bytes);
     if (i.op == Opcode::constant) k_.constants.emplace_back(x.entry, i.imm);
+    if (x.batched && x.is_read) k_.batched.push_back({x.entry, size_of(v)});
   }
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
     const TileValue& x = value(v);
     if (!x.live || x.level == 2 || instr(v).op == Opcode::constant || is_reduce(instr(v))) continue;
     std::vector<Step>* steps =
-        x.level == 0 ? &k_.uniform_steps : &k_.stages[static_cast<size_t>(x.stage)].group_steps;
+        x.level == 0 ? &k_.uniform_steps
+        : x.batched  ? &k_.batch_steps
+                     : &k_.stages[static_cast<size_t>(x.stage)].group_steps;
     CHECK_OK(make_step(v, steps, nullptr));
   }
   return {};
@@ -440,6 +470,7 @@ Status TileCompiler::compile() {
   analyse();
   find_multiply_adds();
   add_parts();
+  choose_batch();
   find_aliases();
   CHECK_OK(fixed_values());
   row_buffer_.assign(values_.size(), -1);

@@ -15,6 +15,8 @@ struct TileValue {
   int level = 0;      // 0 uniform, 1 group, 2 element
   int stage = 0;
   bool single = true;    // one element for a whole tile
+  bool batched = false;  // of a group value: computed for several groups at once,
+  bool is_read = false;  // and read one by one
   int32_t entry = -1;    // of uniform and group values
   int32_t product = -1;  // of additions: the operand that their own loop computes
 };
@@ -53,6 +55,7 @@ class TileCompiler {
   void mark_live();
   void analyse();
   void find_multiply_adds();
+  void choose_batch();
   void add_parts();
   void find_aliases();
   bool panel_helps(const ScalarInstr& load) const;
@@ -60,7 +63,7 @@ class TileCompiler {
   int32_t new_entry(Entry::Area area, int64_t bytes);
   int64_t take(int64_t* area, int64_t bytes);
   Status fixed_values();  // uniform and group values, everything that is not element level
-  Shift shift_of(const ScalarInstr& load, const std::vector<int32_t>* local);
+  Shift shift_of(const ScalarInstr& load, const std::vector<int32_t>* local, bool is_batched);
   Status make_step(int32_t v, std::vector<Step>* steps, const std::vector<int32_t>* local);
   Result<Step> compute_step(int32_t v, std::vector<Step>* steps, const std::vector<int32_t>* local);
   Status build_stage(int s);

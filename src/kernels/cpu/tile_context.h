@@ -22,6 +22,10 @@ struct Context {
   int64_t i[kMaxAxes];  // the point where the tile or group starts
   int64_t chunk_length = 1;
   int64_t panel = -1;  // the panel of groups that is in memory
+  // Batched values are there for points [batch_begin, batch_end) of the outer axes; this context
+  // visits none from `outer_end` on.
+  int64_t batch_begin = 0, batch_end = 0, outer_end = 0, outer = 0;
+  int walk_begin = 0, walk_end = 0;  // the axes along which loads and stores walk
 
   void init() {
     char* areas[] = {uniform, group, tile, nullptr};
@@ -30,7 +34,18 @@ struct Context {
       at[e] = areas[static_cast<int>(entry.area)] + entry.offset;
     }
     for (size_t a = 0; a < k.dims.size(); ++a) i[a] = 0;
+    outer_end = k.outer_count;
+    walk_begin = k.tile_begin;
+    walk_end = static_cast<int>(k.dims.size());
   }
+
+  void select_in_batch() {
+    for (const Batched& b : k.batched) {
+      const Entry& entry = k.entries[static_cast<size_t>(b.entry)];
+      at[b.entry] = group + entry.offset + (outer - batch_begin) * b.size;
+    }
+  }
+  void fill_batch();
 
   void set_axes(int begin, int end, int64_t linear) {
     for (int a = end - 1; a >= begin; --a) {
@@ -53,16 +68,31 @@ struct Context {
   int64_t shifted(const Shift& shift, int64_t j) const {
     if (shift.entry < 0) return 0;
     if (shift.single) j = 0;
+    return number(shift, j);
+  }
+  int64_t number(const Shift& shift, int64_t j) const {
     const char* values = at[shift.entry];
     return shift.wide ? reinterpret_cast<const int64_t*>(values)[j]
                       : reinterpret_cast<const int32_t*>(values)[j];
   }
 
+  // The rows that a gather reads are nowhere near each other.
+  static void foresee(const char* row, int64_t bytes) {
+    constexpr int64_t kLine = 64, kMost = 2048;
+    for (int64_t line = 0; line < std::min(bytes, kMost); line += kLine) {
+      __builtin_prefetch(row + line);
+    }
+  }
+
   void bind(const Binding& b, int64_t red_start) {
     if (b.kind == Binding::Kind::input) {
       const Access& access = k.accesses[static_cast<size_t>(b.index)];
-      const int64_t start = position(access.offset, access.strides) + shifted(b.shift, 0);
-      at[b.entry] = static_cast<char*>(const_cast<void*>(inputs[access.input])) + start * b.size;
+      const int64_t start = position(access.offset, access.strides);
+      char* base = static_cast<char*>(const_cast<void*>(inputs[access.input])) + start * b.size;
+      at[b.entry] = base + shifted(b.shift, 0) * b.size;
+      if (b.shift.batched && outer + 1 < batch_end) {
+        foresee(base + number(b.shift, 1) * b.size, std::min(k.rows, k.red_count) * b.size);
+      }
     } else if (b.kind == Binding::Kind::output) {
       const OutputPart& part = k.parts[static_cast<size_t>(b.index)];
       at[b.entry] =
@@ -77,22 +107,22 @@ struct Context {
 
   void fill_panels();
 
-  // Calls run(points, positions along the last axis) for each straight run of n tile elements.
+  // Calls run(points, positions along the last axis) for each straight run of n elements.
   template <typename Run>
   void walk(int64_t n, Run run) {
     const int rank = static_cast<int>(k.dims.size());
     if (rank == 0) return run(i, int64_t{1});
     int64_t at_axis[kMaxAxes];
     std::memcpy(at_axis, i, sizeof(int64_t) * static_cast<size_t>(rank));
-    const int last = rank - 1;
+    const int last = walk_end - 1;
     // The result of a reduction over nothing is one point of an axis without any.
-    if (n == 1 || k.tile_begin == rank) return run(at_axis, int64_t{1});
+    if (n == 1 || walk_begin == walk_end) return run(at_axis, int64_t{1});
     while (n > 0) {
       const int64_t length = std::min(n, k.dims[static_cast<size_t>(last)] - at_axis[last]);
       run(at_axis, length);
       n -= length;
       at_axis[last] += length;
-      for (int a = last; a > k.tile_begin && at_axis[a] == k.dims[static_cast<size_t>(a)]; --a) {
+      for (int a = last; a > walk_begin && at_axis[a] == k.dims[static_cast<size_t>(a)]; --a) {
         at_axis[a] = 0;
         ++at_axis[a - 1];
       }

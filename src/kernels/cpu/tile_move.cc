@@ -46,7 +46,8 @@ void load_run(Context& c, const Step& step, const int64_t* point, int64_t lo, in
               int64_t length, int64_t done, char* dst) {
   const Access& access = c.k.accesses[static_cast<size_t>(step.access)];
   const int size = step.size;
-  const int64_t stride = access.strides.empty() ? 0 : access.strides.back();
+  const int64_t stride =
+      access.strides.empty() ? 0 : access.strides[static_cast<size_t>(c.walk_end - 1)];
   if (access.kind == Access::Kind::inside) {
     std::memset(dst, 0, static_cast<size_t>(length));
     std::memset(dst + lo, 1, static_cast<size_t>(hi - lo));
@@ -88,7 +89,7 @@ void load_run(Context& c, const Step& step, const int64_t* point, int64_t lo, in
 
 void Context::load(const Step& step, int64_t n) {
   const Access& access = k.accesses[static_cast<size_t>(step.access)];
-  const int last = static_cast<int>(k.dims.size()) - 1;
+  const int last = walk_end - 1;
   char* dst = at[step.dst];
   int64_t done = 0;
   auto run = [&](const int64_t* point, int64_t length) {
@@ -224,6 +225,20 @@ void Context::fill_panels() {
   }
   i[axis] = here;
   i[k.red_begin] = red;
+}
+
+// Computes the batched values of the groups from this one on.
+void Context::fill_batch() {
+  batch_begin = outer;
+  batch_end = std::min(outer + kBatch, outer_end);
+  for (const Batched& b : k.batched) {
+    at[b.entry] = group + k.entries[static_cast<size_t>(b.entry)].offset;
+  }
+  walk_begin = 0;
+  walk_end = k.red_begin;
+  execute(k.batch_steps, batch_end - batch_begin);
+  walk_begin = k.tile_begin;
+  walk_end = static_cast<int>(k.dims.size());
 }
 
 void Context::execute(const std::vector<Step>& steps, int64_t n) {

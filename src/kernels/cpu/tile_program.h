@@ -35,6 +35,7 @@ struct Shift {
   bool wide = false;    // of 64 bits
   bool single = false;  // one number for a whole tile,
   bool runs = false;    // for each run along the last axis, or for each element
+  bool batched = false;  // single, the one of the next group behind it
 };
 
 struct Step {
@@ -70,6 +71,13 @@ inline constexpr int64_t kPanel = 16;
 // Elements from one line of a panel to the next: off by a cache line or more, so that lines of a
 // power of two do not fall on the same cache sets.
 inline int64_t panel_pitch(int64_t length) { return (length + 127) / 64 * 64 + 16; }
+
+// A value that depends on the outer axes only is computed for this many groups at once.
+inline constexpr int64_t kBatch = 64;
+struct Batched {
+  int32_t entry;
+  uint8_t size;
+};
 
 struct Reduction {
   int32_t operand, init, result;  // entries; result in the group area
@@ -116,6 +124,8 @@ struct TileKernel::Impl {
   std::vector<Entry> entries;
   std::vector<std::pair<int32_t, uint64_t>> constants;  // entry, bits
   std::vector<Step> uniform_steps;
+  std::vector<Step> batch_steps;
+  std::vector<Batched> batched;  // what other steps read of their results
   std::vector<Stage> stages;
   std::vector<Step> final_steps;  // after the last stage of a group: its values and its outputs
   std::vector<Binding> panels;

@@ -118,6 +118,10 @@ void enter_group(Context& c, int64_t group) {
     c.set_axes(k.red_end, rank, chunk * k.chunk);
     c.chunk_length = std::min(k.chunk, k.inner_count - chunk * k.chunk);
   }
+  if (k.batch_steps.empty()) return;
+  c.outer = group / k.chunks;
+  if (c.outer < c.batch_begin || c.outer >= c.batch_end) c.fill_batch();
+  c.select_in_batch();
 }
 
 int64_t group_width(const Context& c) {
@@ -189,11 +193,12 @@ struct Run {
     char* group = shared ? shared->group : memory;
     char* tile = memory + up(k.group_bytes);
     char** at = reinterpret_cast<char**>(tile + up(k.tile_bytes));
-    Context c{k, inputs, outputs, uniform, group, tile, at, {}, 1, -1};
+    Context c{k, inputs, outputs, uniform, group, tile, at, {}};
     c.init();
     if (shared) {
       std::memcpy(c.i, shared->i, sizeof c.i);
       c.chunk_length = shared->chunk_length;
+      for (const Batched& b : k.batched) c.at[b.entry] = shared->at[b.entry];
     }
     return c;
   }
@@ -210,6 +215,7 @@ struct Run {
     return parallel_for(k.groups(), grain, [&](int64_t begin, int64_t end) {
       Scratch scratch(static_cast<size_t>(context_bytes()));
       Context c = context(scratch.as<char>(), nullptr);
+      c.outer_end = (end + k.chunks - 1) / k.chunks;
       for (int64_t g = begin; g < end; ++g) run_group(c, g);
     });
   }

@@ -145,7 +145,7 @@ bool TileCompiler::bind_load(int s, int32_t v, Local* local) {
     const int32_t entry = new_entry(Entry::Area::bound, 0);
     local->entry[static_cast<size_t>(v)] = entry;
     Binding binding{Binding::Kind::input, entry, static_cast<int32_t>(i.imm), size_of(v)};
-    binding.shift = shift_of(i, nullptr);
+    binding.shift = shift_of(i, nullptr, false);
     stage.bindings.push_back(binding);
     return true;
   }
