@@ -544,6 +544,7 @@ void RegionFuser::visit(int index) {
     if (!found(index)) info.why = "an index map that no group reads";
     return;
   }
+  if (info.kind == FuseClass::gather) info.why = "a gather that no group reads";
   if (visit_recomputed(index)) return;
   // The only candidate is the earliest reader: whatever else reads the op comes after it.
   int first = std::numeric_limits<int>::max(), group = -1, readers = 0;
@@ -576,11 +577,7 @@ void RegionFuser::visit(int index) {
     }
     info.why = refusal_;
   }
-  if (info.kind == FuseClass::gather) {
-    if (info.why.empty()) info.why = "a gather that no group reads";
-    return;
-  }
-  found(index);
+  if (info.kind != FuseClass::gather) found(index);
 }
 
 Status RegionFuser::run() {

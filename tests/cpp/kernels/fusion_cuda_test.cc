@@ -112,6 +112,11 @@ std::vector<CudaKernel> kernels_to_compile() {
       g.op(OpId::iota, {}, Type(DType::s32, {36, 64}), {{"iota_dimension", ir::Attr(int64_t{1})}});
   g.ret({g.same(OpId::multiply, {p, g.convert(i, DType::f32)})});
   all.push_back(text_of(g));
+  Graph e;  // an embedding, and one element of each row
+  V table = e.arg(DType::c64, {300, 70}), tokens = e.arg(DType::s64, {50});
+  V sum = e.same(OpId::add, {e.take(table, tokens, 0), e.arg(DType::c64, {50, 70})});
+  e.ret({sum, e.take(e.arg(DType::f32, {50, 900}), e.arg(DType::u8, {70}), 1)});
+  all.push_back(text_of(e));
   struct Long {
     Dims dims;
     ir::Ints reduced;
@@ -135,6 +140,28 @@ TEST(Cuda, TheTextOfAnElementwiseFusion) {
   EXPECT_NE(std::string::npos, k.source.find("if (n >= 1000) continue;")) << k.source;
   EXPECT_EQ(1, k.blocks);
   EXPECT_EQ(k.source, text_of(g).source);
+}
+
+TEST(Cuda, AGatherIsAnIndex) {
+  Graph g;
+  V rows = g.take(g.arg(DType::f32, {300, 70}), g.arg(DType::s32, {50}), 0);
+  g.ret({g.same(OpId::sine, {rows})});
+  const CudaKernel k = text_of(g);
+  for (const char* text : {"const s32 v0 = ((const s32*)in0)[0 + i0];",
+                           "i_max<s32>(v0, v1)", "((const f32*)in1)[0 + i1 + v6]"}) {
+    EXPECT_NE(std::string::npos, k.source.find(text)) << text << "\n" << k.source;
+  }
+}
+
+TEST(Cuda, ARowOfGatheredElementsIsReadOnce) {
+  Graph g;
+  V x = g.take(g.arg(DType::f32, {64, 5000}), g.arg(DType::s32, {1000}), 1);
+  V sum = g.reduce(OpId::add, x, g.splat(DType::f32, {}, 0.0f), {1});
+  g.ret({g.same(OpId::divide, {x, g.broadcast(sum, {64, 1000}, {0})})});
+  const std::string source = text_of(g).source;
+  const size_t first = source.find("(const f32*)in");
+  ASSERT_NE(std::string::npos, first) << source;
+  EXPECT_EQ(std::string::npos, source.find("(const f32*)in", first + 1)) << source;
 }
 
 TEST(Cuda, ARowIsReadOnce) {

@@ -1,5 +1,6 @@
 #include "kernels/fusion_graph.h"
 
+#include <limits>
 #include <stdexcept>
 
 namespace jaxmps::test {
@@ -160,6 +161,47 @@ struct Machine {
     }
   }
 
+  // The n-th element of an array of integers.
+  int64_t integer(const ir::Value* v, int64_t n) {
+    ScalarProgram program;
+    ScalarBuilder builder(&program);
+    builder.output(builder.convert(builder.input(v->type.dtype), DType::s64));
+    int64_t i = 0;
+    const void* from[] = {element(v, n)};
+    void* to[] = {&i};
+    kernels::evaluate(program, from, to);
+    if (v->type.dtype == DType::u64 && i < 0) return std::numeric_limits<int64_t>::max();
+    return i;
+  }
+
+  void gather(const ir::Op& op) {
+    const ir::GatherDims g = ir::GatherDims::of_gather(op);
+    const Type &x = op.operand(0)->type, &indices = op.operand(1)->type, &type = op.result()->type;
+    const auto batch = g.batch_dims(type.rank()), kept = g.kept_dims(x.rank());
+    const auto of_indices = g.indices_batch(indices.rank());
+    const size_t bytes = size(op.result());
+    for (int64_t n = 0; n < type.size(); ++n) {
+      const Dims at = coordinates(n, type.dims);
+      Dims from(x.dims.size()), index(indices.dims.size());
+      for (size_t k = 0; k < kept.size(); ++k)
+        from[static_cast<size_t>(kept[k])] = at[static_cast<size_t>(g.window_dims[k])];
+      for (size_t k = 0; k < batch.size(); ++k)
+        index[static_cast<size_t>(of_indices[k])] = at[static_cast<size_t>(batch[k])];
+      for (size_t k = 0; k < g.operand_batching.size(); ++k)
+        from[static_cast<size_t>(g.operand_batching[k])] =
+            index[static_cast<size_t>(g.indices_batching[k])];
+      for (size_t j = 0; j < g.index_map.size(); ++j) {
+        if (g.index_vector_dim < indices.rank())
+          index[static_cast<size_t>(g.index_vector_dim)] = static_cast<int64_t>(j);
+        const size_t d = static_cast<size_t>(g.index_map[j]);
+        const int64_t start = integer(op.operand(1), position(index, indices.dims));
+        from[d] += std::clamp<int64_t>(start, 0, x.dims[d] - g.slice_sizes[d]);
+      }
+      std::memcpy(values[op.result()].data() + static_cast<size_t>(n) * bytes,
+                  element(op.operand(0), position(from, x.dims)), bytes);
+    }
+  }
+
   void iota(const ir::Op& op) {
     ScalarProgram program;
     ScalarBuilder builder(&program);
@@ -201,6 +243,8 @@ struct Machine {
           values[op.result(r)] = results[static_cast<size_t>(r)];
         return;
       }
+      case OpId::gather:
+        return gather(op);
       case OpId::reduce:
         return reduce(op);
       case OpId::broadcast_in_dim:

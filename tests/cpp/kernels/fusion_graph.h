@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ir/gather_dims.h"
 #include "ir/module.h"
 #include "kernels/fusion.h"
 #include "kernels/scalar.h"
@@ -73,6 +74,27 @@ class Graph {
     ir::Op* c = body->append(ir::Op::create(combiner, std::vector{a, b}, std::vector{scalar}));
     body->append(ir::Op::create(OpId::return_, std::vector{c->result()}, {}));
     return r;
+  }
+  V gather(V x, V indices, Dims dims, const ir::GatherDims& n) {
+    return op(OpId::gather, {x, indices}, x->type.with(std::move(dims)),
+              {{"collapsed_slice_dims", ir::Attr(n.collapsed)},
+               {"index_vector_dim", ir::Attr(n.index_vector_dim)},
+               {"indices_are_sorted", ir::Attr(ir::Attr::Value(false))},
+               {"offset_dims", ir::Attr(n.window_dims)},
+               {"operand_batching_dims", ir::Attr(n.operand_batching)},
+               {"slice_sizes", ir::Attr(n.slice_sizes)},
+               {"start_index_map", ir::Attr(n.index_map)},
+               {"start_indices_batching_dims", ir::Attr(n.indices_batching)}});
+  }
+  // x at the places of a vector of indices along one dimension.
+  V take(V x, V indices, int64_t along) {
+    Dims dims = x->type.dims, sizes = dims;
+    dims[static_cast<size_t>(along)] = indices->type.dims[0];
+    sizes[static_cast<size_t>(along)] = 1;
+    ir::Ints window;
+    for (int64_t d = 0; d < static_cast<int64_t>(dims.size()); ++d)
+      if (d != along) window.push_back(d);
+    return gather(x, indices, dims, {window, {along}, {}, {}, {along}, 1, sizes});
   }
   void ret(std::vector<V> values) { region.append(ir::Op::create(OpId::return_, values, {})); }
 };

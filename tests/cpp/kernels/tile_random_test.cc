@@ -193,7 +193,7 @@ class Random {
   V grow(DType t, const Dims& dims, int depth) {
     if (depth == 0) return leaf(t, dims);
     const bool real_float = ir::is_float(t), is_int = ir::is_int(t);
-    switch (pick(16)) {
+    switch (pick(17)) {
       case 0:
       case 1:
         return g_.same(OpId::add, {grow(t, dims, depth - 1), grow(t, dims, depth - 1)});
@@ -292,12 +292,60 @@ class Random {
         Dims flat = {ir::element_count(dims)};
         return g_.reshape(grow(t, flat, depth - 1), dims);
       }
+      case 15:
+        if (!dims.empty()) return gather(t, dims, depth);
+        break;
       default:
         break;
     }
     return g_.same(real_float ? OpId::logistic : OpId::add,
                    real_float ? std::vector{grow(t, dims, depth - 1)}
                               : std::vector{grow(t, dims, 0), grow(t, dims, 0)});
+  }
+
+  // Slices, or single elements, of an array that is read as it is or converted; some starts lie
+  // outside.
+  V gather(DType t, const Dims& dims, int depth) {
+    static constexpr DType kTypes[] = {DType::s32, DType::s32, DType::s64, DType::u8,
+                                       DType::s8,  DType::u32, DType::u64};
+    const DType index = kTypes[pick(7)];
+    const int64_t rank = static_cast<int64_t>(dims.size()), along = pick(static_cast<int>(rank));
+    const size_t d = static_cast<size_t>(along);
+    Dims from = dims;
+    from[d] = 1 + pick(30);
+    auto source = [&](const Dims& of) {
+      return pick(3) || t != DType::f32 ? g_.arg(t, of) : g_.convert(g_.arg(DType::s32, of), t);
+    };
+    const int form = pick(3);
+    if (form == 0) return g_.take(source(from), grow(index, {dims[d]}, depth - 1), along);
+    Dims of_indices = dims;
+    ir::GatherDims n;
+    n.slice_sizes.assign(dims.size(), 1);
+    n.index_vector_dim = rank;
+    if (form == 1) {  // along one dimension, the others go along
+      of_indices.push_back(1);
+      n.collapsed = n.index_map = {along};
+      for (int64_t k = 0; k < rank; ++k) {
+        if (k == along) continue;
+        n.operand_batching.push_back(k);
+        n.indices_batching.push_back(k);
+      }
+      return g_.gather(source(from), grow(index, of_indices, depth - 1), dims, n);
+    }
+    // Two components; slices of the last dimension that start anywhere.
+    of_indices = {dims[0], 2};
+    from = dims;
+    from[0] = 5;
+    n = {{}, {0}, {}, {}, {0}, 1, dims};
+    n.slice_sizes[0] = 1;
+    if (rank > 1) {
+      from.back() += 4;
+      n.index_map.push_back(rank - 1);
+      for (int64_t k = 1; k < rank; ++k) n.window_dims.push_back(k);
+    } else {
+      of_indices[1] = 1;
+    }
+    return g_.gather(source(from), grow(index, of_indices, depth - 1), dims, n);
   }
 
   Dims dims() {
@@ -414,6 +462,42 @@ TEST(Tile, AnOutputMayOverwriteAnInputReadAtTheSameElement) {
   ASSERT_TRUE(kernel->run(inputs, outputs));
   EXPECT_EQ(want[0], in[0]);
   EXPECT_EQ(want[1], in[2]);
+}
+
+// Long rows by one index each, with indices before and behind the array, on one thread and several.
+TEST(Tile, RowsAreReadWhereTheyLie) {
+  Graph g;
+  V x = g.arg(DType::f32, {70, 600}), i = g.arg(DType::s32, {1000});
+  V rows = g.take(x, g.same(OpId::subtract, {i, g.splat(DType::s32, {1000}, 60)}), 0);
+  g.ret({g.same(OpId::add, {rows, g.arg(DType::f32, {1000, 600})})});
+  check(g, 3);
+  Graph h;  // what is computed for many rows at once, under a reduction
+  V y = h.arg(DType::f32, {70, 100}), k = h.arg(DType::s64, {200});
+  V scaled = h.same(OpId::multiply, {h.take(y, k, 0), h.broadcast(h.arg(DType::f32, {200}), {200, 100}, {0})});
+  V sum = h.reduce(OpId::add, scaled, h.splat(DType::f32, {}, 0.0f), {1});
+  h.ret({sum, h.same(OpId::divide, {scaled, h.broadcast(sum, {200, 100}, {0})})});
+  check(h, 4, 1e-3);
+}
+
+TEST(Tile, GatheredInputsAreNotOverwritten) {
+  Graph g;
+  V x = g.arg(DType::f32, {3000}), i = g.arg(DType::s32, {3000}), y = g.arg(DType::f32, {3000});
+  g.ret({g.same(OpId::add, {g.take(x, i, 0), y})});
+  auto f = kernels::build_fusion(g.region);
+  ASSERT_TRUE(f.ok());
+  auto kernel = cpu::compile_tile(*f);
+  ASSERT_TRUE(kernel.ok());
+  EXPECT_FALSE(kernel->may_alias(0, 0));
+  EXPECT_TRUE(kernel->may_alias(1, 0));  // the indices are read at the same element
+  EXPECT_TRUE(kernel->may_alias(2, 0));
+  std::mt19937 rng(5);
+  std::vector<Buffer> in;
+  for (V v : {x, i, y}) in.push_back(random_buffer(v->type, rng));
+  const auto want = run_tile(*f, in);
+  const void* inputs[] = {in[0].data(), in[1].data(), in[2].data()};
+  void* outputs[] = {in[1].data()};
+  ASSERT_TRUE(kernel->run(inputs, outputs));
+  EXPECT_EQ(want[0], in[1]);
 }
 
 TEST(Tile, ReversedInputsAreNotOverwritten) {
