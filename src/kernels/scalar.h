@@ -47,8 +47,8 @@ int operand_count(Opcode op);
 
 // One instruction; its value has machine type `type`.
 //   input     imm = 2 * parameter + part (part 1: the imaginary half)
-//   load      imm = index into Fusion::accesses (only in fusions); a, where it is not -1, is a number
-//             of elements (s32 or s64) by which the access is moved: a gather
+//   load      imm = index into Fusion::accesses (only in fusions); a, where there is one, is the
+//             number of elements (s32 or s64) by which the access is moved: a gather
 //   constant  imm = the value's bits, zero-extended
 //   convert   from the type of a. Float to integer truncates, saturates, NaN gives 0.
 //   bitcast   from the type of a, same width

@@ -1,5 +1,5 @@
-// Gather and scatter: their dimension numbers resolved into byte strides, and their starts as arrays.
-// Used when a program is compiled; plain values, any thread.
+// Gather and scatter: their dimension numbers resolved into byte strides, and their starts as
+// arrays. Used when a program is compiled; plain values, any thread.
 #pragma once
 
 #include "ir/gather_dims.h"

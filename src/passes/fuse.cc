@@ -351,8 +351,8 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
   }
   refusal_ = "short slices";
   if (info.kind == FuseClass::gather && has_short_slices(op, g)) return false;
-  const bool is_dear = info.kind == FuseClass::gather ||
-                       (is_expensive(op) && info.kind != FuseClass::reduce);
+  const bool is_dear =
+      info.kind == FuseClass::gather || (is_expensive(op) && info.kind != FuseClass::reduce);
   if (is_dear && !fits_once(info, map, g)) return false;
   const bool gathered = is_gathered(op, g);
   if (gathered && info.kind != FuseClass::constant) {

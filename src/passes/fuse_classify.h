@@ -14,7 +14,7 @@ enum class FuseClass : uint8_t {
   movement,  // an index map: free inside of a fusion, copied into each that reads it
   elementwise,
   reduce,
-  gather,  // an index map that reads memory: inside of one fusion at most, never a fusion of its own
+  gather,  // an index map that reads memory: inside of one fusion, and never alone in it
 };
 
 // For `none`, `why` says what is in the way.

@@ -36,7 +36,10 @@ class Lister {
     if (!add(k_.uniform_steps, 1)) return false;
     for (const Stage& stage : k_.stages) {
       if (!add(stage.group_steps, 1)) return false;
-      for (const Binding& b : stage.bindings) bind(b);
+      for (const Binding& b : stage.bindings) {
+        if (b.shift.entry >= 0) return false;  // known only when it runs
+        bind(b);
+      }
       if (!add(stage.steps, n)) return false;
       for (const Reduction& r : stage.reductions) reduce(r, n);
     }
@@ -92,7 +95,10 @@ class Lister {
   // Single elements.
   bool load(const Step& s) {
     const Access& access = k_.accesses[static_cast<size_t>(s.access)];
-    if (access.kind != Access::Kind::memory || !access.bounds.empty() || !s.single) return false;
+    if (access.kind != Access::Kind::memory || !access.bounds.empty() || !s.single ||
+        s.shift.entry >= 0) {
+      return false;
+    }
     copy(at(s.dst), {In::input, access.input, access.offset * s.size, 0}, 1, s.size);
     return true;
   }

@@ -412,10 +412,9 @@ Status TileCompiler::fixed_values() {
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
     const TileValue& x = value(v);
     if (!x.live || x.level == 2 || instr(v).op == Opcode::constant || is_reduce(instr(v))) continue;
-    std::vector<Step>* steps =
-        x.level == 0 ? &k_.uniform_steps
-        : x.batched  ? &k_.batch_steps
-                     : &k_.stages[static_cast<size_t>(x.stage)].group_steps;
+    std::vector<Step>* steps = x.level == 0 ? &k_.uniform_steps
+                               : x.batched  ? &k_.batch_steps
+                                            : &k_.stages[static_cast<size_t>(x.stage)].group_steps;
     CHECK_OK(make_step(v, steps, nullptr));
   }
   return {};

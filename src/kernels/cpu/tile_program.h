@@ -31,10 +31,10 @@ struct Entry {
 
 // The operand of a load that gathers: where each element is moved to.
 struct Shift {
-  int32_t entry = -1;   // none
-  bool wide = false;    // of 64 bits
-  bool single = false;  // one number for a whole tile,
-  bool runs = false;    // for each run along the last axis, or for each element
+  int32_t entry = -1;    // none
+  bool wide = false;     // of 64 bits
+  bool single = false;   // one number for a whole tile,
+  bool runs = false;     // for each run along the last axis, or for each element
   bool batched = false;  // single, the one of the next group behind it
 };
 

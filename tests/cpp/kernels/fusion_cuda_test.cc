@@ -147,8 +147,8 @@ TEST(Cuda, AGatherIsAnIndex) {
   V rows = g.take(g.arg(DType::f32, {300, 70}), g.arg(DType::s32, {50}), 0);
   g.ret({g.same(OpId::sine, {rows})});
   const CudaKernel k = text_of(g);
-  for (const char* text : {"const s32 v0 = ((const s32*)in0)[0 + i0];",
-                           "i_max<s32>(v0, v1)", "((const f32*)in1)[0 + i1 + v6]"}) {
+  for (const char* text : {"const s32 v0 = ((const s32*)in0)[0 + i0];", "i_max<s32>(v0, v1)",
+                           "((const f32*)in1)[0 + i1 + v6]"}) {
     EXPECT_NE(std::string::npos, k.source.find(text)) << text << "\n" << k.source;
   }
 }

@@ -239,7 +239,8 @@ TEST(Fuse, OnlyConversionsAreReadThroughAGather) {
     EXPECT_NE(OpId::gather, op->id) << print(p.module) << p.dump;
     EXPECT_NE(OpId::convert, op->id) << print(p.module) << p.dump;
   }
-  EXPECT_NE(std::string::npos, p.dump.find("add (f32[3000], f32[3000]) -> f32[3000]: fusion")) << p.dump;
+  EXPECT_NE(std::string::npos, p.dump.find("add (f32[3000], f32[3000]) -> f32[3000]: fusion"))
+      << p.dump;
   EXPECT_EQ(3, count(p.body()).fusions) << print(p.module) << p.dump;
   EXPECT_EQ(1, count(p.body()).others) << print(p.module) << p.dump;  // the reversal
 }

@@ -473,7 +473,8 @@ TEST(Tile, RowsAreReadWhereTheyLie) {
   check(g, 3);
   Graph h;  // what is computed for many rows at once, under a reduction
   V y = h.arg(DType::f32, {70, 100}), k = h.arg(DType::s64, {200});
-  V scaled = h.same(OpId::multiply, {h.take(y, k, 0), h.broadcast(h.arg(DType::f32, {200}), {200, 100}, {0})});
+  V scaled = h.same(OpId::multiply,
+                    {h.take(y, k, 0), h.broadcast(h.arg(DType::f32, {200}), {200, 100}, {0})});
   V sum = h.reduce(OpId::add, scaled, h.splat(DType::f32, {}, 0.0f), {1});
   h.ret({sum, h.same(OpId::divide, {scaled, h.broadcast(sum, {200, 100}, {0})})});
   check(h, 4, 1e-3);
