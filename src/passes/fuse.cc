@@ -91,6 +91,7 @@ class RegionFuser {
   std::unordered_map<const Op*, int> index_;
   std::vector<Group> groups_;
   std::string_view refusal_;
+  bool refused_gather_ = false;  // with a group that had one
 };
 
 DimMap identity(size_t rank) {
@@ -587,12 +588,17 @@ Status RegionFuser::run() {
     }
     OpInfo info{op, FuseClass::none, {}, {}};
     info.kind = classify(*op, &info.why);
+    if (info.kind == FuseClass::gather && !options_.gathers) info.kind = FuseClass::none;
     index_[op] = static_cast<int>(ops_.size());
     ops_.push_back(std::move(info));
   }
   for (int i = static_cast<int>(ops_.size()) - 1; i >= 0; --i) visit(i);
   materialize();
-  return {};
+  if (!refused_gather_) return {};
+  // What had no kernel with its gathers may have one without.
+  FuseOptions without = options_;
+  without.gathers = false;
+  return RegionFuser(&region_, without).run();
 }
 
 void RegionFuser::note(const Op& op, std::string_view text) {
@@ -674,6 +680,9 @@ void RegionFuser::materialize(const Group& g) {
   Status accepted;
   if (reason.empty() && options_.accept) accepted = options_.accept(*fusion);
   if (!accepted.ok()) reason = accepted.error().text;
+  for (const Member& m : g.members) {
+    refused_gather_ |= !accepted.ok() && ops_[static_cast<size_t>(m.op)].kind == FuseClass::gather;
+  }
   for (int i : order) {
     note(*ops_[static_cast<size_t>(i)].op,
          reason.empty() ? str("fusion at op ", g.place, " of ", order.size(), " ops")

@@ -29,6 +29,7 @@ struct FuseOptions {
   // Slices of gathers of fewer elements (but more than one) are copied by the gather itself, where
   // the target walks long runs and would find out for each element where it lies.
   int64_t shortest_slice = 1;
+  bool gathers = true;  // may be inside of fusions
   // Whether elements of this reduction may be walked again in one fusion, with its result; empty:
   // always.
   std::function<bool(const ir::Op& reduce)> may_reread;

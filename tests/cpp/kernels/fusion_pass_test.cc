@@ -284,6 +284,25 @@ TEST(Fuse, ARefusedGroupIsTakenApart) {
   EXPECT_EQ(2, count(p.body()).others) << print(p.module);
 }
 
+TEST(Fuse, WithoutItsGatherARefusedGroupIsTriedAgain) {
+  Program p;
+  Graph& g = p.graph;
+  V rows = g.take(g.arg(DType::f32, {500, 768}), g.arg(DType::s32, {20}), 0);
+  g.ret({g.same(OpId::tanh, {g.same(OpId::add, {rows, rows})})});
+  ir::Function* main = p.module.add_function("main");
+  std::unordered_map<ir::Value*, ir::Value*> map;
+  main->body.copy_from(g.region, map);
+  p.options.accept = [](const ir::Op& fusion) -> Status {
+    for (const ir::Op* op : fusion.region()) {
+      if (op->id == OpId::gather) return unimplemented("no");
+    }
+    return {};
+  };
+  ASSERT_TRUE(passes::fuse(p.module, p.options).ok());
+  EXPECT_EQ(1, count(p.body()).fusions) << print(p.module);
+  EXPECT_EQ(1, count(p.body()).others) << print(p.module);
+}
+
 // A random program with values read several times and ops that do not fuse among them.
 void grow(Graph& g, std::mt19937& rng) {
   const Dims s = {6, 5};
