@@ -295,6 +295,13 @@ bool RegionFuser::has_short_slices(const Op& gather, const Group& g) const {
   // The index is one for each row, however short.
   const bool is_row = !g.reduced.empty() && g.reduced.back();
   if (is_row) return false;
+  // Nor is a whole array converted for the sake of a few slices.
+  const Op* source = gather.operand(0)->op();
+  if (index_of(source) >= 0 && source->is(ir::traits::elementwise) &&
+      source->operand_count() == 1 && !is_expensive(*source) && source->result()->has_one_use() &&
+      source->result()->type.size() >= gather.result()->type.size()) {
+    return false;
+  }
   const ir::Dims& dims = gather.result()->type.dims;
   const ir::Ints& window = gather.ints("offset_dims");
   int64_t run = 1;

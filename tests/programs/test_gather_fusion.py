@@ -213,7 +213,7 @@ def test_the_dump_shows_it(tmp_path):
             return wte[tokens] * 3 + wpe
         print(jax.jit(f)(jnp.ones((50, 768)), jnp.arange(20), jnp.ones((20, 768)))[0, 0])
     """
-    env = dict(os.environ, JAX_MPS_DUMP=str(tmp_path))
+    env = dict(os.environ, JAX_MPS_DUMP=str(tmp_path), JAX_MPS_FUSION="1")
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=env, check=True, capture_output=True)
     notes = "".join(p.read_text() for p in tmp_path.glob("*.2.fusions.txt"))
     gathers = [line for line in notes.splitlines() if line.startswith("stablehlo.gather (")]

@@ -251,7 +251,9 @@ TEST(Fuse, ShortSlicesStayWhereTheTargetSaysSo) {
     Graph& g = p.graph;
     V rows = g.take(g.arg(DType::f32, {500, 64}), g.arg(DType::s32, {20}), 0);
     V column = g.take(g.arg(DType::f32, {20, 500}), g.arg(DType::s32, {64}), 1);
-    g.ret({g.same(OpId::add, {rows, column})});
+    V table = g.convert(g.arg(DType::bf16, {500, 64}), DType::f32);
+    V converted = g.take(table, g.arg(DType::s32, {20}), 0);
+    g.ret({g.same(OpId::add, {converted, g.same(OpId::add, {rows, column})})});
     p.options.shortest_slice = shortest;
     ASSERT_TRUE(p.fuse().ok());
     EXPECT_EQ(shortest > 64 ? 1 : 0, count(p.body()).others) << print(p.module) << p.dump;
