@@ -576,30 +576,21 @@ VecFn find_multiply_add(DType type, int form) {
   return with_float(type, [&](auto t) -> VecFn {
     using T = decltype(t);
     switch (form) {
-      case kAllVectors:
-        return multiply_add<T, kAllVectors>;
-      case kScalarB:
-        return multiply_add<T, kScalarB>;
-      case kScalarC:
-        return multiply_add<T, kScalarC>;
-      case kScalarB | kScalarC:
-        return multiply_add<T, kScalarB | kScalarC>;
-      default:
-        return nullptr;
+      case kAllVectors: return multiply_add<T, kAllVectors>;
+      case kScalarB: return multiply_add<T, kScalarB>;
+      case kScalarC: return multiply_add<T, kScalarC>;
+      case kScalarB | kScalarC: return multiply_add<T, kScalarB | kScalarC>;
+      default: return nullptr;
     }
   });
 }
 
 VecFn find_spread(int size) {
   switch (size) {
-    case 1:
-      return spread<uint8_t>;
-    case 2:
-      return spread<uint16_t>;
-    case 4:
-      return spread<uint32_t>;
-    default:
-      return spread<uint64_t>;
+    case 1: return spread<uint8_t>;
+    case 2: return spread<uint16_t>;
+    case 4: return spread<uint32_t>;
+    default: return spread<uint64_t>;
   }
 }
 

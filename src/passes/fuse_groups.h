@@ -1,0 +1,98 @@
+// The groups of ops that fuse() makes of one region; internal to fuse*.cc. fuse.cc decides op by
+// op, last to first, fuse_fits.cc whether an op can join a group, fuse_materialize.cc writes the
+// fusions.
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "passes/fuse.h"
+#include "passes/fuse_classify.h"
+
+namespace jaxmps::passes {
+
+// For each dimension of a value, the dimension of the group's walked shape it follows; kOne for
+// dimensions of extent 1, which follow none.
+using DimMap = std::vector<int>;
+constexpr int kOne = -1;
+
+struct Member {
+  int op;
+  std::optional<DimMap> map;  // nothing: read at moved positions
+  bool is_gathered = false;   // read through a gather
+};
+
+// Ops that will be one fusion. Groups are placed where their last op is: an edge from one group (or
+// lone op) to another always leads to a later place, so the result has no cycles.
+struct Group {
+  int place;
+  ir::Dims shape;             // walked
+  std::vector<bool> reduced;  // per dimension; empty: no reduction
+  std::vector<Member> members;
+  std::unordered_set<const ir::Value*> inputs;
+  int outputs = 0;
+  bool has_element_root = false;  // some result has the walked shape
+};
+
+struct OpInfo {
+  ir::Op* op;
+  FuseClass kind;
+  std::string_view why;
+  std::vector<int> groups;
+  bool stays = true;        // also runs (or would run) outside of every group
+  bool recomputed = false;  // by each of its groups
+};
+
+class RegionFuser {
+ public:
+  RegionFuser(ir::Region* region, const FuseOptions& options)
+      : region_(*region), options_(options) {}
+  Status run();
+
+ private:
+  int place_of(const ir::Op* user) const;
+  void visit(int index);
+  bool visit_copied(int index);
+  bool visit_recomputed(int index);
+  std::optional<std::vector<int>> readers_of(const ir::Op& op) const;
+  bool is_recomputed(const ir::Op& op, int last_place) const;
+  bool is_read_by_fusions(const ir::Value& value) const;
+  bool is_alive_at(const ir::Value& value, int place) const;
+  bool join(int index, int group, bool as_output);
+  bool found(int index);
+  bool fits(int index, const Group& g, bool as_output, Member* member);
+  bool fits_reduce(const ir::Op& op, Group* g, const std::optional<DimMap>& map);
+  bool is_reread(const ir::Op& reduce, const Group& g) const;
+  bool is_gathered(const ir::Op& op, const Group& g) const;
+  bool has_short_slices(const ir::Op& gather, const Group& g) const;
+  bool fits_once(const OpInfo& info, const std::optional<DimMap>& map, const Group& g);
+  bool walk_reduction(const ir::Op& op, Group* g);
+  std::optional<std::optional<DimMap>> read_map(const ir::Op& op, const Group& g) const;
+  std::optional<DimMap> operand_map(const ir::Op& user, int operand,
+                                    const std::optional<DimMap>& map, const Group& g) const;
+  const Member* member(const Group& g, int op) const;
+  int index_of(const ir::Op* op) const;
+  bool worthwhile(const Group& g) const;
+  bool is_elsewhere_too(const ir::Op* op) const;
+  void materialize();
+  void materialize(const Group& g);
+  void clean_up();
+  void note(const ir::Op& op, std::string_view text);
+
+  ir::Region& region_;
+  const FuseOptions& options_;
+  std::vector<OpInfo> ops_;
+  std::unordered_map<const ir::Op*, int> index_;
+  std::vector<Group> groups_;
+  std::string_view refusal_;
+  bool refused_gather_ = false;  // with a group that had one
+};
+
+DimMap identity(size_t rank);
+// Whether the maps agree in the dimensions of more than one element.
+bool same_dims(const DimMap& map, const ir::Dims& dims, const DimMap& other);
+
+}  // namespace jaxmps::passes
