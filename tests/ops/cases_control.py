@@ -39,7 +39,7 @@ for reverse in (False, True):
 
 
 def windowed(x):
-    combine = lambda a, b: jnp.exp(-jnp.abs(a - b)) + jnp.maximum(a, b)
+    combine = lambda a, b: jnp.log1p(jnp.exp(-jnp.abs(a - b))) + jnp.maximum(a, b)
     return lax.reduce_window(x, x.dtype.type(-30), combine, (2, 3), (1, 2), "VALID")
 
 
