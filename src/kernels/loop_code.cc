@@ -247,21 +247,8 @@ class Emitter {
     emit_move(counter, trips, 8);
     const int64_t head = here();
     emit_trip(loop);
-    if (here() == head + 1 && repeat_last(static_cast<uint64_t>(*loop.trips))) return;
     append(Control::count_down).d = counter;
     set_target(here() - 1, head);
-  }
-
-  // Makes the last op one that repeats itself, if it updates a register with a product and a sum.
-  // (A counter that was set for it stays unread.)
-  bool repeat_last(uint64_t trips) {
-    ThreadedOp& op = code_.ops.back();
-    ThreadedFn fn = find_repeated(op.fn);
-    if (!fn || (op.a == op.d) == (op.b == op.d) || op.c == op.d) return false;
-    if (op.b == op.d) std::swap(op.a, op.b);
-    op.fn = fn;
-    op.imm = trips;
-    return true;
   }
 
   void emit_trip(const CodeLoop& loop) {

@@ -170,17 +170,6 @@ JAXMPS_NO_CONTRACT const Op* multiply_add(const Op* op, uint64_t* r) {
   JAXMPS_NEXT;
 }
 template <typename T>
-JAXMPS_NO_CONTRACT const Op* repeat_multiply_add(const Op* op, uint64_t* r) {
-  T x = read<T>(r, op->d);
-  const T by = read<T>(r, op->b), plus = read<T>(r, op->c);
-  for (uint64_t n = op->imm; n > 0; --n) {
-    const T product = x * by;
-    x = product + plus;
-  }
-  write(r, op->d, x);
-  JAXMPS_NEXT;
-}
-template <typename T>
 const Op* precision(const Op* op, uint64_t* r) {
   write(r, op->d, reduce_precision_of(read<T>(r, op->a), op->imm));
   JAXMPS_NEXT;
@@ -415,11 +404,6 @@ ThreadedFn find_threaded(const ScalarInstr& i, DType from) {
 
 ThreadedFn find_multiply_add(DType type) {
   return with_float(type, [](auto t) -> ThreadedFn { return multiply_add<decltype(t)>; });
-}
-
-ThreadedFn find_repeated(ThreadedFn fn) {
-  if (fn == multiply_add<float>) return repeat_multiply_add<float>;
-  return fn == multiply_add<double> ? repeat_multiply_add<double> : nullptr;
 }
 
 ThreadedFn find_compare_jump(Opcode compare, DType from, bool when) {

@@ -30,8 +30,6 @@ inline void run_threaded(const ThreadedOp* op, uint64_t* r) {
 ThreadedFn find_threaded(const ScalarInstr& instr, DType from);
 // d = a * b + c, both rounded; null where there is none.
 ThreadedFn find_multiply_add(DType type);
-// d = d * b + c, imm times, for such an op; null for others. The chain stays out of memory.
-ThreadedFn find_repeated(ThreadedFn multiply_add);
 // Jumps by imm ops if the comparison of a and b comes out as `when`; null where there is none.
 ThreadedFn find_compare_jump(Opcode compare, DType from, bool when);
 

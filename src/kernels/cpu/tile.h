@@ -30,9 +30,9 @@ struct TilePlace {
 // A call of a loop: fn(dst, a, b, c, n, imm).
 struct TileCall {
   VecFn fn = nullptr;
+  TilePlace dst, a, b, c;
   int64_t n = 0;
   uint64_t imm = 0;
-  TilePlace dst, a, b, c;
 };
 
 struct TileCalls {

@@ -54,7 +54,7 @@ class Lister {
   TilePlace operand(int32_t entry) { return entry < 0 ? TilePlace() : at(entry); }
 
   void call(VecFn fn, TilePlace dst, TilePlace a, TilePlace b, int64_t n) {
-    out.calls.push_back({fn, n, 0, dst, a, b, {}});
+    out.calls.push_back({fn, dst, a, b, {}, n, 0});
   }
   void copy(TilePlace dst, TilePlace a, int64_t n, int size) {
     static constexpr DType kBits[] = {DType::u8, DType::u16, DType::u32, DType::u64};
@@ -77,7 +77,7 @@ class Lister {
       switch (s.kind) {
         case Step::Kind::compute:
           out.calls.push_back(
-              {s.fn, count, s.imm, at(s.dst), operand(s.a), operand(s.b), operand(s.c)});
+              {s.fn, at(s.dst), operand(s.a), operand(s.b), operand(s.c), count, s.imm});
           break;
         case Step::Kind::load:
           if (!load(s)) return false;
