@@ -1,4 +1,5 @@
-// dot, einsum and unary_einsum as dot_general, reductions and transposes.
+// dot, einsum and unary_einsum as dot_general, reductions and transposes; operands of products in a
+// type that products of the result's type are made of.
 #include <algorithm>
 #include <string_view>
 
@@ -26,6 +27,25 @@ Value* dot_general(Op* op, Value* lhs, Value* rhs, ir::Type type, Ints lhs_batch
                   {"precision_config", precision ? *precision : Attr(Attr::Value(ir::AttrList{}))},
                   {"rhs_batching_dimensions", Attr(std::move(rhs_batch))},
                   {"rhs_contracting_dimensions", Attr(std::move(rhs_contract))}}));
+}
+
+// Integers whose products are floats, reals whose products are complex, and complex64 whose products
+// are complex128 (JAX's preferred_element_type) are converted first, as XLA does. Kernels widen
+// narrower types of the same kind themselves.
+bool widen_operands(Op* op) {
+  const ir::DType to = op->result()->type.dtype;
+  bool changed = false;
+  for (int i = 0; i < 2; ++i) {
+    Value* operand = op->operand(i);
+    const ir::DType from = operand->type.dtype;
+    if (operand->type.quantization || from == to) continue;
+    const bool into_complex = ir::is_complex(to);
+    const bool into_float = ir::is_float(to) && !ir::is_float(from) && !ir::is_complex(from);
+    if (!into_complex && !into_float) continue;
+    op->set_operand(i, Builder(op).convert(operand, to));
+    changed = true;
+  }
+  return changed;
 }
 
 bool dot(Op* op) {
@@ -143,7 +163,9 @@ bool einsum(Op* op) {
 }  // namespace
 
 void add_dot_rules(AddRule add, void* table) {
+  add(table, OpId::convolution, widen_operands);
   add(table, OpId::dot, dot);
+  add(table, OpId::dot_general, widen_operands);
   add(table, OpId::einsum, einsum);
   add(table, OpId::unary_einsum, unary_einsum);
 }

@@ -30,5 +30,6 @@ row(ROW, conv((), ()), [normal(3, 4), normal(5, 4)], "float32", "conv-0d", ulps=
 row(ROW, conv((1, 1), "SAME", ("HWNC", "OHWI", "CNHW")), [normal(9, 10, 2, 4), normal(6, 3, 2, 4)], "float32", "conv-odd-layout", ulps=16, floor=1, vmap=False)
 row(ROW, conv((1, 1), "VALID", NHWC), [normal(2, 2, 10, 4), W], "float32", "conv-empty", ulps=16, floor=1)
 row(ROW, lambda x, w: lax.conv_transpose(x, w, (2, 2), "SAME", dimension_numbers=NHWC), [X, W], ("float32", "bfloat16"), "conv-transpose", ulps=16, floor=1, grad=True, grad_ulps=32)
+row(ROW, conv((1, 1), "SAME", NHWC, preferred_element_type=jnp.float32), [X, W], "int8", "conv-integers-into-floats", ulps=16, floor=1, oracle="cpu", vmap=False)
 row(ROW, conv((1, 1), "SAME", NHWC, preferred_element_type=jnp.float32), [X, W], "bfloat16", "conv-widened", ulps=16, floor=1, oracle="cpu", vmap=False)
 row(ROW, conv((1, 1), "SAME", NHWC, precision=lax.Precision.HIGHEST), [X, W], "float32", "conv-highest", ulps=16, floor=1)

@@ -30,6 +30,8 @@ row(ROW, dot(((1,), (0,))), [normal(0, 3), normal(3, 5)], "float32", "rows-empty
 row(ROW, dot(((1,), (0,))), [full_range(9, 40), full_range(40, 11)], INTS, "integers")
 row(ROW, dot(((1,), (0,))), [normal(9, 40).of("bool"), normal(40, 11).of("bool")], BOOL, "bools", vmap=False)
 row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.int32), [full_range(9, 700), full_range(700, 11)], ("int8", "uint8"), "integers-widened")
+row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.float32), [normal(9, 40), normal(40, 11)], ("int8", "uint8", "int16", "int32", "uint32"), "integers-into-floats", ulps=16, floor=1, oracle="cpu")
+row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.complex128), [normal(9, 40), normal(40, 11)], ("complex64",), "complex-widened", ulps=16, floor=1, oracle="cpu")
 row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.float32), [normal(9, 40), normal(40, 11)], ("bfloat16", "float16"), "floats-widened", ulps=16, floor=1, oracle="cpu")
 row(ROW, dot(((1,), (0,)), precision=lax.Precision.HIGHEST), [normal(70, 130), normal(130, 90)], "float32", "highest", ulps=8, floor=1)
 for algorithm in ("F32_F32_F32", "BF16_BF16_F32_X3"):
