@@ -88,4 +88,12 @@ Result<Lowering> identity(const CustomCall& call) {
 CUSTOM_CALL(device_placement, "annotate_device_placement") { return identity(call); }
 CUSTOM_CALL(sharding, "Sharding") { return identity(call); }
 
+// JAX's lax.dce_sink: only there so that its operands are computed.
+CUSTOM_CALL(dce_sink, "dce_sink") {
+  if (call.results() != 0) return call.ctx.fail("it must have no results");
+  Lowering lowering = native([](const void* const*, void* const*) {}, 5);
+  lowering.graph = [](Inputs) { return Arrays(); };
+  return lowering;
+}
+
 }  // namespace jaxmps::ops

@@ -141,6 +141,18 @@ def test_compiled_programs_describe_themselves(mps):
     assert "add" in compiled.as_text()
 
 
+@pytest.mark.skipif(not hasattr(jax.lax, "dce_sink"), reason="this JAX has no dce_sink")
+@pytest.mark.parametrize("fusion", [True, False])
+def test_what_is_sunk_is_kept(mps, fusion):
+    def f(x):
+        jax.lax.dce_sink(jnp.sin(x) + 1 if fusion else jnp.sort(x), prevent_mlir_dce=True)
+        return x * 2
+
+    compiled = jax.jit(f).lower(jax.device_put(np.ones(3, np.float32), mps)).compile()
+    assert "dce_sink" in compiled.as_text() and ("sine" if fusion else "sort") in compiled.as_text()
+    np.testing.assert_array_equal(compiled(jax.device_put(np.ones(3, np.float32), mps)), [2, 2, 2])
+
+
 def test_serialised_executables(mps):
     from jax.experimental import serialize_executable
 
