@@ -19,33 +19,6 @@ uint64_t pack(T value) {
   return word;
 }
 
-template <typename G>
-uint64_t with_type(DType type, G g) {
-  switch (type) {
-    // NOLINTNEXTLINE(bugprone-branch-clone): the calls differ in their types
-    case DType::s8:
-      return g(int8_t());
-    case DType::s16:
-      return g(int16_t());
-    case DType::s32:
-      return g(int32_t());
-    case DType::s64:
-      return g(int64_t());
-    case DType::u16:
-      return g(uint16_t());
-    case DType::u32:
-      return g(uint32_t());
-    case DType::u64:
-      return g(uint64_t());
-    case DType::f32:
-      return g(float());
-    case DType::f64:
-      return g(double());
-    default:
-      return g(uint8_t());
-  }
-}
-
 template <typename T>
 uint64_t float_op(Opcode op, T x) {
   switch (op) {
@@ -186,10 +159,10 @@ uint64_t evaluate(const ScalarInstr& i, DType from, uint64_t a, uint64_t b, uint
     case Opcode::wrap:
       return narrow_op(i, a);
     case Opcode::convert:
-      return with_type(from, [&](auto f) {
+      return with_any(from, [&](auto f) {
         const auto x = unpack<decltype(f)>(a);
         if (i.type == DType::pred) return static_cast<uint64_t>(x != 0);
-        return with_type(i.type, [&](auto t) { return pack(convert_of<decltype(t)>(x)); });
+        return with_any(i.type, [&](auto t) { return pack(convert_of<decltype(t)>(x)); });
       });
     case Opcode::reduce_precision:
       return i.type == DType::f64 ? pack(reduce_precision_of(unpack<double>(a), i.imm))
@@ -199,7 +172,7 @@ uint64_t evaluate(const ScalarInstr& i, DType from, uint64_t a, uint64_t b, uint
                          static_cast<uint32_t>(c), static_cast<uint32_t>(d))
           .x0;
     default:
-      return with_type(from, [&](auto t) {
+      return with_any(from, [&](auto t) {
         using T = decltype(t);
         return one_type_op<T>(i.op, unpack<T>(a), unpack<T>(b));
       });

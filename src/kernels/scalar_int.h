@@ -394,7 +394,7 @@ JAXMPS_INLINE ThreefryWords threefry_of(uint32_t k0, uint32_t k1, uint32_t x0, u
 }
 
 // Calls g with a value of the C++ type of an integer machine type (a float one, any), to choose a
-// function by type; null for other types.
+// function by type; a null or zero for other types.
 template <typename G>
 auto with_int(DType type, G g) -> decltype(g(uint8_t())) {
   switch (type) {
@@ -416,17 +416,34 @@ auto with_int(DType type, G g) -> decltype(g(uint8_t())) {
     case DType::u64:
       return g(uint64_t());
     default:
-      return nullptr;
+      return {};
   }
 }
 template <typename G>
 auto with_float(DType type, G g) -> decltype(g(float())) {
   if (type == DType::f32) return g(float());
-  return type == DType::f64 ? g(double()) : nullptr;
+  if (type == DType::f64) return g(double());
+  return {};
 }
 template <typename G>
 auto with_any(DType type, G g) -> decltype(g(float())) {
   return type == DType::f32 || type == DType::f64 ? with_float(type, g) : with_int(type, g);
 }
+
+// The same with an unsigned type of 1, 2, 4 or 8 bytes, for what only moves bits.
+template <typename G>
+auto with_bits(int size, G g) -> decltype(g(uint8_t())) {
+  switch (size) {
+    case 1:  // NOLINT(bugprone-branch-clone): the calls differ in their types
+      return g(uint8_t());
+    case 2:
+      return g(uint16_t());
+    case 4:
+      return g(uint32_t());
+    default:
+      return g(uint64_t());
+  }
+}
+
 }  // namespace
 }  // namespace jaxmps::kernels

@@ -263,20 +263,6 @@ const Op* stop(const Op*, uint64_t*) { return nullptr; }
 
 // --- lookup -------------------------------------------------------------------------------------
 
-template <typename G>
-ThreadedFn with_bits(int size, G g) {
-  switch (size) {
-    case 1:  // NOLINT(bugprone-branch-clone): the calls differ in their types
-      return g(uint8_t());
-    case 2:
-      return g(uint16_t());
-    case 4:
-      return g(uint32_t());
-    default:
-      return g(uint64_t());
-  }
-}
-
 ThreadedFn find_narrow(Opcode op, DType type, DType narrow) {
   const bool bf16 = narrow == DType::bf16, f16 = narrow == DType::f16;
   switch (op) {

@@ -38,7 +38,7 @@ bool RegionFuser::join(int index, int group, bool as_output) {
       return false;
     }
     if (!fits_reduce(*info.op, &g, m.map)) return false;
-    m.map = read_map(*info.op, g).value();
+    m.map = reading_of(*info.op, g)->map;
   }
   g.members.push_back(std::move(m));
   for (int r = 0; r < info.op->result_count(); ++r) g.inputs.erase(info.op->result(r));
@@ -79,15 +79,16 @@ bool RegionFuser::found(int index) {
   return true;
 }
 
-// The groups that read the op's results; nothing if something else does too.
-std::optional<std::vector<int>> RegionFuser::readers_of(const Op& op) const {
-  std::vector<int> readers;
+RegionFuser::Readers RegionFuser::readers_of(const Op& op) const {
+  Readers readers;
+  std::unordered_set<int> known;
   for (int r = 0; r < op.result_count(); ++r) {
     for (const ir::Use* use = op.result(r)->first_use(); use; use = use->next) {
       const int user = index_of(use->owner);
-      if (user < 0 || ops_[static_cast<size_t>(user)].stays) return std::nullopt;
+      readers.others |= user < 0 || ops_[static_cast<size_t>(user)].stays;
+      if (user < 0) continue;
       for (int g : ops_[static_cast<size_t>(user)].groups) {
-        if (std::find(readers.begin(), readers.end(), g) == readers.end()) readers.push_back(g);
+        if (known.insert(g).second) readers.groups.push_back(g);
       }
     }
   }
@@ -98,22 +99,11 @@ std::optional<std::vector<int>> RegionFuser::readers_of(const Op& op) const {
 bool RegionFuser::visit_copied(int index) {
   OpInfo& info = ops_[static_cast<size_t>(index)];
   const Op& op = *info.op;
-  bool all = !op.unused();
-  std::vector<int> readers;
-  std::unordered_set<int> known;
-  for (int r = 0; r < op.result_count(); ++r) {
-    for (const ir::Use* use = op.result(r)->first_use(); use; use = use->next) {
-      const int user = index_of(use->owner);
-      if (user < 0 || ops_[static_cast<size_t>(user)].stays) all = false;
-      if (user < 0) continue;
-      for (int g : ops_[static_cast<size_t>(user)].groups) {
-        if (known.insert(g).second) readers.push_back(g);
-      }
-    }
-  }
+  const Readers readers = readers_of(op);
+  bool all = !op.unused() && !readers.others;
   constexpr size_t kMaxCopies = 32;
-  if (readers.size() > kMaxCopies && info.kind != FuseClass::constant) return false;
-  for (int g : readers) all &= join(index, g, false);
+  if (readers.groups.size() > kMaxCopies && info.kind != FuseClass::constant) return false;
+  for (int g : readers.groups) all &= join(index, g, false);
   info.stays = !all;
   return !info.groups.empty();
 }
@@ -178,16 +168,17 @@ bool RegionFuser::visit_recomputed(int index) {
   if (info.kind != FuseClass::elementwise || is_expensive(op) || op.result_count() != 1)
     return false;
   if (op.result()->type.byte_count() < options_.min_recomputed_bytes) return false;
-  const auto readers = readers_of(op);
-  if (!readers || readers->size() < 2 || readers->size() > kMaxReaders) return false;
+  const Readers readers = readers_of(op);
+  if (readers.others || readers.groups.size() < 2 || readers.groups.size() > kMaxReaders)
+    return false;
   int last = 0;
-  for (int g : *readers) last = std::max(last, groups_[static_cast<size_t>(g)].place);
+  for (int g : readers.groups) last = std::max(last, groups_[static_cast<size_t>(g)].place);
   if (!is_recomputed(op, last)) return false;
   Member unused;
-  for (int g : *readers) {
+  for (int g : readers.groups) {
     if (!fits(index, groups_[static_cast<size_t>(g)], false, &unused)) return false;
   }
-  for (int g : *readers) join(index, g, false);
+  for (int g : readers.groups) join(index, g, false);
   info.stays = false;
   info.recomputed = true;
   return true;
@@ -225,8 +216,8 @@ void RegionFuser::visit(int index) {
     for (int r = 0; r < op.result_count(); ++r) {
       for (const ir::Use* use = op.result(r)->first_use(); use; use = use->next) {
         const int user = index_of(use->owner);
-        const OpInfo* u = user < 0 ? nullptr : &ops_[static_cast<size_t>(user)];
-        outside |= !u || u->stays || u->groups.size() != 1 || u->groups[0] != group;
+        outside |= user < 0 || is_elsewhere_too(use->owner) ||
+                   ops_[static_cast<size_t>(user)].groups[0] != group;
       }
     }
     if (join(index, group, outside)) {

@@ -82,10 +82,10 @@ const Member* RegionFuser::member(const Group& g, int op) const {
   return it == g.members.end() ? nullptr : &*it;
 }
 
-// At which positions the group reads the op: the outer optional is empty when it does not. Looks
-// through the members, which are few, not the uses, of which a constant has thousands.
-std::optional<std::optional<DimMap>> RegionFuser::read_map(const Op& op, const Group& g) const {
-  std::optional<std::optional<DimMap>> all;
+// How the group reads the op; nothing when it does not. Looks through the members, which are few,
+// not the uses, of which a constant has thousands.
+std::optional<RegionFuser::Reading> RegionFuser::reading_of(const Op& op, const Group& g) const {
+  std::optional<Reading> all;
   for (const Member& m : g.members) {
     const Op& user = *ops_[static_cast<size_t>(m.op)].op;
     for (int i = 0; i < user.operand_count(); ++i) {
@@ -93,9 +93,10 @@ std::optional<std::optional<DimMap>> RegionFuser::read_map(const Op& op, const G
       if (value->op() != &op) continue;
       auto map = operand_map(user, i, m.map, g);
       if (!all)
-        all = map;
-      else if (!*all || !map || !same_dims(**all, value->type.dims, *map))
-        *all = std::nullopt;
+        all = Reading{std::move(map), false};
+      else if (!all->map || !map || !same_dims(*all->map, value->type.dims, *map))
+        all->map = std::nullopt;
+      all->is_gathered |= m.is_gathered || (user.id == OpId::gather && i == 0);
     }
   }
   return all;
@@ -177,18 +178,6 @@ bool RegionFuser::is_reread(const Op& reduce, const Group& g) const {
   return false;
 }
 
-// Whether the group reads the op at positions that are data.
-bool RegionFuser::is_gathered(const Op& op, const Group& g) const {
-  for (const Member& m : g.members) {
-    const Op& user = *ops_[static_cast<size_t>(m.op)].op;
-    for (int i = 0; i < user.operand_count(); ++i) {
-      if (user.operand(i)->op() != &op) continue;
-      if (m.is_gathered || (user.id == OpId::gather && i == 0)) return true;
-    }
-  }
-  return false;
-}
-
 bool RegionFuser::has_short_slices(const Op& gather, const Group& g) const {
   // The index is one for each row, however short.
   const bool is_row = !g.reduced.empty() && g.reduced.back();
@@ -244,10 +233,10 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
   for (int i = 0; i < op.operand_count(); ++i) more += !g.inputs.count(op.operand(i));
   if (static_cast<int>(g.inputs.size()) + more - 1 > options_.max_operands) return false;
   if (as_output && g.outputs + op.result_count() > options_.max_results) return false;
-  const auto read = read_map(op, g);
+  const auto read = reading_of(op, g);
   refusal_ = "the group does not read it";
   if (!read) return false;
-  const std::optional<DimMap>& map = *read;
+  const std::optional<DimMap>& map = read->map;
   if (as_output) {
     refusal_ = "it is needed elsewhere and is not of the walked shape";
     if (!map || op.result()->type.dims != g.shape ||
@@ -260,8 +249,7 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
   const bool is_dear =
       info.kind == FuseClass::gather || (is_expensive(op) && info.kind != FuseClass::reduce);
   if (is_dear && !fits_once(info, map, g)) return false;
-  const bool gathered = is_gathered(op, g);
-  if (gathered && info.kind != FuseClass::constant) {
+  if (read->is_gathered && info.kind != FuseClass::constant) {
     // Each array that it is made of would be gathered.
     int arrays = 0;
     for (int i = 0; i < op.operand_count(); ++i) {
@@ -271,7 +259,7 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
     refusal_ = "read through a gather";
     if (arrays != 1 || is_dear || !op.is(ir::traits::elementwise)) return false;
   }
-  *out = {index, map, gathered};
+  *out = {index, map, read->is_gathered};
   return true;
 }
 

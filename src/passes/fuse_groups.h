@@ -53,11 +53,21 @@ class RegionFuser {
   Status run();
 
  private:
+  struct Readers {
+    std::vector<int> groups;  // that read a result of the op
+    bool others = false;      // something outside of all groups does, too
+  };
+  // How a group reads an op.
+  struct Reading {
+    std::optional<DimMap> map;  // nothing: at moved positions
+    bool is_gathered = false;   // through a gather
+  };
+
   int place_of(const ir::Op* user) const;
   void visit(int index);
   bool visit_copied(int index);
   bool visit_recomputed(int index);
-  std::optional<std::vector<int>> readers_of(const ir::Op& op) const;
+  Readers readers_of(const ir::Op& op) const;
   bool is_recomputed(const ir::Op& op, int last_place) const;
   bool is_read_by_fusions(const ir::Value& value) const;
   bool is_alive_at(const ir::Value& value, int place) const;
@@ -66,11 +76,10 @@ class RegionFuser {
   bool fits(int index, const Group& g, bool as_output, Member* member);
   bool fits_reduce(const ir::Op& op, Group* g, const std::optional<DimMap>& map);
   bool is_reread(const ir::Op& reduce, const Group& g) const;
-  bool is_gathered(const ir::Op& op, const Group& g) const;
   bool has_short_slices(const ir::Op& gather, const Group& g) const;
   bool fits_once(const OpInfo& info, const std::optional<DimMap>& map, const Group& g);
   bool walk_reduction(const ir::Op& op, Group* g);
-  std::optional<std::optional<DimMap>> read_map(const ir::Op& op, const Group& g) const;
+  std::optional<Reading> reading_of(const ir::Op& op, const Group& g) const;
   std::optional<DimMap> operand_map(const ir::Op& user, int operand,
                                     const std::optional<DimMap>& map, const Group& g) const;
   const Member* member(const Group& g, int op) const;

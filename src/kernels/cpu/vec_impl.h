@@ -586,12 +586,7 @@ VecFn find_multiply_add(DType type, int form) {
 }
 
 VecFn find_spread(int size) {
-  switch (size) {
-    case 1: return spread<uint8_t>;
-    case 2: return spread<uint16_t>;
-    case 4: return spread<uint32_t>;
-    default: return spread<uint64_t>;
-  }
+  return with_bits(size, [](auto t) -> VecFn { return spread<decltype(t)>; });
 }
 
 }  // namespace
