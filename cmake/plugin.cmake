@@ -39,8 +39,11 @@ else()
   list(JOIN exports "; " symbols)
   set(list_file "${CMAKE_BINARY_DIR}/exported_symbols.map")
   file(WRITE "${list_file}" "{ global: ${symbols}; local: *; };\n")
-  target_link_options(jax_mps_plugin PRIVATE "LINKER:--version-script=${list_file}"
-    $<$<NOT:$<BOOL:${JAXMPS_SANITIZE}>>:LINKER:-z,defs> $<$<CONFIG:Release>:-s>)
+  target_link_options(jax_mps_plugin PRIVATE "LINKER:--version-script=${list_file}")
+  # Sanitizers report with symbols, and clang leaves their functions to the program that loads us.
+  if(NOT JAXMPS_SANITIZE)
+    target_link_options(jax_mps_plugin PRIVATE "LINKER:-z,defs" $<$<CONFIG:Release>:-s>)
+  endif()
   set(origin "$ORIGIN")
 endif()
 set_target_properties(jax_mps_plugin PROPERTIES
