@@ -1,18 +1,12 @@
 #include "exec/buffer.h"
 
 #include <cstring>
+#include <utility>
+
+#include "exec/memory.h"
 
 namespace jaxmps::exec {
 namespace {
-
-// A new array of the type with uninitialised storage.
-mx::array allocate(const ir::Type& type) {
-  const mx::Shape shape = ops::storage_shape(type);
-  const mx::Dtype dtype = ops::storage_dtype(type.dtype);
-  size_t bytes = size_of(dtype);
-  for (auto dim : shape) bytes *= dim;
-  return mx::array(mx::allocator::malloc(std::max<size_t>(bytes, 1)), shape, dtype);
-}
 
 // A copy out of the device's own memory.
 class Download : public Device::Work {
@@ -33,91 +27,95 @@ class Download : public Device::Work {
 
 }  // namespace
 
+void Payload::publish(mx::array value, Memory memory) {
+  value_.emplace(std::move(value));
+  state_.store(memory == Memory::own ? State::own : State::borrowed, std::memory_order_release);
+}
+
+mx::array Payload::value() const {
+  if (!is_borrowed()) return *value_;
+  std::lock_guard lock(mutex_);
+  return *value_;
+}
+
+mx::array Payload::take(const PayloadPtr& payload) {
+  if (payload.use_count() > 1 || payload->is_borrowed()) return payload->value();
+  mx::array taken = *std::move(payload->value_);
+  payload->value_.reset();
+  return taken;
+}
+
+Status Payload::own() {
+  if (!is_borrowed()) return {};
+  std::optional<mx::array> given_back;  // outside the lock: the client may be told
+  std::lock_guard lock(mutex_);
+  if (!is_borrowed()) return {};
+  try {
+    mx::array copy = copy_of(*value_);
+    (has_address_ ? lent_ : given_back).swap(value_);
+    value_.emplace(std::move(copy));
+  } catch (...) {
+    return current_exception_as_error();
+  }
+  state_.store(State::own, std::memory_order_release);
+  return {};
+}
+
+void* Payload::address() {
+  if (!is_borrowed()) return value_->data<void>();
+  std::lock_guard lock(mutex_);
+  has_address_ = true;
+  return value_->data<void>();
+}
+
 BufferPtr Buffer::pending(Device* device, ir::Type type, MemoryKind memory) {
   return std::make_shared<Buffer>(device, std::move(type), std::make_shared<Payload>(Event()),
                                   memory);
 }
 
-BufferPtr Buffer::ready(Device* device, ir::Type type, mx::array value, MemoryKind memory) {
-  auto payload = std::make_shared<Payload>(Event::ready());
-  payload->value.emplace(std::move(value));
-  return std::make_shared<Buffer>(device, std::move(type), std::move(payload), memory);
-}
-
-BufferPtr Buffer::failed(Device* device, ir::Type type, Error error) {
+BufferPtr Buffer::ready(Device* device, ir::Type type, mx::array value, Payload::Memory owner,
+                        MemoryKind memory) {
   return std::make_shared<Buffer>(device, std::move(type),
-                                  std::make_shared<Payload>(Event::failed(std::move(error))));
+                                  std::make_shared<Payload>(std::move(value), owner), memory);
 }
 
-Result<BufferPtr> Buffer::copy_of(Device* device, ir::Type type, const void* data,
-                                  MemoryKind memory) {
-  try {
-    mx::array value = allocate(type);
-    std::memcpy(value.data<void>(), data, type.byte_count());
-    return ready(device, std::move(type), std::move(value), memory);
-  } catch (...) {
-    return current_exception_as_error();
-  }
+BufferPtr Buffer::failed(Device* device, ir::Type type, Error error, MemoryKind memory) {
+  return std::make_shared<Buffer>(
+      device, std::move(type), std::make_shared<Payload>(Event::failed(std::move(error))), memory);
 }
 
-Result<BufferPtr> Buffer::view_of(Device* device, ir::Type type, void* data,
-                                  std::function<void()> release, MemoryKind memory) {
-  const bool aligned = reinterpret_cast<uintptr_t>(data) % 64 == 0;
-  if (!device->is_host_memory() || !aligned || type.byte_count() == 0) {
-    auto copy = copy_of(device, std::move(type), data, memory);
-    release();
-    return copy;
-  }
-  try {
-    // MLX copies by itself where it cannot use the memory in place, and then runs the deleter.
-    mx::array value(data, ops::storage_shape(type), ops::storage_dtype(type.dtype),
-                    [release = std::move(release)](void*) { release(); });
-    return ready(device, std::move(type), std::move(value), memory);
-  } catch (...) {
-    return current_exception_as_error();
-  }
-}
-
-Event Buffer::ready_event() const {
-  Event ready;
-  {
-    std::lock_guard lock(mutex_);
-    if (!payload_) {
-      return Event::failed(
-          invalid(donated_ ? "the buffer was donated to an execution" : "the buffer was deleted"));
-    }
-    ready = payload_->ready;
-  }
-  device_->catch_up(ready);
-  return ready;
-}
-
-Result<PayloadPtr> Buffer::payload() const {
-  std::lock_guard lock(mutex_);
-  if (payload_) return payload_;
+Error Buffer::gone() const {
   return invalid(str("the buffer ", ir::brief(type_),
                      donated_ ? " was donated to an earlier execution and cannot be used again"
                               : " has been deleted"));
 }
 
-Result<PayloadPtr> Buffer::donate() {
-  TRY(PayloadPtr taken, payload());
+Event Buffer::ready_event() const {
+  auto shared = payload();
+  if (!shared.ok()) return Event::failed(std::move(shared).error());
+  device_->catch_up((*shared)->ready);
+  return (*shared)->ready;
+}
+
+Result<PayloadPtr> Buffer::payload() const {
   std::lock_guard lock(mutex_);
+  if (!payload_) return gone();
+  return payload_;
+}
+
+Result<PayloadPtr> Buffer::donate() {
+  std::lock_guard lock(mutex_);
+  if (!payload_) return gone();
   if (holds_ > 0) held_ = payload_;
-  payload_ = nullptr;
   donated_ = true;
-  return taken;
+  return std::exchange(payload_, nullptr);
 }
 
 void Buffer::delete_storage() {
   PayloadPtr dropped;  // freed outside the lock
   std::lock_guard lock(mutex_);
-  if (holds_ > 0) {
-    held_ = std::move(payload_);
-  } else {
-    dropped = std::move(payload_);
-  }
-  payload_ = nullptr;
+  if (!payload_) return;
+  (holds_ > 0 ? held_ : dropped) = std::exchange(payload_, nullptr);
 }
 
 bool Buffer::is_deleted() const {
@@ -125,9 +123,11 @@ bool Buffer::is_deleted() const {
   return payload_ == nullptr;
 }
 
-void Buffer::hold() {
+Status Buffer::hold() {
   std::lock_guard lock(mutex_);
+  if (!payload_) return gone();
   ++holds_;
+  return {};
 }
 
 void Buffer::release_hold() {
@@ -141,7 +141,7 @@ Result<void*> Buffer::host_pointer() const {
   device_->catch_up(shared->ready);
   CHECK_OK(shared->ready.await());
   try {
-    return shared->value->data<void>();
+    return shared->address();
   } catch (...) {
     return current_exception_as_error();
   }
@@ -153,7 +153,7 @@ Event Buffer::copy_to_host(void* destination, int64_t offset, int64_t bytes) con
   PayloadPtr source = std::move(shared).value();
   auto copy = [source, destination, offset, bytes]() -> Status {
     try {
-      std::memcpy(destination, source->value->data<uint8_t>() + offset, bytes);
+      std::memcpy(destination, source->value().data<uint8_t>() + offset, bytes);
       return {};
     } catch (...) {
       return current_exception_as_error();

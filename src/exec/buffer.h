@@ -3,10 +3,24 @@
 // the executions that use it, so deleting a buffer while queued work reads it is safe: the storage
 // goes with its last user. Values are dense row-major, in the storage type of ops/op.h.
 // Thread-safe.
+//
+// Who owns memory:
+// - Memory is the device's own, or borrowed from the client (host memory used in place, views of
+//   foreign memory), who may write it at any time. The payload knows which.
+// - Borrowed memory is read by calls of the client only, on its threads, and never written. Work
+//   that is queued reads a copy, which takes the place of the borrowed memory (Payload::own): so a
+//   program sees its arguments as they were when it was called.
+// - The results of a program are the device's own. What a program would pass on of borrowed memory
+//   is copied (Program::Run::compute).
+// - The device's own memory may serve several buffers (results that are an argument, other types
+// and
+//   kinds of memory of the same bytes) and is constant while it does: a step overwrites what it
+//   alone holds. So donated memory is overwritten only if the donated buffer was its last holder
+//   (Payload::take) and the client holds no reference to it (Buffer::hold).
+// - On the CPU an array is evaluated when it is published: no other thread may evaluate it.
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,13 +31,41 @@
 
 namespace jaxmps::exec {
 
-// The array behind one or more buffers. `value` is written once, before `ready` is set, by the
-// thread that produces it; other threads read it only after `ready` is set without error. (The
-// device's own thread may read it as soon as it is there: on a GPU that is before `ready`.)
-struct Payload {
+// The array behind one or more buffers, and whose memory it is. The producer publishes the array
+// once and then sets `ready`; on a GPU the device's own thread, and no other, may use it in
+// between.
+class Payload {
+ public:
+  enum class Memory { own, borrowed };
+
   explicit Payload(Event event) : ready(std::move(event)) {}
-  std::optional<mx::array> value;
-  Event ready;
+  // A payload that is ready.
+  explicit Payload(mx::array value, Memory memory = Memory::own) : ready(Event::ready()) {
+    publish(std::move(value), memory);
+  }
+
+  const Event ready;
+
+  void publish(mx::array value, Memory memory = Memory::own);
+  bool is_published() const { return state_.load(std::memory_order_acquire) != State::pending; }
+  bool is_borrowed() const { return state_.load(std::memory_order_acquire) == State::borrowed; }
+  // The following require a published array.
+  mx::array value() const;
+  // The array for an execution, which may overwrite its memory if nothing else holds it: the last
+  // holder of the device's own memory gives it up.
+  static mx::array take(const std::shared_ptr<Payload>& payload);
+  // Replaces borrowed memory by a copy that is the device's own.
+  Status own();
+  // The dense data; the address stays good as long as the payload.
+  void* address();
+
+ private:
+  enum class State { pending, borrowed, own };
+  std::atomic<State> state_{State::pending};
+  mutable std::mutex mutex_;  // guards what follows while the memory is borrowed
+  std::optional<mx::array> value_;
+  std::optional<mx::array> lent_;  // borrowed memory whose address was given out
+  bool has_address_ = false;
 };
 using PayloadPtr = std::shared_ptr<Payload>;
 
@@ -37,20 +79,13 @@ class Buffer {
   Buffer(Device* device, ir::Type type, PayloadPtr payload, MemoryKind memory = MemoryKind::device)
       : device_(device), type_(std::move(type)), memory_(memory), payload_(std::move(payload)) {}
 
-  // Pending until `payload()->value` and its ready event are set by the producer.
+  // Pending until the producer publishes the array and sets the payload's ready event.
   static BufferPtr pending(Device* device, ir::Type type, MemoryKind memory = MemoryKind::device);
   static BufferPtr ready(Device* device, ir::Type type, mx::array value,
+                         Payload::Memory owner = Payload::Memory::own,
                          MemoryKind memory = MemoryKind::device);
-  static BufferPtr failed(Device* device, ir::Type type, Error error);
-  // Dense row-major host memory, copied before the call returns.
-  static Result<BufferPtr> copy_of(Device* device, ir::Type type, const void* data,
-                                   MemoryKind memory = MemoryKind::device);
-  // Dense row-major host memory used in place where the device allows it (CPU and unified memory,
-  // `data` aligned to 64 bytes); `release` runs when the last user is gone. Otherwise copied, and
-  // `release` runs before the call returns.
-  static Result<BufferPtr> view_of(Device* device, ir::Type type, void* data,
-                                   std::function<void()> release,
-                                   MemoryKind memory = MemoryKind::device);
+  static BufferPtr failed(Device* device, ir::Type type, Error error,
+                          MemoryKind memory = MemoryKind::device);
 
   Device* device() const { return device_; }
   const ir::Type& type() const { return type_; }
@@ -67,8 +102,9 @@ class Buffer {
   void delete_storage();
   bool is_deleted() const;
 
-  // External users of the raw pointer (NumPy views): while there are any, storage stays.
-  void hold();
+  // External users of the raw pointer (NumPy views): while there are any, storage stays and is not
+  // overwritten. An error if the buffer was deleted or donated.
+  Status hold();
   void release_hold();
 
   // Waits until ready; the address of the dense data in memory that the CPU can read.
@@ -80,6 +116,8 @@ class Buffer {
   Device* const device_;
   const ir::Type type_;
   const MemoryKind memory_;
+  Error gone() const;
+
   mutable std::mutex mutex_;
   PayloadPtr payload_;  // null once deleted or donated
   PayloadPtr held_;     // kept for external references after deletion

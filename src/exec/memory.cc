@@ -23,6 +23,8 @@ namespace mx = mlx::core;
 // of 64.
 constexpr size_t kAlignment = 64;
 constexpr size_t kHeader = sizeof(size_t);
+// Vector loads want no more than this; the allocators of the host give no less for large arrays.
+constexpr uintptr_t kBorrowedAlignment = 16;
 // Cached bytes beyond which blocks go back to the system.
 constexpr int64_t kCacheLimit = int64_t(2) << 30;
 
@@ -117,6 +119,7 @@ Pool& pool() {
   return *instance;
 }
 
+// Whether MLX's allocator is the plain CPU one, whose Buffer is the address of the header.
 bool has_plain_allocator() {
   static const bool plain = [] {
     auto probe = mx::allocator::malloc(kAlignment);
@@ -149,6 +152,33 @@ mx::array new_array(const mx::Shape& shape, mx::Dtype dtype) {
   std::memcpy(data - kHeader, &rounded, sizeof rounded);
   return mx::array(mx::allocator::Data(mx::allocator::Buffer(data - kHeader), release), shape,
                    dtype);
+}
+
+mx::array copy_of(const mx::array& dense) {
+  mx::array copy = new_array(dense.shape(), dense.dtype());
+  std::memcpy(copy.data<void>(), dense.data<void>(), dense.nbytes());
+  return copy;
+}
+
+mx::array share(const mx::array& dense, const mx::Shape& shape, mx::Dtype dtype, int64_t offset) {
+  mx::array view(shape, dtype, nullptr, {});
+  // MLX has set the strides of a dense array.
+  view.copy_shared_buffer(dense, mx::Strides(view.strides()), {true, true, shape.size() < 2},
+                          view.size(), offset);
+  view.set_status(mx::array::Status::available);
+  return view;
+}
+
+bool can_borrow(const void* data) {
+  return has_plain_allocator() && reinterpret_cast<uintptr_t>(data) % kBorrowedAlignment == 0;
+}
+
+mx::array borrow(void* data, const mx::Shape& shape, mx::Dtype dtype,
+                 std::function<void()> release) {
+  // There is no header; nobody but MLX's own kernels and allocator would read it.
+  mx::allocator::Buffer buffer(static_cast<char*>(data) - kHeader);
+  return mx::array(mx::allocator::Data(buffer, [release = std::move(release)](auto) { release(); }),
+                   shape, dtype);
 }
 
 int64_t physical_memory() {

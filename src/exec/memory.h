@@ -1,10 +1,12 @@
 // Storage for arrays that the CPU device writes: 64-byte aligned blocks from a pool, so that
 // kernels read whole vectors and large blocks are not returned to the system and faulted in again.
 // On devices whose MLX allocator is not the plain CPU one, MLX allocates.
+// And dense arrays over memory that is there: of the client, or of another array.
 // Thread-safe. Throws std::bad_alloc (as MLX does) when memory is out.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "mlx/mlx.h"
 
@@ -12,6 +14,20 @@ namespace jaxmps::exec {
 
 // A dense array with uninitialised storage.
 mlx::core::array new_array(const mlx::core::Shape& shape, mlx::core::Dtype dtype);
+
+// A dense array of the same values in memory of its own. The CPU must be able to read the source.
+mlx::core::array copy_of(const mlx::core::array& dense);
+
+// The dense memory of an evaluated array from element `offset` (of `dtype`) on, as an array of
+// another shape and type.
+mlx::core::array share(const mlx::core::array& dense, const mlx::core::Shape& shape,
+                       mlx::core::Dtype dtype, int64_t offset = 0);
+
+// Whether an array may be made over memory of the client at this address.
+bool can_borrow(const void* data);
+// An array over it, for native kernels only; `release` runs when its last user is gone.
+mlx::core::array borrow(void* data, const mlx::core::Shape& shape, mlx::core::Dtype dtype,
+                        std::function<void()> release);
 
 // Bytes of memory that the machine has. No array may be larger: the system would promise the memory
 // and end the process when it is touched.

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <mutex>
-#include <unordered_map>
+#include <unordered_set>
 
 #include "base/fork.h"
 #include "base/log.h"
@@ -50,6 +50,8 @@ struct Program::Run {
   std::vector<PayloadPtr> arguments;
   std::vector<PayloadPtr> results;
   Event done;
+  // The memory of arguments that is the client's.
+  using Borrowed = std::unordered_set<const mx::allocator::Data*>;
 
   void operator()() {
     Status status = compute();
@@ -73,23 +75,24 @@ struct Program::Run {
   Status compute() {
     std::vector<mx::array> values;
     values.reserve(arguments.size());
+    Borrowed borrowed;
     for (auto& argument : arguments) {
-      // The CPU's own results are ready by now; whatever another thread writes is read after its
-      // event only. On a GPU the device's own results are there before they are ready.
-      if (device->on_cpu() || !argument->value || argument->ready.is_error()) {
+      // On a GPU the device's own results are there before they are ready. Whatever another thread
+      // writes is there only when it is ready.
+      if (device->on_cpu() || !argument->is_published() || argument->ready.is_error()) {
         CHECK_OK(argument->ready.await());
       }
-      // The last holder of a payload hands its array over, so that the storage can be reused.
-      if (argument.use_count() == 1) {
-        values.push_back(std::move(*argument->value));
-        argument->value.reset();
-      } else {
-        values.push_back(*argument->value);
-      }
+      values.push_back(Payload::take(argument));
+      if (argument->is_borrowed()) borrowed.insert(values.back().data_shared_ptr().get());
     }
     try {
       ops::Arrays out = run_plan(*program->plan_, std::move(values), program->target_, true);
-      for (size_t i = 0; i < results.size(); ++i) results[i]->value.emplace(std::move(out[i]));
+      for (size_t i = 0; i < results.size(); ++i) {
+        if (!borrowed.empty() && borrowed.count(out[i].data_shared_ptr().get())) {
+          out[i] = copy_of(out[i]);
+        }
+        results[i]->publish(std::move(out[i]));
+      }
     } catch (...) {
       return current_exception_as_error().in(program->info_.name);
     }
@@ -176,7 +179,7 @@ void Program::Run::finish_when_device_does() {
   try {
     end.emplace(end_marker());
     std::vector<mx::array> graph{*end};
-    for (auto& result : results) graph.push_back(*result->value);
+    for (auto& result : results) graph.push_back(result->value());
     mx::async_eval(std::move(graph));
   } catch (...) {
     return fail(current_exception_as_error());
@@ -233,6 +236,13 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
     run.results.push_back(execution.results.back()->payload().value());
   }
   execution.done = run.done;
+  // The client may write its memory as soon as this returns.
+  for (const PayloadPtr& argument : run.arguments) {
+    if (Status owned = argument->own(); !owned.ok()) {
+      run.fail(std::move(owned).error().in(info_.name));
+      return execution;
+    }
+  }
   device->enqueue(std::make_unique<Task>(std::move(run), shared_from_this()));
   return execution;
 }

@@ -29,16 +29,22 @@ class Small {
   std::vector<T> heap_;
 };
 
+// Evaluated, on the device's own thread at least, and dense row-major.
 bool is_dense(const mx::array& array) {
+  return array.status() != mx::array::Status::unscheduled && array.flags().row_contiguous;
+}
+
+// Such an array that any thread of the CPU may read: what evaluated it has also ended.
+bool is_readable(const mx::array& array) {
   return array.status() == mx::array::Status::available && array.flags().row_contiguous;
 }
 
-// A dense, evaluated array of the same values, on the CPU.
-mx::array densify(const mx::array& array) {
-  mx::array dense = array;
-  if (dense.status() != mx::array::Status::available) dense.eval();
-  if (dense.flags().row_contiguous) return dense;
-  dense = mx::contiguous(dense);
+// A readable array of the same values. (Evaluating an array does not make it `available`, waiting
+// for it does.)
+mx::array densify(mx::array array) {
+  array.eval();
+  if (array.flags().row_contiguous) return array;
+  mx::array dense = mx::contiguous(array);
   dense.eval();
   return dense;
 }
@@ -101,7 +107,7 @@ class Runner {
   }
 
   void make_dense(Ref ref) {
-    if (ref >= 0 && !is_dense(*frame_[ref])) frame_[ref].emplace(densify(*frame_[ref]));
+    if (ref >= 0 && !is_readable(*frame_[ref])) frame_[ref].emplace(densify(*frame_[ref]));
   }
 
   void run_native(const Step& step) {
@@ -135,21 +141,6 @@ class Runner {
       slot.emplace(share(source, step.shapes[i], step.dtypes[i]));
     }
     return true;
-  }
-
-  // The same dense memory as an array of another shape or type.
-  static mx::array share(const mx::array& source, const mx::Shape& shape, mx::Dtype dtype,
-                         int64_t offset = 0) {
-    mx::array view(shape, dtype, nullptr, {});
-    mx::Strides strides(shape.size());
-    int64_t stride = 1;
-    for (size_t k = shape.size(); k-- > 0;) {
-      strides[k] = stride;
-      stride *= shape[k];
-    }
-    view.copy_shared_buffer(source, strides, {true, true, shape.size() < 2}, stride, offset);
-    view.set_status(mx::array::Status::available);
-    return view;
   }
 
   void run_graph(const Step& step) {
@@ -246,12 +237,21 @@ class Runner {
         out.push_back(at(ref));
       }
     }
-    if (!dense) return out;
-    for (mx::array& array : out) {
-      if (!is_dense(array)) array = mx::contiguous(array);
-    }
-    if (target_ == Target::cpu && !plan_.graph_free) mx::eval(out);
+    if (dense) settle(out);
     return out;
+  }
+
+  // What leaves the device's thread: dense, and on the CPU readable by any thread.
+  void settle(Arrays& out) const {
+    bool is_lazy = false;
+    for (mx::array& array : out) {
+      if (is_dense(array)) continue;
+      array = mx::contiguous(array);
+      is_lazy = true;
+    }
+    if (target_ == Target::gpu) return;
+    if (is_lazy) mx::eval(out);
+    for (mx::array& array : out) array.wait();
   }
 
   const Plan& plan_;

@@ -7,6 +7,7 @@
 #include "pjrt/bindings.h"
 #include "pjrt/entry.h"
 #include "pjrt/event.h"
+#include "pjrt/storage.h"
 
 namespace jaxmps::pjrt {
 namespace {
@@ -132,9 +133,8 @@ Status data_pointer(PJRT_Buffer_OpaqueDeviceMemoryDataPointer_Args& args) {
 
 Status increase_references(PJRT_Buffer_IncreaseExternalReferenceCount_Args& args) {
   REQUIRE(args.buffer);
-  CHECK_OK(args.buffer->value->payload());
+  CHECK_OK(args.buffer->value->hold());
   args.buffer->external_references.fetch_add(1);
-  args.buffer->value->hold();
   return {};
 }
 
@@ -152,9 +152,10 @@ Status decrease_references(PJRT_Buffer_DecreaseExternalReferenceCount_Args& args
 
 }  // namespace
 
-PJRT_Buffer* ready_buffer(Memory& memory, ir::Type type, mlx::core::array value) {
+PJRT_Buffer* ready_buffer(Memory& memory, ir::Type type, mlx::core::array value,
+                          exec::Payload::Memory owner) {
   return new PJRT_Buffer(exec::Buffer::ready(memory.device->runtime, std::move(type),
-                                             std::move(value), runtime_kind(memory)),
+                                             std::move(value), owner, runtime_kind(memory)),
                          memory);
 }
 
@@ -164,37 +165,37 @@ PJRT_Buffer* pending_buffer(Memory& memory, ir::Type type) {
 }
 
 PJRT_Buffer* failed_buffer(Memory& memory, ir::Type type, Error error) {
-  return new PJRT_Buffer(
-      exec::Buffer::failed(memory.device->runtime, std::move(type), std::move(error)), memory);
+  return new PJRT_Buffer(exec::Buffer::failed(memory.device->runtime, std::move(type),
+                                              std::move(error), runtime_kind(memory)),
+                         memory);
 }
 
 Result<PJRT_Buffer*> shared_buffer(const PJRT_Buffer& source, Memory& memory) {
   TRY(exec::PayloadPtr payload, source.value->payload());
+  CHECK_OK(payload->own());
   auto value = std::make_shared<exec::Buffer>(memory.device->runtime, source.type(),
                                               std::move(payload), runtime_kind(memory));
-  auto made = std::make_unique<PJRT_Buffer>(std::move(value), memory);
-  made->read_only = source.read_only;
-  return made.release();
+  return new PJRT_Buffer(std::move(value), memory);
 }
 
-Result<PJRT_Buffer*> derived_buffer(
-    const PJRT_Buffer& source, Memory& memory, ir::Type type,
-    std::function<Result<mlx::core::array>(const mlx::core::array&)> compute) {
-  TRY(exec::PayloadPtr from, source.value->payload());
-  std::unique_ptr<PJRT_Buffer> made(pending_buffer(memory, std::move(type)));
-  TRY(exec::PayloadPtr to, made->value->payload());
-  from->ready.on_ready([from, to, compute = std::move(compute)](const Status& status) {
-    if (!status.ok()) return to->ready.set(status);
+void derive(const exec::PayloadPtr& source, const exec::PayloadPtr& target, Compute compute) {
+  source->ready.on_ready([source, target, compute = std::move(compute)](const Status& status) {
+    if (!status.ok()) return target->ready.set(status);
     try {
-      auto value = compute(*from->value);
-      if (!value.ok()) return to->ready.set(std::move(value).error());
-      to->value.emplace(std::move(value).value());
-      to->ready.set();
+      auto value = compute(source->value());
+      if (!value.ok()) return target->ready.set(std::move(value).error());
+      target->publish(std::move(value).value());
+      target->ready.set();
     } catch (...) {
-      to->ready.set(exec::current_exception_as_error());
+      target->ready.set(exec::current_exception_as_error());
     }
   });
-  return made.release();
+}
+
+void alias(const exec::PayloadPtr& source, const exec::PayloadPtr& target, const ir::Type& type) {
+  if (Status owned = source->own(); !owned.ok()) return target->ready.set(std::move(owned));
+  derive(source, target,
+         [type](const mlx::core::array& value) { return reinterpret(value, type); });
 }
 
 void bind_buffer(PJRT_Api& api) {

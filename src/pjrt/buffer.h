@@ -19,8 +19,6 @@ struct PJRT_Buffer {
   const jaxmps::exec::BufferPtr value;
   jaxmps::pjrt::Memory* const memory;
   std::atomic<int64_t> external_references{0};
-  // The storage is memory of the client that must not be written, whatever is donated.
-  bool read_only = false;
 };
 
 namespace jaxmps::pjrt {
@@ -30,17 +28,20 @@ inline exec::MemoryKind runtime_kind(const Memory& memory) {
 }
 
 // A buffer that holds `value` from the start, and one whose payload is filled later.
-PJRT_Buffer* ready_buffer(Memory& memory, ir::Type type, mlx::core::array value);
+PJRT_Buffer* ready_buffer(Memory& memory, ir::Type type, mlx::core::array value,
+                          exec::Payload::Memory owner = exec::Payload::Memory::own);
 PJRT_Buffer* pending_buffer(Memory& memory, ir::Type type);
 PJRT_Buffer* failed_buffer(Memory& memory, ir::Type type, Error error);
 
-// A second handle to the payload of a buffer, in a memory of the same device.
+// A second handle to the payload of a buffer, in a memory of the same device. Borrowed memory is
+// copied before.
 Result<PJRT_Buffer*> shared_buffer(const PJRT_Buffer& source, Memory& memory);
 
-// Makes a buffer whose value is `compute(value of source)` once the source is ready; it fails with
-// the source's error. `compute` runs on the thread that finds the source ready and may throw.
-Result<PJRT_Buffer*> derived_buffer(
-    const PJRT_Buffer& source, Memory& memory, ir::Type type,
-    std::function<Result<mlx::core::array>(const mlx::core::array&)> compute);
+// Fills a pending payload with `compute(value of source)` once the source is ready, or fails it
+// with the source's error. `compute` runs on the thread that finds the source ready and may throw.
+using Compute = std::function<Result<mlx::core::array>(const mlx::core::array&)>;
+void derive(const exec::PayloadPtr& source, const exec::PayloadPtr& target, Compute compute);
+// The same, with the memory of the source as another type. Borrowed memory is copied before.
+void alias(const exec::PayloadPtr& source, const exec::PayloadPtr& target, const ir::Type& type);
 
 }  // namespace jaxmps::pjrt

@@ -114,13 +114,16 @@ Result<mx::array> duplicate(const exec::Device& device, const ir::Type& type,
 }
 
 Result<PJRT_Buffer*> copy_to(const PJRT_Buffer& source, Memory& memory) {
-  if (memory.device == source.device()) {
-    // Kinds of memory of one device are one pool: the copy shares the storage.
-    return shared_buffer(source, memory);
-  }
-  return derived_buffer(source, memory, source.type(),
-                        [&device = *memory.device->runtime, type = source.type()](
-                            const mx::array& value) { return duplicate(device, type, value); });
+  // Kinds of memory of one device are one pool: the copy shares the storage.
+  if (memory.device == source.device()) return shared_buffer(source, memory);
+  TRY(exec::PayloadPtr from, source.value->payload());
+  std::unique_ptr<PJRT_Buffer> made(pending_buffer(memory, source.type()));
+  TRY(exec::PayloadPtr to, made->value->payload());
+  derive(from, to,
+         [&device = *memory.device->runtime, type = source.type()](const mx::array& value) {
+           return duplicate(device, type, value);
+         });
+  return made.release();
 }
 
 Status to_memory(PJRT_Buffer_CopyToMemory_Args& args) {
@@ -148,11 +151,11 @@ Status bitcast(PJRT_Buffer_Bitcast_Args& args) {
     return invalid(str("a bitcast of ", ir::brief(args.buffer->type()), " to ", ir::brief(type),
                        " would change the number of bytes"));
   }
-  auto view = [type](const mx::array& value) {
-    return Result<mx::array>(reinterpret(value, type));
-  };
-  TRY(args.out_buffer, derived_buffer(*args.buffer, *args.buffer->memory, type, view));
-  args.out_buffer->read_only = args.buffer->read_only;
+  TRY(exec::PayloadPtr from, args.buffer->value->payload());
+  std::unique_ptr<PJRT_Buffer> made(pending_buffer(*args.buffer->memory, type));
+  TRY(exec::PayloadPtr to, made->value->payload());
+  alias(from, to, type);
+  args.out_buffer = made.release();
   return {};
 }
 

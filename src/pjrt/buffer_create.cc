@@ -1,6 +1,7 @@
 // New buffers: from host memory, uninitialised, failed, over foreign memory, and aliases that are
 // fulfilled later.
 
+#include "exec/memory.h"
 #include "pjrt/bindings.h"
 #include "pjrt/buffer.h"
 #include "pjrt/entry.h"
@@ -10,6 +11,7 @@
 // The promise of an alias buffer; consumed by the call that fulfils it.
 struct PJRT_FulfillAliasBufferCallback {
   jaxmps::exec::PayloadPtr target;
+  jaxmps::ir::Type type;
 };
 
 namespace jaxmps::pjrt {
@@ -58,6 +60,17 @@ void extend_signs(ir::DType dtype, int8_t* data, int64_t size) {
   }
 }
 
+Result<PJRT_Buffer*> borrowing_buffer(Memory& memory, const ir::Type& type, void* data,
+                                      std::function<void()> release) {
+  try {
+    auto value = exec::borrow(data, ops::storage_shape(type), ops::storage_dtype(type.dtype),
+                              std::move(release));
+    return ready_buffer(memory, type, std::move(value), exec::Payload::Memory::borrowed);
+  } catch (...) {
+    return exec::current_exception_as_error();
+  }
+}
+
 Status from_host(PJRT_Client_BufferFromHostBuffer_Args& args) {
   args.done_with_host_buffer = nullptr;
   args.buffer = nullptr;
@@ -70,13 +83,11 @@ Status from_host(PJRT_Client_BufferFromHostBuffer_Args& args) {
   }
   const exec::Device& device = *memory->device->runtime;
   if (may_alias(args.host_buffer_semantics) && host.dense &&
-      host.type.byte_count() >= kMinAliasBytes && can_alias(device, args.data) &&
+      host.type.byte_count() >= kMinAliasBytes && device.on_cpu() && exec::can_borrow(args.data) &&
       !lacks_sign_bits(host.type.dtype)) {
     Event done;
-    TRY(auto value, alias_host(host.type, const_cast<void*>(args.data), [done] { done.set(); }));
-    args.buffer = ready_buffer(*memory, std::move(host.type), std::move(value));
-    args.buffer->read_only =
-        args.host_buffer_semantics != PJRT_HostBufferSemantics_kMutableZeroCopy;
+    TRY(args.buffer,
+        borrowing_buffer(*memory, host.type, const_cast<void*>(args.data), [done] { done.set(); }));
     args.done_with_host_buffer = new_event(done);
     return {};
   }
@@ -125,25 +136,24 @@ Status view_of_device_buffer(PJRT_Client_CreateViewOfDeviceBuffer_Args& args) {
   if (!memory->device->runtime->on_cpu()) {
     return unimplemented("views of foreign memory exist on the CPU device only");
   }
-  if (!can_alias(*memory->device->runtime, args.device_buffer_ptr)) {
+  if (!exec::can_borrow(args.device_buffer_ptr)) {
     return invalid("a view needs memory that is aligned to 16 bytes");
   }
   auto release = [callback = args.on_delete_callback, data = args.device_buffer_ptr,
                   arg = args.on_delete_callback_arg] {
     if (callback) callback(data, arg);
   };
-  TRY(auto value, alias_host(type, args.device_buffer_ptr, std::move(release)));
-  args.buffer = ready_buffer(*memory, std::move(type), std::move(value));
-  args.buffer->read_only = true;
+  TRY(args.buffer, borrowing_buffer(*memory, type, args.device_buffer_ptr, std::move(release)));
   return {};
 }
 
 Status alias_buffer(PJRT_Client_CreateAliasBuffer_Args& args) {
   REQUIRE(args.memory);
   TRY(ir::Type type, read_shape(args.shape_element_type, args.shape_dims, args.shape_num_dims));
-  std::unique_ptr<PJRT_Buffer> made(pending_buffer(memory_of(args.memory), std::move(type)));
+  std::unique_ptr<PJRT_Buffer> made(pending_buffer(memory_of(args.memory), type));
   TRY(exec::PayloadPtr payload, made->value->payload());
-  args.fulfill_alias_buffer_cb = new PJRT_FulfillAliasBufferCallback{std::move(payload)};
+  args.fulfill_alias_buffer_cb =
+      new PJRT_FulfillAliasBufferCallback{std::move(payload), std::move(type)};
   args.alias_buffer = made.release();
   return {};
 }
@@ -162,11 +172,7 @@ Status fulfill_alias(PJRT_Client_FulfillAliasBuffer_Args& args) {
     promise->target->ready.set(source.error());
     return source.error();
   }
-  (*source)->ready.on_ready(
-      [from = *source, to = promise->target, type = args.buffer->type()](const Status& status) {
-        if (status.ok()) to->value.emplace(reinterpret(*from->value, type));
-        to->ready.set(status);
-      });
+  alias(*source, promise->target, promise->type);
   return {};
 }
 

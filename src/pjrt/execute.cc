@@ -48,17 +48,6 @@ Result<std::vector<exec::BufferPtr>> take_arguments(PJRT_Buffer* const* list, si
   return arguments;
 }
 
-// The runtime writes into storage that nothing else refers to; a reference until the execution ends
-// keeps it from memory that is only borrowed.
-std::vector<exec::PayloadPtr> keep_read_only(PJRT_Buffer* const* list, size_t count) {
-  std::vector<exec::PayloadPtr> kept;
-  for (size_t i = 0; i < count; ++i) {
-    if (!list[i]->read_only) continue;
-    if (auto payload = list[i]->value->payload(); payload.ok()) kept.push_back(*payload);
-  }
-  return kept;
-}
-
 Status execute(PJRT_LoadedExecutable_Execute_Args& args) {
   REQUIRE(args.executable);
   PJRT_ExecuteOptions options{};
@@ -76,10 +65,8 @@ Status execute(PJRT_LoadedExecutable_Execute_Args& args) {
   if (options.non_donatable_input_indices) {
     no_donation = {options.non_donatable_input_indices, options.num_non_donatable_input_indices};
   }
-  auto kept = keep_read_only(args.argument_lists[0], args.num_args);
   TRY(exec::Program::Execution run,
       state->program->execute(device->runtime, arguments, no_donation));
-  if (!kept.empty()) run.done.on_ready([kept = std::move(kept)](const Status&) {});
   // Nothing below can fail but for want of memory; what was made until then is freed.
   std::vector<std::unique_ptr<PJRT_Buffer>> results;
   results.reserve(run.results.size());

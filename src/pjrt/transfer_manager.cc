@@ -80,7 +80,7 @@ Result<Slot*> open_slot(Manager& manager, int index) {
 }
 
 void finish(Slot& slot) {
-  slot.payload->value.emplace(*std::move(slot.value));
+  slot.payload->publish(*std::move(slot.value));
   slot.value.reset();
   slot.payload->ready.set();
 }

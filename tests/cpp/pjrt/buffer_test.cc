@@ -183,6 +183,37 @@ TEST(PjrtBuffer, ZeroCopyAliasesUntilTheBufferDies) {
   EXPECT_TRUE(await(args.done_with_host_buffer).ok());
 }
 
+// What is made of a zero-copy buffer has memory of its own: the client may write the old one.
+TEST(PjrtBuffer, CopiesAndCastsOfZeroCopyBuffersOwnTheirMemory) {
+  const std::vector<int64_t> dims{1 << 16};
+  for (const bool casts : {false, true}) {
+    Aligned host(1 << 16);
+    auto args = host_args(host.data, PJRT_Buffer_Type_F32, dims);
+    args.host_buffer_semantics = PJRT_HostBufferSemantics_kImmutableZeroCopy;
+    must(api()->PJRT_Client_BufferFromHostBuffer, args);
+    Handle source(args.buffer), made;
+    if (casts) {
+      PJRT_Buffer_Bitcast_Args cast{};
+      cast.buffer = source.get();
+      cast.element_type = PJRT_Buffer_Type_S32;
+      cast.dims = dims.data();
+      cast.num_dims = 1;
+      must(api()->PJRT_Buffer_Bitcast, cast);
+      made = Handle(cast.out_buffer);
+    } else {
+      PJRT_Buffer_CopyToMemory_Args copy{};
+      copy.buffer = source.get();
+      copy.dst_memory = memory();
+      must(api()->PJRT_Buffer_CopyToMemory, copy);
+      made = Handle(copy.dst_buffer);
+    }
+    EXPECT_TRUE(await(args.done_with_host_buffer).ok());
+    host.data[5] = -1;
+    EXPECT_EQ(static_cast<float*>(pointer(made.get()))[5], 5.0f);
+    EXPECT_EQ(pointer(source.get()), pointer(made.get()));
+  }
+}
+
 TEST(PjrtBuffer, CopiesWhereItMustOrShould) {
   Aligned host(1 << 16);
   struct Case {
