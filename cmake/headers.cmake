@@ -4,7 +4,7 @@ function(precompile_headers)
   set(standard <algorithm> <array> <atomic> <complex> <functional> <map> <memory> <mutex> <optional>
     <sstream> <string> <string_view> <unordered_map> <utility> <variant> <vector>)
   target_precompile_headers(jaxmps_base PRIVATE ${standard})
-  foreach(name IN ITEMS ir bytecode passes)
+  foreach(name IN ITEMS ir bytecode scalar passes)
     target_precompile_headers(jaxmps_${name} REUSE_FROM jaxmps_base)
   endforeach()
   if(NOT JAXMPS_CORE_ONLY)

@@ -23,19 +23,13 @@ void add(ir::AttrDict& attrs, std::string_view name, Attr value) {
 
 void upgrade(OpId id, ir::AttrDict& attrs) {
   switch (id) {
-    case OpId::cbrt:
-    case OpId::cosine:
-    case OpId::exponential:
-    case OpId::exponential_minus_one:
-    case OpId::log:
-    case OpId::log_plus_one:
-    case OpId::logistic:
-    case OpId::rsqrt:
-    case OpId::sine:
-    case OpId::sqrt:
-    case OpId::tan:
-    case OpId::tanh:
-      return add(attrs, "result_accuracy", Attr(Value(ir::Accuracy{})));
+#define SCALAR_OP(opcode, class, id, name, types, ...)            \
+  case OpId::id:                                                  \
+    if (std::string_view(#types) == "accurate") {                 \
+      add(attrs, "result_accuracy", Attr(Value(ir::Accuracy{}))); \
+    }                                                             \
+    return;
+#include "ir/scalar_ops.def"
     case OpId::gather:
     case OpId::dynamic_gather:
       add(attrs, "operand_batching_dims", Attr(ir::Ints{}));

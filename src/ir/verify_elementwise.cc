@@ -147,51 +147,33 @@ Reason threefry(const Op& op) {
 
 void add_elementwise(Rules& rules) {
   constexpr int kFloating = kFloat | kComplex, kNumber = kInt | kFloating, kBits = kPred | kInt;
+  const std::vector<AttrRule> no_attrs;
+  struct Family {
+    Reason (*check)(const Op&);
+    const std::vector<AttrRule>& attrs;
+  };
+  const std::vector<AttrRule> accuracy{kAccuracy};
+  const Family accurate{uniform<kFloating>, accuracy}, floating{uniform<kFloating>, no_attrs},
+      real{uniform<kFloat>, no_attrs}, number{uniform<kNumber>, no_attrs},
+      signed_number{uniform<kSigned | kFloating>, no_attrs}, bits{uniform<kBits>, no_attrs},
+      integer{uniform<kInt>, no_attrs}, any{uniform<kAll>, no_attrs}, magnitude{abs, no_attrs},
+      test{is_finite, no_attrs};
+  const auto operands = [](std::string_view op_class) {
+    return op_class.ends_with("_unary") || op_class.ends_with("_test") ? 1 : 2;
+  };
+#define SCALAR_OP(opcode, class, id, name, types, ...) \
+  rules.push_back({OpId::id, operands(#class), 1, 0, types.attrs, types.check});
+#include "ir/scalar_ops.def"
   auto unary = [&](OpId id, Reason (*check)(const Op&)) {
     rules.push_back({id, 1, 1, 0, {}, check});
   };
-  auto unary_accurate = [&](OpId id) {
-    rules.push_back({id, 1, 1, 0, {kAccuracy}, uniform<kFloating>});
-  };
-  auto binary = [&](OpId id, Reason (*check)(const Op&)) {
-    rules.push_back({id, 2, 1, 0, {}, check});
-  };
-  for (OpId id : {OpId::cbrt, OpId::cosine, OpId::exponential, OpId::exponential_minus_one,
-                  OpId::log, OpId::log_plus_one, OpId::logistic, OpId::rsqrt, OpId::sine,
-                  OpId::sqrt, OpId::tan, OpId::tanh}) {
-    unary_accurate(id);
-  }
-  for (OpId id : {OpId::erf, OpId::erfc, OpId::erf_inv, OpId::acos, OpId::acosh, OpId::asin,
-                  OpId::asinh, OpId::atan, OpId::atanh, OpId::cosh, OpId::sinh}) {
-    unary(id, uniform<kFloating>);
-  }
-  for (OpId id : {OpId::ceil, OpId::floor, OpId::round_nearest_afz, OpId::round_nearest_even}) {
-    unary(id, uniform<kFloat>);
-  }
-  unary(OpId::abs, abs);
-  unary(OpId::sign, uniform<kSigned | kFloating>);
-  unary(OpId::negate, uniform<kNumber>);
-  unary(OpId::not_, uniform<kBits>);
-  unary(OpId::popcnt, uniform<kInt>);
-  unary(OpId::count_leading_zeros, uniform<kInt>);
-  unary(OpId::is_finite, is_finite);
   unary(OpId::real, part_of_complex);
   unary(OpId::imag, part_of_complex);
   unary(OpId::convert, convert);
   unary(OpId::uniform_quantize, quantize);
   unary(OpId::uniform_dequantize, dequantize);
 
-  for (OpId id : {OpId::add, OpId::multiply, OpId::maximum, OpId::minimum, OpId::subtract}) {
-    binary(id, uniform<kAll>);
-  }
-  for (OpId id : {OpId::divide, OpId::power, OpId::remainder}) binary(id, uniform<kNumber>);
-  for (OpId id : {OpId::and_, OpId::or_, OpId::xor_}) binary(id, uniform<kBits>);
-  for (OpId id : {OpId::shift_left, OpId::shift_right_arithmetic, OpId::shift_right_logical}) {
-    binary(id, uniform<kInt>);
-  }
-  binary(OpId::atan2, uniform<kFloating>);
-  binary(OpId::complex, complex);
-
+  rules.push_back({OpId::complex, 2, 1, 0, {}, complex});
   rules.push_back({OpId::compare,
                    2,
                    1,

@@ -46,11 +46,81 @@ std::string constant_text(DType type, uint64_t bits) {
 // One instruction as an expression, its operands already being text.
 class Expression {
  public:
-  Expression(const ScalarProgram& program, const ScalarInstr& i, std::string a, std::string b,
-             std::string c)
-      : program_(program), i_(i), a_(std::move(a)), b_(std::move(b)), c_(std::move(c)) {}
+  // `from` is the type of a.
+  Expression(const ScalarInstr& i, DType from, std::string a, std::string b, std::string c)
+      : i_(i), from_(from), a_(std::move(a)), b_(std::move(b)), c_(std::move(c)) {}
 
   Result<std::string> text() const {
+    const bool real = is_real_machine(i_.type);
+    switch (class_of(i_.op)) {
+      case OpClass::structural:
+        return structural();
+      case OpClass::real_test:
+        return str("(u8)(", call("fabs", a_, from_), " < ", infinity(from_), ")");
+      case OpClass::equality:
+      case OpClass::order:
+        return str("(u8)(", a_, " ", sign(), " ", b_, ")");
+      case OpClass::bits_binary:
+        if (sign().empty()) return int_call();
+        return str("(", t(), ")(", a_, " ", sign(), " ", b_, ")");
+      case OpClass::bits_unary:
+        return i_.op == Opcode::bit_not ? str("(", t(), ")(~", a_, ")") : int_call();
+      case OpClass::int_binary:
+        return int_call();
+      case OpClass::number_unary:
+        if (!real) return int_call();
+        if (i_.op == Opcode::neg) return str("(-", a_, ")");
+        return i_.op == Opcode::abs ? call("fabs", a_, i_.type)
+                                    : str("f_sign<", t(), ">(", a_, ")");
+      case OpClass::wrapping_binary:
+      case OpClass::number_binary:
+        if (!real) return int_call();
+        return sign().empty() ? real_call() : str("(", a_, " ", sign(), " ", b_, ")");
+      case OpClass::real_unary:
+      case OpClass::trig_unary:
+      case OpClass::real_binary:
+        return real_call();
+      case OpClass::reduction:
+        break;
+    }
+    return unimplemented(str("no CUDA form for ", name(i_.op)));
+  }
+
+ private:
+  std::string t() const { return cuda_type(i_.type); }
+  static std::string infinity(DType t) {
+    return t == DType::f32 ? "__int_as_float(0x7f800000)"
+                           : "__longlong_as_double(0x7ff0000000000000ll)";
+  }
+  static std::string call(std::string_view f, const std::string& x, DType type) {
+    return str(f, type == DType::f32 ? "f(" : "(", x, ")");
+  }
+
+  std::string constant() const { return constant_text(i_.type, i_.imm); }
+  std::string convert() const {
+    if (i_.type == DType::pred) return str("(u8)(", a_, " != 0)");
+    if (is_real_machine(from_) && !is_real_machine(i_.type))
+      return str("f_to_i<", t(), ", ", cuda_type(from_), ">(", a_, ")");
+    return str("(", t(), ")", a_);
+  }
+  Result<std::string> bitcast() const {
+    if (i_.type == DType::f32) return str("__uint_as_float((u32)", a_, ")");
+    if (i_.type == DType::f64) return str("__longlong_as_double((s64)", a_, ")");
+    if (from_ == DType::f32) return str("(", t(), ")__float_as_uint(", a_, ")");
+    if (from_ == DType::f64) return str("(", t(), ")__double_as_longlong(", a_, ")");
+    return str("(", t(), ")", a_);
+  }
+  Result<std::string> narrow() const {
+    const DType narrow = static_cast<DType>(i_.imm);
+    if (narrow != DType::bf16 && narrow != DType::f16) {
+      return unimplemented(str("no CUDA form for ", ir::name(narrow)));
+    }
+    const std::string f = narrow == DType::bf16 ? "bf16" : "f16";
+    if (i_.op == Opcode::encode) return str(f, "_encode(", a_, ")");
+    if (i_.op == Opcode::decode) return str(f, "_decode(", a_, ")");
+    return str(f, "_decode(", f, "_encode(", a_, "))");
+  }
+  Result<std::string> structural() const {
     switch (i_.op) {
       case Opcode::constant:
         return constant();
@@ -70,86 +140,49 @@ class Expression {
         return str("reduce_precision(", a_, ", ", i_.imm >> 8, ", ", i_.imm & 0xff, ")");
       case Opcode::select:
         return str("(", a_, " ? ", b_, " : ", c_, ")");
-      case Opcode::is_finite:
-        return str("(u8)(", call("fabs", a_, from()), " < ", infinity(from()), ")");
-      case Opcode::eq:
-        return str("(u8)(", a_, " == ", b_, ")");
-      case Opcode::ne:
-        return str("(u8)(", a_, " != ", b_, ")");
-      case Opcode::lt:
-        return str("(u8)(", a_, " < ", b_, ")");
-      case Opcode::le:
-        return str("(u8)(", a_, " <= ", b_, ")");
-      case Opcode::and_:
-        return str("(", t(), ")(", a_, " & ", b_, ")");
-      case Opcode::or_:
-        return str("(", t(), ")(", a_, " | ", b_, ")");
-      case Opcode::xor_:
-        return str("(", t(), ")(", a_, " ^ ", b_, ")");
-      case Opcode::not_:
-        return str("(", t(), ")(~", a_, ")");
       default:
-        return is_real_machine(i_.type) ? real_op() : int_op();
+        return unimplemented(str("no CUDA form for ", name(i_.op)));
     }
   }
-
- private:
-  std::string t() const { return cuda_type(i_.type); }
-  DType from() const { return program_.instrs[static_cast<size_t>(i_.a)].type; }
-  static std::string infinity(DType t) {
-    return t == DType::f32 ? "__int_as_float(0x7f800000)"
-                           : "__longlong_as_double(0x7ff0000000000000ll)";
-  }
-  static std::string call(std::string_view f, const std::string& x, DType type) {
-    return str(f, type == DType::f32 ? "f(" : "(", x, ")");
-  }
-
-  std::string constant() const { return constant_text(i_.type, i_.imm); }
-  std::string convert() const {
-    if (i_.type == DType::pred) return str("(u8)(", a_, " != 0)");
-    if (is_real_machine(from()) && !is_real_machine(i_.type))
-      return str("f_to_i<", t(), ", ", cuda_type(from()), ">(", a_, ")");
-    return str("(", t(), ")", a_);
-  }
-  Result<std::string> bitcast() const {
-    if (i_.type == DType::f32) return str("__uint_as_float((u32)", a_, ")");
-    if (i_.type == DType::f64) return str("__longlong_as_double((s64)", a_, ")");
-    if (from() == DType::f32) return str("(", t(), ")__float_as_uint(", a_, ")");
-    if (from() == DType::f64) return str("(", t(), ")__double_as_longlong(", a_, ")");
-    return str("(", t(), ")", a_);
-  }
-  Result<std::string> narrow() const {
-    const DType narrow = static_cast<DType>(i_.imm);
-    if (narrow != DType::bf16 && narrow != DType::f16) {
-      return unimplemented(str("no CUDA form for ", ir::name(narrow)));
-    }
-    const std::string f = narrow == DType::bf16 ? "bf16" : "f16";
-    if (i_.op == Opcode::encode) return str(f, "_encode(", a_, ")");
-    if (i_.op == Opcode::decode) return str(f, "_decode(", a_, ")");
-    return str(f, "_decode(", f, "_encode(", a_, "))");
-  }
-  Result<std::string> real_op() const {
+  // The operator of the language for the op, if it has one with the meaning of ours.
+  std::string_view sign() const {
     switch (i_.op) {
       case Opcode::add:
-        return str("(", a_, " + ", b_, ")");
+        return "+";
       case Opcode::sub:
-        return str("(", a_, " - ", b_, ")");
+        return "-";
       case Opcode::mul:
-        return str("(", a_, " * ", b_, ")");
+        return "*";
       case Opcode::div:
-        return str("(", a_, " / ", b_, ")");
+        return "/";
+      case Opcode::eq:
+        return "==";
+      case Opcode::ne:
+        return "!=";
+      case Opcode::lt:
+        return "<";
+      case Opcode::le:
+        return "<=";
+      case Opcode::bit_and:
+        return "&";
+      case Opcode::bit_or:
+        return "|";
+      case Opcode::bit_xor:
+        return "^";
+      default:
+        return "";
+    }
+  }
+  std::string operands() const { return b_.empty() ? a_ : str(a_, ", ", b_); }
+  // A function of CUDA's library, by its name there; functions of the prelude begin with f_.
+  std::string real_call() const {
+    switch (i_.op) {
       case Opcode::max:
-        return str("f_max(", a_, ", ", b_, ")");
+        return str("f_max(", operands(), ")");
       case Opcode::min:
-        return str("f_min(", a_, ", ", b_, ")");
-      case Opcode::neg:
-        return str("(-", a_, ")");
-      case Opcode::sign:
-        return str("f_sign<", t(), ">(", a_, ")");
+        return str("f_min(", operands(), ")");
       case Opcode::logistic:
         return str("f_logistic(", a_, ")");
-      case Opcode::abs:
-        return call("fabs", a_, i_.type);
       case Opcode::round_afz:
         return call("round", a_, i_.type);
       case Opcode::round_even:
@@ -157,68 +190,15 @@ class Expression {
       case Opcode::erf_inv:
         return call("erfinv", a_, i_.type);
       case Opcode::rem:
-        return call("fmod", a_ + ", " + b_, i_.type);
-      case Opcode::pow:
-      case Opcode::atan2:
-      case Opcode::hypot:
-        return call(name(i_.op), a_ + ", " + b_, i_.type);
-      case Opcode::ceil:
-      case Opcode::floor:
-      case Opcode::sqrt:
-      case Opcode::rsqrt:
-      case Opcode::cbrt:
-      case Opcode::exp:
-      case Opcode::expm1:
-      case Opcode::log:
-      case Opcode::log1p:
-      case Opcode::tanh:
-      case Opcode::sin:
-      case Opcode::cos:
-      case Opcode::tan:
-      case Opcode::sinh:
-      case Opcode::cosh:
-      case Opcode::asin:
-      case Opcode::acos:
-      case Opcode::atan:
-      case Opcode::asinh:
-      case Opcode::acosh:
-      case Opcode::atanh:
-      case Opcode::erf:
-      case Opcode::erfc:
-        return call(name(i_.op), a_, i_.type);
+        return call("fmod", operands(), i_.type);
       default:
-        return unimplemented(str("no CUDA form for ", name(i_.op)));
+        return call(name(i_.op), operands(), i_.type);
     }
   }
-  Result<std::string> int_op() const {
-    switch (i_.op) {
-      case Opcode::neg:
-        return str("i_sub<", t(), ">(0, ", a_, ")");
-      case Opcode::abs:
-      case Opcode::sign:
-      case Opcode::popcnt:
-      case Opcode::clz:
-        return str("i_", name(i_.op), "<", t(), ">(", a_, ")");
-      case Opcode::add:
-      case Opcode::sub:
-      case Opcode::mul:
-      case Opcode::div:
-      case Opcode::rem:
-      case Opcode::max:
-      case Opcode::min:
-      case Opcode::shl:
-      case Opcode::shr_a:
-      case Opcode::shr_l:
-      case Opcode::rotl:
-      case Opcode::pow:
-        return str("i_", name(i_.op), "<", t(), ">(", a_, ", ", b_, ")");
-      default:
-        return unimplemented(str("no CUDA form for ", name(i_.op)));
-    }
-  }
+  std::string int_call() const { return str("i_", name(i_.op), "<", t(), ">(", operands(), ")"); }
 
-  const ScalarProgram& program_;
   const ScalarInstr& i_;
+  const DType from_;
   std::string a_, b_, c_;
 };
 
@@ -227,28 +207,12 @@ class Expression {
 Result<std::string> cuda_expression(const ScalarProgram& program, const ScalarInstr& instr,
                                     const std::string& a, const std::string& b,
                                     const std::string& c) {
-  return Expression(program, instr, a, b, c).text();
+  const DType from = instr.a < 0 ? instr.type : program.instrs[static_cast<size_t>(instr.a)].type;
+  return Expression(instr, from, a, b, c).text();
 }
 
 std::string cuda_combine(Opcode reduce, DType type, const std::string& a, const std::string& b) {
-  const bool real = is_real_machine(type);
-  const std::string t = cuda_type(type);
-  switch (reduce) {
-    case Opcode::reduce_add:
-      return real ? str(a, " + ", b) : str("i_add<", t, ">(", a, ", ", b, ")");
-    case Opcode::reduce_mul:
-      return real ? str(a, " * ", b) : str("i_mul<", t, ">(", a, ", ", b, ")");
-    case Opcode::reduce_max:
-      return real ? str("f_max(", a, ", ", b, ")") : str("i_max<", t, ">(", a, ", ", b, ")");
-    case Opcode::reduce_min:
-      return real ? str("f_min(", a, ", ", b, ")") : str("i_min<", t, ">(", a, ", ", b, ")");
-    case Opcode::reduce_and:
-      return str("(", t, ")(", a, " & ", b, ")");
-    case Opcode::reduce_or:
-      return str("(", t, ")(", a, " | ", b, ")");
-    default:
-      return str("(", t, ")(", a, " ^ ", b, ")");
-  }
+  return Expression({combining(reduce), type}, type, a, b, "").text().value();
 }
 
 std::string cuda_neutral(Opcode reduce, DType type) {

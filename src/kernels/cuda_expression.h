@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "kernels/scalar.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::kernels {
 

@@ -28,7 +28,7 @@ class CudaPrinter {
   };
 
   const ScalarInstr& instr(int32_t v) const { return f_.program.instrs[static_cast<size_t>(v)]; }
-  bool is_reduce(int32_t v) const { return instr(v).op >= Opcode::reduce_add; }
+  bool is_reduce(int32_t v) const { return is_reduction(instr(v).op); }
   void line(std::string text) {
     body_ += std::string(static_cast<size_t>(2 * depth_), ' ') + std::move(text) + '\n';
   }

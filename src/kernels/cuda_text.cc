@@ -2,7 +2,7 @@
 
 namespace jaxmps::kernels {
 
-// Integer and floating-point semantics as in scalar_math.h and scalar_int.h. One text, so one
+// Integer and floating-point semantics as in scalar/scalar_math.h and scalar/scalar_int.h. One text, so one
 // function.
 std::string_view cuda_prelude() {  // NOLINT(readability-function-size)
   return R"(typedef signed char s8; typedef short s16; typedef int s32; typedef long long s64;
@@ -19,6 +19,7 @@ TRAITS(s64, u64, s64, 64, -9223372036854775807ll - 1, 9223372036854775807ll)
 TRAITS(u64, u64, s64, 64, 0, 18446744073709551615ull)
 template <typename T> FN T i_add(T a, T b) { typedef typename Traits<T>::uns U; return (T)((U)a + (U)b); }
 template <typename T> FN T i_sub(T a, T b) { typedef typename Traits<T>::uns U; return (T)((U)a - (U)b); }
+template <typename T> FN T i_neg(T a) { return i_sub<T>(0, a); }
 template <typename T> FN T i_mul(T a, T b) { return (T)((u64)a * (u64)b); }
 template <typename T> FN T i_div(T a, T b) {
   if (b == 0) return (T)-1;

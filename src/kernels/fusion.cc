@@ -329,7 +329,7 @@ Result<ScalarValue> FusionBuilder::pad(const ir::Op& op, const Coord& at) {
     int32_t inside;
     CHECK_OK(restrict_to(op, &in, d, 0, source.dims[d], &inside));
     if (inside < 0) continue;
-    all = all < 0 ? inside : scalar_.emit(Opcode::and_, DType::pred, all, inside);
+    all = all < 0 ? inside : scalar_.emit(Opcode::bit_and, DType::pred, all, inside);
   }
   TRY(ScalarValue value, eval(op.operand(0), intern(std::move(in))));
   if (all < 0) return value;
@@ -447,30 +447,7 @@ Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
   if (!at.bounds.empty()) return ir::refuse(op, "a reduction read at some positions only");
   TRY(ScalarValue x, eval(op.operand(0), intern(std::move(in))));
   TRY(ScalarValue init, eval(op.operand(1), intern({})));
-  Opcode reduce;
-  switch (code) {
-    case Opcode::add:
-      reduce = Opcode::reduce_add;
-      break;
-    case Opcode::mul:
-      reduce = Opcode::reduce_mul;
-      break;
-    case Opcode::max:
-      reduce = Opcode::reduce_max;
-      break;
-    case Opcode::min:
-      reduce = Opcode::reduce_min;
-      break;
-    case Opcode::and_:
-      reduce = Opcode::reduce_and;
-      break;
-    case Opcode::or_:
-      reduce = Opcode::reduce_or;
-      break;
-    default:
-      reduce = Opcode::reduce_xor;
-      break;
-  }
+  const Opcode reduce = *reduction_of(code);
   const DType type = machine_type(dtype);
   ScalarValue r{dtype, scalar_.emit(reduce, type, x.re, init.re), -1};
   if (complex) r.im = scalar_.emit(reduce, type, x.im, init.im);

@@ -13,7 +13,7 @@
 
 #include "base/result.h"
 #include "ir/module.h"
-#include "kernels/scalar.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::kernels {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/scalar_int.h"
+#include "scalar/functions.h"
 
 namespace jaxmps::kernels {
 namespace {
@@ -23,96 +23,6 @@ JAXMPS_INLINE void write(uint64_t* r, int32_t at, T value) {
 }
 
 #define JAXMPS_NEXT return op[1].fn(op + 1, r)
-
-#define UNARY(name)                       \
-  struct name##_fn {                      \
-    template <typename T>                 \
-    static JAXMPS_INLINE auto call(T a) { \
-      return name##_of(a);                \
-    }                                     \
-  };
-#define BINARY(name)                        \
-  struct name##_fn {                        \
-    template <typename T>                   \
-    static JAXMPS_INLINE T call(T a, T b) { \
-      return name##_of(a, b);               \
-    }                                       \
-  };
-UNARY(neg)
-UNARY(abs)
-UNARY(sign)
-UNARY(not )
-UNARY(popcnt)
-UNARY(clz)
-UNARY(ceil)
-UNARY(floor)
-UNARY(round_afz)
-UNARY(round_even)
-UNARY(is_finite)
-UNARY(sqrt)
-UNARY(rsqrt)
-UNARY(cbrt)
-UNARY(exp)
-UNARY(expm1)
-UNARY(log)
-UNARY(log1p)
-UNARY(logistic)
-UNARY(tanh)
-UNARY(sinh)
-UNARY(cosh)
-UNARY(asin)
-UNARY(acos)
-UNARY(atan)
-UNARY(asinh)
-UNARY(acosh)
-UNARY(atanh)
-UNARY(erf)
-UNARY(erfc)
-UNARY(erf_inv)
-BINARY(add)
-BINARY(sub)
-BINARY(mul)
-BINARY(div)
-BINARY(rem)
-BINARY(max)
-BINARY(min)
-BINARY(and)
-BINARY(or)
-BINARY(xor)
-BINARY(shl)
-BINARY(shr_a)
-BINARY(shr_l)
-BINARY(rotl)
-BINARY(pow)
-BINARY(atan2)
-BINARY(hypot)
-#undef UNARY
-#undef BINARY
-// All digits of pi for large arguments, as the interpreter has it.
-#define TRIG(name)                                                               \
-  struct name##_fn {                                                             \
-    template <typename T>                                                        \
-    static JAXMPS_INLINE T call(T x) {                                           \
-      if (absolute(x) > kTrigLimit) return static_cast<T>(std::name(double(x))); \
-      return name##_of(x);                                                       \
-    }                                                                            \
-  };
-TRIG(sin)
-TRIG(cos)
-TRIG(tan)
-#undef TRIG
-#define COMPARE(name, sign)                       \
-  struct name##_fn {                              \
-    template <typename T>                         \
-    static JAXMPS_INLINE uint8_t call(T a, T b) { \
-      return a sign b;                            \
-    }                                             \
-  };
-COMPARE(eq, ==)
-COMPARE(ne, !=)
-COMPARE(lt, <)
-COMPARE(le, <=)
-#undef COMPARE
 
 template <typename To>
 struct convert_fn {
@@ -291,74 +201,6 @@ ThreadedFn find_convert(DType type, DType from) {
   });
 }
 
-ThreadedFn find_float(Opcode op, DType type) {
-  switch (op) {
-#define U(name)      \
-  case Opcode::name: \
-    return with_float(type, [](auto t) -> ThreadedFn { return unary<decltype(t), name##_fn>; });
-#define B(name)      \
-  case Opcode::name: \
-    return with_float(type, [](auto t) -> ThreadedFn { return binary<decltype(t), name##_fn>; });
-    U(ceil)
-    U(floor)
-    U(round_afz)
-    U(round_even) U(is_finite) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p) U(logistic)
-        U(tanh) U(sin) U(cos) U(tan) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh)
-            U(atanh) U(erf) U(erfc) U(erf_inv) B(atan2) B(hypot)
-#undef U
-#undef B
-                default : return nullptr;
-  }
-}
-
-ThreadedFn find_int(Opcode op, DType type) {
-  switch (op) {
-#define U(name, function) \
-  case Opcode::name:      \
-    return with_int(type, [](auto t) -> ThreadedFn { return unary<decltype(t), function##_fn>; });
-#define B(name, function) \
-  case Opcode::name:      \
-    return with_int(type, [](auto t) -> ThreadedFn { return binary<decltype(t), function##_fn>; });
-    U(not_, not )
-    U(popcnt, popcnt)
-    U(clz, clz)
-    B(and_, and) B(or_, or) B(xor_, xor) B(shl, shl) B(shr_a, shr_a) B(shr_l, shr_l)
-#undef U
-#undef B
-        case Opcode::rotl : return with_int(type, [](auto t) -> ThreadedFn {
-          return binary<Unsigned<decltype(t)>, rotl_fn>;
-        });
-    default:
-      return nullptr;
-  }
-}
-
-ThreadedFn find_plain(Opcode op, DType type) {
-  switch (op) {
-#define U(name)      \
-  case Opcode::name: \
-    return with_any(type, [](auto t) -> ThreadedFn { return unary<decltype(t), name##_fn>; });
-#define B(name)      \
-  case Opcode::name: \
-    return with_any(type, [](auto t) -> ThreadedFn { return binary<decltype(t), name##_fn>; });
-    U(neg)
-    U(abs)
-    U(sign)
-    B(add) B(sub) B(mul) B(div) B(rem) B(max) B(min) B(pow) B(eq) B(ne) B(lt) B(le)
-#undef U
-#undef B
-        default : return nullptr;
-  }
-}
-
-template <typename Fn>
-ThreadedFn find_jump(DType from, bool when) {
-  return with_any(from, [&](auto t) -> ThreadedFn {
-    using T = decltype(t);
-    return when ? compare_jump<T, Fn, true> : compare_jump<T, Fn, false>;
-  });
-}
-
 }  // namespace
 
 ThreadedFn find_threaded(const ScalarInstr& i, DType from) {
@@ -383,9 +225,13 @@ ThreadedFn find_threaded(const ScalarInstr& i, DType from) {
     default:
       break;
   }
-  if (ThreadedFn fn = find_plain(i.op, from)) return fn;
-  const bool is_float = from == DType::f32 || from == DType::f64;
-  return is_float ? find_float(i.op, from) : find_int(i.op, from);
+  return with_function<ThreadedFn>(i.op, from, [](auto f, auto t) -> ThreadedFn {
+    if constexpr (requires { f.call(t); }) {
+      return unary<decltype(t), decltype(f)>;
+    } else {
+      return binary<decltype(t), decltype(f)>;
+    }
+  });
 }
 
 ThreadedFn find_multiply_add(DType type) {
@@ -393,18 +239,17 @@ ThreadedFn find_multiply_add(DType type) {
 }
 
 ThreadedFn find_compare_jump(Opcode compare, DType from, bool when) {
-  switch (compare) {
-    case Opcode::eq:
-      return find_jump<eq_fn>(from, when);
-    case Opcode::ne:
-      return find_jump<ne_fn>(from, when);
-    case Opcode::lt:
-      return find_jump<lt_fn>(from, when);
-    case Opcode::le:
-      return find_jump<le_fn>(from, when);
-    default:
+  const OpClass op_class = class_of(compare);
+  if (op_class != OpClass::equality && op_class != OpClass::order) return nullptr;
+  return with_function<ThreadedFn>(compare, from, [when](auto f, auto t) -> ThreadedFn {
+    using T = decltype(t);
+    using Fn = decltype(f);
+    if constexpr (requires { f.call(t, t); }) {
+      return when ? compare_jump<T, Fn, true> : compare_jump<T, Fn, false>;
+    } else {
       return nullptr;
-  }
+    }
+  });
 }
 
 ThreadedFn find_control(Control control, int size) {

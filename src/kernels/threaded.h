@@ -6,7 +6,7 @@
 // Addresses are 64-bit values. Stateless functions on the caller's memory; any thread.
 #pragma once
 
-#include "kernels/scalar.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::kernels {
 

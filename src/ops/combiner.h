@@ -7,7 +7,7 @@
 #include <array>
 #include <vector>
 
-#include "kernels/scalar.h"
+#include "scalar/scalar.h"
 #include "ops/op.h"
 
 namespace jaxmps::ops {

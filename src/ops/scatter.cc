@@ -4,7 +4,7 @@
 #include <limits>
 #include <optional>
 
-#include "kernels/scalar.h"
+#include "scalar/scalar.h"
 #include "ops/gather.h"
 #include "ops/host_call.h"
 

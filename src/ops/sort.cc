@@ -3,7 +3,7 @@
 #include <cmath>
 #include <optional>
 
-#include "kernels/scalar.h"
+#include "scalar/scalar.h"
 #include "ops/host_call.h"
 
 namespace jaxmps::ops {

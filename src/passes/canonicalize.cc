@@ -82,8 +82,7 @@ class Canonicalizer {
 
   void visit(Op* op) {
     Op* before = op->previous();
-    Replacement values;
-    if (Value* folded = fold_op(op)) values = {folded};
+    Replacement values = fold_op(op);
     for (CanonicalRule rule : all_rules().of(op->id)) {
       if (!values.empty()) break;
       values = rule(op);

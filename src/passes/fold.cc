@@ -4,10 +4,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
-#include <unordered_map>
 
 #include "passes/rewrite.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::passes {
 namespace {
@@ -23,45 +22,38 @@ using ir::Value;
 
 constexpr int64_t kMostElements = 1024;
 
-Scalar load(const Dense& dense, int64_t index) {
-  Scalar scalar;
-  if (ir::is_float(dense.type.dtype)) {
-    scalar.f = dense.float_at(index);
-  } else {
-    scalar.i = dense.int_at(index);
-  }
-  return scalar;
-}
-
-Value* fold_elementwise(Op* op, const std::vector<const Dense*>& in) {
-  const ScalarFunction function = scalar_function(op->id);
+// An op that is a scalar program, element by element.
+std::vector<Value*> fold_elementwise(Op* op, const std::vector<const Dense*>& in) {
   const Type& type = op->result()->type;
-  if (!function || !foldable(type.dtype)) return nullptr;
   bool splat = true;
-  for (const Dense* dense : in) {
-    if (!foldable(dense->type.dtype)) return nullptr;
-    splat = splat && (dense->splat || dense->type.is_scalar());
-  }
+  for (const Dense* dense : in) splat = splat && (dense->splat || dense->type.is_scalar());
   const int64_t count = splat ? 1 : type.size();
-  if (count > kMostElements) return nullptr;
-  const int width = ir::byte_size(type.dtype);
-  std::vector<uint8_t> bytes(count * width);
-  for (int64_t i = 0; i < count; ++i) {
-    Scalar operands[3], result;
-    for (size_t k = 0; k < in.size() && k < 3; ++k) {
-      operands[k] = load(*in[k], in[k]->type.is_scalar() ? 0 : i);
-    }
-    // The type that decides is the one compared, selected or converted from.
-    if (!function(*op, in[op->id == OpId::select ? 1 : 0]->type.dtype, operands, &result)) {
-      return nullptr;
-    }
-    if (ir::is_float(type.dtype)) {
-      store_element(type.dtype, &bytes[i * width], result.f);
-    } else {
-      store_integer(type.dtype, &bytes[i * width], result.i);
-    }
+  if (count > kMostElements) return {};
+  auto program = scalar::scalar_program(*op);
+  if (!program.ok()) return {};
+  const auto results = static_cast<size_t>(op->result_count());
+  std::vector<int64_t> widths(results);
+  std::vector<std::vector<uint8_t>> bytes(results);
+  for (size_t r = 0; r < results; ++r) {
+    widths[r] = ir::byte_size(op->result(static_cast<int>(r))->type.dtype);
+    bytes[r].resize(static_cast<size_t>(count * widths[r]));
   }
-  return Builder(op).constant(Dense::copy(type, bytes, splat && !type.is_scalar()));
+  std::vector<const void*> from(in.size());
+  std::vector<void*> to(results);
+  for (int64_t i = 0; i < count; ++i) {
+    for (size_t k = 0; k < in.size(); ++k) {
+      const bool single = in[k]->splat || in[k]->type.is_scalar();
+      from[k] = in[k]->data + (single ? 0 : i * ir::byte_size(in[k]->type.dtype));
+    }
+    for (size_t r = 0; r < results; ++r) to[r] = &bytes[r][static_cast<size_t>(i * widths[r])];
+    scalar::evaluate(*program, from.data(), to.data());
+  }
+  std::vector<Value*> folded(results);
+  for (size_t r = 0; r < results; ++r) {
+    const Type& made = op->result(static_cast<int>(r))->type;
+    folded[r] = Builder(op).constant(Dense::copy(made, bytes[r], splat && !made.is_scalar()));
+  }
+  return folded;
 }
 
 // The operand's index for each result index, as base and strides per result dimension.
@@ -143,15 +135,6 @@ Value* fold_reverse(Op* op, const Dense& from) {
   return gather_elements(op, from, map);
 }
 
-Value* fold_bitcast(Op* op, const Dense& from) {
-  const DType a = from.type.dtype, b = op->result()->type.dtype;
-  const bool bytes_agree = ir::byte_size(a) == ir::byte_size(b) && a != DType::pred &&
-                           b != DType::pred && foldable(a) && foldable(b) &&
-                           (!ir::is_int(a) || ir::int_bits(a) >= 8) &&
-                           (!ir::is_int(b) || ir::int_bits(b) >= 8);
-  return bytes_agree ? fold_reshape(op, from) : nullptr;
-}
-
 Value* fold_concatenate(Op* op, const std::vector<const Dense*>& in) {
   const Type& type = op->result()->type;
   if (type.size() > kMostElements) return nullptr;
@@ -175,26 +158,40 @@ Value* fold_concatenate(Op* op, const std::vector<const Dense*>& in) {
 
 }  // namespace
 
-Value* fold_op(Op* op) {
-  if (op->operand_count() == 0 || op->result_count() != 1 || !op->regions().empty()) return nullptr;
+std::vector<Value*> fold_op(Op* op) {
+  if (op->operand_count() == 0 || op->result_count() == 0 || !op->regions().empty()) return {};
   std::vector<const Dense*> in;
   for (Value* operand : op->operands()) {
     const Dense* dense = constant_of(operand);
-    if (!dense || dense->type.quantization) return nullptr;
+    if (!dense || dense->type.quantization) return {};
     in.push_back(dense);
   }
   const Type& type = op->result()->type;
-  if (!type.is_static() || type.quantization || type.size() == 0) return nullptr;
+  if (!type.is_static() || type.quantization || type.size() == 0) return {};
+  Value* moved = nullptr;
   switch (op->id) {
-    case OpId::reshape: return fold_reshape(op, *in[0]);
-    case OpId::broadcast_in_dim: return fold_broadcast(op, *in[0]);
-    case OpId::transpose: return fold_transpose(op, *in[0]);
-    case OpId::slice: return fold_slice(op, *in[0]);
-    case OpId::reverse: return fold_reverse(op, *in[0]);
-    case OpId::bitcast_convert: return fold_bitcast(op, *in[0]);
-    case OpId::concatenate: return fold_concatenate(op, in);
-    default: return fold_elementwise(op, in);
+    case OpId::reshape:
+      moved = fold_reshape(op, *in[0]);
+      break;
+    case OpId::broadcast_in_dim:
+      moved = fold_broadcast(op, *in[0]);
+      break;
+    case OpId::transpose:
+      moved = fold_transpose(op, *in[0]);
+      break;
+    case OpId::slice:
+      moved = fold_slice(op, *in[0]);
+      break;
+    case OpId::reverse:
+      moved = fold_reverse(op, *in[0]);
+      break;
+    case OpId::concatenate:
+      moved = fold_concatenate(op, in);
+      break;
+    default:
+      return fold_elementwise(op, in);
   }
+  return moved ? std::vector{moved} : std::vector<Value*>();
 }
 
 }  // namespace jaxmps::passes

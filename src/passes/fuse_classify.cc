@@ -1,5 +1,7 @@
 #include "passes/fuse_classify.h"
 
+#include "scalar/scalar.h"
+
 namespace jaxmps::passes {
 
 using ir::OpId;
@@ -17,43 +19,6 @@ bool plain_types(const ir::Op& op) {
     if (!plain(op.result(i)->type)) return false;
   }
   return true;
-}
-
-bool is_complex_op(OpId id) {
-  switch (id) {
-    case OpId::real:
-    case OpId::imag:
-    case OpId::abs:
-    case OpId::negate:
-    case OpId::add:
-    case OpId::subtract:
-    case OpId::multiply:
-    case OpId::divide:
-    case OpId::exponential:
-    case OpId::exponential_minus_one:
-    case OpId::log:
-    case OpId::log_plus_one:
-    case OpId::sqrt:
-    case OpId::rsqrt:
-    case OpId::tanh:
-    case OpId::tan:
-    case OpId::sine:
-    case OpId::cosine:
-    case OpId::sinh:
-    case OpId::cosh:
-    case OpId::logistic:
-    case OpId::power:
-    case OpId::sign:
-    case OpId::atan2:
-    case OpId::select:
-    case OpId::convert:
-    case OpId::maximum:
-    case OpId::minimum:
-    case OpId::compare:
-      return true;
-    default:
-      return false;
-  }
 }
 
 bool is_simple_reduce(const ir::Op& op) {
@@ -147,53 +112,16 @@ FuseClass classify(const ir::Op& op, std::string_view* why) {
       break;
   }
   if (!op.is(ir::traits::elementwise)) return FuseClass::none;
-  if (ir::is_complex(op.operand(0)->type.dtype) && !is_complex_op(op.id)) {
-    *why = "complex numbers";
-    return FuseClass::none;
-  }
-  if (op.id == OpId::compare && ir::is_complex(op.operand(0)->type.dtype)) {
-    const auto direction = op.enum_attr<ir::CompareDirection>("comparison_direction");
-    *why = "an order of complex numbers";
-    if (direction != ir::CompareDirection::eq && direction != ir::CompareDirection::ne)
-      return FuseClass::none;
-  }
-  return FuseClass::elementwise;
+  *why = "types that the op's scalar function does not take";
+  return scalar::scalar_program(op).ok() ? FuseClass::elementwise : FuseClass::none;
 }
 
 bool is_expensive(const ir::Op& op) {
-  switch (op.id) {
-    case OpId::exponential:
-    case OpId::exponential_minus_one:
-    case OpId::log:
-    case OpId::log_plus_one:
-    case OpId::tanh:
-    case OpId::tan:
-    case OpId::sine:
-    case OpId::cosine:
-    case OpId::sinh:
-    case OpId::cosh:
-    case OpId::logistic:
-    case OpId::power:
-    case OpId::atan2:
-    case OpId::cbrt:
-    case OpId::erf:
-    case OpId::erfc:
-    case OpId::erf_inv:
-    case OpId::acos:
-    case OpId::acosh:
-    case OpId::asin:
-    case OpId::asinh:
-    case OpId::atan:
-    case OpId::atanh:
-    case OpId::remainder:
-    case OpId::threefry2x32:
-    case OpId::reduce:
-      return true;
-    case OpId::divide:
-      return ir::is_int(op.result()->type.dtype) || ir::is_complex(op.result()->type.dtype);
-    default:
-      return false;
-  }
+  if (op.id == OpId::threefry2x32 || op.id == OpId::reduce) return true;
+  const ir::DType dtype = op.result()->type.dtype;
+  if (op.id == OpId::divide && (ir::is_int(dtype) || ir::is_complex(dtype))) return true;
+  const auto function = scalar::opcode_of(op.id);
+  return function && scalar::info(*function).cost >= scalar::kExpensive;
 }
 
 bool has_program_regions(const ir::Op& op) {

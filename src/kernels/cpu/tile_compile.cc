@@ -13,16 +13,12 @@ constexpr double kSegmentCost = 60e3;    // nanoseconds of one unit of parallel 
 
 // Nanoseconds per element, by the width of a 512-bit machine; only ratios matter.
 double op_cost(const ScalarInstr& instr) {
-  const Opcode op = instr.op;
-  const DType type = instr.type;
-  const double scale = ir::byte_size(type) / 4.0;
-  if (op == Opcode::load && instr.a >= 0) return 0.5;  // one by one, at worst
-  if (op == Opcode::pow || op == Opcode::rem) return 4 * scale;
-  if (op >= Opcode::cbrt && op <= Opcode::erf_inv) return (type == DType::f64 ? 6 : 0.8) * scale;
-  if (op == Opcode::threefry) return 2;
-  if (op == Opcode::div || op == Opcode::sqrt || op == Opcode::rsqrt || op == Opcode::atan2)
-    return 0.3 * scale;
-  return 0.06 * scale;
+  if (instr.op == Opcode::load && instr.a >= 0) return 0.5;  // one by one, at worst
+  if (instr.op == Opcode::threefry) return 2;
+  const double scale = ir::byte_size(instr.type) / 4.0, cost = kernels::info(instr.op).cost;
+  // Functions of float64 go through the C library.
+  const bool called = instr.type == DType::f64 && cost >= kernels::kExpensive;
+  return (called ? std::max(cost, 6.0) : cost) * scale;
 }
 
 int64_t product(const ir::Dims& dims, int begin, int end) {
@@ -323,9 +319,8 @@ Result<Step> TileCompiler::compute_step(int32_t v, std::vector<Step>* steps,
       Step spread;
       spread.fn = k_.table->find_spread(size);
       spread.a = *slot;
-      spread.dst = *slot =
-          new_entry(local ? Entry::Area::tile : Entry::Area::group,
-                    (x.batched ? kBatch : k_.width) * size);
+      spread.dst = *slot = new_entry(local ? Entry::Area::tile : Entry::Area::group,
+                                     (x.batched ? kBatch : k_.width) * size);
       steps->push_back(spread);
     }
     step.fn = k_.table->find(i.op, i.type, from, 0);

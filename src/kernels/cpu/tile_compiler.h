@@ -40,7 +40,7 @@ class TileCompiler {
   const ScalarInstr& instr(int32_t v) const { return f_.program.instrs[static_cast<size_t>(v)]; }
   TileValue& value(int32_t v) { return values_[static_cast<size_t>(v)]; }
   const TileValue& value(int32_t v) const { return values_[static_cast<size_t>(v)]; }
-  static bool is_reduce(const ScalarInstr& i) { return i.op >= Opcode::reduce_add; }
+  static bool is_reduce(const ScalarInstr& i) { return kernels::is_reduction(i.op); }
   // A load that later stages repeat, rather than keep what it has read.
   bool is_cheap_load(int32_t v) {
     const ScalarInstr& i = instr(v);

@@ -200,8 +200,6 @@ Status TileCompiler::schedule(int s, Local* local) {
 }
 
 Status TileCompiler::reductions(int s, Local* local) {
-  static constexpr Opcode kCombine[] = {Opcode::add,  Opcode::mul, Opcode::max, Opcode::min,
-                                        Opcode::and_, Opcode::or_, Opcode::xor_};
   const bool row = k_.red_end == static_cast<int>(f_.dims.size());
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
     const ScalarInstr& i = instr(v);
@@ -213,8 +211,7 @@ Status TileCompiler::reductions(int s, Local* local) {
     r.operand_single = value(i.a).single;
     r.size = size_of(v);
     r.fold = k_.table->find(i.op, i.type, i.type, 0);
-    const Opcode combine = kCombine[static_cast<int>(i.op) - static_cast<int>(Opcode::reduce_add)];
-    r.combine = k_.table->find(combine, i.type, i.type, 0);
+    r.combine = k_.table->find(kernels::combining(i.op), i.type, i.type, 0);
     if (!r.fold || !r.combine || r.init < 0) {
       return unimplemented(
           str("no vector loop for ", kernels::name(i.op), " of ", ir::name(i.type)));

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "kernels/scalar.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::cpu {
 

@@ -12,7 +12,7 @@
 #include <cstring>
 
 #include "kernels/cpu/vec.h"
-#include "kernels/scalar_int.h"
+#include "scalar/functions.h"
 
 // The definitions are meant: a translation unit per instruction set has its own.
 // NOLINTBEGIN(misc-definitions-in-headers)
@@ -20,78 +20,6 @@ namespace jaxmps::cpu {
 namespace {
 
 using namespace kernels;  // NOLINT
-
-#define F               \
-  template <typename T> \
-  struct
-#define UNARY_OP(op)                                           \
-  F op##_fn {                                                  \
-    static JAXMPS_INLINE auto call(T a) { return op##_of(a); } \
-  }
-#define BINARY_OP(op)                                               \
-  F op##_fn {                                                       \
-    static JAXMPS_INLINE T call(T a, T b) { return op##_of(a, b); } \
-  }
-UNARY_OP(neg);
-UNARY_OP(abs);
-UNARY_OP(sign);
-UNARY_OP(not );
-UNARY_OP(popcnt);
-UNARY_OP(clz);
-UNARY_OP(ceil);
-UNARY_OP(floor);
-UNARY_OP(round_afz);
-UNARY_OP(round_even);
-UNARY_OP(is_finite);
-UNARY_OP(sqrt);
-UNARY_OP(rsqrt);
-UNARY_OP(cbrt);
-UNARY_OP(exp);
-UNARY_OP(expm1);
-UNARY_OP(log);
-UNARY_OP(log1p);
-UNARY_OP(logistic);
-UNARY_OP(tanh);
-UNARY_OP(sin);
-UNARY_OP(cos);
-UNARY_OP(tan);
-UNARY_OP(sinh);
-UNARY_OP(cosh);
-UNARY_OP(asin);
-UNARY_OP(acos);
-UNARY_OP(atan);
-UNARY_OP(asinh);
-UNARY_OP(acosh);
-UNARY_OP(atanh);
-UNARY_OP(erf);
-UNARY_OP(erfc);
-UNARY_OP(erf_inv);
-BINARY_OP(add);
-BINARY_OP(sub);
-BINARY_OP(mul);
-BINARY_OP(div);
-BINARY_OP(rem);
-BINARY_OP(max);
-BINARY_OP(min);
-BINARY_OP(and);
-BINARY_OP(or);
-BINARY_OP(xor);
-BINARY_OP(shl);
-BINARY_OP(shr_a);
-BINARY_OP(shr_l);
-BINARY_OP(rotl);
-BINARY_OP(pow);
-BINARY_OP(atan2);
-BINARY_OP(hypot);
-#define COMPARE_OP(op, sign)                                         \
-  F op##_fn {                                                        \
-    static JAXMPS_INLINE uint8_t call(T a, T b) { return a sign b; } \
-  }
-COMPARE_OP(eq, ==);
-COMPARE_OP(ne, !=);
-COMPARE_OP(lt, <);
-COMPARE_OP(le, <=);
-#undef F
 
 template <typename To, typename From, typename Fn>
 void unary(void* dst, const void* pa, const void*, const void*, int64_t n, uint64_t) {
@@ -231,23 +159,20 @@ void wrap_loop(void* dst, const void* pa, const void*, const void*, int64_t n, u
   }
 }
 
-// Sines of large arguments need all digits of pi: such a block goes through the C library.
-template <typename Fn, double (*exact)(double)>
+// A block with a large argument goes through the C library, one by one.
+template <typename Fn>
 void trig_loop(void* dst, const void* pa, const void*, const void*, int64_t n, uint64_t) {
   const float* a = static_cast<const float*>(pa);
   float* d = static_cast<float*>(dst);
   uint32_t large = 0;
   for (int64_t i = 0; i < n; ++i) large |= absolute(a[i]) > kTrigLimit ? 1u : 0u;
   if (large) {
-    for (int64_t i = 0; i < n; ++i) d[i] = static_cast<float>(exact(a[i]));
+    for (int64_t i = 0; i < n; ++i) d[i] = Fn::exact(a[i]);
     return;
   }
   JAXMPS_LOOP
-  for (int64_t i = 0; i < n; ++i) d[i] = Fn::call(a[i]);
+  for (int64_t i = 0; i < n; ++i) d[i] = Fn::fast(a[i]);
 }
-double exact_sin(double x) { return std::sin(x); }
-double exact_cos(double x) { return std::cos(x); }
-double exact_tan(double x) { return std::tan(x); }
 
 // Lanes accumulate independently and are then folded as a tree, so that the result is the same for
 // every instruction set and the error grows with n / kLanes.
@@ -359,51 +284,9 @@ VecFn forms(int form) {
       return nullptr;
   }
 }
-template <typename T, typename Fn>
-VecFn only(int form) {
-  return form == kAllVectors ? static_cast<VecFn>(binary<T, T, Fn, kAllVectors>) : nullptr;
-}
-
-DType as_unsigned(DType type) {
-  switch (type) {
-    case DType::s8:
-      return DType::u8;
-    case DType::s16:
-      return DType::u16;
-    case DType::s32:
-      return DType::u32;
-    case DType::s64:
-      return DType::u64;
-    default:
-      return type;
-  }
-}
 DType as_bits(DType type) {
   if (type == DType::f32) return DType::u32;
-  return type == DType::f64 ? DType::u64 : as_unsigned(type);
-}
-
-VecFn find_unary_float(Opcode op, DType type) {
-  switch (op) {
-#define U(op)                                                       \
-  case Opcode::op:                                                  \
-    return with_float(type, [](auto t) -> VecFn {                   \
-      return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; \
-    });
-    U(ceil)
-    U(floor) U(round_afz) U(round_even) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p)
-        U(logistic) U(tanh) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh) U(atanh)
-            U(erf) U(erfc) U(erf_inv)
-#undef U
-#define TRIG(op)                                                                           \
-  case Opcode::op:                                                                         \
-    if (type == DType::f32) return trig_loop<op##_fn<float>, exact_##op>;                  \
-    return type == DType::f64 ? static_cast<VecFn>(unary<double, double, op##_fn<double>>) \
-                              : nullptr;
-                TRIG(sin) TRIG(cos) TRIG(tan)
-#undef TRIG
-                    default : return nullptr;
-  }
+  return type == DType::f64 ? DType::u64 : without_sign(type);
 }
 
 VecFn find_narrow(Opcode op, DType type, DType narrow) {
@@ -433,7 +316,27 @@ VecFn find_convert_from(DType type) {
   });
 }
 
-VecFn find_unary(Opcode op, DType type, DType from) {
+VecFn find_select(DType type, int form) {
+  return with_int(as_bits(type), [&](auto t) -> VecFn {
+    using T = decltype(t);
+    switch (form) {
+      case kAllVectors:
+        return select_loop<T, 0>;
+      case kScalarB:
+        return select_loop<T, kScalarB>;
+      case kScalarC:
+        return select_loop<T, kScalarC>;
+      case kScalarB | kScalarC:
+        return select_loop<T, kScalarB | kScalarC>;
+      default:
+        return nullptr;
+    }
+  });
+}
+
+VecFn find_structural(Opcode op, DType type, DType from, int form) {
+  if (op == Opcode::select) return find_select(type, form);
+  if (form != kAllVectors) return nullptr;
   switch (op) {
     case Opcode::convert:
       return with_any(from, [&](auto f) { return find_convert_from<decltype(f)>(type); });
@@ -441,146 +344,58 @@ VecFn find_unary(Opcode op, DType type, DType from) {
       return with_int(as_bits(type), [](auto t) -> VecFn { return copy_loop<decltype(t)>; });
     case Opcode::reduce_precision:
       return with_float(type, [](auto t) -> VecFn { return reduce_precision_loop<decltype(t)>; });
-#define U(op)                                                       \
-  case Opcode::op:                                                  \
-    return with_any(type, [](auto t) -> VecFn {                     \
-      return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; \
-    });
-      U(neg)
-      U(abs) U(sign)
-#undef U
-#define U(name, op)                                                 \
-  case Opcode::name:                                                \
-    return with_int(as_unsigned(type), [](auto t) -> VecFn {        \
-      return unary<decltype(t), decltype(t), op##_fn<decltype(t)>>; \
-    });
-          U(not_, not ) U(popcnt, popcnt) U(clz, clz)
-#undef U
-              case Opcode::is_finite : return with_float(from, [](auto t) -> VecFn {
-                return unary<uint8_t, decltype(t), is_finite_fn<decltype(t)>>;
-              });
     default:
-      return find_unary_float(op, type);
-  }
-}
-
-VecFn find_compare(Opcode op, DType from, int form) {
-  switch (op) {
-    case Opcode::eq:
-    case Opcode::ne:
-      return with_any(as_unsigned(from), [&](auto t) -> VecFn {
-        using T = decltype(t);
-        return op == Opcode::eq ? forms<uint8_t, T, eq_fn<T>>(form)
-                                : forms<uint8_t, T, ne_fn<T>>(form);
-      });
-    default:
-      return with_any(from, [&](auto t) -> VecFn {
-        using T = decltype(t);
-        return op == Opcode::lt ? forms<uint8_t, T, lt_fn<T>>(form)
-                                : forms<uint8_t, T, le_fn<T>>(form);
-      });
-  }
-}
-
-VecFn find_binary(Opcode op, DType type, int form) {
-  switch (op) {
-#define B(op)                                                             \
-  case Opcode::op:                                                        \
-    return with_any(as_unsigned(type), [&](auto t) -> VecFn {             \
-      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); \
-    });
-    B(add)
-    B(sub) B(mul)
-#undef B
-#define B(op)                                                             \
-  case Opcode::op:                                                        \
-    return with_any(type, [&](auto t) -> VecFn {                          \
-      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); \
-    });
-        B(max) B(min)
-#undef B
-#define B(name, op)                                                       \
-  case Opcode::name:                                                      \
-    return with_int(as_unsigned(type), [&](auto t) -> VecFn {             \
-      return forms<decltype(t), decltype(t), op##_fn<decltype(t)>>(form); \
-    });
-            B(and_, and) B(or_, or) B(xor_, xor) B(shl, shl) B(shr_l, shr_l) B(rotl, rotl)
-#undef B
-                case Opcode::shr_a : return with_int(type, [&](auto t) -> VecFn {
-                  return forms<decltype(t), decltype(t), shr_a_fn<decltype(t)>>(form);
-                });
-    case Opcode::div:
-      if (type == DType::f32) return forms<float, float, div_fn<float>>(form);
-      if (type == DType::f64) return forms<double, double, div_fn<double>>(form);
-      return with_int(type, [&](auto t) { return only<decltype(t), div_fn<decltype(t)>>(form); });
-    case Opcode::rem:
-      return with_any(type, [&](auto t) { return only<decltype(t), rem_fn<decltype(t)>>(form); });
-    case Opcode::pow:
-      return with_any(type, [&](auto t) { return only<decltype(t), pow_fn<decltype(t)>>(form); });
-    case Opcode::atan2:
-      return with_float(type,
-                        [&](auto t) { return only<decltype(t), atan2_fn<decltype(t)>>(form); });
-    case Opcode::hypot:
-      return with_float(type,
-                        [&](auto t) { return only<decltype(t), hypot_fn<decltype(t)>>(form); });
-    default:
-      return nullptr;
+      return find_narrow(op, type, from);
   }
 }
 
 VecFn find_reduce(Opcode op, DType type) {
-  switch (op) {
-#define R(name, op, with, canonical) \
-  case Opcode::name:                 \
-    return with(canonical(type),     \
-                [](auto t) -> VecFn { return reduce_loop<decltype(t), op##_fn<decltype(t)>>; });
-    R(reduce_add, add, with_any, as_unsigned)
-    R(reduce_mul, mul, with_any, as_unsigned) R(reduce_max, max, with_any, )
-        R(reduce_min, min, with_any, ) R(reduce_and, and, with_int, as_unsigned)
-            R(reduce_or, or, with_int, as_unsigned) R(reduce_xor, xor, with_int, as_unsigned)
-#undef R
-                default : return nullptr;
+  return with_combining<VecFn>(
+      op, type, [](auto f, auto t) -> VecFn { return reduce_loop<decltype(t), decltype(f)>; });
+}
+
+template <typename T, typename Fn>
+VecFn function_loop(int form) {
+  if constexpr (requires { Fn::call(T(), T()); }) {
+    using To = decltype(Fn::call(T(), T()));
+    return forms<To, T, Fn>(form);
+  } else {
+    if (form != kAllVectors) return nullptr;
+    if constexpr (std::is_same_v<T, float> && requires { Fn::fast(T()); }) {
+      return trig_loop<Fn>;
+    } else {
+      return unary<decltype(Fn::call(T())), T, Fn>;
+    }
   }
 }
 
 VecFn find_loop(Opcode op, DType type, DType from, int form) {
-  if (op >= Opcode::reduce_add) return form == kAllVectors ? find_reduce(op, type) : nullptr;
-  if (op >= Opcode::eq && op <= Opcode::le) return find_compare(op, from, form);
-  if (op == Opcode::select) {
-    return with_int(as_bits(type), [&](auto t) -> VecFn {
-      using T = decltype(t);
-      switch (form) {
-        case kAllVectors:
-          return select_loop<T, 0>;
-        case kScalarB:
-          return select_loop<T, kScalarB>;
-        case kScalarC:
-          return select_loop<T, kScalarC>;
-        case kScalarB | kScalarC:
-          return select_loop<T, kScalarB | kScalarC>;
-        default:
-          return nullptr;
-      }
-    });
+  switch (class_of(op)) {
+    case OpClass::structural:
+      return find_structural(op, type, from, form);
+    case OpClass::reduction:
+      return form == kAllVectors ? find_reduce(op, type) : nullptr;
+    default:
+      return with_function<VecFn>(op, from, [form](auto f, auto t) {
+        return function_loop<decltype(t), decltype(f)>(form);
+      });
   }
-  if (kernels::operand_count(op) == 2) return find_binary(op, type, form);
-  if (form != kAllVectors) return nullptr;
-  if (op == Opcode::encode || op == Opcode::decode || op == Opcode::round_to ||
-      op == Opcode::wrap) {
-    return find_narrow(op, type, from);
-  }
-  return find_unary(op, type, from);
 }
 
 VecFn find_multiply_add(DType type, int form) {
   return with_float(type, [&](auto t) -> VecFn {
     using T = decltype(t);
     switch (form) {
-      case kAllVectors: return multiply_add<T, kAllVectors>;
-      case kScalarB: return multiply_add<T, kScalarB>;
-      case kScalarC: return multiply_add<T, kScalarC>;
-      case kScalarB | kScalarC: return multiply_add<T, kScalarB | kScalarC>;
-      default: return nullptr;
+      case kAllVectors:
+        return multiply_add<T, kAllVectors>;
+      case kScalarB:
+        return multiply_add<T, kScalarB>;
+      case kScalarC:
+        return multiply_add<T, kScalarC>;
+      case kScalarB | kScalarC:
+        return multiply_add<T, kScalarB | kScalarC>;
+      default:
+        return nullptr;
     }
   });
 }

@@ -11,7 +11,7 @@
 #include "ir/gather_dims.h"
 #include "ir/module.h"
 #include "kernels/fusion.h"
-#include "kernels/scalar.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::test {
 

@@ -63,9 +63,11 @@ class Grower {
                     uint64_t imm = 0, int32_t d = -1) {
       values.push_back(builder_.emit(op, result, a, b, c, imm, d));
     };
-    auto between = [&](Opcode first, Opcode last) {
-      const int n = static_cast<int>(last) - static_cast<int>(first) + 1;
-      return static_cast<Opcode>(static_cast<int>(first) + pick(static_cast<size_t>(n)));
+    auto any_of = [&](std::initializer_list<OpClass> classes) {
+      for (;;) {
+        const auto op = static_cast<Opcode>(pick(kOpcodeCount));
+        if (std::count(classes.begin(), classes.end(), class_of(op))) return op;
+      }
     };
     switch (pick(9)) {
       case 0:
@@ -78,7 +80,8 @@ class Grower {
         return emit(Opcode::decode, DType::f32, values.back(), -1, -1, narrow);
       }
       case 2:
-        return emit(between(Opcode::eq, Opcode::le), DType::pred, value(type), value(type));
+        return emit(any_of({OpClass::equality, OpClass::order}), DType::pred, value(type),
+                    value(type));
       case 3:
         return emit(Opcode::select, type, value(DType::pred), value(type), value(type));
       case 4: {
@@ -88,32 +91,33 @@ class Grower {
       }
       case 5:
         if (is_float(type)) {
-          const Opcode op = between(Opcode::ceil, Opcode::erf_inv);
+          const Opcode op = any_of({OpClass::real_unary, OpClass::trig_unary, OpClass::real_test});
           return emit(op, op == Opcode::is_finite ? DType::pred : type, value(type));
         }
         if (type == DType::pred) return;
         if (type == DType::s8 || type == DType::u8) {
           emit(Opcode::wrap, type, value(type), -1, -1, pick(2) ? 2 : 4);
         }
-        return emit(between(Opcode::not_, Opcode::clz), type, value(type));
+        return emit(any_of({OpClass::bits_unary}), type, value(type));
       case 6:
         if (is_float(type)) {
           if (pick(4) == 0) {
             return emit(Opcode::reduce_precision, type, value(type), -1, -1, 5 << 8 | 10);
           }
-          return emit(pick(2) ? Opcode::atan2 : Opcode::hypot, type, value(type), value(type));
+          return emit(any_of({OpClass::real_binary}), type, value(type), value(type));
         }
         if (type == DType::pred) {
-          return emit(between(Opcode::and_, Opcode::xor_), type, value(type), value(type));
+          constexpr Opcode kLogical[] = {Opcode::bit_and, Opcode::bit_or, Opcode::bit_xor};
+          return emit(kLogical[pick(3)], type, value(type), value(type));
         }
-        return emit(between(Opcode::and_, ir::is_unsigned_int(type) ? Opcode::rotl : Opcode::shr_l),
-                    type, value(type), value(type));
+        return emit(any_of({OpClass::bits_binary, OpClass::int_binary}), type, value(type),
+                    value(type));
       case 7:
         if (type == DType::pred) return;
-        return emit(between(Opcode::neg, Opcode::sign), type, value(type));
+        return emit(any_of({OpClass::number_unary}), type, value(type));
       default:
         if (type == DType::pred) return;
-        return emit(pick(6) ? between(Opcode::add, Opcode::min) : Opcode::pow, type, value(type),
+        return emit(any_of({OpClass::wrapping_binary, OpClass::number_binary}), type, value(type),
                     value(type));
     }
   }
@@ -279,7 +283,7 @@ TEST(LoopCode, LoopsWithConditions) {
     if (seed % 3 == 0) {
       // Not a comparison at the end, and more than is repeated.
       for (int n = 0; n < 12; ++n) {
-        made.loop->verdict = builder.emit(n % 2 ? Opcode::or_ : Opcode::and_, DType::pred,
+        made.loop->verdict = builder.emit(n % 2 ? Opcode::bit_or : Opcode::bit_and, DType::pred,
                                           made.loop->verdict, made.loop->condition[0].value);
         made.loop->condition.emplace_back().value = made.loop->verdict;
       }

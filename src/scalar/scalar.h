@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -15,35 +16,76 @@
 #include "base/result.h"
 #include "ir/module.h"
 
-namespace jaxmps::kernels {
+namespace jaxmps::scalar {
 
 using ir::DType;
 
-// X(name, operands): a, b, c are values; see ScalarInstr for the immediates.
-#define JAXMPS_OPCODES(X)                                                                          \
-  X(input, 0)                                                                                      \
-  X(load, 0) X(constant, 0) X(convert, 1) X(bitcast, 1) X(encode, 1) X(decode, 1) X(round_to, 1)   \
-      X(reduce_precision, 1) X(wrap, 1) X(neg, 1) X(abs, 1) X(sign, 1) X(not_, 1) X(popcnt, 1)     \
-          X(clz, 1) X(ceil, 1) X(floor, 1) X(round_afz, 1) X(round_even, 1) X(is_finite, 1)        \
-              X(sqrt, 1) X(rsqrt, 1) X(cbrt, 1) X(exp, 1) X(expm1, 1) X(log, 1) X(log1p, 1)        \
-                  X(logistic, 1) X(tanh, 1) X(sin, 1) X(cos, 1) X(tan, 1) X(sinh, 1) X(cosh, 1) X( \
-                      asin, 1) X(acos, 1) X(atan, 1) X(asinh, 1) X(acosh, 1) X(atanh, 1) X(erf, 1) \
-                      X(erfc, 1) X(erf_inv, 1) X(add, 2) X(sub, 2) X(mul, 2) X(div, 2) X(rem, 2)   \
-                          X(max, 2) X(min, 2) X(and_, 2) X(or_, 2) X(xor_, 2) X(shl, 2)            \
-                              X(shr_a, 2) X(shr_l, 2) X(rotl, 2) X(pow, 2) X(atan2, 2) X(hypot, 2) \
-                                  X(eq, 2) X(ne, 2) X(lt, 2) X(le, 2) X(select, 3) X(threefry, 4)  \
-                                      X(threefry_second, 1) X(reduce_add, 2) X(reduce_mul, 2)      \
-                                          X(reduce_max, 2) X(reduce_min, 2) X(reduce_and, 2)       \
-                                              X(reduce_or, 2) X(reduce_xor, 2)
+// Opcodes that are no functions of their operands' values alone; see ScalarInstr. X(name, operands)
+#define JAXMPS_STRUCTURAL_OPCODES(X)                                                  \
+  X(input, 0)                                                                         \
+  X(load, 0)                                                                          \
+  X(constant, 0) X(convert, 1) X(bitcast, 1) X(encode, 1) X(decode, 1) X(round_to, 1) \
+      X(reduce_precision, 1) X(wrap, 1) X(select, 3) X(threefry, 4) X(threefry_second, 1)
 
+// The others stand in ir/scalar_ops.def.
 enum class Opcode : uint8_t {
 #define X(name, operands) name,
-  JAXMPS_OPCODES(X)
+  JAXMPS_STRUCTURAL_OPCODES(X)
 #undef X
+#define SCALAR_OP(opcode, ...) opcode,
+#define SCALAR_HELPER(opcode, ...) opcode,
+#define SCALAR_REDUCTION(opcode, combining) opcode,
+#include "ir/scalar_ops.def"
 };
 
-std::string_view name(Opcode op);
-int operand_count(Opcode op);
+inline constexpr int kOpcodeCount = 0
+#define X(name, operands) +1
+    JAXMPS_STRUCTURAL_OPCODES(X)
+#undef X
+#define SCALAR_OP(...) +1
+#define SCALAR_HELPER(...) +1
+#define SCALAR_REDUCTION(...) +1
+#include "ir/scalar_ops.def"
+    ;
+
+// What an opcode is called with, as ir/scalar_ops.def says.
+enum class OpClass : uint8_t {
+  structural,
+  real_unary,
+  trig_unary,
+  real_test,
+  number_unary,
+  bits_unary,
+  wrapping_binary,
+  number_binary,
+  bits_binary,
+  int_binary,
+  real_binary,
+  equality,
+  order,
+  reduction,
+};
+
+struct OpcodeInfo {
+  std::string_view name;
+  OpClass op_class;
+  int operands;
+  double cost;  // nanoseconds per float32 element
+  double ulps;  // of float32; 0: the result needs no more digits than the operands have
+};
+// From this cost on a value is rather kept than computed again.
+inline constexpr double kExpensive = 0.8;
+const OpcodeInfo& info(Opcode op);
+inline OpClass class_of(Opcode op) { return info(op).op_class; }
+inline bool is_reduction(Opcode op) { return class_of(op) == OpClass::reduction; }
+// What a reduction combines its values with, and the reduction that combines so, if there is one.
+Opcode combining(Opcode reduction);
+std::optional<Opcode> reduction_of(Opcode combining);
+// The opcode of an op that is one scalar function.
+std::optional<Opcode> opcode_of(ir::OpId id);
+
+inline std::string_view name(Opcode op) { return info(op).name; }
+inline int operand_count(Opcode op) { return info(op).operands; }
 
 // One instruction; its value has machine type `type`.
 //   input     imm = 2 * parameter + part (part 1: the imaginary half)
@@ -56,10 +98,10 @@ int operand_count(Opcode op);
 //   round_to  imm = a narrow float DType: decode(encode(a))
 //   reduce_precision  imm = exponent bits << 8 | mantissa bits
 //   wrap      imm = bits kept (2 or 4), sign- or zero-extended as the type says
-//   eq ... le compare a and b of the same type, unordered as IEEE 754 says; the result is pred
-//   select    a is pred; b where a holds, else c
-//   threefry  (key0, key1, count0, count1: u32) gives word 0; threefry_second(threefry) word 1
-//   reduce_*  over the reduced axes of a fusion, of a, starting with b (only in fusions)
+//   eq, ne, lt, le  compare a and b of the same type, unordered as IEEE 754 says; the result is
+//   pred select    a is pred; b where a holds, else c threefry  (key0, key1, count0, count1: u32)
+//   gives word 0; threefry_second(threefry) word 1 reduce_*  over the reduced axes of a fusion, of
+//   a, starting with b (only in fusions)
 struct ScalarInstr {
   Opcode op;
   DType type;
@@ -140,6 +182,10 @@ class ScalarBuilder {
   std::unordered_map<ScalarInstr, int32_t, Hash> known_;
 };
 
+// The program of one elementwise op, select, clamp or bitcast that keeps the width: inputs are its
+// operands, outputs its results. Refuses like ScalarBuilder::apply.
+Result<ScalarProgram> scalar_program(const ir::Op& op);
+
 // The program of a combiner (reduce, reduce_window, scatter, select_and_scatter), of a comparator
 // (sort) or of any region of scalars: inputs are the region's arguments, outputs what it returns.
 // Ops on tensors of rank above 0, captures of outer non-constant values and ops that are not
@@ -161,4 +207,9 @@ uint64_t evaluate(const ScalarInstr& instr, DType operand_type, uint64_t a, uint
 
 std::string print(const ScalarProgram& program);
 
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::scalar
+
+// Kernels are described and made with them.
+namespace jaxmps::kernels {
+using namespace scalar;
+}

@@ -2,9 +2,9 @@
 // Holds a reference to the builder for the length of one call; single-threaded.
 #pragma once
 
-#include "kernels/scalar.h"
+#include "scalar/scalar.h"
 
-namespace jaxmps::kernels {
+namespace jaxmps::scalar {
 
 struct Complex {
   ScalarBuilder& b;
@@ -44,4 +44,4 @@ struct Complex {
   V extremum(V x, V y, bool maximum) const;
 };
 
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::scalar

@@ -4,9 +4,9 @@
 #pragma once
 
 #include "ir/type.h"
-#include "kernels/scalar_math.h"
+#include "scalar/scalar_math.h"
 
-namespace jaxmps::kernels {
+namespace jaxmps::scalar {
 namespace {
 
 template <typename T>
@@ -81,15 +81,31 @@ JAXMPS_INLINE T min_of(T a, T b) {
   return r;
 }
 template <typename T>
-JAXMPS_INLINE T and_of(T a, T b) {
+JAXMPS_INLINE uint8_t eq_of(T a, T b) {
+  return a == b;
+}
+template <typename T>
+JAXMPS_INLINE uint8_t ne_of(T a, T b) {
+  return a != b;
+}
+template <typename T>
+JAXMPS_INLINE uint8_t lt_of(T a, T b) {
+  return a < b;
+}
+template <typename T>
+JAXMPS_INLINE uint8_t le_of(T a, T b) {
+  return a <= b;
+}
+template <typename T>
+requires(std::is_integral_v<T>) JAXMPS_INLINE T bit_and_of(T a, T b) {
   return static_cast<T>(a & b);
 }
 template <typename T>
-JAXMPS_INLINE T or_of(T a, T b) {
+requires(std::is_integral_v<T>) JAXMPS_INLINE T bit_or_of(T a, T b) {
   return static_cast<T>(a | b);
 }
 template <typename T>
-JAXMPS_INLINE T xor_of(T a, T b) {
+requires(std::is_integral_v<T>) JAXMPS_INLINE T bit_xor_of(T a, T b) {
   return static_cast<T>(a ^ b);
 }
 
@@ -120,8 +136,10 @@ JAXMPS_INLINE T shr_a_of(T a, T b) {
 }
 template <typename T>
 JAXMPS_INLINE T rotl_of(T a, T b) {
-  constexpr T mask = sizeof(T) * 8 - 1;
-  return static_cast<T>((a << (b & mask)) | (a >> ((T(0) - b) & mask)));
+  using U = Unsigned<T>;
+  constexpr U mask = sizeof(T) * 8 - 1;
+  const U bits = static_cast<U>(a), n = static_cast<U>(b);
+  return static_cast<T>((bits << (n & mask)) | (bits >> ((U(0) - n) & mask)));
 }
 template <typename T>
 JAXMPS_INLINE T neg_of(T a) {
@@ -149,7 +167,7 @@ JAXMPS_INLINE T sign_of(T a) {
   }
 }
 template <typename T>
-JAXMPS_INLINE T not_of(T a) {
+JAXMPS_INLINE T bit_not_of(T a) {
   return static_cast<T>(~a);
 }
 template <typename T>
@@ -446,4 +464,4 @@ auto with_bits(int size, G g) -> decltype(g(uint8_t())) {
 }
 
 }  // namespace
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::scalar

@@ -12,7 +12,7 @@
 #include <limits>
 #include <type_traits>
 
-namespace jaxmps::kernels {
+namespace jaxmps::scalar {
 namespace {
 
 #define JAXMPS_INLINE inline __attribute__((always_inline, unused))
@@ -416,4 +416,4 @@ JAXMPS_INLINE float hypot_of(float a, float b) {
 JAXMPS_INLINE double hypot_of(double a, double b) { return std::hypot(a, b); }
 
 }  // namespace
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::scalar

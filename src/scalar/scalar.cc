@@ -1,30 +1,94 @@
-#include "kernels/scalar.h"
+#include "scalar/scalar.h"
 
 #include <bit>
 #include <cstring>
 
-#include "kernels/scalar_complex.h"
+#include "scalar/scalar_complex.h"
 
-namespace jaxmps::kernels {
+namespace jaxmps::scalar {
 
 using ir::OpId;
 
-std::string_view name(Opcode op) {
-  static constexpr std::string_view kNames[] = {
-#define X(name, operands) #name,
-      JAXMPS_OPCODES(X)
-#undef X
-  };
-  return kNames[static_cast<int>(op)];
+namespace {
+
+constexpr double kExact = 0;
+
+constexpr int operands_of(OpClass op_class) {
+  switch (op_class) {
+    case OpClass::structural:
+      return 0;
+    case OpClass::real_unary:
+    case OpClass::trig_unary:
+    case OpClass::real_test:
+    case OpClass::number_unary:
+    case OpClass::bits_unary:
+      return 1;
+    case OpClass::wrapping_binary:
+    case OpClass::number_binary:
+    case OpClass::bits_binary:
+    case OpClass::int_binary:
+    case OpClass::real_binary:
+    case OpClass::equality:
+    case OpClass::order:
+    case OpClass::reduction:
+      return 2;
+  }
+  return 0;
 }
 
-int operand_count(Opcode op) {
-  static constexpr int8_t kCounts[] = {
-#define X(name, operands) operands,
-      JAXMPS_OPCODES(X)
+constexpr OpcodeInfo function_info(std::string_view name, OpClass op_class, double cost,
+                                   double ulps) {
+  return {name, op_class, operands_of(op_class), cost, ulps};
+}
+
+}  // namespace
+
+const OpcodeInfo& info(Opcode op) {
+  static constexpr OpcodeInfo kInfo[] = {
+#define X(name, operands) {#name, OpClass::structural, operands, 0.06, kExact},
+      JAXMPS_STRUCTURAL_OPCODES(X)
 #undef X
+#define SCALAR_OP(opcode, class, id, name, types, traits, cost, ulps) \
+  function_info(#opcode, OpClass::class, cost, ulps),
+#define SCALAR_HELPER(opcode, class, cost, ulps) function_info(#opcode, OpClass::class, cost, ulps),
+#define SCALAR_REDUCTION(opcode, combining) \
+  function_info(#opcode, OpClass::reduction, 0.06, kExact),
+#include "ir/scalar_ops.def"
   };
-  return kCounts[static_cast<int>(op)];
+  return kInfo[static_cast<int>(op)];
+}
+
+Opcode combining(Opcode reduction) {
+  switch (reduction) {
+#define SCALAR_REDUCTION(opcode, combining) \
+  case Opcode::opcode:                      \
+    return Opcode::combining;
+#include "ir/scalar_ops.def"
+    default:
+      return reduction;
+  }
+}
+
+std::optional<Opcode> reduction_of(Opcode combining_op) {
+  switch (combining_op) {
+#define SCALAR_REDUCTION(opcode, combining) \
+  case Opcode::combining:                   \
+    return Opcode::opcode;
+#include "ir/scalar_ops.def"
+    default:
+      return std::nullopt;
+  }
+}
+
+std::optional<Opcode> opcode_of(OpId id) {
+  switch (id) {
+#define SCALAR_OP(opcode, class, id, ...) \
+  case OpId::id:                          \
+    return Opcode::opcode;
+#include "ir/scalar_ops.def"
+    default:
+      return std::nullopt;
+  }
 }
 
 DType machine_type(DType dtype) {
@@ -61,53 +125,17 @@ int wrapped_bits(DType d) {
   return d == DType::s4 || d == DType::u4 ? 4 : 0;
 }
 
-// The opcode of an op whose meaning does not depend on the type beyond the machine's.
-bool plain_opcode(OpId id, Opcode* op) {
-  switch (id) {
-#define SAME(x)      \
-  case OpId::x:      \
-    *op = Opcode::x; \
-    return true;
-#define AS(id, opcode)    \
-  case OpId::id:          \
-    *op = Opcode::opcode; \
-    return true;
-    SAME(abs)
-    SAME(sign) SAME(popcnt) SAME(ceil) SAME(floor) SAME(sqrt) SAME(rsqrt) SAME(cbrt) SAME(log)
-        SAME(logistic) SAME(tanh) SAME(tan) SAME(sinh) SAME(cosh) SAME(asin) SAME(acos) SAME(atan)
-            SAME(asinh) SAME(acosh) SAME(atanh) SAME(erf) SAME(erfc) SAME(erf_inv) SAME(add)
-                SAME(and_) SAME(or_) SAME(xor_) SAME(atan2) SAME(is_finite) AS(negate, neg)
-                    AS(count_leading_zeros, clz) AS(round_nearest_afz, round_afz)
-                        AS(round_nearest_even, round_even) AS(exponential, exp)
-                            AS(exponential_minus_one, expm1) AS(log_plus_one, log1p) AS(sine, sin)
-                                AS(cosine, cos) AS(subtract, sub) AS(multiply, mul) AS(divide, div)
-                                    AS(remainder, rem) AS(maximum, max) AS(minimum, min)
-                                        AS(shift_left, shl) AS(shift_right_arithmetic, shr_a)
-                                            AS(shift_right_logical, shr_l) AS(power, pow)
-                                                AS(not_, not_)
-#undef AS
-#undef SAME
-                                                    default : return false;
-  }
-}
-
-// Ops whose result is representable whenever the operands are.
-bool is_exact(Opcode op) {
+// Whether constant operands make a constant.
+bool is_foldable(Opcode op) {
   switch (op) {
-    case Opcode::abs:
-    case Opcode::sign:
-    case Opcode::ceil:
-    case Opcode::floor:
-    case Opcode::neg:
-    case Opcode::round_afz:
-    case Opcode::round_even:
-    case Opcode::max:
-    case Opcode::min:
-    case Opcode::is_finite:
-    case Opcode::rem:
-      return true;
-    default:
+    case Opcode::input:
+    case Opcode::load:
+    case Opcode::constant:
+    case Opcode::threefry:
+    case Opcode::threefry_second:
       return false;
+    default:
+      return !is_reduction(op);
   }
 }
 
@@ -127,15 +155,14 @@ int32_t ScalarBuilder::emit(Opcode op, DType type, int32_t a, int32_t b, int32_t
                             int32_t d) {
   ScalarInstr i{op, type, a, b, c, d, imm};
   auto constant = [&](int32_t v) { return v >= 0 && instr(v).op == Opcode::constant; };
-  const bool foldable = op >= Opcode::convert && op <= Opcode::select;
   if (op == Opcode::select && constant(a)) return instr(a).imm ? b : c;
   if (op == Opcode::select && b == c) return b;
-  if (foldable && constant(a) && (b < 0 || constant(b)) && (c < 0 || constant(c))) {
+  if (is_foldable(op) && constant(a) && (b < 0 || constant(b)) && (c < 0 || constant(c))) {
     auto value = [&](int32_t v) { return v < 0 ? 0 : instr(v).imm; };
     const DType from = op == Opcode::select ? type : instr(a).type;
     i = {
         Opcode::constant, type, -1, -1, -1, -1, evaluate(i, from, value(a), value(b), value(c), 0)};
-  } else if ((op == Opcode::or_ || op == Opcode::xor_ || op == Opcode::add) &&
+  } else if ((op == Opcode::bit_or || op == Opcode::bit_xor || op == Opcode::add) &&
              ir::is_unsigned_int(type) && instr(a).op != instr(b).op) {
     // x << k | x >> (width - k)
     const ScalarInstr& l = instr(a).op == Opcode::shl ? instr(a) : instr(b);
@@ -253,7 +280,8 @@ ScalarValue ScalarBuilder::convert(const ScalarValue& value, DType to) {
   if (ir::is_complex(value.dtype) && to == DType::pred) {
     const int32_t zero = real_constant(from_type, 0);
     const int32_t re = emit(Opcode::ne, DType::pred, value.re, zero);
-    return {to, emit(Opcode::or_, DType::pred, re, emit(Opcode::ne, DType::pred, value.im, zero)),
+    return {to,
+            emit(Opcode::bit_or, DType::pred, re, emit(Opcode::ne, DType::pred, value.im, zero)),
             -1};
   }
   auto part = [&](int32_t v) { return from_type == type ? v : emit(Opcode::convert, type, v); };
@@ -279,9 +307,9 @@ int32_t ScalarBuilder::total_order(const ScalarValue& x) {
   const int64_t width = wide ? 64 : 32;
   const int32_t s = emit(Opcode::bitcast, type, x.re);
   int32_t m = emit(Opcode::shr_a, type, s, int_constant(type, width - 1).re);
-  m = emit(Opcode::and_, type, m,
+  m = emit(Opcode::bit_and, type, m,
            int_constant(type, wide ? std::numeric_limits<int64_t>::max() : 0x7fffffff).re);
-  return emit(Opcode::xor_, type, s, m);
+  return emit(Opcode::bit_xor, type, s, m);
 }
 
 Result<ScalarValue> ScalarBuilder::compare(const ir::Op& op, const ScalarValue& x,
@@ -302,7 +330,7 @@ Result<ScalarValue> ScalarBuilder::compare(const ir::Op& op, const ScalarValue& 
   int32_t r = emit(code, DType::pred, a.re, b.re);
   if (a.im >= 0) {
     if (code != Opcode::eq && code != Opcode::ne) return ir::refuse(op, "complex order");
-    r = emit(code == Opcode::eq ? Opcode::and_ : Opcode::or_, DType::pred, r,
+    r = emit(code == Opcode::eq ? Opcode::bit_and : Opcode::bit_or, DType::pred, r,
              emit(code, DType::pred, a.im, b.im));
   }
   return ScalarValue{DType::pred, r, -1};
@@ -341,22 +369,23 @@ Result<ScalarValue> ScalarBuilder::apply_real(const ir::Op& op, std::span<const 
     default:
       break;
   }
-  Opcode code;
-  if (!plain_opcode(op.id, &code)) return ir::refuse(op, "no scalar form");
+  const auto function = opcode_of(op.id);
+  if (!function) return ir::refuse(op, "no scalar form");
+  Opcode code = *function;
   if (out == DType::pred && x.dtype == DType::pred) {
-    if (code == Opcode::not_) {
-      return ScalarValue{out, emit(Opcode::xor_, type, x.re, int_constant(out, 1).re), -1};
+    if (code == Opcode::bit_not) {
+      return ScalarValue{out, emit(Opcode::bit_xor, type, x.re, int_constant(out, 1).re), -1};
     }
-    if (code == Opcode::add || code == Opcode::max) code = Opcode::or_;
-    if (code == Opcode::mul || code == Opcode::min) code = Opcode::and_;
-    if (code < Opcode::and_ || code > Opcode::xor_) return ir::refuse(op, "on booleans");
+    if (code == Opcode::add || code == Opcode::max) code = Opcode::bit_or;
+    if (code == Opcode::mul || code == Opcode::min) code = Opcode::bit_and;
+    if (class_of(code) != OpClass::bits_binary) return ir::refuse(op, "on booleans");
   }
   int32_t a = x.re;
   const int bits = wrapped_bits(out);
   ScalarValue shifted = in.size() > 1 ? in[1] : x;
   if (bits && (code == Opcode::popcnt || code == Opcode::clz || code == Opcode::shr_l)) {
     // The byte holds copies of the sign above the value.
-    a = emit(Opcode::and_, type, a, int_constant(type, (1 << bits) - 1).re);
+    a = emit(Opcode::bit_and, type, a, int_constant(type, (1 << bits) - 1).re);
     if (code == Opcode::clz) {
       a = emit(Opcode::clz, type, a);
       return finish({out, emit(Opcode::sub, type, a, int_constant(type, 8 - bits).re), -1});
@@ -369,7 +398,7 @@ Result<ScalarValue> ScalarBuilder::apply_real(const ir::Op& op, std::span<const 
     return ScalarValue{out, emit(Opcode::shr_l, type, top, up), -1};
   }
   ScalarValue r{out, emit(code, type, a, in.size() > 1 ? shifted.re : -1), -1};
-  return is_exact(code) ? r : finish(r);
+  return is_narrow_float(out) && info(code).ulps == kExact ? r : finish(r);
 }
 
 Result<std::vector<ScalarValue>> ScalarBuilder::apply(const ir::Op& op,
@@ -406,4 +435,4 @@ Result<std::vector<ScalarValue>> ScalarBuilder::apply(const ir::Op& op,
   return std::vector{r};
 }
 
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::scalar

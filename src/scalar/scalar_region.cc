@@ -1,6 +1,6 @@
-#include "kernels/scalar.h"
+#include "scalar/scalar.h"
 
-namespace jaxmps::kernels {
+namespace jaxmps::scalar {
 
 using ir::OpId;
 
@@ -46,6 +46,19 @@ struct Reader {
 
 }  // namespace
 
+Result<ScalarProgram> scalar_program(const ir::Op& op) {
+  ScalarProgram program;
+  ScalarBuilder builder(&program);
+  std::vector<ScalarValue> operands;
+  operands.reserve(op.operand_count());
+  for (const ir::Value* operand : op.operands()) {
+    operands.push_back(builder.input(operand->type.dtype));
+  }
+  TRY(const auto results, builder.apply(op, operands));
+  for (const ScalarValue& result : results) builder.output(result);
+  return program;
+}
+
 Result<ScalarProgram> scalar_program(const ir::Region& region) {
   ScalarProgram program;
   Reader reader{ScalarBuilder(&program), {}};
@@ -75,18 +88,7 @@ bool is_simple_combiner(const ScalarProgram& program, Opcode* op) {
   const ScalarInstr* i = &at(out.re);
   while (i->op == Opcode::encode || i->op == Opcode::round_to || i->op == Opcode::wrap)
     i = &at(i->a);
-  switch (i->op) {
-    case Opcode::add:
-    case Opcode::mul:
-    case Opcode::max:
-    case Opcode::min:
-    case Opcode::and_:
-    case Opcode::or_:
-    case Opcode::xor_:
-      break;
-    default:
-      return false;
-  }
+  if (!reduction_of(i->op)) return false;
   auto parameter = [&](int32_t v) {
     const ScalarInstr* p = &at(v);
     if (p->op == Opcode::decode) p = &at(p->a);
@@ -119,4 +121,4 @@ std::string print(const ScalarProgram& program) {
   return text;
 }
 
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::scalar

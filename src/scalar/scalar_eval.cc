@@ -1,9 +1,8 @@
 #include <cstring>
 
-#include "kernels/scalar.h"
-#include "kernels/scalar_int.h"
+#include "scalar/functions.h"
 
-namespace jaxmps::kernels {
+namespace jaxmps::scalar {
 namespace {
 
 template <typename T>
@@ -17,82 +16,6 @@ uint64_t pack(T value) {
   uint64_t word = 0;
   std::memcpy(&word, &value, sizeof value);
   return word;
-}
-
-template <typename T>
-uint64_t float_op(Opcode op, T x) {
-  switch (op) {
-#define U(op)      \
-  case Opcode::op: \
-    return pack(op##_of(x));
-    U(ceil)
-    U(floor) U(round_afz) U(round_even) U(sqrt) U(rsqrt) U(cbrt) U(exp) U(expm1) U(log) U(log1p)
-        U(logistic) U(tanh) U(tan) U(sinh) U(cosh) U(asin) U(acos) U(atan) U(asinh) U(acosh)
-            U(atanh) U(erf) U(erfc) U(erf_inv) U(is_finite)
-#undef U
-        // Once per call: no reason not to take all digits of pi.
-        case Opcode::sin
-        : return pack(static_cast<T>(absolute(x) > kTrigLimit ? std::sin(double(x)) : sin_of(x)));
-    case Opcode::cos:
-      return pack(static_cast<T>(absolute(x) > kTrigLimit ? std::cos(double(x)) : cos_of(x)));
-    default:
-      return 0;
-  }
-}
-
-template <typename T>
-uint64_t one_type_op(Opcode op, T x, T y) {
-  if constexpr (std::is_integral_v<T>) {
-    switch (op) {
-#define B(name, op)  \
-  case Opcode::name: \
-    return pack(op##_of(x, y));
-      B(and_, and)
-      B(or_, or) B(xor_, xor) B(shl, shl) B(shr_l, shr_l) B(shr_a, shr_a)
-#undef B
-          case Opcode::rotl : return pack(static_cast<T>(rotl_of(static_cast<Unsigned<T>>(x),
-                                                                 static_cast<Unsigned<T>>(y))));
-      case Opcode::not_:
-        return pack(not_of(x));
-      case Opcode::popcnt:
-        return pack(popcnt_of(x));
-      case Opcode::clz:
-        return pack(clz_of(x));
-      default:
-        break;
-    }
-  } else {
-    if (op == Opcode::atan2) return pack(atan2_of(x, y));
-    if (op == Opcode::hypot) return pack(hypot_of(x, y));
-    if (op >= Opcode::ceil && op <= Opcode::erf_inv) {
-      if (op == Opcode::tan && absolute(x) > kTrigLimit)
-        return pack(static_cast<T>(std::tan(double(x))));
-      return float_op(op, x);
-    }
-  }
-  switch (op) {
-#define B(op)      \
-  case Opcode::op: \
-    return pack(op##_of(x, y));
-    B(add)
-        B(sub) B(mul) B(div) B(rem) B(max) B(min) B(pow)
-#undef B
-            case Opcode::eq : return x == y;
-    case Opcode::ne:
-      return x != y;
-    case Opcode::lt:
-      return x < y;
-    case Opcode::le:
-      return x <= y;
-    case Opcode::neg:
-      return pack(neg_of(x));
-    case Opcode::abs:
-      return pack(abs_of(x));
-    case Opcode::sign:
-      return pack(sign_of(x));
-    default:
-      return 0;
-  }
 }
 
 uint64_t narrow_op(const ScalarInstr& i, uint64_t a) {
@@ -172,9 +95,13 @@ uint64_t evaluate(const ScalarInstr& i, DType from, uint64_t a, uint64_t b, uint
                          static_cast<uint32_t>(c), static_cast<uint32_t>(d))
           .x0;
     default:
-      return with_any(from, [&](auto t) {
+      return with_function<uint64_t>(i.op, from, [&](auto f, auto t) {
         using T = decltype(t);
-        return one_type_op<T>(i.op, unpack<T>(a), unpack<T>(b));
+        if constexpr (requires { f.call(t); }) {
+          return pack(f.call(unpack<T>(a)));
+        } else {
+          return pack(f.call(unpack<T>(a), unpack<T>(b)));
+        }
       });
   }
 }
@@ -200,4 +127,4 @@ void evaluate(const ScalarProgram& program, const void* const* inputs, void* con
   }
 }
 
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::scalar

@@ -1,6 +1,6 @@
-#include "kernels/scalar_complex.h"
+#include "scalar/scalar_complex.h"
 
-namespace jaxmps::kernels {
+namespace jaxmps::scalar {
 
 using V = ScalarValue;
 using ir::OpId;
@@ -81,7 +81,7 @@ V Complex::pow(V x, V y) const {
   const int32_t zero = real(0), one = real(1);
   const V r = exp(times(y, log(x)));
   auto both_zero = [&](V v) {
-    return b.emit(Opcode::and_, DType::pred, test(Opcode::eq, v.re, zero),
+    return b.emit(Opcode::bit_and, DType::pred, test(Opcode::eq, v.re, zero),
                   test(Opcode::eq, v.im, zero));
   };
   const int32_t base = both_zero(x), exponent = both_zero(y);
@@ -96,14 +96,14 @@ V Complex::sign(V x) const {
 
 V Complex::extremum(V x, V y, bool maximum) const {
   const V a = maximum ? y : x, c = maximum ? x : y;
-  const int32_t tie =
-      b.emit(Opcode::and_, DType::pred, test(Opcode::eq, a.re, c.re), test(Opcode::lt, a.im, c.im));
-  int32_t first = b.emit(Opcode::or_, DType::pred, test(Opcode::lt, a.re, c.re), tie);
+  const int32_t tie = b.emit(Opcode::bit_and, DType::pred, test(Opcode::eq, a.re, c.re),
+                             test(Opcode::lt, a.im, c.im));
+  int32_t first = b.emit(Opcode::bit_or, DType::pred, test(Opcode::lt, a.re, c.re), tie);
   auto nan = [&](V v) {
-    return b.emit(Opcode::or_, DType::pred, test(Opcode::ne, v.re, v.re),
+    return b.emit(Opcode::bit_or, DType::pred, test(Opcode::ne, v.re, v.re),
                   test(Opcode::ne, v.im, v.im));
   };
-  first = b.emit(Opcode::or_, DType::pred, first, nan(x));
+  first = b.emit(Opcode::bit_or, DType::pred, first, nan(x));
   return b.select(first, x, y);
 }
 
@@ -178,4 +178,4 @@ Result<V> ScalarBuilder::apply_complex(const ir::Op& op, std::span<const V> in, 
   }
 }
 
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::scalar
