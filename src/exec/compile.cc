@@ -23,10 +23,12 @@ std::string hex(uint64_t value) {
   return text;
 }
 
+bool dumps() { return !env::text(env::Var::JAX_MPS_DUMP).empty(); }
+
 // Writes `text` to JAX_MPS_DUMP/<program>.<stage>, if that is set.
 void dump(const std::string& fingerprint, std::string_view stage, std::string_view text) {
+  if (!dumps()) return;
   const std::string& folder = env::text(env::Var::JAX_MPS_DUMP);
-  if (folder.empty()) return;
   const std::string path = str(folder, "/", fingerprint, ".", stage);
   std::ofstream file(path, std::ios::binary);
   file.write(text.data(), static_cast<std::streamsize>(text.size()));
@@ -183,13 +185,10 @@ class Compiler {
     CHECK_OK(ir::verify(module));
     program->info_ = describe(module);
     CHECK_OK(check_signature(program->info_));
-    dump(id, "0.read.txt", ir::print(module));
-    CHECK_OK(passes::run_passes(module));
-    dump(id, "1.passes.txt", ir::print(module));
+    CHECK_OK(run_passes(id, module));
     estimate_costs(module.main()->body, program->info_);
     std::string notes;
-    const bool dumps = !env::text(env::Var::JAX_MPS_DUMP).empty();
-    CHECK_OK(fuse_module(module, target, dumps ? &notes : nullptr));
+    CHECK_OK(fuse_module(module, target, dumps() ? &notes : nullptr));
     dump(id, "2.fusions.txt", notes);
     program->text_ = ir::print(module);
     dump(id, "2.fused.txt", program->text_);
@@ -199,12 +198,14 @@ class Compiler {
     const StreamScope scope(*all->front());
     program->plan_ = build_plan(module.main()->body, {}, target, &refused);
     if (!refused.empty()) return join(refused, program->info_.name);
-    if (dumps) {
+    if (dumps()) {
       std::string kernels;
       for_fusions(module.main()->body,
                   [&](const ir::Op& fusion) { kernels += kernel_text(fusion, target); });
       dump(id, "3.kernels.txt", kernels);
+      dump(id, "4.plan.txt", print(*program->plan_));
     }
+    release_kernels(module);
     for (const mx::array& constant : program->plan_->constants) {
       program->info_.constant_bytes += static_cast<int64_t>(constant.nbytes());
     }
@@ -212,6 +213,21 @@ class Compiler {
   }
 
  private:
+  // Dumps the module before the passes and after each that changed it.
+  static Status run_passes(const std::string& id, ir::Module& module) {
+    if (!dumps()) return passes::run_passes(module);
+    std::string before = ir::print(module);
+    dump(id, "0.read.txt", before);
+    int count = 0;
+    return passes::run_passes(module, [&](std::string_view pass, const ir::Module& after) {
+      std::string text = ir::print(after);
+      ++count;
+      if (text == before) return;
+      dump(id, str("1.", count < 10 ? "0" : "", count, '.', pass, ".txt"), text);
+      before = std::move(text);
+    });
+  }
+
   static Status check_devices(const ir::Module& module, const CompileOptions& options) {
     const int64_t devices = std::max(options.num_replicas * options.num_partitions,
                                      module_integer(module, "mhlo.num_replicas") *

@@ -14,16 +14,38 @@
 namespace jaxmps::exec {
 namespace {
 
-Result<cpu::TileKernel> tile_kernel(const ir::Op& fusion) {
-  TRY(kernels::Fusion description, kernels::build_fusion(fusion));
-  return cpu::compile_tile(description);
+// What runs a fusion: made once, when the pass that builds the fusion asks whether it can run.
+struct FusionKernel : ir::Attachment {
+  kernels::Fusion description;
+  std::optional<cpu::TileKernel> tile;         // on the CPU
+  std::optional<kernels::CudaFusion> printed;  // on a GPU
+};
+
+Result<std::shared_ptr<const FusionKernel>> make_kernel(const ir::Op& fusion, ops::Target target) {
+  auto kernel = std::make_shared<FusionKernel>();
+  const bool on_cpu = target == ops::Target::cpu;
+  TRY(kernel->description, kernels::build_fusion(fusion, on_cpu));
+  if (on_cpu) {
+    TRY(kernel->tile, cpu::compile_tile(kernel->description));
+  } else {
+    TRY(kernel->printed, print_cuda_fusion(fusion, kernel->description));
+  }
+  return std::shared_ptr<const FusionKernel>(std::move(kernel));
 }
 
-Status accept(const ir::Op& fusion) {
-  auto kernel = tile_kernel(fusion);
-  if (kernel.ok()) return {};
-  log(Level::debug, "not fused: ", kernel.error().text);
-  return std::move(kernel).error();
+Result<std::shared_ptr<const FusionKernel>> kernel_of(const ir::Op& fusion, ops::Target target) {
+  if (!fusion.attachment) return make_kernel(fusion, target);
+  return std::static_pointer_cast<const FusionKernel>(fusion.attachment);
+}
+
+Status attach_kernel(ir::Op& fusion, ops::Target target) {
+  auto kernel = make_kernel(fusion, target);
+  if (!kernel.ok()) {
+    log(Level::debug, "not fused: ", kernel.error().text);
+    return std::move(kernel).error();
+  }
+  fusion.attachment = std::move(kernel).value();
+  return {};
 }
 
 // A GPU walks a row again only if a block of threads can hold it.
@@ -100,8 +122,8 @@ Status fuse_module(ir::Module& module, ops::Target target, std::string* notes) {
   if (!uses_kernels()) return {};
   passes::FuseOptions options;
   options.dump = notes;
+  options.accept = [target](ir::Op& fusion) { return attach_kernel(fusion, target); };
   if (target == ops::Target::cpu) {
-    options.accept = accept;
     options.shortest_slice = 512;
     return passes::fuse(module, options);
   }
@@ -113,42 +135,47 @@ Status fuse_module(ir::Module& module, ops::Target target, std::string* notes) {
   }
   options.single_ops = false;  // MLX has kernels for them
   options.may_reread = rows_fit_a_block;
-  options.accept = [](const ir::Op& fusion) -> Status {
-    auto printed = cuda_fusion(fusion);
-    if (printed.ok()) return {};
-    log(Level::debug, "not fused: ", printed.error().text);
-    return std::move(printed).error();
-  };
   CHECK_OK(passes::fuse(module, options));
-  return compile_cuda_fusions(module);
+  std::vector<const kernels::CudaFusion*> printed;
+  for (const auto& function : module.functions) {
+    for_fusions(function->body, [&](const ir::Op& fusion) {
+      printed.push_back(&*static_cast<const FusionKernel&>(*fusion.attachment).printed);
+    });
+  }
+  return compile_cuda_kernels(printed);
+}
+
+void release_kernels(const ir::Module& module) {
+  for (const auto& function : module.functions) {
+    for_fusions(function->body, [](ir::Op& fusion) { fusion.attachment = nullptr; });
+  }
 }
 
 Result<ops::Lowering> lower_fusion(const ir::Op& fusion, ops::Target target) {
-  if (target != ops::Target::cpu) return lower_cuda(fusion);
-  TRY(cpu::TileKernel kernel, tile_kernel(fusion));
-  return as_lowering(std::move(kernel), fusion);
+  TRY(const auto kernel, kernel_of(fusion, target));
+  if (kernel->printed) return lower_cuda(fusion, *kernel->printed);
+  return as_lowering(*kernel->tile, fusion);
 }
 
 std::string kernel_text(const ir::Op& fusion, ops::Target target) {
-  std::string text;
-  if (target == ops::Target::cpu) {
-    auto description = kernels::build_fusion(fusion);
-    if (description.ok()) {
-      text = str("// ", ir::brief(fusion), '\n', kernels::print(*description), '\n');
-    }
-    return text;
+  const auto kernel = kernel_of(fusion, target);
+  if (!kernel.ok()) return {};
+  if (!(*kernel)->printed) {
+    return str("// ", ir::brief(fusion), '\n', kernels::print((*kernel)->description), '\n');
   }
-  if (auto printed = cuda_fusion(fusion); printed.ok()) {
-    for (const auto& kernel : printed->kernels) {
-      text += str("// ", ir::brief(fusion), "\n// <<<", kernel.blocks, ", ", kernel.threads,
-                  ">>>\n", kernel.source.substr(kernels::cuda_prelude().size()), '\n');
-    }
+  std::string text;
+  for (const auto& printed : (*kernel)->printed->kernels) {
+    text += str("// ", ir::brief(fusion), "\n// <<<", printed.blocks, ", ", printed.threads,
+                ">>>\n", printed.source.substr(kernels::cuda_prelude().size()), '\n');
   }
   return text;
 }
 
 Result<cpu::TileKernel> lower_tile(const ir::Op& op) {
-  if (op.id == ir::OpId::fusion) return tile_kernel(op);
+  if (op.id == ir::OpId::fusion) {
+    TRY(const auto kernel, kernel_of(op, ops::Target::cpu));
+    return *kernel->tile;
+  }
   ir::Region body;
   std::unordered_map<ir::Value*, ir::Value*> map;
   for (ir::Value* operand : op.operands()) {

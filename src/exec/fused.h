@@ -8,9 +8,12 @@
 
 namespace jaxmps::exec {
 
-// Groups ops of all regions into `mps.fusion` ops, where the target has kernels for them. With
-// `notes`, adds one line per op: where it went, or why it stayed alone.
+// Groups ops of all regions into `mps.fusion` ops, where the target has kernels for them, and
+// attaches these. With `notes`, adds one line per op: where it went, or why it stayed alone.
 Status fuse_module(ir::Module& module, ops::Target target, std::string* notes = nullptr);
+
+// Takes the kernels from the fusions, once the plan has them.
+void release_kernels(const ir::Module& module);
 
 // The kernel of a fusion, or why there is none.
 Result<ops::Lowering> lower_fusion(const ir::Op& fusion, ops::Target target);
@@ -33,7 +36,7 @@ bool uses_float64(const ir::Op& op);
 // Calls visit(op) for the fusions of the region and of those nested in it.
 template <typename Visit>
 void for_fusions(const ir::Region& region, Visit visit) {
-  for (const ir::Op* op : region) {
+  for (ir::Op* op : region) {
     if (op->id == ir::OpId::fusion) {
       visit(*op);
     } else {

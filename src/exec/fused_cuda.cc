@@ -95,9 +95,9 @@ class Launch {
 
 bool has_cuda() { return mx::cu::is_available(); }
 
-Result<kernels::CudaFusion> cuda_fusion(const ir::Op& fusion) {
+Result<kernels::CudaFusion> print_cuda_fusion(const ir::Op& fusion,
+                                              const kernels::Fusion& description) {
   CHECK_OK(check_types(fusion));
-  TRY(const kernels::Fusion description, kernels::build_fusion(fusion, false));
   TRY(kernels::CudaFusion printed, kernels::print_cuda(description));
   for (const auto& kernel : printed.kernels) {
     if (kernel.blocks * kernel.threads > std::numeric_limits<int>::max()) {
@@ -107,19 +107,14 @@ Result<kernels::CudaFusion> cuda_fusion(const ir::Op& fusion) {
   return printed;
 }
 
-Status compile_cuda_fusions(const ir::Module& module) {
+Status compile_cuda_kernels(const std::vector<const kernels::CudaFusion*>& fusions) {
   TRY(const std::string arch, architecture());
   std::vector<kernels::CudaKernel> all;
   std::unordered_set<std::string> seen;
-  for (const auto& function : module.functions) {
-    if (function->is_declaration) continue;
-    for_fusions(function->body, [&](const ir::Op& fusion) {
-      auto printed = cuda_fusion(fusion);
-      if (!printed.ok()) return;
-      for (auto& kernel : printed->kernels) {
-        if (seen.insert(kernel.name).second) all.push_back(std::move(kernel));
-      }
-    });
+  for (const kernels::CudaFusion* fusion : fusions) {
+    for (const auto& kernel : fusion->kernels) {
+      if (seen.insert(kernel.name).second) all.push_back(kernel);
+    }
   }
   // Each program costs NVRTC some 30 ms before its first kernel; each module that MLX loads holds
   // the whole program.
@@ -133,8 +128,7 @@ Status compile_cuda_fusions(const ir::Module& module) {
   return {};
 }
 
-Result<ops::Lowering> lower_cuda(const ir::Op& fusion) {
-  TRY(const kernels::CudaFusion printed, cuda_fusion(fusion));
+Result<ops::Lowering> lower_cuda(const ir::Op& fusion, const kernels::CudaFusion& printed) {
   std::vector<Launch> launches;
   for (const auto& kernel : printed.kernels) {
     TRY(Launch launch, Launch::create(kernel, fusion));

@@ -10,12 +10,13 @@ namespace jaxmps::exec {
 bool has_cuda();
 
 // The fusion's kernels, or why it has none.
-Result<kernels::CudaFusion> cuda_fusion(const ir::Op& fusion);
+Result<kernels::CudaFusion> print_cuda_fusion(const ir::Op& fusion,
+                                              const kernels::Fusion& description);
 
-// Compiles the kernels of all fusions of the module on all cores into the process's cache, where
-// lower_cuda finds them.
-Status compile_cuda_fusions(const ir::Module& module);
+// Compiles kernels on all cores into the process's cache, where lower_cuda finds them.
+Status compile_cuda_kernels(const std::vector<const kernels::CudaFusion*>& fusions);
 
-Result<ops::Lowering> lower_cuda(const ir::Op& fusion);
+// `printed`: the kernels of the fusion.
+Result<ops::Lowering> lower_cuda(const ir::Op& fusion, const kernels::CudaFusion& printed);
 
 }  // namespace jaxmps::exec

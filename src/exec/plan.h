@@ -71,6 +71,10 @@ struct Plan {
 std::unique_ptr<Plan> build_plan(const ir::Region& region, const std::vector<ir::Value*>& captures,
                                  ops::Target target, std::vector<Error>* refused);
 
+// One line per step: what it reads and writes (`%slot`, `#constant`), whose memory it may take over
+// and which slots are free behind it; nested plans are indented.
+std::string print(const Plan& plan);
+
 // Runs a plan: parameters are taken from `arguments` (moved from). With `dense`, results are dense
 // row-major and on the CPU evaluated; on a GPU they are lazy. Throws what MLX throws, and
 // std::bad_alloc. Graph work must be on the device's own thread.

@@ -85,12 +85,18 @@ struct Use {
   ~Use() { set(nullptr); }
 };
 
+// What a later stage has made of an op and keeps on it, for stages behind it.
+struct Attachment {
+  virtual ~Attachment() = default;
+};
+
 class Op {
  public:
   OpId id;
   const Location* location = nullptr;
   AttrDict attrs;        // the op's own, sorted by name
   AttrDict discardable;  // frontend attributes, shardings and the like
+  std::shared_ptr<const Attachment> attachment;  // copies of the op have none
 
   static std::unique_ptr<Op> create(OpId id, std::span<Value* const> operands,
                                     std::span<const Type> result_types, AttrDict attrs = {},

@@ -33,9 +33,9 @@ struct FuseOptions {
   // Whether elements of this reduction may be walked again in one fusion, with its result; empty:
   // always.
   std::function<bool(const ir::Op& reduce)> may_reread;
-  // Asked once per finished group, with the mps.fusion op: an error takes the group apart again.
-  // Usually kernels::build_fusion; empty: everything is accepted.
-  std::function<Status(const ir::Op&)> accept;
+  // Asked once per finished group, with the mps.fusion op, to which it may attach the kernel: an
+  // error takes the group apart again. Empty: everything is accepted.
+  std::function<Status(ir::Op&)> accept;
   // When set, receives one line per op: where it went, or why it stayed alone.
   std::string* dump = nullptr;
 };

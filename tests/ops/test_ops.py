@@ -223,7 +223,10 @@ def test_row_reaches_its_op(row, mps):
 
 def registered_ops():
     names = dict(re.findall(r'^OP\((\w+), "([^"]+)"', (SOURCE / "ir/ops.def").read_text(), re.M))
-    found = {}
+    table = (SOURCE / "ir/scalar_ops.def").read_text()
+    scalar = dict(re.findall(r'^SCALAR_OP\(\w+, \w+, (\w+), "([^"]+)"', table, re.M))
+    names |= scalar
+    found = dict.fromkeys(scalar.values(), "scalar_ops.def")
     for path in glob.glob(str(SOURCE / "ops" / "*.cc")):
         text = pathlib.Path(path).read_text()
         for identifier in re.findall(r"^[A-Z_]+\((\w+)[,)]", text, re.M):

@@ -220,3 +220,7 @@ def test_the_dump_shows_it(tmp_path):
     notes = "".join(p.read_text() for p in tmp_path.glob("*.2.fusions.txt"))
     gathers = [line for line in notes.splitlines() if line.startswith("stablehlo.gather (")]
     assert len(gathers) == 1 and ": fusion at op" in gathers[0], notes
+    # Also the module after each pass that changed it, and the plan.
+    assert list(tmp_path.glob("*.1.*.inline.txt")) or list(tmp_path.glob("*.1.*.canonicalize.txt"))
+    plans = "".join(p.read_text() for p in tmp_path.glob("*.4.plan.txt"))
+    assert "= native mps.fusion" in plans and "return %" in plans, plans

@@ -64,6 +64,10 @@ TEST(Fold, IntegersWrap) {
   EXPECT_EQ(folded_unary(OpId::negate, DType::s8, -128), -128);
   EXPECT_EQ(folded_unary(OpId::abs, DType::s8, -128), -128);
   EXPECT_EQ(folded_binary(OpId::add, DType::s4, 7, 1), -8);
+  EXPECT_EQ(folded_unary(OpId::negate, DType::s4, -8), -8);
+  EXPECT_EQ(folded_unary(OpId::negate, DType::u4, 1), 15);
+  EXPECT_EQ(folded_unary(OpId::abs, DType::s4, -8), -8);
+  EXPECT_EQ(folded_unary(OpId::not_, DType::u4, 5), 10);
 }
 
 TEST(Fold, IntegerDivision) {

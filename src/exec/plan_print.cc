@@ -1,0 +1,95 @@
+// Plans as text, for JAX_MPS_DUMP.
+#include "exec/plan.h"
+
+namespace jaxmps::exec {
+namespace {
+
+std::string_view name(Step::Kind kind) {
+  switch (kind) {
+    case Step::Kind::graph:
+      return "graph";
+    case Step::Kind::native:
+      return "native";
+    case Step::Kind::alias:
+      return "alias";
+    case Step::Kind::view:
+      return "view";
+    case Step::Kind::loop:
+      return "loop";
+    case Step::Kind::branch:
+      return "branch";
+  }
+  return "";
+}
+
+std::string text_of(Ref ref) { return ref < 0 ? str("#", ~ref) : str("%", ref); }
+
+template <typename List, typename F>
+std::string joined(const List& list, F text) {
+  std::string all;
+  for (const auto& item : list) all += str(all.empty() ? "" : ", ", text(item));
+  return all;
+}
+
+class Printer {
+ public:
+  std::string print(const Plan& plan) {
+    plan_body(plan);
+    return std::move(text_);
+  }
+
+ private:
+  void line(const std::string& text) {
+    text_ += std::string(static_cast<size_t>(2 * depth_), ' ') + text + '\n';
+  }
+
+  void plan_body(const Plan& plan) {
+    const auto slot = [](int s) { return s < 0 ? std::string("unused") : text_of(s); };
+    line(str("parameters ", joined(plan.parameters, slot)));
+    if (!plan.dead_parameters.empty()) line(str("frees ", joined(plan.dead_parameters, text_of)));
+    for (const Step& step : plan.steps) print_step(step);
+    line(str("return ", joined(plan.results, text_of)));
+  }
+
+  void print_step(const Step& step) {
+    std::string text = str(joined(step.outputs, text_of), " = ", name(step.kind), ' ',
+                           ir::brief(*step.op), " (", joined(step.inputs, text_of), ')');
+    for (size_t i = 0; i < step.reuse.size(); ++i) {
+      if (step.reuse[i].empty()) continue;
+      text += str("  ", text_of(step.outputs[i]), " over ",
+                  joined(step.reuse[i], [&](int k) { return text_of(step.inputs[k]); }));
+    }
+    if (!step.frees.empty()) text += str("  frees ", joined(step.frees, text_of));
+    line(text);
+    ++depth_;
+    if (step.loop) {
+      if (step.loop->trip_count) {
+        line(str("trips ", *step.loop->trip_count));
+      } else {
+        nested("condition", *step.loop->condition);
+      }
+      nested("body", *step.loop->body);
+    }
+    if (step.branch) {
+      int index = 0;
+      for (const auto& branch : step.branch->branches) nested(str("branch ", index++), *branch);
+    }
+    --depth_;
+  }
+
+  void nested(const std::string& title, const Plan& plan) {
+    line(title);
+    ++depth_;
+    plan_body(plan);
+    --depth_;
+  }
+
+  std::string text_;
+  int depth_ = 0;
+};
+
+}  // namespace
+
+std::string print(const Plan& plan) { return Printer().print(plan); }
+
+}  // namespace jaxmps::exec
