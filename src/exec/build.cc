@@ -80,7 +80,7 @@ class Builder {
     for (Value* operand : op.operands()) step.inputs.push_back(ref(operand));
     if (op.id == OpId::while_) {
       add_loop(op, step);
-    } else if (op.id == OpId::case_ || op.id == OpId::if_) {
+    } else if (op.id == OpId::case_) {
       add_branch(op, step);
     } else if (op.id == OpId::fusion) {
       if (!add_fusion(op, step)) return;
@@ -179,7 +179,6 @@ class Builder {
     const auto captures = captured_values(op);
     for (Value* capture : captures) step.inputs.push_back(ref(capture));
     auto branch = std::make_unique<CaseStep>();
-    branch->on_pred = op.id == OpId::if_;
     for (const auto& region : op.regions()) {
       branch->branches.push_back(build_plan(*region, captures, target_, refused_));
       note_nested(*branch->branches.back(), 1);

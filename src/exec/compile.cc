@@ -249,9 +249,8 @@ Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
   }();
   static auto* cache = new std::unordered_map<std::string, std::weak_ptr<const Program>>;
 
-  std::string settings =
+  const std::string settings =
       str(static_cast<int>(target), ";", options.num_replicas, ";", options.num_partitions);
-  for (const auto& [name, value] : options.overrides) settings += str(";", name, "=", value);
   const uint64_t low = content_hash(settings, content_hash(*artifact));
   const uint64_t high = content_hash(settings, content_hash(*artifact, 0x9e3779b97f4a7c15ull));
   const std::string fingerprint = hex(high) + hex(low);

@@ -176,7 +176,6 @@ Status LoopBuilder::add_op(const Op& op) {
     case OpId::while_:
       return add_loop(op, false);
     case OpId::case_:
-    case OpId::if_:
       return add_branch(op);
     case OpId::fusion:
       return add_fusion(op);
@@ -356,14 +355,7 @@ Status LoopBuilder::add_branch_region(const ir::Region& ir_region,
 
 Status LoopBuilder::add_branch(const Op& op) {
   auto branch = std::make_unique<kernels::CodeBranch>();
-  const ScalarValue selector = as_scalar(op.operand(0));
-  if (op.id == OpId::if_) {
-    const ScalarValue yes = builder_.int_constant(DType::s32, 0);
-    const ScalarValue no = builder_.int_constant(DType::s32, 1);
-    branch->index = builder_.select(selector.re, yes, no).re;
-  } else {
-    branch->index = selector.re;
-  }
+  branch->index = as_scalar(op.operand(0)).re;
   flush();
   const int depth = static_cast<int>(scopes_.size()) - 1;
   std::vector<Value> results;

@@ -30,10 +30,9 @@ struct WhileStep {
   std::optional<int64_t> trip_count;  // known when compiled: the condition is never run
 };
 
-// A branch by an s32 or pred index; every branch takes the captured values.
+// A branch by an s32 index, the last one for indices out of range; every branch takes the captured values.
 struct CaseStep {
   std::vector<std::unique_ptr<Plan>> branches;
-  bool on_pred = false;  // `if`: branch 0 on true
 };
 
 struct Step {

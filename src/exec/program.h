@@ -3,7 +3,6 @@
 // `execute` returns at once with pending buffers; errors of the work arrive at their ready events.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,8 +19,6 @@ struct Plan;
 struct CompileOptions {
   int64_t num_replicas = 1;
   int64_t num_partitions = 1;
-  // compiler_options of the user, already checked: names of ours only.
-  std::map<std::string, std::string> overrides;
 };
 
 struct ProgramInfo {

@@ -207,14 +207,9 @@ class Runner {
   void run_branch(const Step& step) {
     const CaseStep& branch = *step.branch;
     mx::array selector = at(step.inputs[0]);
-    int64_t index;
-    if (branch.on_pred) {
-      index = selector.item<bool>() ? 0 : 1;
-    } else {
-      index = selector.item<int32_t>();
-      const auto count = static_cast<int64_t>(branch.branches.size());
-      if (index < 0 || index >= count) index = count - 1;
-    }
+    const auto count = static_cast<int64_t>(branch.branches.size());
+    int64_t index = selector.item<int32_t>();
+    if (index < 0 || index >= count) index = count - 1;
     std::vector<mx::array> captured;
     for (size_t i = 1; i < step.inputs.size(); ++i) captured.push_back(pass(step, i));
     Arrays out = run_plan(*branch.branches[index], std::move(captured), target_, false);

@@ -25,8 +25,7 @@ int64_t Views::last_use(const Value* value, const Op* except) const {
     const Op* user = use->owner;
     if (user == except) continue;
     const bool leaves = user == region_.terminator() || user->parent() != &region_ ||
-                        user->id == OpId::while_ || user->id == OpId::case_ ||
-                        user->id == OpId::if_;
+                        user->id == OpId::while_ || user->id == OpId::case_;
     if (leaves) return kOutside;
     last = std::max(last, place(user));
     if (user->id == OpId::reshape) last = std::max(last, last_use(user->result(), except));

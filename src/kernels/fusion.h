@@ -72,9 +72,6 @@ Result<Fusion> build_fusion(const ir::Op& fusion_op, bool turn_short_rows = true
 // The same for a region whose arguments are the inputs and whose terminator names the outputs.
 Result<Fusion> build_fusion(const ir::Region& region, bool turn_short_rows = true);
 
-// A scalar program applied to n elements of dense inputs.
-Fusion elementwise_fusion(const ScalarProgram& program, int64_t n);
-
 std::string print(const Fusion& fusion);
 
 }  // namespace jaxmps::kernels

@@ -1,29 +1,7 @@
-// Descriptions of fusions as text, and of scalar programs as fusions.
+// Descriptions of fusions as text.
 #include "kernels/fusion.h"
 
 namespace jaxmps::kernels {
-
-Fusion elementwise_fusion(const ScalarProgram& program, int64_t n) {
-  Fusion f;
-  f.dims = {n};
-  f.reduced_begin = f.reduced_end = 1;
-  f.program.instrs = program.instrs;
-  for (DType dtype : program.inputs) f.inputs.push_back(ir::Type(dtype, {n}));
-  for (ScalarInstr& i : f.program.instrs) {
-    if (i.op != Opcode::input) continue;
-    const int input = static_cast<int>(i.imm / 2);
-    const int64_t parts = ir::is_complex(program.inputs[static_cast<size_t>(input)]) ? 2 : 1;
-    i.op = Opcode::load;
-    f.accesses.push_back(
-        {Access::Kind::memory, i.type, input, static_cast<int64_t>(i.imm % 2), {parts}, {}});
-    i.imm = f.accesses.size() - 1;
-  }
-  for (const ScalarValue& v : program.outputs) {
-    const int64_t parts = v.im >= 0 ? 2 : 1;
-    f.outputs.push_back({ir::Type(v.dtype, {n}), v, 0, {parts}});
-  }
-  return f;
-}
 
 std::string print(const Fusion& f) {
   static constexpr std::string_view kKinds[] = {"loop", "row", "column"};

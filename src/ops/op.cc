@@ -56,14 +56,6 @@ Registration::Registration(ir::OpId id, Kind kind, Lower lower) {
 
 bool has_lowering(ir::OpId id) { return registry()[static_cast<size_t>(id)].lower != nullptr; }
 
-std::vector<ir::OpId> all_lowered_ops() {
-  std::vector<ir::OpId> ids;
-  for (size_t i = 0; i < kOpCount; ++i) {
-    if (registry()[i].lower) ids.push_back(static_cast<ir::OpId>(i));
-  }
-  return ids;
-}
-
 Result<Lowering> lower(const ir::Op& op, Target target) {
   const Entry& entry = registry()[static_cast<size_t>(op.id)];
   if (!entry.lower) return ir::refuse(op, "this op is not supported");

@@ -126,7 +126,6 @@ inline mx::array u32(uint32_t value) { return mx::array(value, mx::uint32); }
 Result<Lowering> lower(const ir::Op& op, Target target);
 // Whether an OP block exists.
 bool has_lowering(ir::OpId id);
-std::vector<ir::OpId> all_lowered_ops();
 
 enum class Kind { compute, movement, storage, native_only };
 struct Registration {

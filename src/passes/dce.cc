@@ -28,7 +28,6 @@ bool has_side_effect(const Op& op) {
   switch (op.id) {
     case OpId::while_:
     case OpId::case_:
-    case OpId::if_:
       for (const auto& region : op.regions()) {
         if (region_has_side_effect(*region)) return true;
       }
@@ -38,8 +37,10 @@ bool has_side_effect(const Op& op) {
       return effect && std::get<bool>(effect->value);
     }
     case OpId::optimization_barrier:
-    case OpId::rng: return false;
-    default: return !op.is(ir::traits::pure);
+    case OpId::rng:
+      return false;
+    default:
+      return !op.is(ir::traits::pure);
   }
 }
 
@@ -173,8 +174,7 @@ bool sweep(Region& region) {
         op = before;
         continue;
       }
-      if ((op->id == OpId::while_ && trim_loop(op)) ||
-          ((op->id == OpId::case_ || op->id == OpId::if_) && trim_branch(op))) {
+      if ((op->id == OpId::while_ && trim_loop(op)) || (op->id == OpId::case_ && trim_branch(op))) {
         changed = true;
         // The trimmed copy stands where the op stood.
         op = before ? before->next() : region.first();

@@ -127,7 +127,6 @@ bool is_expensive(const ir::Op& op) {
 bool has_program_regions(const ir::Op& op) {
   switch (op.id) {
     case OpId::while_:
-    case OpId::if_:
     case OpId::case_:
     case OpId::composite:
     case OpId::sdy_manual_computation:

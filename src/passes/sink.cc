@@ -19,7 +19,7 @@ bool has_combiner(OpId id) {
          id == OpId::select_and_scatter || id == OpId::sort || id == OpId::map;
 }
 
-bool is_control_flow(OpId id) { return id == OpId::while_ || id == OpId::if_ || id == OpId::case_; }
+bool is_control_flow(OpId id) { return id == OpId::while_ || id == OpId::case_; }
 
 bool is_splat_array(const Op& constant) {
   const ir::Dense& value = constant.dense("value");
