@@ -1,6 +1,6 @@
 """What the scripts share: virtual environments, the wheel, GoogleTest. Standard library only.
 
-Everything made lies in .venv/, build/ and dist/ of the checkout and is made again only when what it
+Everything made lies in build/ and dist/ of the checkout and is made again only when what it
 was made from has changed.
 """
 
@@ -82,14 +82,14 @@ def any_python() -> str:
 
 
 def environment(name: str, python: str, requirements, wheel=None, extras="") -> pathlib.Path:
-    """The interpreter of the virtual environment .venv/<name>, with the wheel in it if one is given."""
-    folder = ROOT / ".venv" / name
+    """The interpreter of the virtual environment build/env/<name>, with the wheel in it if one is given."""
+    folder = BUILD / "env" / name
     interpreter = folder / "bin" / "python"
     stamp = folder / "stamp"
     version = subprocess.run([python, "-VV"], capture_output=True, text=True).stdout
     wanted = "\n".join([version, *requirements, extras])
     if not current(stamp, wanted) or not interpreter.exists():
-        say(f"virtual environment .venv/{name}")
+        say(f"virtual environment build/env/{name}")
         shutil.rmtree(folder, ignore_errors=True)
         run([python, "-m", "venv", folder], quiet=True, what="python -m venv")
         pip(interpreter, "install", *requirements)
@@ -121,9 +121,10 @@ def mlx_wheel() -> str:
 def tool_path(interpreter: pathlib.Path) -> dict[str, str]:
     """The environment in which the tools of a virtual environment come first."""
     path = os.pathsep.join([str(interpreter.parent), os.environ.get("PATH", "")])
-    # ccache can use precompiled headers only if it may trust their stamps.
-    sloppy = {"CCACHE_SLOPPINESS": "pch_defines,time_macros"}
-    return {**sloppy, **os.environ, "PATH": path, "CMAKE_GENERATOR": "Ninja"}
+    # ccache can use precompiled headers only if it may trust their stamps. What one checkout compiled
+    # serves all: paths in debug information may be those of another.
+    cache = {"CCACHE_SLOPPINESS": "pch_defines,time_macros", "CCACHE_BASEDIR": str(ROOT), "CCACHE_NOHASHDIR": "1"}
+    return {**cache, **os.environ, "PATH": path, "CMAKE_GENERATOR": "Ninja"}
 
 
 def launcher() -> list[str]:

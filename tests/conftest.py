@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 # Folders whose tests need no plugin.
-_WITHOUT_PLUGIN = ("private_api", "packaging", "bytecode")
+_WITHOUT_PLUGIN = ("private_api", "packaging", "bytecode", "install")
 
 
 def _plugin_installed() -> bool:

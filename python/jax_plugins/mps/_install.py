@@ -7,31 +7,31 @@ import pathlib
 import re
 import sys
 
-_HERE = pathlib.Path(__file__).absolute().parent
 _WHEELS = ("mlx-metal", "mlx-cpu", "mlx-cuda-13", "mlx-cuda-12")
 _EXTRAS = "cpu, or cuda13 or cuda12 for an NVIDIA GPU"
 
 
 def library() -> pathlib.Path:
-    """The plugin library."""
-    suffix = ".dylib" if sys.platform == "darwin" else ".so"
-    return _HERE / f"pjrt_plugin_mps{suffix}"
+    """The plugin library: beside `_build_info`, which in an editable installation is not beside us."""
+    from jax_plugins.mps import _build_info
+
+    return pathlib.Path(_build_info.__file__).absolute().with_name(_build_info.LIBRARY)
 
 
-def problem(here: pathlib.Path = _HERE, platform: str = sys.platform) -> str | None:
+def problem() -> str | None:
     """One sentence that says why the plugin can't work as it is installed, or None."""
     try:
         from jax_plugins.mps import _build_info
     except ImportError:
         return "jax-mps is not built: pip install it, a source folder alone has no plugin library."
-    if not (here / _build_info.LIBRARY).exists():
-        return f"jax-mps lacks its library {_build_info.LIBRARY}: install it again."
-    return mlx_problem(mlx_folder(here), _build_info.MLX_VERSION, platform)
+    if not library().exists():
+        return f"jax-mps lacks its library {library()}: install it again."
+    return mlx_problem(mlx_folder(), _build_info.MLX_VERSION)
 
 
-def mlx_folder(here: pathlib.Path = _HERE) -> pathlib.Path:
-    """The folder of the MLX wheel: beside us, where the plugin's run path looks, or elsewhere."""
-    beside = here.parents[1] / "mlx"
+def mlx_folder() -> pathlib.Path:
+    """The folder of the MLX wheel: where the plugin's run path looks for it, or elsewhere."""
+    beside = library().parents[2] / "mlx"
     if not (beside / "lib").is_dir():
         spec = importlib.util.find_spec("mlx")
         for folder in (spec.submodule_search_locations or []) if spec else []:
