@@ -8,7 +8,6 @@ function(add_cpp_tests target)
   target_compile_definitions(${target} PRIVATE JAXMPS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   target_link_libraries(${target} PRIVATE jaxmps_options gtest_main_found)
   link_folders(${target} ${ARGN})
-  add_test(NAME ${target} COMMAND ${target})
 endfunction()
 
 if(JAXMPS_TESTS)
@@ -30,12 +29,34 @@ if(JAXMPS_TESTS)
   list(FILTER sources INCLUDE REGEX "/tests/cpp/(${core_pattern}|support)/")
   if(sources)
     add_cpp_tests(jaxmps_tests_core ${core_folders})
+    add_test(NAME core COMMAND jaxmps_tests_core)
   endif()
   set(sources ${all_sources})
   list(FILTER sources EXCLUDE REGEX "/tests/cpp/(${core_pattern})/")
   if(sources AND NOT JAXMPS_CORE_ONLY)
     add_cpp_tests(jaxmps_tests_device ${core_folders} ${device_folders})
+    add_test(NAME device COMMAND jaxmps_tests_device)
     target_link_libraries(jaxmps_tests_device PRIVATE mlx)
+
+    # Under TSan: what has threads is compiled once more, everything else is the build's own. The
+    # sanitized objects come first, so that inline functions are theirs.
+    set(sources)
+    foreach(name IN ITEMS base exec pjrt)
+      file(GLOB_RECURSE more CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${name}/*.cc")
+      list(APPEND sources ${more})
+    endforeach()
+    list(APPEND sources "${CMAKE_SOURCE_DIR}/src/kernels/cpu/threads.cc"
+      "${CMAKE_SOURCE_DIR}/tests/cpp/kernels/cpu_threads_test.cc"
+      "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/event_test.cc" "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/stress_test.cc")
+    add_cpp_tests(jaxmps_tests_threads)
+    foreach(name IN ITEMS ir bytecode scalar passes kernels ops)
+      target_sources(jaxmps_tests_threads PRIVATE
+        "$<FILTER:$<TARGET_OBJECTS:jaxmps_${name}>,EXCLUDE,/cpu/threads[.]cc>")
+    endforeach()
+    target_link_libraries(jaxmps_tests_threads PRIVATE mlx)
+    target_compile_options(jaxmps_tests_threads PRIVATE -O1 -g1 -UNDEBUG -fsanitize=thread)
+    target_link_options(jaxmps_tests_threads PRIVATE -fsanitize=thread)
+    set_target_properties(jaxmps_tests_threads PROPERTIES EXCLUDE_FROM_ALL ON)
   endif()
 endif()
 

@@ -13,7 +13,8 @@ KEPT = ("0.9.0", "0.11.0", "0.13.0", "0.14.0", "1.0.0", "1.10.0", "1.16.0")
 # These at few versions only: they are larger.
 LARGE = {"shapes": ("0.9.0", "1.16.0"), "jax_random": ("1.10.0",), "jax_train_step": ("0.9.0", "1.16.0"),
          "jax_indexing": ("0.13.0", "1.16.0"), "jax_convolutions": ("1.0.0",), "jax_scan": ("0.14.0", "1.16.0"),
-         "jax_composites": ("0.19.0", "1.8.0", "1.16.0"), "newest": ("1.18.0", "1.22.0"), "elementwise": ("0.9.0", "1.10.0"),
+         "jax_donation": ("1.16.0",), "jax_composites": ("0.19.0", "1.8.0", "1.16.0"),
+         "newest": ("1.18.0", "1.22.0"), "elementwise": ("0.9.0", "1.10.0"),
          "control": ("0.9.0", "0.13.0", "1.16.0")}  # fmt: skip
 
 

@@ -124,6 +124,11 @@ def _indexing(x, i):
     return x[i], x.at[i].add(1.0), jnp.take_along_axis(x, i[:, None], axis=1), jnp.sort(x, axis=-1), jnp.cumsum(x)
 
 
+def _donation(state, x):
+    """Work for several threads, into the memory of `state`, and for MLX."""
+    return state + jnp.tanh(x) * 0.5, jnp.sum(state * x, axis=0), jnp.fft.rfft(x[:4])
+
+
 def from_jax():
     """Programs as this JAX lowers them."""
     params = {"w1": _shape(8, 16), "b1": _shape(16), "w2": _shape(16, 4)}
@@ -133,6 +138,7 @@ def from_jax():
     yield _lowered("jax_convolutions", _convolutions, _shape(2, 8, 8, 3), _shape(3, 3, 3, 5))
     yield _lowered("jax_composites", _composites, _shape(4, 6), oldest="0.19.0")
     yield _lowered("jax_indexing", _indexing, _shape(6, 5), _shape(6, dtype=jnp.int32))
+    yield _lowered("jax_donation", _donation, _shape(256, 1024), _shape(256, 1024), donate_argnums=0)
     mesh = jax.sharding.Mesh(np.array(jax.devices("cpu")[:1]), ("x",))
     placed = NamedSharding(mesh, PartitionSpec("x", None))
     constrained = jax.ShapeDtypeStruct((8, 4), jnp.float32, sharding=placed)
