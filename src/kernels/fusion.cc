@@ -537,7 +537,9 @@ Result<ScalarValue> FusionBuilder::eval_op(const ir::Op& op, int result, int coo
   std::vector<ScalarValue> operands;
   for (int i = 0; i < op.operand_count(); ++i) {
     // The predicate of a select and the bounds of a clamp may be scalars.
-    const bool scalar = op.operand(i)->type.dims.empty() && !op.result()->type.dims.empty();
+    const ir::Dims &dims = op.operand(i)->type.dims, &shape = op.result()->type.dims;
+    const bool scalar = dims.empty() && !shape.empty();
+    if (!scalar && dims != shape) return ir::refuse(op, "an operand of another shape");
     TRY(ScalarValue v, eval(op.operand(i), scalar ? intern({{}, at.bounds}) : coord));
     operands.push_back(v);
   }

@@ -438,6 +438,18 @@ TEST(Tile, ResultsDoNotDependOnTheNumberOfThreads) {
   cpu::set_thread_count(0);
 }
 
+TEST(Tile, AnOperandOfAnotherShapeIsRefused) {
+  for (const bool narrower : {false, true}) {
+    const Type wide(DType::f32, {4}), narrow(DType::u8, {4, 4});
+    Graph g;
+    V x = narrower ? g.arg(DType::f32, {4}) : g.arg(DType::u8, {4, 4});
+    g.ret({g.op(OpId::bitcast_convert, {x}, narrower ? narrow : wide)});
+    const auto fusion = kernels::build_fusion(g.region);
+    ASSERT_FALSE(fusion.ok());
+    EXPECT_NE(fusion.error().text.find("another shape"), std::string::npos) << fusion.error().text;
+  }
+}
+
 TEST(Tile, AnOutputMayOverwriteAnInputReadAtTheSameElement) {
   // m' = a m + g, p' = p - m' / (1 + |m|): m is still read when m' exists.
   const int64_t n = 10000;
