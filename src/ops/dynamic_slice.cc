@@ -37,14 +37,7 @@ struct Starts {
   mx::array vector(Inputs in) const {
     Arrays starts;
     for (size_t d = 0; d < limits.size(); ++d) {
-      mx::array start = in[first_operand + d];
-      if (start.dtype() == mx::uint64) {
-        start = mx::minimum(start, mx::array(uint64_t{1} << 62, mx::uint64));
-      }
-      if (start.dtype() != mx::int32) start = mx::astype(start, mx::int64);
-      start = mx::minimum(mx::maximum(start, mx::array(0, start.dtype())),
-                          mx::array(limits[d], start.dtype()));
-      starts.push_back(mx::reshape(mx::astype(start, mx::int32), {1}));
+      starts.push_back(mx::reshape(clamped_starts(in[first_operand + d], limits[d]), {1}));
     }
     return mx::concatenate(std::move(starts));
   }

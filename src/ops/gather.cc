@@ -39,6 +39,19 @@ WindowPlan plan_windows(const GatherDims& dims, const ir::Type& operand, const i
   return plan;
 }
 
+mx::array signed_starts(const mx::array& starts) {
+  if (starts.dtype() == mx::int32) return starts;
+  if (starts.dtype() != mx::uint64) return mx::astype(starts, mx::int64);
+  const mx::array beyond(uint64_t{1} << 62, mx::uint64);
+  return mx::astype(mx::minimum(starts, beyond), mx::int64);
+}
+
+mx::array clamped_starts(const mx::array& starts, int64_t limit) {
+  const mx::array wide = signed_starts(starts);
+  const mx::array zero(0, wide.dtype()), last(limit, wide.dtype());
+  return mx::astype(mx::minimum(mx::maximum(wide, zero), last), mx::int32);
+}
+
 StartArrays start_arrays(const GatherDims& dims, const ir::Type& operand, const mx::array& indices,
                          bool clamp, std::optional<mx::array>* inside) {
   StartArrays starts;
@@ -55,20 +68,14 @@ StartArrays start_arrays(const GatherDims& dims, const ir::Type& operand, const 
     }
     const int64_t d = dims.index_map[j];
     const int64_t limit = operand.dims[d] - dims.slice_sizes[d];
-    // Limits of narrow types may exceed the type: compare in 64 bits (unsigned for u64).
-    if (start.dtype() != mx::int32) {
-      const bool is_u64 = start.dtype() == mx::uint64;
-      if (is_u64) start = mx::minimum(start, mx::array(uint64_t{1} << 62, mx::uint64));
-      start = mx::astype(start, mx::int64);
-    }
-    const mx::array zero(0, start.dtype()), last(limit, start.dtype());
+    start = signed_starts(start);
     if (inside) {
+      const mx::array zero(0, start.dtype()), last(limit, start.dtype());
       const mx::array ok =
           mx::logical_and(mx::greater_equal(start, zero), mx::less_equal(start, last));
       *inside = *inside ? mx::logical_and(**inside, ok) : ok;
     }
-    if (clamp) start = mx::minimum(mx::maximum(start, zero), last);
-    starts.indices.push_back(mx::astype(start, mx::int32));
+    starts.indices.push_back(clamp ? clamped_starts(start, limit) : mx::astype(start, mx::int32));
     starts.axes.push_back(static_cast<int>(d));
   }
   const auto batch = dims.indices_batch(rank);

@@ -25,7 +25,6 @@ std::optional<int64_t> clamped_start(const Value* index, int64_t size, int64_t s
   if (last == 0) return 0;
   const auto start = constant_ints(index);
   if (!start || start->size() != 1) return std::nullopt;
-  if (ir::is_unsigned_int(index->type.dtype) && (*start)[0] < 0) return last;
   return std::clamp<int64_t>((*start)[0], 0, last);
 }
 
@@ -99,7 +98,8 @@ Replacement scatter(Op* op) {
   if (op->operand_count() != 3 || !overwrites(op->region())) return {};
   Value *into = op->operand(0), *indices = op->operand(1), *updates = op->operand(2);
   const Ints& map = op->ints("scatter_dims_to_operand_dims");
-  if (!into->type.is_static() || !updates->type.is_static() || !indices->type.is_static()) return {};
+  if (!into->type.is_static() || !updates->type.is_static() || !indices->type.is_static())
+    return {};
   if (!op->ints("input_batching_dims").empty() || !(op->result()->type == into->type)) return {};
   if (indices->type.size() != static_cast<int64_t>(map.size()) || updates->type.size() == 0) {
     return {};
@@ -117,7 +117,7 @@ Replacement scatter(Op* op) {
   for (int64_t dim = 0; dim < into->type.rank(); ++dim) {
     const auto at = std::find(map.begin(), map.end(), dim);
     const int64_t start = at == map.end() ? 0 : (*starts)[at - map.begin()];
-    if (start < 0 || start + window[dim] > into->type.dims[dim]) return {};
+    if (start < 0 || start > into->type.dims[dim] - window[dim]) return {};
     operands.push_back(build.splat(Type(indices->type.dtype, {}), double(start)));
   }
   return {build.value(OpId::dynamic_update_slice, operands, into->type)};

@@ -65,6 +65,10 @@ class Scan {
   bool counts_trips(const Value* index) const {
     const auto form = affine(index);
     if (!form) return false;
+    // Sums wrap, so the form holds where the type has room for every trip's number.
+    const ir::DType dtype = index->type.dtype;
+    const int bits = ir::int_bits(dtype) - (ir::is_signed_int(dtype) ? 1 : 0);
+    if (bits < 62 && trips_ - 1 >= int64_t{1} << bits) return false;
     return (form->start == 0 && form->slope == 1) ||
            (form->start == trips_ - 1 && form->slope == -1);
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <unordered_map>
 
@@ -197,19 +198,26 @@ bool is_splat_of(const Value* value, double number) {
          (number != 0 || std::signbit(dense->float_at(0)) == std::signbit(number));
 }
 
+static int64_t number_at(const Dense& dense, int64_t index) {
+  const int64_t number = dense.int_at(index);
+  const bool is_beyond = number < 0 && ir::is_unsigned_int(dense.type.dtype);
+  return is_beyond ? std::numeric_limits<int64_t>::max() : number;
+}
+
 bool is_op(const Value* value, OpId id) { return value->op() && value->op()->id == id; }
 
 std::optional<int64_t> constant_integer(const Value* value) {
   const Dense* dense = constant_of(value);
   if (!dense || !dense->type.is_scalar() || !ir::is_int(dense->type.dtype)) return std::nullopt;
-  return dense->int_at(0);
+  return number_at(*dense, 0);
 }
 
 std::optional<Ints> constant_ints(const Value* value) {
   const Dense* dense = constant_of(value);
   if (!dense || !ir::is_int(dense->type.dtype)) return std::nullopt;
   Ints numbers(dense->type.size());
-  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = dense->int_at(static_cast<int64_t>(i));
+  for (size_t i = 0; i < numbers.size(); ++i)
+    numbers[i] = number_at(*dense, static_cast<int64_t>(i));
   return numbers;
 }
 
