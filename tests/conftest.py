@@ -23,6 +23,14 @@ if _plugin_installed():
     os.environ.setdefault("JAX_MPS_STRICT", "1")
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--every-route",
+        action="store_true",
+        help="tests/ops: each row in each type op by op on every route of eager.py, not on some",
+    )
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs_plugin: needs the installed plugin")
     # What the plugin warns about is a failure; only JAX's word on platforms it does not know is not.

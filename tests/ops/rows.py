@@ -9,6 +9,7 @@ import dataclasses
 import zlib
 from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import Primitive
@@ -204,6 +205,7 @@ def emit(build, shape=None):
     primitive = Primitive("emitted")
     primitive.def_abstract_eval(lambda x, *_: x.update(shape=x.shape if shape is None else shape))
     mlir.register_lowering(primitive, lambda ctx, *operands: [build(*operands)])
+    primitive.def_impl(jax.jit(lambda *operands: primitive.bind(*operands)))
     return primitive.bind
 
 

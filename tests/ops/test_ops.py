@@ -1,11 +1,13 @@
 """Runs every row of the cases_*.py files; see rows.py."""
 
+import collections
 import glob
 import importlib
 import os
 import pathlib
 import re
 
+import eager
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,21 @@ for path in sorted(glob.glob(str(HERE / "cases_*.py"))):
 
 def on_gpu():
     return "cpu" not in jax.devices("mps")[0].device_kind.lower()
+
+
+def on_this_device(row, dtypes):
+    """GPUs have no float64."""
+    if on_gpu():
+        wide = ("float64", "complex128")
+        dtypes = [d for d in dtypes if not any(t in wide for t in (d, *(a.dtype for a in row.args)))]
+        if not dtypes:
+            pytest.skip("float64 does not exist on the GPU")
+    return dtypes
+
+
+def full_precision():
+    """On a GPU products are shorter by default, as on JAX's own backend."""
+    return jax.default_matmul_precision("float32" if on_gpu() else None)
 
 
 def run_all(functions, arguments, device):
@@ -137,14 +154,8 @@ def check_row(row, dtypes, function, mps, cpu, oracle, ulps, floor, batch=(), ag
     With `against_cpu` a result may also be twice as far from the oracle as that of JAX's CPU backend:
     formulas that JAX writes may lose digits wherever they run.
     """
-    dtypes = [d for d in dtypes if d not in NO_ORACLE.get(row.name, ())]
-    if on_gpu():
-        # GPUs have no float64, and by default, as on JAX's own backend, shorter products.
-        wide = ("float64", "complex128")
-        dtypes = [d for d in dtypes if not any(t in wide for t in (d, *(a.dtype for a in row.args)))]
-        if not dtypes:
-            pytest.skip("float64 does not exist on the GPU")
-    with enable_x64(True), jax.default_matmul_precision("float32" if on_gpu() else None):
+    dtypes = on_this_device(row, [d for d in dtypes if d not in NO_ORACLE.get(row.name, ())])
+    with enable_x64(True), full_precision():
         arguments = [row.arrays(dtype, batch) for dtype in dtypes]
         functions = [function(each) for each in arguments]
         wanted = [None] * len(dtypes)
@@ -180,6 +191,52 @@ def test_value(row, mps, cpu):
 def test_vmap(row, mps, cpu):
     batched = jax.vmap(row.function)
     check_row(row, row.dtypes[:1], lambda _: batched, mps, cpu, row.oracle, row.ulps, row.floor, (3,))
+
+
+def check_eager(row, dtype, routes, reader_count, mps):
+    """Calls the row op by op on each route: the same results as from one compiled program."""
+    arguments = row.arrays(dtype)
+    [want] = run_all([row.function], [arguments], mps)
+    for route in routes:
+        source, is_deleting, handover = route
+        readers = eager.some(eager.READERS, reader_count, row.name, dtype, route)
+        results = eager.call(row.function, arguments, mps, source, is_deleting)
+        for reader, got in zip(readers, eager.read(results, handover, readers)):
+            try:
+                # Both are rounded: each may be off by what the row allows.
+                compare(row, got, want, 2 * row.ulps, row.floor, arguments)
+            except AssertionError as error:
+                raise AssertionError(f"{dtype}, route {route}, {reader.__name__}: {error}") from None
+
+
+def route_of(row):
+    return eager.some(eager.ROUTES, 1, row.name)[0]
+
+
+def test_every_route_meets_many_rows():
+    met = collections.Counter(route_of(row) for row in rows.ROWS)
+    assert min(met[route] for route in eager.ROUTES) >= 4, met
+
+
+@pytest.mark.parametrize("row", select(lambda row: True))
+def test_eager(row, mps, pytestconfig):
+    dtypes = on_this_device(row, row.dtypes)
+    wrong = []
+    with enable_x64(True), full_precision():
+        if pytestconfig.getoption("every_route"):
+            plan = [(dtype, eager.ROUTES, len(eager.READERS)) for dtype in dtypes]
+        else:
+            [dtype] = eager.some(dtypes, 1, row.name)
+            plan = [(dtype, [route_of(row)], 2)]
+        for dtype, routes, reader_count in plan:
+            try:
+                check_eager(row, dtype, routes, reader_count, mps)
+            except AssertionError as error:
+                wrong.append(str(error))
+            except Exception as error:
+                if not (on_gpu() and "does not exist on the GPU" in str(error)):
+                    wrong.append(f"{dtype}: {type(error).__name__}: {str(error)[:300]}")
+    assert not wrong, "\n".join(wrong)
 
 
 def gradient(function, differentiable):
