@@ -240,18 +240,34 @@ class Builder {
 
   void find_last_uses() {
     std::vector<bool> live(plan_->slots, false);
-    for (Ref result : plan_->results) {
-      if (result >= 0) live[result] = true;
+    plan_->moved_results.assign(plan_->results.size(), false);
+    for (size_t i = plan_->results.size(); i-- > 0;) {
+      const Ref result = plan_->results[i];
+      if (result < 0 || live[result]) continue;
+      plan_->moved_results[i] = live[result] = true;
     }
+    constexpr int kTwice = -1;
+    std::vector<int> reader(plan_->slots);  // where the step reads what dies there
     for (size_t i = plan_->steps.size(); i-- > 0;) {
       Step& step = plan_->steps[i];
       for (int& output : step.outputs) {
         if (!live[output]) step.frees.push_back(output);
       }
-      for (Ref input : step.inputs) {
-        if (input < 0 || live[input]) continue;
+      const size_t dead = step.frees.size();
+      step.last_read.assign(step.inputs.size(), false);
+      for (size_t k = 0; k < step.inputs.size(); ++k) {
+        const Ref input = step.inputs[k];
+        if (input < 0) continue;
+        if (live[input]) {
+          reader[input] = kTwice;
+          continue;
+        }
         live[input] = true;
+        reader[input] = static_cast<int>(k);
         step.frees.push_back(input);
+      }
+      for (size_t k = dead; k < step.frees.size(); ++k) {
+        if (const int at = reader[step.frees[k]]; at != kTwice) step.last_read[at] = true;
       }
     }
     for (int slot : plan_->parameters) {
@@ -260,20 +276,15 @@ class Builder {
     for (Step& step : plan_->steps) choose_reuse(step);
   }
 
-  // Only operands that die at the step, and of these first the plan's parameters.
+  // Only operands that die at the step, and of these first the plan's parameters, whose slots are
+  // the first.
   void choose_reuse(Step& step) const {
     for (auto& operands : step.reuse) {
-      std::erase_if(operands, [&](int operand) {
-        const Ref ref = step.inputs[operand];
-        return std::count(step.inputs.begin(), step.inputs.end(), ref) != 1 ||
-               std::find(step.frees.begin(), step.frees.end(), ref) == step.frees.end();
-      });
+      std::erase_if(operands, [&](int operand) { return !step.last_read[operand]; });
     }
-    const auto& parameters = plan_->parameters;
-    step.reuse = order_choices(step.reuse, [&](int operand) {
-      return std::find(parameters.begin(), parameters.end(), step.inputs[operand]) !=
-             parameters.end();
-    });
+    const auto parameters = static_cast<Ref>(plan_->parameters.size());
+    step.reuse =
+        order_choices(step.reuse, [&](int operand) { return step.inputs[operand] < parameters; });
   }
 
   const ops::Target target_;

@@ -45,6 +45,8 @@ struct Step {
   std::vector<Ref> inputs;
   std::vector<int> outputs;  // slots; -1 where the result has no use
   std::vector<int> frees;    // slots dead after this step
+  // Per input: read here for the last time and nowhere else in this step.
+  std::vector<bool> last_read;
   // Native: the operands whose memory result i may take, in the order in which they are tried.
   std::vector<std::vector<int>> reuse;
   std::vector<mx::Shape> shapes;  // of the results
@@ -59,6 +61,7 @@ struct Plan {
   std::vector<int> dead_parameters;
   std::vector<Step> steps;
   std::vector<Ref> results;
+  std::vector<bool> moved_results;  // those that no later result is too: they leave their slots
   std::vector<mx::array> constants;
   bool graph_free = true;  // no step builds an MLX graph, here or in nested plans
   double nanoseconds = 0;  // estimated time on one core

@@ -10,7 +10,8 @@ namespace {
 // Gives as many results as possible an operand of their own, by augmenting paths.
 class Matching {
  public:
-  explicit Matching(const std::vector<std::vector<int>>& choices) : choices_(choices) {
+  explicit Matching(const std::vector<std::vector<int>>& choices)
+      : choices_(choices), operands_(choices.size(), -1) {
     for (int result = 0; result < static_cast<int>(choices.size()); ++result) {
       seen_.clear();
       place(result);
@@ -18,12 +19,7 @@ class Matching {
   }
 
   // The operand of the result, or -1.
-  int operand(int result) const {
-    for (const auto& [operand, owner] : owners_) {
-      if (owner == result) return operand;
-    }
-    return -1;
-  }
+  int operand(int result) const { return operands_[result]; }
 
  private:
   bool place(int result) {
@@ -32,43 +28,124 @@ class Matching {
       const auto owner = owners_.find(operand);
       if (owner != owners_.end() && !place(owner->second)) continue;
       owners_[operand] = result;
+      operands_[result] = operand;
       return true;
     }
     return false;
   }
 
   const std::vector<std::vector<int>>& choices_;
+  std::vector<int> operands_;
   std::unordered_map<int, int> owners_;
   std::unordered_set<int> seen_;
 };
 
-// The last step after `from` that reads the slot; `from` if there is none.
-size_t last_reader(const Plan& plan, Ref slot, size_t from) {
-  for (size_t i = plan.steps.size(); i-- > from + 1;) {
-    const auto& inputs = plan.steps[i].inputs;
-    if (std::find(inputs.begin(), inputs.end(), slot) != inputs.end()) return i;
+// The steps of a plan in an order that changes: a list whose members carry growing labels.
+class Order {
+ public:
+  explicit Order(int size) : next_(size + 1), previous_(size + 1), labels_(size + 1), end_(size) {
+    for (int i = 0; i <= size; ++i) link(i == 0 ? end_ : i - 1, i);
+    label();
   }
-  return from;
-}
 
-bool is_parameter(const Plan& plan, Ref ref) {
-  return std::find(plan.parameters.begin(), plan.parameters.end(), ref) != plan.parameters.end();
-}
+  bool is_before(int a, int b) const { return labels_[a] < labels_[b]; }
+  int first() const { return next_[end_]; }
+  int next(int step) const { return next_[step]; }
+  int end() const { return end_; }
 
-// Whether step `at` may run directly after step `target`.
-bool can_wait(const Plan& plan, size_t at, size_t target) {
-  const Step& step = plan.steps[at];
-  for (size_t i = at + 1; i <= target; ++i) {
-    for (const Ref input : plan.steps[i].inputs) {
-      if (std::find(step.outputs.begin(), step.outputs.end(), input) != step.outputs.end()) {
-        return false;
+  void move_behind(int step, int target) {
+    link(previous_[step], next_[step]);
+    link(step, next_[target]);
+    link(target, step);
+    const int64_t low = labels_[target], high = labels_[next_[step]];
+    labels_[step] = low + (high - low) / 2;
+    if (labels_[step] == low) label();
+  }
+
+ private:
+  void link(int a, int b) {
+    next_[a] = b;
+    previous_[b] = a;
+  }
+
+  void label() {
+    int64_t label = 0;
+    for (int i = first(); i != end_; i = next_[i]) labels_[i] = label += kGap;
+    labels_[end_] = label + kGap * (end_ + 1);
+  }
+
+  static constexpr int64_t kGap = int64_t{1} << 32;
+  std::vector<int> next_, previous_;
+  std::vector<int64_t> labels_;
+  const int end_;  // behind the last step and in front of the first
+};
+
+// Delays the updates of parameters: `order` tells where the steps go.
+class Delay {
+ public:
+  explicit Delay(const Plan& plan)
+      : plan_(plan),
+        order_(static_cast<int>(plan.steps.size())),
+        readers_(plan.slots),
+        last_(plan.slots, -1),
+        is_result_(plan.slots, false) {
+    for (const Ref result : plan.results) {
+      if (result >= 0) is_result_[result] = true;
+    }
+    for (int at = 0; at < order_.end(); ++at) {
+      for (const Ref input : plan.steps[at].inputs) {
+        if (input < 0 || last_[input] == at) continue;
+        readers_[input].push_back(at);
+        last_[input] = at;
       }
     }
+    for (int at = order_.end(); at-- > 0;) visit(at);
   }
-  return std::all_of(step.inputs.begin(), step.inputs.end(), [&](Ref input) {
-    return input < 0 || is_parameter(plan, input) || last_reader(plan, input, at) >= target;
-  });
-}
+
+  const Order& order() const { return order_; }
+
+ private:
+  bool is_parameter(Ref ref) const {
+    return ref >= 0 && ref < static_cast<Ref>(plan_.parameters.size());
+  }
+
+  void visit(int at) {
+    const Step& step = plan_.steps[at];
+    if (!step.op->is(ir::traits::pure)) return;
+    int target = at;
+    for (size_t i = 0; i < step.reuse.size(); ++i) {
+      if (!is_result_[step.outputs[i]]) continue;
+      for (const int operand : step.reuse[i]) {
+        const Ref ref = step.inputs[operand];
+        if (is_parameter(ref) && order_.is_before(target, last_[ref])) target = last_[ref];
+      }
+    }
+    if (target == at || !can_wait(step, target)) return;
+    order_.move_behind(at, target);
+    for (const Ref input : step.inputs) {
+      if (input >= 0 && order_.is_before(last_[input], at)) last_[input] = at;
+    }
+  }
+
+  // Whether the step may run directly behind `target`: what it makes is not read until then, and
+  // what it reads lives until then.
+  bool can_wait(const Step& step, int target) const {
+    for (const int output : step.outputs) {
+      for (const int reader : readers_[output]) {
+        if (!order_.is_before(target, reader)) return false;
+      }
+    }
+    return std::all_of(step.inputs.begin(), step.inputs.end(), [&](Ref input) {
+      return input < 0 || is_parameter(input) || !order_.is_before(last_[input], target);
+    });
+  }
+
+  const Plan& plan_;
+  Order order_;
+  std::vector<std::vector<int>> readers_;
+  std::vector<int> last_;  // the last reader of each slot
+  std::vector<bool> is_result_;
+};
 
 }  // namespace
 
@@ -97,22 +174,14 @@ std::vector<std::vector<int>> order_choices(const std::vector<std::vector<int>>&
 }
 
 void delay_updates(Plan& plan) {
-  for (size_t at = plan.steps.size(); at-- > 0;) {
-    const Step& step = plan.steps[at];
-    if (!step.op->is(ir::traits::pure)) continue;
-    size_t target = at;
-    for (size_t i = 0; i < step.reuse.size(); ++i) {
-      const auto& results = plan.results;
-      if (std::find(results.begin(), results.end(), step.outputs[i]) == results.end()) continue;
-      for (const int operand : step.reuse[i]) {
-        const Ref ref = step.inputs[operand];
-        if (is_parameter(plan, ref)) target = std::max(target, last_reader(plan, ref, at));
-      }
-    }
-    if (target == at || !can_wait(plan, at, target)) continue;
-    const auto first = plan.steps.begin() + static_cast<int64_t>(at);
-    std::rotate(first, first + 1, plan.steps.begin() + static_cast<int64_t>(target) + 1);
+  const Delay delay(plan);
+  const Order& order = delay.order();
+  std::vector<Step> steps;
+  steps.reserve(plan.steps.size());
+  for (int i = order.first(); i != order.end(); i = order.next(i)) {
+    steps.push_back(std::move(plan.steps[i]));
   }
+  plan.steps = std::move(steps);
 }
 
 }  // namespace jaxmps::exec

@@ -88,10 +88,6 @@ class Runner {
  private:
   const mx::array& at(Ref ref) const { return ref < 0 ? plan_.constants[~ref] : *frame_[ref]; }
 
-  bool dies_here(const Step& step, Ref ref) const {
-    return ref >= 0 && std::find(step.frees.begin(), step.frees.end(), ref) != step.frees.end();
-  }
-
   // How many mx::arrays are the same array: copies share a descriptor, and that one its memory, so
   // counting the memory's users alone would miss them. An array is nothing but a shared pointer to
   // its descriptor, and MLX tells the count only together with whether its allocator owns the
@@ -171,9 +167,7 @@ class Runner {
   // Operand `i` for a nested plan: moved out of its slot where this step is its last use.
   mx::array pass(const Step& step, size_t i) {
     const Ref ref = step.inputs[i];
-    const bool last =
-        dies_here(step, ref) && std::count(step.inputs.begin(), step.inputs.end(), ref) == 1;
-    if (!last) return at(ref);
+    if (!step.last_read[i]) return at(ref);
     mx::array moved = std::move(*frame_[ref]);
     frame_[ref].reset();
     return moved;
@@ -223,10 +217,7 @@ class Runner {
     out.reserve(plan_.results.size());
     for (size_t i = 0; i < plan_.results.size(); ++i) {
       const Ref ref = plan_.results[i];
-      const auto later = plan_.results.begin() + static_cast<int64_t>(i) + 1;
-      const bool last =
-          ref >= 0 && std::find(later, plan_.results.end(), ref) == plan_.results.end();
-      if (last) {
+      if (plan_.moved_results[i]) {
         out.push_back(std::move(*frame_[ref]));
       } else {
         out.push_back(at(ref));

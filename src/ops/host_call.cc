@@ -41,11 +41,6 @@ class HostCall : public mx::Primitive {
 
 }  // namespace
 
-mx::Stream host_stream() {
-  static const mx::Stream stream = mx::new_thread_unsafe_stream(mx::Device::cpu);
-  return stream;
-}
-
 Graph host_graph(const ir::Op& op, Native native) {
   std::vector<mx::Shape> shapes;
   std::vector<mx::Dtype> dtypes;
@@ -55,7 +50,8 @@ Graph host_graph(const ir::Op& op, Native native) {
   }
   auto kernel = std::make_shared<const Native>(std::move(native));
   return [=](Inputs in) {
-    const mx::Stream stream = host_stream();
+    // Of the thread that builds the graph, which is the device's and evaluates it.
+    const mx::Stream stream = mx::default_stream(mx::Device::cpu);
     Arrays inputs;
     for (size_t i = 0; i < in.size(); ++i) inputs.push_back(mx::contiguous(in[i], false, stream));
     return mx::array::make_arrays(shapes, dtypes, std::make_shared<HostCall>(stream, kernel),

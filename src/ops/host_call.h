@@ -1,7 +1,7 @@
 // CPU kernels inside programs of another device: a native kernel as a node of the MLX graph that
 // runs on the CPU of the same machine. MLX orders it against the device and moves the memory where
 // that is needed. For ops that have no kernel on the GPU: slower, but never refused.
-// Graphs made here hold the kernel; they may be used by any thread that builds graphs.
+// Graphs made here hold the kernel. They are run on the thread of a device, and its own CPU stream.
 #pragma once
 
 #include "ops/op.h"
@@ -18,8 +18,5 @@ Lowering everywhere(const OpContext& ctx, Native native, double nanoseconds,
 // Why a block of kind ANY_DTYPE_OP whose native kernel takes every type cannot run on the target:
 // an unknown shape, or float64 on a GPU. Empty if it can.
 std::string not_runnable(const OpContext& ctx);
-
-// The stream of host kernels in graphs of another device.
-mx::Stream host_stream();
 
 }  // namespace jaxmps::ops

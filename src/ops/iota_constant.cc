@@ -17,7 +17,10 @@ ANY_DTYPE_OP(iota) {
 
 ANY_DTYPE_OP(constant) {
   if (!ctx.out().is_static()) return ctx.fail("its shape is not known");
-  return graph([value = constant_array(ctx.op.dense("value"))](Inputs) { return one(value); });
+  // A splat is spread when it runs: on the thread, and so on the stream, of the device that runs it.
+  return graph([value = constant_array(ctx.op.dense("value")), shape = ctx.out_shape()](Inputs) {
+    return one(mx::broadcast_to(value, shape));
+  });
 }
 
 }  // namespace jaxmps::ops

@@ -154,8 +154,7 @@ mx::array constant_array(const ir::Dense& dense) {
   mx::array array(mx::allocator::malloc(std::max<size_t>(bytes.size(), 1)), storage_shape(stored),
                   storage_dtype(dense.type.dtype));
   std::copy(bytes.begin(), bytes.end(), array.data<uint8_t>());
-  if (!dense.splat) return array;
-  return mx::broadcast_to(array, storage_shape(dense.type));
+  return array;
 }
 
 }  // namespace jaxmps::ops

@@ -98,7 +98,7 @@ mx::Shape to_shape(const ir::Dims& dims);
 std::vector<int> to_axes(const ir::Ints& values);
 // Whether MLX computes with the type itself (so that storage and meaning agree).
 bool is_mlx_native(DType dtype);
-// A constant as an array; splats become broadcast scalars.
+// A constant as an array that is available; a splat as one value, a scalar of the type.
 mx::array constant_array(const ir::Dense& dense);
 // Of a dense row-major array, in bytes.
 ir::Dims byte_strides(const ir::Type& type);
