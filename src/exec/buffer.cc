@@ -38,8 +38,12 @@ mx::array Payload::value() const {
   return *value_;
 }
 
-mx::array Payload::take(const PayloadPtr& payload) {
-  if (payload.use_count() > 1 || payload->is_borrowed()) return payload->value();
+mx::array Payload::take(const PayloadPtr& payload, std::vector<mx::array>& borrowed) {
+  if (payload->is_borrowed()) {
+    std::lock_guard lock(payload->mutex_);
+    if (payload->is_borrowed()) return borrowed.emplace_back(*payload->value_);
+  }
+  if (payload.use_count() > 1) return *payload->value_;
   mx::array taken = *std::move(payload->value_);
   payload->value_.reset();
   return taken;

@@ -24,6 +24,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "base/event.h"
 #include "exec/device.h"
@@ -52,8 +53,9 @@ class Payload {
   // The following require a published array.
   mx::array value() const;
   // The array for an execution, which may overwrite its memory if nothing else holds it: the last
-  // holder of the device's own memory gives it up.
-  static mx::array take(const std::shared_ptr<Payload>& payload);
+  // holder of the device's own memory gives it up. Of borrowed memory a handle is added to
+  // `borrowed`, which keeps it and keeps it from being overwritten until the execution ends.
+  static mx::array take(const std::shared_ptr<Payload>& payload, std::vector<mx::array>& borrowed);
   // Replaces borrowed memory by a copy that is the device's own.
   Status own();
   // The dense data; the address stays good as long as the payload.

@@ -30,6 +30,15 @@ Status check_argument(const Buffer& buffer, const ir::Type& expected, const Devi
   return {};
 }
 
+// Results in the memory of arguments that are borrowed become copies.
+void copy_borrowed(const std::vector<mx::array>& borrowed, ops::Arrays& results) {
+  std::unordered_set<const mx::allocator::Data*> memory;
+  for (const mx::array& array : borrowed) memory.insert(array.data_shared_ptr().get());
+  for (mx::array& result : results) {
+    if (memory.count(result.data_shared_ptr().get())) result = copy_of(result);
+  }
+}
+
 }  // namespace
 
 Program::~Program() = default;
@@ -50,8 +59,6 @@ struct Program::Run {
   std::vector<PayloadPtr> arguments;
   std::vector<PayloadPtr> results;
   Event done;
-  // The memory of arguments that is the client's.
-  using Borrowed = std::unordered_set<const mx::allocator::Data*>;
 
   void operator()() {
     Status status = compute();
@@ -75,24 +82,19 @@ struct Program::Run {
   Status compute() {
     std::vector<mx::array> values;
     values.reserve(arguments.size());
-    Borrowed borrowed;
+    std::vector<mx::array> borrowed;
     for (auto& argument : arguments) {
       // On a GPU the device's own results are there before they are ready. Whatever another thread
       // writes is there only when it is ready.
       if (device->on_cpu() || !argument->is_published() || argument->ready.is_error()) {
         CHECK_OK(argument->ready.await());
       }
-      values.push_back(Payload::take(argument));
-      if (argument->is_borrowed()) borrowed.insert(values.back().data_shared_ptr().get());
+      values.push_back(Payload::take(argument, borrowed));
     }
     try {
       ops::Arrays out = run_plan(*program->plan_, std::move(values), program->target_, true);
-      for (size_t i = 0; i < results.size(); ++i) {
-        if (!borrowed.empty() && borrowed.count(out[i].data_shared_ptr().get())) {
-          out[i] = copy_of(out[i]);
-        }
-        results[i]->publish(std::move(out[i]));
-      }
+      if (!borrowed.empty()) copy_borrowed(borrowed, out);
+      for (size_t i = 0; i < results.size(); ++i) results[i]->publish(std::move(out[i]));
     } catch (...) {
       return current_exception_as_error().in(program->info_.name);
     }

@@ -1,6 +1,7 @@
 """Who may see whose memory: arrays are made, aliased, donated, exported and deleted, NumPy's memory is
 overwritten, and every array keeps the values that it must have."""
 
+import concurrent.futures
 import ctypes
 import sys
 
@@ -85,6 +86,21 @@ def test_an_address_outlives_the_memory_of_numpy(mps):
     assert (ctypes.c_float * 4).from_address(address)[:] == [7.0] * 4
     assert view.min() == view.max() == 7 and float(y.min()) == 8
     jax.block_until_ready((work, others))
+
+
+def test_two_threads_use_one_array(mps):
+    """One copies the borrowed memory for work that is queued while the other computes with it."""
+    write = jax.jit(lambda a: a.at[0].set(-1))
+    same = jax.jit(lambda a: a)
+    for _ in range(30):
+        a = np.ones(LARGE, np.float32)
+        x = jax.device_put(a, mps)
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            results = [pool.submit(f, x) for f in (same, write, same, write, jnp.sort, same, write)]
+            results = [r.result() for r in results]
+        assert a.min() == 1
+        a[:] = 9
+        assert [float(r.max()) for r in results] == [1] * 7
 
 
 @pytest.mark.parametrize("n", [7, 9])

@@ -66,23 +66,32 @@ TEST(Ownership, OnlyTheLastHolderGivesItsMemoryUp) {
   auto payload = std::make_shared<Payload>(filled(1));
   const float* data = payload->value().data<float>();
   PayloadPtr other = payload;
+  std::vector<mx::array> borrowed;
   {
-    const mx::array kept = Payload::take(payload);
+    const mx::array kept = Payload::take(payload, borrowed);
     EXPECT_EQ(kept.data<float>(), data);
     EXPECT_EQ(other->value().data<float>(), data);
   }
   other = nullptr;
-  const mx::array taken = Payload::take(payload);
+  const mx::array taken = Payload::take(payload, borrowed);
   EXPECT_EQ(taken.data<float>(), data);
   EXPECT_EQ(taken.data_shared_ptr().use_count(), 1);
+  EXPECT_TRUE(borrowed.empty());
 }
 
+// Another thread may copy the memory and let go of it while the execution runs.
 TEST(Ownership, BorrowedMemoryIsNotGivenUp) {
   Client client;
   if (!can_borrow(client.data)) GTEST_SKIP() << "MLX's allocator takes no foreign memory";
   auto payload = std::make_shared<Payload>(client.borrow(), Memory::borrowed);
-  const mx::array taken = Payload::take(payload);
-  EXPECT_EQ(payload->value().id(), taken.id());  // a second holder, so nobody overwrites it
+  std::vector<mx::array> borrowed;
+  const mx::array taken = Payload::take(payload, borrowed);
+  ASSERT_TRUE(payload->own().ok());
+  ASSERT_EQ(borrowed.size(), 1u);
+  EXPECT_EQ(borrowed[0].id(), taken.id());
+  EXPECT_FALSE(client.is_released);
+  EXPECT_EQ(Payload::take(payload, borrowed).data<float>()[2], 3);
+  EXPECT_EQ(borrowed.size(), 1u);
 }
 
 TEST(Ownership, DonatedBuffersAreGone) {
