@@ -14,6 +14,7 @@ The exit code is 1 if a value was wrong, an activity failed, or something grew.
 import argparse
 import collections
 import contextlib
+import ctypes
 import functools
 import gc
 import logging
@@ -457,9 +458,13 @@ def sample(start) -> Sample:
     jax.clear_caches()
     gc.collect()
     jax.effects_barrier()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # NumPy's freed arrays, which the C library keeps
     status = dict(line.split(":", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
-    resident = int(status["VmRSS"].split()[0]) * 1024
-    in_use = (DEVICE.memory_stats() or {}).get("bytes_in_use", 0)
+    stats = DEVICE.memory_stats() or {}
+    # Less what the device keeps for reuse on purpose, up to a limit.
+    resident = int(status["VmRSS"].split()[0]) * 1024 - stats.get("pool_bytes", 0)
+    in_use = stats.get("bytes_in_use", 0)
     return Sample(time.monotonic() - start, resident, in_use, len(os.listdir("/proc/self/fd")), int(status["Threads"]))
 
 
