@@ -179,7 +179,7 @@ Status LoopBuilder::add_kernel(const Op& op) {
   auto lowering = ops::lower(op, ops::Target::cpu);
   const bool is_special = lowering.ok() && !lowering->is_general;
   if (is_special && lowering->alias) {
-    if (op.id != OpId::reshape && op.id != OpId::custom_call) {
+    if (op.id != OpId::reshape) {
       return ir::refuse(op, "an alias that is not known to loops");
     }
     const int32_t address = as_memory(op.operand(0));
@@ -211,7 +211,8 @@ Status LoopBuilder::add_native(const Op& op, ops::Native native, const std::vect
 
 Status LoopBuilder::add_tile(const Op& op, cpu::TileKernel kernel, const std::vector<int>& reuse) {
   auto call = std::make_unique<KernelCall>();
-  // Nanoseconds beside the loops; from the nearest cache these take half as long as the kernel says.
+  // Nanoseconds beside the loops; from the nearest cache these take half as long as the kernel
+  // says.
   constexpr double kCall = 2, kSession = 10, kNear = 0.5;
   if (auto calls = kernel.calls()) {
     cost_ += kNear * kernel.loop_nanoseconds() + kCall * static_cast<double>(calls->calls.size());

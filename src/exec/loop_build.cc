@@ -46,9 +46,7 @@ bool is_all_scalar_fusion(const Op& op) {
 }
 
 // Ops whose result may be the memory of their first operand.
-bool may_be_view(OpId id) {
-  return id == OpId::reshape || id == OpId::dynamic_slice || id == OpId::custom_call;
-}
+bool may_be_view(OpId id) { return id == OpId::reshape || id == OpId::dynamic_slice; }
 
 void for_operands(const Op& op, const std::function<void(ir::Value*)>& visit) {
   for (ir::Value* operand : op.operands()) visit(operand);

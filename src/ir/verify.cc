@@ -4,6 +4,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "ir/custom_call.h"
 #include "ir/module.h"
 #include "ir/verify_rules.h"
 
@@ -81,6 +82,14 @@ class Verifier {
     if (!function.result_attrs.empty() &&
         function.result_attrs.size() != function.type.results.size()) {
       fail(where, "has attributes for another number of results");
+    }
+    for (const AttrDict& attrs : function.arg_attrs) {
+      const Attr* alias = find(attrs, "tf.aliasing_output");
+      const auto* result = alias ? alias->get_if<TypedInt>() : nullptr;
+      if (alias && !(result && result->value >= 0 &&
+                     result->value < static_cast<int64_t>(function.type.results.size()))) {
+        fail(where, str("tf.aliasing_output must be the number of a result, is ", print(*alias)));
+      }
     }
     callees_ = &calls_[&function];
     check_region(body, where, 0);
@@ -177,6 +186,31 @@ class Verifier {
         NEED(symbol.get_if<Symbol>(), "called_computations must hold symbols");
         NEED_OK(check_callee(symbol.get_if<Symbol>()->name, nullptr));
       }
+    }
+    return check_called(op);
+  }
+
+  // As many functions as signatures: the target's rule has counted them.
+  Reason check_called(const Op& op) {
+    const std::vector<Signature> signatures = called_signatures(op);
+    for (size_t i = 0; i < signatures.size(); ++i) {
+      const Attr& symbol = std::get<AttrList>(op.find("called_computations")->value)[i];
+      const std::string& name = std::get<Symbol>(symbol.value).name;
+      const Function& function = *functions_.find(name)->second;
+      NEED(!function.is_declaration, "calls @", name, ", which has no body");
+      NEED_OK(
+          check_types(str("argument of @", name), signatures[i].arguments, function.type.elements));
+      NEED_OK(check_types(str("result of @", name), signatures[i].results, function.type.results));
+    }
+    return {};
+  }
+
+  static Reason check_types(const std::string& what, const std::vector<Type>& expected,
+                            const std::vector<Type>& actual) {
+    NEED(actual.size() == expected.size(), "needs ", expected.size(), " of ", what, ", there are ",
+         actual.size());
+    for (size_t i = 0; i < expected.size(); ++i) {
+      NEED_OK(rules::match(str(what, " (", i, ")"), expected[i], actual[i]));
     }
     return {};
   }

@@ -137,6 +137,7 @@ Reason scatter(const Op& op) {
     scalars.push_back(op.region().arg(i)->type);
     NEED(scalars.back().is_scalar(), "the combiner's argument ", i, " must be a scalar, is ",
          brief(scalars.back()));
+    NEED_OK(widens(str("operand ", i), operand_type(op, i), scalars.back()));
     NEED_OK(match(str("result ", i), scalars[i].with(input.dims), result_type(op, i)));
   }
   return check_reducer(op, 0, scalars);

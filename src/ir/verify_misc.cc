@@ -1,4 +1,5 @@
 // Rules of random numbers, custom calls, tokens, transfers and async ops.
+#include "ir/custom_call.h"
 #include "ir/verify_rules.h"
 
 namespace jaxmps::ir::rules {
@@ -97,7 +98,7 @@ void add_misc(Rules& rules) {
                      {"operand_layouts", AttrKind::list, true},
                      {"output_operand_aliases", AttrKind::list, true},
                      {"result_layouts", AttrKind::list, true}},
-                    nullptr},
+                    check_custom_call},
                    {OpId::rng, 3, 1, 0, {{"rng_distribution", AttrKind::enumeration}}, rng},
                    {OpId::rng_bit_generator,
                     1,

@@ -15,13 +15,14 @@ Reason inputs_and_inits(const Op& op, std::vector<Type>* scalars) {
     NEED_OK(match_dims(str("operand ", i), operand_type(op).dims, operand_type(op, i).dims));
     NEED(operand_type(op, count + i).is_scalar(), "the initial value must be a scalar, is ",
          brief(operand_type(op, count + i)));
-    // A reducer may accumulate in a wider type than its inputs have.
     const Region& region = op.region();
     NEED(i < region.arg_count(), "the reducer must take ", 2 * count, " arguments, takes ",
          region.arg_count());
     scalars->push_back(region.arg(i)->type);
     NEED(scalars->back().is_scalar(), "the reducer's argument ", i, " must be a scalar, is ",
          brief(scalars->back()));
+    NEED_OK(widens(str("operand ", i), operand_type(op, i), scalars->back()));
+    NEED_OK(widens("the initial value", operand_type(op, count + i), scalars->back()));
   }
   return {};
 }
@@ -101,6 +102,8 @@ Reason select_and_scatter(const Op& op) {
   NEED(op.region(1).arg_count() == 2, "the reducer must take 2 arguments, takes ",
        op.region(1).arg_count());
   const Type accumulator = op.region(1).arg(0)->type;
+  NEED_OK(widens("the source", source, accumulator));
+  NEED_OK(widens("the initial value", operand_type(op, 2), accumulator));
   NEED_OK(match("the result", accumulator.with(input.dims), result_type(op)));
   return check_reducer(op, 1, {accumulator});
 }

@@ -235,6 +235,17 @@ Reason check_reducer(const Op& op, int index, const std::vector<Type>& scalars) 
   return check_region(op, index, "the reducer", arguments, scalars);
 }
 
+Reason widens(std::string_view what, const Type& from, const Type& to) {
+  if (from.quantization || to.quantization) return {};
+  const bool same_kind = is_signed_int(from.dtype) == is_signed_int(to.dtype) &&
+                         is_unsigned_int(from.dtype) == is_unsigned_int(to.dtype) &&
+                         is_float(from.dtype) == is_float(to.dtype) &&
+                         is_complex(from.dtype) == is_complex(to.dtype);
+  NEED(same_kind && byte_size(from.dtype) <= byte_size(to.dtype), what, " of type ", brief(from),
+       " cannot be accumulated in ", brief(to));
+  return {};
+}
+
 int64_t window_output(int64_t base, const Window& w) {
   if (!is_known(base)) return kDynamic;
   // No shape has this size, so it is refused where it is compared.

@@ -94,6 +94,8 @@ Reason check_region(const Op& op, int index, std::string_view what,
                     const std::vector<Type>& arguments, const std::vector<Type>& results);
 // The combiner of reductions: 2n scalars (accumulator types) to n scalars.
 Reason check_reducer(const Op& op, int index, const std::vector<Type>& scalars);
+// A combiner may work in a wider type of the same kind than its inputs have.
+Reason widens(std::string_view what, const Type& from, const Type& to);
 std::vector<Type> result_types(const Op& op);
 
 bool is_known(int64_t dim);

@@ -4,6 +4,7 @@
 #include <limits>
 #include <unordered_map>
 
+#include "ir/combiner.h"
 #include "ir/gather_dims.h"
 #include "kernels/fusion_maps.h"
 
@@ -421,20 +422,22 @@ Result<ScalarValue> FusionBuilder::gather(const ir::Op& op, const Coord& at) {
   return eval(op.operand(0), intern(std::move(in)));
 }
 
-Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
-  if (op.operand_count() != 2) return ir::refuse(op, "a reduction of several operands");
-  TRY(ScalarProgram combiner, scalar_program(op.region()));
-  Opcode code;
-  const DType dtype = op.result()->type.dtype;
-  const bool complex = ir::is_complex(dtype);
-  if (complex) {
-    const bool sum =
-        op.region().first() && op.region().first()->id == OpId::add && op.region().op_count() == 2;
-    if (!sum) return ir::refuse(op, "a complex reduction other than a sum");
-    code = Opcode::add;
-  } else if (!is_simple_combiner(combiner, &code)) {
-    return ir::refuse(op, "a reduction whose combiner is not one op");
+// The stage op of a reduction with this combiner; nothing where there is none.
+std::optional<Opcode> reduction_with(OpId combiner, DType dtype) {
+  if (ir::is_complex(dtype) && combiner != OpId::add) return std::nullopt;
+  if (dtype == DType::pred) {
+    if (combiner == OpId::add || combiner == OpId::maximum) combiner = OpId::or_;
+    if (combiner == OpId::multiply || combiner == OpId::minimum) combiner = OpId::and_;
   }
+  const auto code = opcode_of(combiner);
+  return code ? reduction_of(*code) : std::nullopt;
+}
+
+Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
+  const DType dtype = op.result()->type.dtype;
+  const auto combiner = ir::simple_combiner(op.region());
+  const auto reduce = combiner ? reduction_with(*combiner, dtype) : std::nullopt;
+  if (!reduce) return ir::refuse(op, "a reduction whose combiner is not one op");
   Coord in;
   size_t kept = 0;
   for (size_t d = 0; d < shape_.size(); ++d) {
@@ -447,12 +450,11 @@ Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
   if (!at.bounds.empty()) return ir::refuse(op, "a reduction read at some positions only");
   TRY(ScalarValue x, eval(op.operand(0), intern(std::move(in))));
   TRY(ScalarValue init, eval(op.operand(1), intern({})));
-  const Opcode reduce = *reduction_of(code);
   const DType type = machine_type(dtype);
-  ScalarValue r{dtype, scalar_.emit(reduce, type, x.re, init.re), -1};
-  if (complex) r.im = scalar_.emit(reduce, type, x.im, init.im);
+  ScalarValue r{dtype, scalar_.emit(*reduce, type, x.re, init.re), -1};
+  if (ir::is_complex(dtype)) r.im = scalar_.emit(*reduce, type, x.im, init.im);
   // Sums of narrow types are kept wide and rounded once.
-  if (code == Opcode::add || code == Opcode::mul) {
+  if (*reduce == Opcode::reduce_add || *reduce == Opcode::reduce_mul) {
     const ScalarValue wide{type == DType::f32 ? DType::f32 : dtype, r.re, r.im};
     return dtype == wide.dtype ? scalar_.rounded(r) : scalar_.convert(wide, dtype);
   }

@@ -7,8 +7,8 @@
 #include <array>
 #include <vector>
 
-#include "scalar/scalar.h"
 #include "ops/op.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::ops {
 
@@ -57,6 +57,13 @@ class Combiner {
     }
     kernels::evaluate(program_, call.arguments.data(), call.results.data());
     std::copy_n(call.fresh.data(), count(), total);
+  }
+  bool same(const Element* a, const Element* b) const {
+    bool equal = true;
+    for (size_t k = 0; k < count(); ++k) {
+      equal = equal && std::equal(a[k].begin(), a[k].begin() + sizes_[k], b[k].begin());
+    }
+    return equal;
   }
   void store(const Element* total, void* const* out, int64_t at) const {
     for (size_t k = 0; k < count(); ++k) {

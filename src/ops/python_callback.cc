@@ -44,15 +44,12 @@ CUSTOM_CALL(python_callback, "mps.python_callback") {
     return ctx.fail("this process runs no Python that could be called");
   }
   const bool ordered = call.operands() > 0 && !ctx.in(0).is_tensor();
-  if (ordered != (call.results() > 0 && !ctx.out(0).is_tensor())) {
-    return ctx.fail("a token must be both operand and result");
-  }
   for (int i = 0; i < call.operands(); ++i) {
     if (!ctx.on_cpu() && ctx.in(i).is_tensor() && ir::real_type(ctx.in(i).dtype) == DType::f64) {
       return ctx.fail("float64 does not exist on the GPU; use the CPU device");
     }
   }
-  const int64_t id = call.option("id", -1);
+  const int64_t id = call.option("id");
   const int first = ordered ? 1 : 0;
   Lowering lowering = everywhere(
       ctx,

@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "ir/combiner.h"
 #include "ops/elementwise.h"
 #include "ops/host_call.h"
 
@@ -103,17 +104,21 @@ std::optional<bool> arg_reducer(const ir::Region& region) {
   return std::nullopt;
 }
 
+// The index beside the lowest value that wins; with NaN among the values, that of the first NaN.
 Arrays arg_reduce(const mx::array& values, const mx::array& indices, const std::vector<int>& axes,
                   bool maximum) {
   const auto best = maximum ? mx::max(values, axes, true) : mx::min(values, axes, true);
-  auto wins = mx::equal(values, best);
-  if (mx::issubdtype(values.dtype(), mx::floating)) {
-    wins = mx::logical_or(wins, mx::isnan(values));
-  }
   // The number of indices that can win is at least one, so the filler never does.
   const auto last = mx::max(indices, axes, true);
-  const auto index = mx::min(mx::where(wins, indices, last), axes, false);
-  return {mx::squeeze(best, axes), index};
+  auto index = mx::min(mx::where(mx::equal(values, best), indices, last), axes, false);
+  const auto found = mx::squeeze(best, axes);
+  if (mx::issubdtype(values.dtype(), mx::floating)) {
+    const auto nans = mx::astype(reduced_last(mx::isnan(values), axes), mx::uint8);
+    const auto first = mx::take_along_axis(reduced_last(indices, axes),
+                                           mx::argmax(nans, -1, /*keepdims=*/true), -1);
+    index = mx::where(mx::isnan(found), mx::squeeze(first, -1), index);
+  }
+  return {found, index};
 }
 
 Result<Lowering> lower_arg(const OpContext& ctx, bool maximum, const RegionFunction& combiner) {
@@ -157,7 +162,6 @@ ANY_DTYPE_OP(reduce) {
   for (int i = 0; i < count; ++i) {
     shapes.push_back(ctx.out_shape(i));
     types.push_back(ctx.in(i).dtype);
-    if (types.back() != ctx.out(i).dtype) return ctx.fail("it widens its operand's type");
   }
   if (ctx.in(0).size() == 0) {
     return graph([=](Inputs in) {
@@ -174,7 +178,7 @@ ANY_DTYPE_OP(reduce) {
       return native(std::move(kernel), static_cast<double>(ctx.in(0).size()));
     }
   }
-  if (const auto ids = simple_combiners(region); ids && !axes.empty()) {
+  if (const auto ids = ir::simple_combiners(region); ids && !axes.empty()) {
     bool all = true;
     for (int i = 0; i < count; ++i) {
       all = all && types[i] != DType::c128 && mlx_reduces((*ids)[i], types[i]);

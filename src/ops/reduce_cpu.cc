@@ -1,8 +1,10 @@
 // CPU kernels of the reductions that are not fusions: arg-max and arg-min, and any other combiner
-// by its scalar program, element by element. Work is cut by results, and long reductions into
-// pieces of a fixed length, so what comes out does not depend on the number of threads.
+// by its scalar program, element by element. Work is cut by results, and long reductions that may
+// be regrouped into pieces of a fixed length, so what comes out does not depend on the number of
+// threads.
 #include <new>
 
+#include "ir/combiner.h"
 #include "kernels/cpu/dtype.h"
 #include "kernels/cpu/threads.h"
 #include "ops/combiner.h"
@@ -71,23 +73,28 @@ class ReduceWalk {
   int64_t results_ = 1, length_ = 1;
 };
 
-// Runs reduce(result, begin, end, piece) for all pieces of all results and says whether memory
-// sufficed.
+int64_t piece_count(const ReduceWalk& walk, int64_t piece) {
+  return (walk.length() + piece - 1) / piece;
+}
+
+// Runs reduce(result, begin, end, number of the piece) for all pieces of all results and says
+// whether memory sufficed.
 template <typename Reduce>
-bool for_pieces(const ReduceWalk& walk, int64_t pieces, Reduce reduce) {
-  const int64_t each = std::min(walk.length(), kPiece);
+bool for_pieces(const ReduceWalk& walk, int64_t piece, Reduce reduce) {
+  const int64_t pieces = piece_count(walk, piece), each = std::min(walk.length(), piece);
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, each));
   return cpu::parallel_for(walk.results() * pieces, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t from = i % pieces * kPiece;
-      reduce(i / pieces, from, std::min(from + kPiece, walk.length()), i);
+      const int64_t from = i % pieces * piece;
+      reduce(i / pieces, from, std::min(from + piece, walk.length()), i);
     }
   });
 }
 
-int64_t piece_count(const ReduceWalk& walk) { return (walk.length() + kPiece - 1) / kPiece; }
-
 // --- arg-max and arg-min ------------------------------------------------------------------------
+//
+// Meeting in order is associative: the first NaN stays, else the best value with its lowest index
+// wins. Meeting the initial value again changes nothing, so every piece starts with it.
 
 template <typename T, typename I>
 struct Best {
@@ -108,10 +115,10 @@ void arg_reduce(const ReduceWalk& walk, const void* const* in, void* const* out)
   const auto* values = static_cast<const T*>(in[0]);
   const auto* indices = static_cast<const I*>(in[1]);
   const Best<T, I> init{*static_cast<const T*>(in[2]), *static_cast<const I*>(in[3])};
-  const int64_t pieces = piece_count(walk);
+  const int64_t pieces = piece_count(walk, kPiece);
   std::vector<Best<T, I>> found(static_cast<size_t>(walk.results() * pieces), init);
   const bool ok =
-      for_pieces(walk, pieces, [&](int64_t result, int64_t from, int64_t to, int64_t p) {
+      for_pieces(walk, kPiece, [&](int64_t result, int64_t from, int64_t to, int64_t p) {
         const int64_t start = walk.start(result);
         Best<T, I> best = init;
         walk.elements(from, to, [&](int64_t at) {
@@ -158,16 +165,20 @@ Native arg_kernel(const ReduceWalk& walk, bool maximum, DType index) {
 class GeneralReduce {
  public:
   GeneralReduce(const OpContext& ctx, Combiner combiner)
-      : walk_(ctx.in(0), ctx.op.ints("dimensions")), combiner_(std::move(combiner)) {}
+      : walk_(ctx.in(0), ctx.op.ints("dimensions")), combiner_(std::move(combiner)) {
+    // Only what is known to associate is cut: the others fold from the first element to the last.
+    const bool cuts = ir::simple_combiners(ctx.op.region()).has_value();
+    piece_ = cuts ? kPiece : std::max<int64_t>(1, walk_.length());
+  }
 
   void operator()(const void* const* in, void* const* out) const {
     const size_t count = combiner_.count();
-    const int64_t pieces = piece_count(walk_);
+    const int64_t pieces = piece_count(walk_, piece_);
     // With several pieces the first starts with the initial value, the others with their first
     // element.
     std::vector<Element> found(static_cast<size_t>(walk_.results() * pieces) * count);
     const bool ok =
-        for_pieces(walk_, pieces, [&](int64_t result, int64_t from, int64_t to, int64_t p) {
+        for_pieces(walk_, piece_, [&](int64_t result, int64_t from, int64_t to, int64_t p) {
           Combiner::Call call(count);
           Element* total = &found[static_cast<size_t>(p) * count];
           const int64_t start = walk_.start(result);
@@ -202,6 +213,7 @@ class GeneralReduce {
  private:
   ReduceWalk walk_;
   Combiner combiner_;
+  int64_t piece_;
 };
 
 }  // namespace

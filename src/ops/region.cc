@@ -91,10 +91,14 @@ class Compiler {
   std::unordered_map<const ir::Value*, int> numbers_;
 };
 
+// The expressions that callers look for are not deeper; without a bound shared operands would be
+// written out over and over.
+constexpr int kDeepest = 5;
+
 std::string expression_of(const ir::Region& region, const ir::Value* value, int depth) {
   if (value->is_argument() && value->region() == &region) return str(value->index());
   const ir::Op* op = value->op();
-  if (!op || op->parent() != &region || depth > 16) {
+  if (!op || op->parent() != &region || depth > kDeepest) {
     return str("?", reinterpret_cast<uintptr_t>(value));
   }
   std::vector<std::string> operands;
@@ -149,54 +153,29 @@ std::string expression(const ir::Region& region, int i) {
   return expression_of(region, region.terminator()->operand(i), 0);
 }
 
-std::optional<std::vector<OpId>> simple_combiners(const ir::Region& region) {
-  const int count = region.terminator()->operand_count();
-  std::vector<OpId> ids;
-  for (int i = 0; i < count; ++i) {
-    const ir::Op* op = region.terminator()->operand(i)->op();
-    if (!op || op->parent() != &region || op->operand_count() != 2) return std::nullopt;
-    switch (op->id) {
-      case OpId::add:
-      case OpId::multiply:
-      case OpId::maximum:
-      case OpId::minimum:
-      case OpId::and_:
-      case OpId::or_:
-      case OpId::xor_:
-        break;
-      default:
-        return std::nullopt;
-    }
-    const ir::Value *a = op->operand(0), *b = op->operand(1);
-    const ir::Value *accumulator = region.arg(i), *element = region.arg(i + count);
-    const bool straight = a == accumulator && b == element;
-    if (!straight && !(a == element && b == accumulator)) return std::nullopt;
-    ids.push_back(op->id);
+mx::array reduced_last(const mx::array& a, std::vector<int> axes) {
+  std::sort(axes.begin(), axes.end());
+  std::vector<int> order;
+  mx::Shape shape;
+  for (int d = 0; d < static_cast<int>(a.ndim()); ++d) {
+    if (std::binary_search(axes.begin(), axes.end(), d)) continue;
+    order.push_back(d);
+    shape.push_back(a.shape(d));
   }
-  return ids;
+  int size = 1;
+  for (int axis : axes) {
+    order.push_back(axis);
+    size *= a.shape(axis);
+  }
+  shape.push_back(size);
+  return mx::reshape(mx::transpose(a, order), shape);
 }
 
 Arrays fold(const Arrays& arrays, const std::vector<int>& axes, const RegionFunction& combiner) {
-  // The reduced axes, in their order, become one last axis.
-  const int rank = static_cast<int>(arrays[0].ndim());
-  std::vector<int> order;
-  mx::Shape kept;
-  for (int d = 0; d < rank; ++d) {
-    if (std::find(axes.begin(), axes.end(), d) != axes.end()) continue;
-    order.push_back(d);
-    kept.push_back(arrays[0].shape(d));
-  }
-  auto sorted = axes;
-  std::sort(sorted.begin(), sorted.end());
-  int size = 1;
-  for (int axis : sorted) {
-    order.push_back(axis);
-    size *= arrays[0].shape(axis);
-  }
-  auto flat = kept;
-  flat.push_back(size);
   Arrays values;
-  for (const auto& a : arrays) values.push_back(mx::reshape(mx::transpose(a, order), flat));
+  for (const auto& a : arrays) values.push_back(reduced_last(a, axes));
+  const mx::Shape flat = values[0].shape(), kept(flat.begin(), flat.end() - 1);
+  int size = flat.back();
   auto part = [&](const mx::array& a, int from, int to, int step) {
     mx::Shape start(flat.size(), 0), stop = a.shape(), strides(flat.size(), 1);
     start.back() = from;

@@ -16,16 +16,16 @@ using RegionFunction = std::function<Arrays(const Arrays& arguments)>;
 // constants.
 Result<RegionFunction> region_function(const ir::Region& region, Target target);
 
-// One of add, multiply, maximum, minimum, and_, or_, xor_ for each of the k results of a combiner
-// with arguments (k accumulators, k elements), if that is all it computes.
-std::optional<std::vector<ir::OpId>> simple_combiners(const ir::Region& region);
-
 // Result `i` of the region as an expression of its arguments, "or(gt(0,2),ne(0,0))": equal
 // expressions mean equal functions. Operands of commutative ops are sorted.
 std::string expression(const ir::Region& region, int i);
 
-// Reduces `axes` of all arrays (of one shape) with a combiner, in order, pairing neighbours: any
-// association of the sequence along the axes. The axes disappear; none may have size 0.
+// The reduced axes, in their order, as one last axis.
+mx::array reduced_last(const mx::array& a, std::vector<int> axes);
+
+// Reduces `axes` of all arrays (of one shape) with a combiner, in order, pairing neighbours:
+// StableHLO leaves the association to whoever runs a reduction. The axes disappear; none may have
+// size 0.
 Arrays fold(const Arrays& arrays, const std::vector<int>& axes, const RegionFunction& combiner);
 
 }  // namespace jaxmps::ops

@@ -4,9 +4,10 @@
 #include <limits>
 #include <optional>
 
-#include "scalar/scalar.h"
+#include "ir/combiner.h"
 #include "ops/gather.h"
 #include "ops/host_call.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::ops {
 namespace {
@@ -37,19 +38,18 @@ std::optional<Combine> combine_of(ir::OpId id) {
 }
 
 // How result `i` of the combiner depends on the current value and update of input `i` alone.
-std::optional<Combine> simple_combiner(const ir::Region& region, int i, int inputs) {
-  const ir::Value* value = region.terminator()->operand(i);
-  const ir::Value* current = region.arg(i);
-  const ir::Value* update = region.arg(inputs + i);
-  if (value == update) return Combine::overwrite;
-  if (value == current) return Combine::keep;
-  const ir::Op* op = value->op();
-  if (!op || op->operand_count() != 2) return std::nullopt;
-  const auto combine = combine_of(op->id);
-  const bool in_order = op->operand(0) == current && op->operand(1) == update;
-  const bool swapped = op->operand(1) == current && op->operand(0) == update;
-  if (in_order || (swapped && combine != Combine::subtract)) return combine;
-  return std::nullopt;
+std::optional<Combine> simple_combiner(const ir::Region& region, int i) {
+  const auto found = ir::combination(region, i);
+  if (!found) return std::nullopt;
+  switch (found->kind) {
+    case ir::Combination::Kind::accumulator:
+      return Combine::keep;
+    case ir::Combination::Kind::element:
+      return Combine::overwrite;
+    case ir::Combination::Kind::op:
+      break;
+  }
+  return combine_of(found->op);
 }
 
 struct Simple {
@@ -60,7 +60,7 @@ struct Simple {
 std::optional<Simple> all_simple(const OpContext& ctx, int inputs) {
   Simple simple;
   for (int i = 0; i < inputs; ++i) {
-    const auto combine = simple_combiner(ctx.op.region(), i, inputs);
+    const auto combine = simple_combiner(ctx.op.region(), i);
     if (!combine) return std::nullopt;
     const auto kernel = cpu::scatter_kernel(*combine, ctx.in(i).dtype);
     if (!kernel) return std::nullopt;
@@ -219,7 +219,7 @@ struct GraphScatter {
       a = order_key(a, maximum);
       u = order_key(u, maximum);
     }
-    if (combine == Combine::subtract) u = mx::subtract(mx::array(0, u.dtype()), u);
+    if (combine == Combine::subtract) u = mx::negative(u);
     if (order && inside) {
       // The extreme value of the type loses against everything.
       const bool is_signed = mx::issubdtype(u.dtype(), mx::signedinteger);

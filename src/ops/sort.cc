@@ -3,8 +3,8 @@
 #include <cmath>
 #include <optional>
 
-#include "scalar/scalar.h"
 #include "ops/host_call.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::ops {
 namespace {
@@ -27,16 +27,25 @@ bool is_constant(const ir::Value* value, bool (*accept)(double)) {
   return ir::is_float(dense.type.dtype) && dense.type.size() == 1 && accept(dense.float_at(0));
 }
 bool is_zero(double x) { return x == 0; }
-bool is_nan(double x) { return std::isnan(x); }
+// The NaN above all numbers, in a total order.
+bool is_nan(double x) { return std::isnan(x) && !std::signbit(x); }
 
-std::optional<TracedKey> trace(const ir::Region& region, const ir::Value* value);
+// Levels of selects and parts that a key may have; without a bound a chain of selects whose tests
+// share their operands would be followed over and over.
+constexpr int kDeepest = 4;
+
+std::optional<TracedKey> trace(const ir::Region& region, const ir::Value* value, int depth = 0);
 
 // select(x != x, NaN, key) and select(x == 0, 0, key): how clients make zeros and NaNs equal.
-std::optional<TracedKey> trace_select(const ir::Region& region, const ir::Op& op) {
+std::optional<TracedKey> trace_select(const ir::Region& region, const ir::Op& op, int depth) {
   const ir::Op* test = op.operand(0)->op();
   if (!test || test->id != ir::OpId::compare) return std::nullopt;
-  auto key = trace(region, op.operand(2));
-  const auto tested = trace(region, test->operand(0));
+  // In a total order NaN equals itself, and the zeros differ.
+  if (test->enum_attr<ir::CompareType>("compare_type") == ir::CompareType::total_order) {
+    return std::nullopt;
+  }
+  auto key = trace(region, op.operand(2), depth);
+  const auto tested = trace(region, test->operand(0), depth);
   if (!key || !tested || tested->arg != key->arg || tested->key.part != key->key.part) {
     return std::nullopt;
   }
@@ -54,7 +63,7 @@ std::optional<TracedKey> trace_select(const ir::Region& region, const ir::Op& op
   return std::nullopt;
 }
 
-std::optional<TracedKey> trace(const ir::Region& region, const ir::Value* value) {
+std::optional<TracedKey> trace(const ir::Region& region, const ir::Value* value, int depth) {
   if (value->region() == &region) {
     TracedKey key;
     key.arg = value->index();
@@ -63,10 +72,10 @@ std::optional<TracedKey> trace(const ir::Region& region, const ir::Value* value)
     return key;
   }
   const ir::Op* op = value->op();
-  if (!op) return std::nullopt;
-  if (op->id == ir::OpId::select) return trace_select(region, *op);
+  if (!op || depth == kDeepest) return std::nullopt;
+  if (op->id == ir::OpId::select) return trace_select(region, *op, depth + 1);
   if (op->id != ir::OpId::real && op->id != ir::OpId::imag) return std::nullopt;
-  auto key = trace(region, op->operand(0));
+  auto key = trace(region, op->operand(0), depth + 1);
   if (key) {
     key->key.part = op->id == ir::OpId::real ? SortKey::Part::real : SortKey::Part::imag;
   }
@@ -95,8 +104,9 @@ std::optional<SortKey> compared_key(const ir::Region& region, const ir::Op* op, 
 }
 
 bool lexicographic(const ir::Region& region, const ir::Value* value, std::vector<SortKey>* keys) {
+  constexpr size_t kMostKeys = 64;
   const ir::Op* op = value->op();
-  if (!op) return false;
+  if (!op || keys->size() == kMostKeys) return false;
   if (auto key = compared_key(region, op, false)) {
     keys->push_back(*key);
     return true;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ir/combiner.h"
 #include "ops/elementwise.h"
 #include "ops/host_call.h"
 #include "ops/region.h"
@@ -75,9 +76,37 @@ mx::array pad_windows(const mx::array& a, const mx::array& value, const WindowDi
   return out;
 }
 
-Arrays fold_windows(Arrays padded, const WindowDims& dims,
+Arrays fold_windows(const Arrays& padded, const WindowDims& dims, Arrays total,
                     const std::function<Arrays(const Arrays&)>& combine) {
-  const size_t count = padded.size();
+  mx::Shape shape;
+  int64_t cells = 1;
+  for (const WindowDim& dim : dims) {
+    shape.push_back(dim.output);
+    cells *= dim.size;
+  }
+  for (auto& a : total) a = mx::broadcast_to(a, shape);
+  for (int64_t cell = 0; cell < cells; ++cell) {
+    Arrays arguments = total;
+    for (mx::array a : padded) {
+      int64_t rest = cell;
+      for (int d = static_cast<int>(dims.size()) - 1; d >= 0; --d) {
+        const WindowDim& dim = dims[d];
+        a = strided(a, d, static_cast<int>(rest % dim.size) * dim.dilation, dim.stride, dim.output);
+        rest /= dim.size;
+      }
+      arguments.push_back(a);
+    }
+    total = total.empty() ? std::move(arguments) : combine(arguments);
+    for (auto& a : total) a = mx::broadcast_to(a, shape);
+  }
+  return total;
+}
+
+namespace {
+
+// The same for combiners that may be regrouped and reordered: dimension by dimension from the last.
+Arrays fold_separably(Arrays padded, const WindowDims& dims,
+                      const std::function<Arrays(const Arrays&)>& combine) {
   for (int d = static_cast<int>(dims.size()) - 1; d >= 0; --d) {
     const WindowDim& dim = dims[d];
     // Element k of every window along this axis, as a queue of partial results joined pairwise.
@@ -95,9 +124,6 @@ Arrays fold_windows(Arrays padded, const WindowDims& dims,
         Arrays arguments = parts[i];
         arguments.insert(arguments.end(), parts[i + 1].begin(), parts[i + 1].end());
         joined.push_back(combine(arguments));
-        for (size_t r = 0; r < count; ++r) {
-          joined.back()[r] = mx::broadcast_to(joined.back()[r], parts[i][r].shape());
-        }
       }
       if (parts.size() % 2) joined.push_back(parts.back());
       parts = std::move(joined);
@@ -107,14 +133,18 @@ Arrays fold_windows(Arrays padded, const WindowDims& dims,
   return padded;
 }
 
-namespace {
+// Cells of one window whose fold is worth a node each in a graph; beyond, the host folds.
+constexpr int64_t kMostCells = 256;
 
 // Sums of short floats are kept in float32 until the end.
 bool accumulates_in_float32(DType type) { return type == DType::f16 || type == DType::bf16; }
 
 Result<Lowering> window_graph(const OpContext& ctx, const WindowDims& dims) {
+  const auto simple = ir::simple_combiners(ctx.op.region());
+  double cells = 1;
+  for (const WindowDim& dim : dims) cells *= dim.size;
+  if (!simple && cells > kMostCells) return general_windows(ctx, dims);
   TRY(RegionFunction combine, region_function(ctx.op.region(), ctx.target));
-  const auto simple = simple_combiners(ctx.op.region());
   const DType type = ctx.in(0).dtype;
   const bool sums = simple && simple->size() == 1 && (*simple)[0] == OpId::add;
   if (sums && accumulates_in_float32(type)) {
@@ -122,20 +152,20 @@ Result<Lowering> window_graph(const OpContext& ctx, const WindowDims& dims) {
       const auto value = mx::astype(in[1], mx::float32);
       auto add = [](const Arrays& a) { return one(mx::add(a[0], a[1])); };
       const auto padded = pad_windows(mx::astype(in[0], mx::float32), value, dims);
-      const auto sum = mx::add(value, fold_windows(one(padded), dims, add)[0]);
+      const auto sum = mx::add(value, fold_separably(one(padded), dims, add)[0]);
       return one(mx::astype(sum, in[0].dtype()));
     });
   }
-  return graph([=](Inputs in) {
+  return graph([=, regroups = simple.has_value()](Inputs in) {
     const size_t count = in.size() / 2;
-    Arrays padded, arguments;
+    Arrays padded, init;
     for (size_t i = 0; i < count; ++i) {
       padded.push_back(pad_windows(in[i], in[count + i], dims));
-      arguments.push_back(in[count + i]);
+      init.push_back(in[count + i]);
     }
-    for (auto& a : fold_windows(std::move(padded), dims, combine))
-      arguments.push_back(std::move(a));
-    return combine(arguments);
+    if (!regroups) return fold_windows(padded, dims, std::move(init), combine);
+    for (auto& a : fold_separably(std::move(padded), dims, combine)) init.push_back(std::move(a));
+    return combine(init);
   });
 }
 
@@ -143,9 +173,6 @@ Result<Lowering> window_graph(const OpContext& ctx, const WindowDims& dims) {
 
 ANY_DTYPE_OP(reduce_window) {
   if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
-  for (int i = 0; i < ctx.op.result_count(); ++i) {
-    if (ctx.in(i).dtype != ctx.out(i).dtype) return ctx.fail("it widens its operand's type");
-  }
   const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.out());
   if (ctx.out().size() == 0) {
     return graph(
@@ -157,16 +184,16 @@ ANY_DTYPE_OP(reduce_window) {
           return results;
         });
   }
-  const auto simple = simple_combiners(ctx.op.region());
-  if (ctx.on_cpu() && simple && simple->size() == 1) {
-    if (Native kernel = native_reduce_window(ctx, dims, (*simple)[0])) {
+  const auto simple = ir::simple_combiner(ctx.op.region());
+  if (ctx.on_cpu() && simple) {
+    if (Native kernel = native_reduce_window(ctx, dims, *simple)) {
       double work = static_cast<double>(ctx.out().size());
       for (const WindowDim& dim : dims) work *= dim.size;
       return native(std::move(kernel), 2 * work);
     }
   }
   // MLX's CPU computes functions of float64 in float32, so its graphs are for GPUs.
-  if (ctx.on_cpu()) return native_general_windows(ctx, dims);
+  if (ctx.on_cpu()) return general_windows(ctx, dims);
   if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
   return window_graph(ctx, dims);
 }
@@ -186,20 +213,17 @@ mx::array selected_positions(const mx::array& operand, const WindowDims& dims,
     return Arrays{mx::where(keeps, a[0], a[2]), mx::where(keeps, a[1], a[3])};
   };
   Arrays padded{pad_windows(operand, scalar(0, operand), dims), pad_windows(positions, none, dims)};
-  return fold_windows(std::move(padded), dims, pick)[1];
+  return fold_windows(padded, dims, {}, pick)[1];
 }
 
 }  // namespace
 
 ANY_DTYPE_OP(select_and_scatter) {
-  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const DType type = ctx.in(0).dtype;
-  if (!is_mlx_native(type)) return ctx.fail(str(ir::name(type), " is not supported for this op"));
-  const auto scatter = simple_combiners(ctx.op.region(1));
-  if (!scatter || (*scatter)[0] != OpId::add) {
-    return ctx.fail("only addition is supported as its scatter function");
-  }
   const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.in(1));
+  const bool sums = ir::simple_combiner(ctx.op.region(1)) == OpId::add && is_mlx_native(type);
+  if (!sums) return general_select_and_scatter(ctx, dims);
   if (ctx.on_cpu()) {
     const std::string test = expression(ctx.op.region(0), 0);
     const bool greater = test == "ge(0,1)" || test == "gt(0,1)";
@@ -210,6 +234,7 @@ ANY_DTYPE_OP(select_and_scatter) {
         return native(std::move(kernel), 3 * work);
       }
     }
+    return general_select_and_scatter(ctx, dims);
   }
   TRY(RegionFunction select, region_function(ctx.op.region(0), ctx.target));
   return graph([=](Inputs in) {

@@ -28,15 +28,16 @@ WindowDims window_dims(const ir::Op& op, const ir::Type& operand, const ir::Type
 // The operand with dilation and padding filled by `value`.
 mx::array pad_windows(const mx::array& a, const mx::array& value, const WindowDims& dims);
 
-// Folds the windows of padded arrays, dimension by dimension from the last: `combine` takes k
-// accumulators and k elements, in order.
-Arrays fold_windows(Arrays padded, const WindowDims& dims,
+// Folds the windows of padded arrays cell by cell in row-major order, onto `total` if it is not
+// empty: `combine` takes k accumulators and k elements.
+Arrays fold_windows(const Arrays& padded, const WindowDims& dims, Arrays total,
                     const std::function<Arrays(const Arrays&)>& combine);
 
 // CPU kernels; nothing where there is none for the op.
 Native native_reduce_window(const OpContext& ctx, const WindowDims& dims, ir::OpId combiner);
-// With any combiner that is a scalar program.
-Result<Lowering> native_general_windows(const OpContext& ctx, const WindowDims& dims);
+// With any functions that are scalar programs, on the host for every target.
+Result<Lowering> general_windows(const OpContext& ctx, const WindowDims& dims);
+Result<Lowering> general_select_and_scatter(const OpContext& ctx, const WindowDims& dims);
 Native native_select_and_scatter(const OpContext& ctx, const WindowDims& dims, bool select_greater,
                                  bool select_equal);
 

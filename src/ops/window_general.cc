@@ -1,29 +1,50 @@
-// reduce_window on the CPU with any combiner and any number of operands.
-#include <bit>
+// reduce_window with any combiner and any number of operands, and select_and_scatter with any
+// functions, on the CPU.
 #include <cstring>
 #include <new>
 
 #include "kernels/cpu/threads.h"
 #include "ops/combiner.h"
+#include "ops/host_call.h"
 #include "ops/window.h"
 
 namespace jaxmps::ops {
 namespace {
 
+// The element offset of cell `k` of the window number `i`, or -1 in padding and between dilated
+// elements.
+int64_t cell_at(const WindowDims& dims, const ir::Dims& strides, int64_t i, int64_t k) {
+  int64_t at = 0;
+  for (size_t d = dims.size(); d-- > 0;) {
+    const WindowDim& dim = dims[d];
+    const int source = dim.source(static_cast<int>(i % dim.output), static_cast<int>(k % dim.size));
+    i /= dim.output;
+    k /= dim.size;
+    at = source < 0 || at < 0 ? -1 : at + source * strides[d];
+  }
+  return at;
+}
+
+int64_t cell_count(const WindowDims& dims) {
+  int64_t cells = 1;
+  for (const WindowDim& d : dims) cells *= d.size;
+  return cells;
+}
+
+// Folds the cells of each window in row-major order onto the initial value; padding counts as cells
+// of that value, as StableHLO says.
 class GeneralWindows {
  public:
   GeneralWindows(const OpContext& ctx, const WindowDims& dims, Combiner combiner)
       : dims_(dims),
         strides_(ir::row_major_strides(ctx.in(0).dims)),
         outputs_(ctx.out().size()),
+        cells_(cell_count(dims)),
         combiner_(std::move(combiner)),
-        neutral_(is_neutral(ctx)) {
-    for (const WindowDim& d : dims_) cells_ *= d.size;
-    if (neutral_) scanned_ = scanned_dimension();
-  }
+        scanned_(scanned_dimension()) {}
 
   void operator()(const void* const* in, void* const* out) const {
-    const bool ok = scanned_ >= 0 ? scan(in, out) : each(in, out);
+    const bool ok = scanned_ >= 0 && repeats_init(in) ? scan(in, out) : each(in, out);
     if (!ok) throw std::bad_alloc();
   }
 
@@ -32,58 +53,9 @@ class GeneralWindows {
   }
 
  private:
-  // Whether the initial value changes nothing, as clients promise: tried on a few numbers.
-  bool is_neutral(const OpContext& ctx) const {
-    const size_t count = combiner_.count();
-    Combiner::Call call(count);
-    std::vector<ir::Dense> inits;
-    for (size_t k = 0; k < count; ++k) {
-      const ir::Op* op = ctx.op.operand(static_cast<int>(count + k))->op();
-      if (!op || op->id != ir::OpId::constant) return false;
-      inits.push_back(op->dense("value"));
-    }
-    for (const int number : {-3, -1, 0, 1, 2, 5}) {
-      std::vector<std::array<uint8_t, 16>> values(count);
-      std::vector<const void*> sample, init;
-      for (size_t k = 0; k < count; ++k) {
-        const ir::Dense& dense = inits[k];
-        if (!sample_of(dense.type.dtype, number, values[k].data())) return false;
-        sample.push_back(values[k].data());
-        init.push_back(dense.data);
-      }
-      for (const bool before : {false, true}) {
-        std::vector<Element> total(count), wanted(count);
-        combiner_.set(total.data(), sample.data(), 0);
-        wanted = total;
-        combiner_.combine(call, total.data(), init.data(), 0, before);
-        if (total != wanted) return false;
-      }
-    }
-    return true;
-  }
-
-  static bool sample_of(DType dtype, int number, uint8_t* to) {
-    switch (dtype) {
-      case DType::f32:
-        return put(static_cast<float>(number), to);
-      case DType::f64:
-        return put(static_cast<double>(number), to);
-      case DType::bf16:
-        return put(static_cast<uint16_t>(std::bit_cast<uint32_t>(static_cast<float>(number)) >> 16),
-                   to);
-      case DType::s32:
-        return put(static_cast<int32_t>(number), to);
-      case DType::s64:
-        return put(static_cast<int64_t>(number), to);
-      default:
-        return false;
-    }
-  }
-  template <typename T>
-  static bool put(T value, uint8_t* to) {
-    std::memcpy(to, &value, sizeof value);
-    return true;
-  }
+  // Longer windows that reach to the end are regrouped: from their first element on they would take
+  // the square of their length. StableHLO leaves the grouping open, and XLA regroups them too.
+  static constexpr int kLongestSuffix = 64;
 
   // The one dimension whose windows reach from every element to the first, or to the last; or -1.
   int scanned_dimension() const {
@@ -94,39 +66,81 @@ class GeneralWindows {
       const bool plain = dim.stride == 1 && dim.base_dilation == 1 && dim.dilation == 1 &&
                          dim.size >= dim.input && dim.output == dim.input;
       const bool prefix = dim.low == dim.size - 1 && dim.high == 0;
-      const bool suffix = dim.high == dim.size - 1 && dim.low == 0;
+      const bool suffix = dim.high == dim.size - 1 && dim.low == 0 && dim.size > kLongestSuffix;
       if (found >= 0 || !plain || !(prefix || suffix)) return -1;
       found = static_cast<int>(d);
     }
     return found;
   }
 
+  // Whether any amount of padding is worth one cell of it.
+  bool repeats_init(const void* const* in) const {
+    const size_t count = combiner_.count();
+    Combiner::Call call(count);
+    std::vector<Element> once(count), twice(count);
+    combiner_.set(once.data(), in + count, 0);
+    twice = once;
+    combiner_.combine(call, twice.data(), in + count, 0);
+    return combiner_.same(once.data(), twice.data());
+  }
+
   bool scan(const void* const* in, void* const* out) const {
     const auto axis = static_cast<size_t>(scanned_);
-    const int64_t length = dims_[axis].input, stride = strides_[axis];
-    const bool backward = dims_[axis].high > 0;
+    const int64_t length = dims_[axis].input;
     const int64_t lines = outputs_ / std::max<int64_t>(1, length);
     const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, length));
     return cpu::parallel_for(lines, grain, [&](int64_t begin, int64_t end) {
-      Combiner::Call call(combiner_.count());
-      std::vector<Element> total(combiner_.count());
       for (int64_t line = begin; line < end; ++line) {
-        const int64_t start = line / stride * stride * length + line % stride;
-        for (int64_t i = 0; i < length; ++i) {
-          const int64_t at = start + (backward ? length - 1 - i : i) * stride;
-          if (i == 0) {
-            combiner_.set(total.data(), in, at);
-          } else {
-            combiner_.combine(call, total.data(), in, at, backward);
-          }
-          combiner_.store(total.data(), out, at);
-        }
+        dims_[axis].high > 0 ? suffixes(line, in, out) : prefixes(line, in, out);
       }
     });
   }
 
+  int64_t start_of(int64_t line) const {
+    const int64_t stride = strides_[static_cast<size_t>(scanned_)];
+    return line / stride * stride * dims_[static_cast<size_t>(scanned_)].input + line % stride;
+  }
+
+  // The windows' own order: the padding, then the elements.
+  void prefixes(int64_t line, const void* const* in, void* const* out) const {
+    const auto axis = static_cast<size_t>(scanned_);
+    Combiner::Call call(combiner_.count());
+    std::vector<Element> total(combiner_.count());
+    combiner_.set(total.data(), in + combiner_.count(), 0);
+    int64_t at = start_of(line);
+    for (int64_t i = 0; i < dims_[axis].input; ++i, at += strides_[axis]) {
+      combiner_.combine(call, total.data(), in, at);
+      combiner_.store(total.data(), out, at);
+    }
+  }
+
+  // init, (element i, (element i + 1, ... padding)): the elements in order, grouped from the right.
+  void suffixes(int64_t line, const void* const* in, void* const* out) const {
+    const auto axis = static_cast<size_t>(scanned_);
+    const size_t count = combiner_.count();
+    const int64_t length = dims_[axis].input, stride = strides_[axis];
+    Combiner::Call call(count);
+    std::vector<Element> rest(count), total(count);
+    combiner_.set(rest.data(), in + count, 0);
+    for (int64_t i = length - 1; i >= 0; --i) {
+      const int64_t at = start_of(line) + i * stride;
+      // The first window of a line as long as itself has no padding.
+      if (i == 0 && dims_[axis].size == length) {
+        combiner_.set(total.data(), in + count, 0);
+        for (int64_t k = 0; k < length; ++k) {
+          combiner_.combine(call, total.data(), in, start_of(line) + k * stride);
+        }
+      } else {
+        combiner_.combine(call, rest.data(), in, at, /*before=*/true);
+        total = rest;
+        combiner_.combine(call, total.data(), in + count, 0, /*before=*/true);
+      }
+      combiner_.store(total.data(), out, at);
+    }
+  }
+
   bool each(const void* const* in, void* const* out) const {
-    const size_t count = combiner_.count(), rank = dims_.size();
+    const size_t count = combiner_.count();
     const int64_t grain = std::max<int64_t>(1, kGrain / cells_);
     return cpu::parallel_for(outputs_, grain, [&](int64_t begin, int64_t end) {
       Combiner::Call call(count);
@@ -134,20 +148,8 @@ class GeneralWindows {
       for (int64_t i = begin; i < end; ++i) {
         combiner_.set(total.data(), in + count, 0);
         for (int64_t cell = 0; cell < cells_; ++cell) {
-          int64_t rest = i, k = cell, at = 0;
-          for (size_t d = rank; d-- > 0;) {
-            const WindowDim& dim = dims_[d];
-            const int source =
-                dim.source(static_cast<int>(rest % dim.output), static_cast<int>(k % dim.size));
-            rest /= dim.output;
-            k /= dim.size;
-            at = source < 0 || at < 0 ? -1 : at + source * strides_[d];
-          }
-          if (at >= 0) {
-            combiner_.combine(call, total.data(), in, at);
-          } else if (!neutral_) {
-            combiner_.combine(call, total.data(), in + count, 0);  // padding
-          }
+          const int64_t at = cell_at(dims_, strides_, i, cell);
+          combiner_.combine(call, total.data(), at < 0 ? in + count : in, std::max<int64_t>(at, 0));
         }
         combiner_.store(total.data(), out, i);
       }
@@ -157,19 +159,92 @@ class GeneralWindows {
   static constexpr int64_t kGrain = 512;  // calls of the program worth one task
   WindowDims dims_;
   ir::Dims strides_;
-  int64_t outputs_, cells_ = 1;
+  int64_t outputs_, cells_;
   Combiner combiner_;
-  bool neutral_;
-  int scanned_ = -1;
+  int scanned_;
+};
+
+// select_and_scatter, one window after the other.
+class GeneralSelectAndScatter {
+ public:
+  static Result<GeneralSelectAndScatter> create(const OpContext& ctx, const WindowDims& dims) {
+    TRY(auto select, kernels::scalar_program(ctx.op.region(0)));
+    TRY(auto scatter, kernels::scalar_program(ctx.op.region(1)));
+    return GeneralSelectAndScatter(ctx, dims, std::move(select), std::move(scatter));
+  }
+
+  void operator()(const void* const* in, void* const* out) const {
+    const auto* operand = static_cast<const char*>(in[0]);
+    const auto* source = static_cast<const char*>(in[1]);
+    auto* result = static_cast<char*>(out[0]);
+    for (int64_t i = 0; i < elements_; ++i) {
+      std::memcpy(result + i * bytes_, in[2], static_cast<size_t>(bytes_));
+    }
+    for (int64_t i = 0; i < windows_; ++i) {
+      const int64_t at = selected(operand, i);
+      if (at < 0) continue;
+      Element combined;
+      char* to = result + at * bytes_;
+      const void* arguments[] = {to, source + i * bytes_};
+      void* results[] = {combined.data()};
+      kernels::evaluate(scatter_, arguments, results);
+      std::memcpy(to, combined.data(), static_cast<size_t>(bytes_));
+    }
+  }
+
+  double work() const {
+    return static_cast<double>(elements_) +
+           static_cast<double>(windows_) * static_cast<double>(cells_);
+  }
+
+ private:
+  GeneralSelectAndScatter(const OpContext& ctx, const WindowDims& dims,
+                          kernels::ScalarProgram select, kernels::ScalarProgram scatter)
+      : dims_(dims),
+        strides_(ir::row_major_strides(ctx.in(0).dims)),
+        elements_(ctx.in(0).size()),
+        windows_(ctx.in(1).size()),
+        cells_(cell_count(dims)),
+        bytes_(ir::byte_size(ctx.in(0).dtype)),
+        select_(std::move(select)),
+        scatter_(std::move(scatter)) {}
+
+  // The element that a window selects; -1 if it holds none.
+  int64_t selected(const char* operand, int64_t window) const {
+    int64_t best = -1;
+    for (int64_t cell = 0; cell < cells_; ++cell) {
+      const int64_t at = cell_at(dims_, strides_, window, cell);
+      if (at < 0) continue;
+      uint8_t keeps = 0;
+      if (best >= 0) {
+        const void* arguments[] = {operand + best * bytes_, operand + at * bytes_};
+        void* results[] = {&keeps};
+        kernels::evaluate(select_, arguments, results);
+      }
+      if (!keeps) best = at;
+    }
+    return best;
+  }
+
+  WindowDims dims_;
+  ir::Dims strides_;
+  int64_t elements_, windows_, cells_, bytes_;
+  kernels::ScalarProgram select_, scatter_;
 };
 
 }  // namespace
 
-Result<Lowering> native_general_windows(const OpContext& ctx, const WindowDims& dims) {
+Result<Lowering> general_windows(const OpContext& ctx, const WindowDims& dims) {
   TRY(Combiner combiner, Combiner::create(ctx));
   GeneralWindows windows(ctx, dims, std::move(combiner));
   const double nanoseconds = 60 * windows.work();
-  return native(std::move(windows), nanoseconds);
+  return everywhere(ctx, std::move(windows), nanoseconds);
+}
+
+Result<Lowering> general_select_and_scatter(const OpContext& ctx, const WindowDims& dims) {
+  TRY(auto kernel, GeneralSelectAndScatter::create(ctx, dims));
+  const double nanoseconds = 60 * kernel.work();
+  return everywhere(ctx, std::move(kernel), nanoseconds);
 }
 
 }  // namespace jaxmps::ops

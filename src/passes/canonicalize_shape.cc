@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ir/combiner.h"
 #include "passes/canonicalize.h"
 #include "passes/rewrite.h"
 
@@ -183,7 +184,7 @@ Replacement reduce(Op* op) {
   for (int64_t dim : op->ints("dimensions")) {
     if (input->type.dims[dim] != 1) return {};
   }
-  const auto combiner = simple_combiner(op->region());
+  const auto combiner = ir::simple_combiner(op->region());
   const Type& type = op->result()->type;
   if (!combiner || input->type.dtype != type.dtype || init->type.dtype != type.dtype) return {};
   const bool neutral = (*combiner == OpId::maximum && is_splat_of(init, -INFINITY)) ||

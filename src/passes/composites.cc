@@ -2,6 +2,7 @@
 // becomes a call of its decomposition.
 #include <string_view>
 
+#include "ir/custom_call.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
 
@@ -29,17 +30,8 @@ std::string_view plain_name(std::string_view name) {
   return {};
 }
 
-bool is_plain_float(ir::DType dtype) {
-  return dtype == ir::DType::f16 || dtype == ir::DType::bf16 || dtype == ir::DType::f32 ||
-         dtype == ir::DType::f64;
-}
-
 bool replace_elementwise(Op* op, std::string_view name) {
-  if (op->operand_count() != 1 || op->result_count() != 1) return false;
-  const ir::Type& type = op->operand(0)->type;
-  if (!type.is_tensor() || !is_plain_float(type.dtype) || !(op->result()->type == type)) {
-    return false;
-  }
+  if (!ir::check_float_function(*op).empty()) return false;
   for (const Function& function : kElementwise) {
     if (function.name != name) continue;
     replace(op, Builder(op).unary(function.id, op->operand(0)));
@@ -48,32 +40,21 @@ bool replace_elementwise(Op* op, std::string_view name) {
   return false;
 }
 
-bool replace_top_k(Op* op, const AttrDict& parameters) {
-  const Attr* k = ir::find(parameters, "k");
-  const auto* count = k ? k->get_if<ir::TypedInt>() : nullptr;
-  const Attr* largest = ir::find(parameters, "largest");
-  const bool smallest = largest && largest->get_if<bool>() && !*largest->get_if<bool>();
-  if (!count || smallest || op->operand_count() != 1 || op->result_count() != 2) return false;
-  const ir::Type& type = op->operand(0)->type;
-  if (!type.is_static() || type.rank() == 0 || count->value > type.dims.back()) return false;
-  ir::Dims dims = type.dims;
-  dims.back() = count->value;
-  const ir::Type values = type.with(dims), indices(ir::DType::s32, dims);
-  if (!(op->result(0)->type == values) || !(op->result(1)->type == indices)) return false;
-  Op* top =
-      Builder(op).op(OpId::top_k, {op->operand(0)}, {values, indices}, {{"k", Attr(count->value)}});
+bool replace_top_k(Op* op, const AttrDict* parameters) {
+  if (!ir::check_top_k(*op, parameters).empty()) return false;
+  const ir::Type &values = op->result(0)->type, &indices = op->result(1)->type;
+  if (!op->operand(0)->type.is_static() || !values.is_static()) return false;
+  Op* top = Builder(op).op(OpId::top_k, {op->operand(0)}, {values, indices},
+                           {{"k", *ir::find(*parameters, "k")}});
   replace(op, {top->result(0), top->result(1)});
   return true;
 }
 
-const AttrDict& dictionary(const Attr* attr) {
-  static const AttrDict kEmpty;
-  const AttrDict* dict = attr ? attr->get_if<AttrDict>() : nullptr;
-  return dict ? *dict : kEmpty;
-}
+const AttrDict* dictionary(const Attr* attr) { return attr ? attr->get_if<AttrDict>() : nullptr; }
 
 bool recognize(Op* op) {
   const bool is_composite = op->id == OpId::composite;
+  if (!is_composite && !ir::has_custom_call_rule(op->text("call_target_name"))) return false;
   const std::string_view name = plain_name(op->text(is_composite ? "name" : "call_target_name"));
   if (name.empty()) return false;
   if (name == "top_k" || name == "topk") {
@@ -84,8 +65,43 @@ bool recognize(Op* op) {
   return replace_elementwise(op, name);
 }
 
-void replace_composite(Op* op) {
+ir::Function* find_function(ir::Module& module, std::string_view name) {
+  for (const auto& function : module.functions) {
+    if (function->name == name) return function.get();
+  }
+  return nullptr;
+}
+
+// Approximate top-k by an exact sort, which satisfies every recall target.
+void replace_approx_top_k(Op* op, ir::Module& module) {
+  const std::vector<ir::Value*> operands{op->operand(0), op->operand(1)};
+  const ir::Type &values = operands[0]->type, &found = op->result(0)->type;
+  if (!values.is_static() || !operands[1]->type.is_static() || !found.is_static()) return;
+  const AttrDict& options = *ir::custom_call_dictionary(*op);
+  const Attr& comparator = std::get<ir::AttrList>(op->find("called_computations")->value)[0];
+  const Builder build(op);
+  Op* sort = build.op(OpId::sort, operands, {values, operands[1]->type},
+                      attributes({{"dimension", *ir::find(options, "reduction_dim")},
+                                  {"is_stable", Attr(Attr::Value(true))}}));
+  std::unordered_map<ir::Value*, ir::Value*> map;
+  sort->add_region()->copy_from(
+      find_function(module, std::get<ir::Symbol>(comparator.value).name)->body, map);
+  std::vector<ir::Value*> best;
+  for (int i = 0; i < 2; ++i) {
+    best.push_back(build.value(
+        OpId::slice, {sort->result(i)}, op->result(i)->type,
+        attributes({{"start_indices", Attr(ir::Ints(found.dims.size(), 0))},
+                    {"limit_indices", Attr(ir::Ints(found.dims.begin(), found.dims.end()))},
+                    {"strides", Attr(ir::Ints(found.dims.size(), 1))}})));
+  }
+  replace(op, best);
+}
+
+void replace_composite(Op* op, ir::Module& module) {
   if (op->id != OpId::composite && op->id != OpId::custom_call) return;
+  if (op->id == OpId::custom_call && op->text("call_target_name") == "ApproxTopK") {
+    return replace_approx_top_k(op, module);
+  }
   if (recognize(op) || op->id == OpId::custom_call) return;
   const ir::Symbol callee{op->text("decomposition")};
   std::vector<ir::Type> types;
@@ -101,7 +117,7 @@ void replace_composite(Op* op) {
 }  // namespace
 
 Status recognize_composites(ir::Module& module) {
-  walk(module, replace_composite);
+  walk(module, [&](Op* op) { replace_composite(op, module); });
   return {};
 }
 

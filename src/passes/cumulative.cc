@@ -1,8 +1,8 @@
 // Cumulative sums, products, maxima and minima: a reduce_window whose window spans one dimension and
 // is padded on one side only is an inclusive scan along it.
 #include <cmath>
-#include <limits>
 
+#include "ir/combiner.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
 
@@ -47,14 +47,15 @@ std::optional<Scan> scan_of(const Op& op) {
   return scan;
 }
 
-// The smallest (or largest) value of a type as a double; exact for all but 64-bit integers.
-double bound(DType dtype, bool lowest) {
-  if (ir::is_float(dtype)) return lowest ? -INFINITY : INFINITY;
-  const int bits = ir::int_bits(dtype);
-  if (ir::is_signed_int(dtype)) {
-    return lowest ? -std::ldexp(1.0, bits - 1) : std::ldexp(1.0, bits - 1) - 1;
-  }
-  return lowest ? 0 : std::ldexp(1.0, bits) - 1;
+// Whether the value is the smallest (or largest) of its type.
+bool is_extreme(const ir::Value* value, bool smallest) {
+  const DType dtype = value->type.dtype;
+  if (ir::is_float(dtype)) return is_splat_of(value, smallest ? -INFINITY : INFINITY);
+  const ir::Dense* dense = constant_of(value);
+  if (!dense) return false;
+  const uint64_t ones = ~uint64_t{0} >> (64 - ir::int_bits(dtype));
+  const uint64_t sign = ir::is_signed_int(dtype) ? ones - ones / 2 : 0;
+  return (static_cast<uint64_t>(dense->int_at(0)) & ones) == (smallest ? sign : ones ^ sign);
 }
 
 std::string_view kind_of(OpId combiner, const ir::Value* init) {
@@ -63,8 +64,8 @@ std::string_view kind_of(OpId combiner, const ir::Value* init) {
   switch (combiner) {
     case OpId::add: return is_splat_of(init, 0) ? "add" : "";
     case OpId::multiply: return is_splat_of(init, 1) ? "multiply" : "";
-    case OpId::maximum: return is_splat_of(init, bound(dtype, true)) ? "maximum" : "";
-    case OpId::minimum: return is_splat_of(init, bound(dtype, false)) ? "minimum" : "";
+    case OpId::maximum: return is_extreme(init, true) ? "maximum" : "";
+    case OpId::minimum: return is_extreme(init, false) ? "minimum" : "";
     default: return {};
   }
 }
@@ -73,7 +74,7 @@ void replace_window(Op* op) {
   if (op->id != OpId::reduce_window || op->operand_count() != 2) return;
   const ir::Type& type = op->operand(0)->type;
   if (!type.is_static() || !(type == op->result()->type)) return;
-  const auto combiner = simple_combiner(op->region());
+  const auto combiner = ir::simple_combiner(op->region());
   const auto scan = scan_of(*op);
   if (!combiner || !scan) return;
   const std::string_view kind = kind_of(*combiner, op->operand(1));

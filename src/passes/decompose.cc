@@ -147,6 +147,25 @@ bool torch_index_select(Op* op) {
   return true;
 }
 
+// Combiners work in the type of their arguments, which may be wider than the inputs': these become
+// of that type.
+bool widen_inputs(Op* op, int first, int count, const ir::Region& combiner, int first_argument) {
+  for (int i = 0; i < count; ++i) {
+    Value* input = op->operand(first + i);
+    if (input->type.quantization) continue;
+    const DType dtype = combiner.arg(first_argument + i)->type.dtype;
+    op->set_operand(first + i, Builder(op).convert(input, dtype));
+  }
+  return false;
+}
+bool widen_reduction(Op* op) { return widen_inputs(op, 0, op->operand_count(), op->region(), 0); }
+bool widen_selected(Op* op) { return widen_inputs(op, 1, 2, op->region(1), 0); }
+bool widen_scatter(Op* op) {
+  const int count = op->result_count();
+  widen_inputs(op, 0, count, op->region(), 0);
+  return widen_inputs(op, count + 1, count, op->region(), count);
+}
+
 // An assertion about shapes that are known by now.
 bool shape_assertion(Op* op) {
   if (op->text("call_target_name") != "shape_assertion" || op->result_count() != 0) return false;
@@ -170,6 +189,10 @@ const Rules& table() {
         {OpId::get_tuple_element, tuple_element},
         {OpId::get_dimension_size, dimension_size},
         {OpId::map, map},
+        {OpId::reduce, widen_reduction},
+        {OpId::reduce_window, widen_reduction},
+        {OpId::select_and_scatter, widen_selected},
+        {OpId::scatter, widen_scatter},
         {OpId::torch_index_select, torch_index_select},
         {OpId::custom_call, shape_assertion},
     };

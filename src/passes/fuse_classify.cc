@@ -1,5 +1,6 @@
 #include "passes/fuse_classify.h"
 
+#include "ir/combiner.h"
 #include "scalar/scalar.h"
 
 namespace jaxmps::passes {
@@ -22,28 +23,9 @@ bool plain_types(const ir::Op& op) {
 }
 
 bool is_simple_reduce(const ir::Op& op) {
-  if (op.operand_count() != 2 || op.region().op_count() != 2) return false;
-  const ir::Op* combiner = op.region().first();
-  const ir::Region& region = op.region();
-  const bool on_arguments =
-      combiner->operand_count() == 2 && combiner->operand(0) != combiner->operand(1) &&
-      combiner->operand(0)->region() == &region && combiner->operand(1)->region() == &region &&
-      region.terminator()->operand(0) == combiner->result();
-  if (!on_arguments) return false;
-  const ir::DType dtype = op.result()->type.dtype;
-  switch (combiner->id) {
-    case OpId::add:
-      return true;
-    case OpId::multiply:
-    case OpId::maximum:
-    case OpId::minimum:
-    case OpId::and_:
-    case OpId::or_:
-    case OpId::xor_:
-      return !ir::is_complex(dtype);
-    default:
-      return false;
-  }
+  const auto combiner = op.operand_count() == 2 ? ir::simple_combiner(op.region()) : std::nullopt;
+  if (!combiner || op.operand(0)->type.dtype != op.result()->type.dtype) return false;
+  return *combiner == OpId::add || !ir::is_complex(op.result()->type.dtype);
 }
 
 bool is_bounded_concatenate(const ir::Op& op) {

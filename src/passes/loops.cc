@@ -101,7 +101,9 @@ std::optional<int64_t> trip_count(const Op& loop) {
 void count(ir::Region& region) {
   for (Op* op : region) {
     for (const auto& nested : op->regions()) count(*nested);
-    if (op->id != OpId::while_ || ir::find(op->discardable, "mps.trip_count")) continue;
+    if (op->id != OpId::while_) continue;
+    // Whoever sent the program may have noted anything.
+    std::erase_if(op->discardable, [](const auto& attr) { return attr.name == "mps.trip_count"; });
     if (auto trips = trip_count(*op)) {
       op->discardable.push_back({"mps.trip_count", ir::Attr(*trips)});
       Op* end = op->region(0).terminator();

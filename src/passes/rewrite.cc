@@ -236,20 +236,6 @@ Dense make_ints(const Type& type, const Ints& numbers) {
   return Dense::copy(type, bytes, false);
 }
 
-std::optional<OpId> simple_combiner(const Region& region) {
-  const Op* end = region.terminator();
-  if (!end || end->operand_count() != 1 || region.arg_count() != 2) return std::nullopt;
-  const Op* op = end->operand(0)->op();
-  if (!op || op != region.first() || op->next() != end || op->operand_count() != 2) {
-    return std::nullopt;
-  }
-  const Value *a = op->operand(0), *b = op->operand(1);
-  const bool in_order = a == region.arg(0) && b == region.arg(1);
-  const bool swapped = a == region.arg(1) && b == region.arg(0) && op->is(ir::traits::commutative);
-  if (!in_order && !swapped) return std::nullopt;
-  return op->id;
-}
-
 Ints iota(int64_t count, int64_t start) {
   Ints out(count);
   std::iota(out.begin(), out.end(), start);

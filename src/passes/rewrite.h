@@ -58,10 +58,6 @@ ir::Dense make_ints(const ir::Type& type, const ir::Ints& numbers);
 void store_element(ir::DType dtype, uint8_t* at, double number, double imag = 0);
 void store_integer(ir::DType dtype, uint8_t* at, int64_t number);
 
-// The op that a scalar combiner of two arguments applies to them, in either order; nothing for
-// other bodies. The region must be the body of a reduction with one input.
-std::optional<ir::OpId> simple_combiner(const ir::Region& region);
-
 ir::Ints iota(int64_t count, int64_t start = 0);
 bool is_identity(const ir::Ints& permutation);
 

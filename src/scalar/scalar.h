@@ -192,10 +192,6 @@ Result<ScalarProgram> scalar_program(const ir::Op& op);
 // elementwise are refused with their name.
 Result<ScalarProgram> scalar_program(const ir::Region& region);
 
-// True for x op y with op one of add, mul, max, min, and_, or_, xor_ on the arguments of one pair
-// (after narrow floats' decoding and rounding); a program of n outputs is never simple.
-bool is_simple_combiner(const ScalarProgram& program, Opcode* op);
-
 // Runs the program once. inputs[i] points at one element of parameter i as buffers store it (a
 // complex pair, the bits of a bf16), outputs[i] likewise. Needs no preparation and allocates only
 // for programs above 64 instructions.

@@ -80,26 +80,6 @@ Result<ScalarProgram> scalar_program(const ir::Region& region) {
   return program;
 }
 
-bool is_simple_combiner(const ScalarProgram& program, Opcode* op) {
-  if (program.outputs.size() != 1 || program.inputs.size() != 2) return false;
-  const ScalarValue& out = program.outputs[0];
-  if (out.im >= 0) return false;
-  auto at = [&](int32_t i) -> const ScalarInstr& { return program.instrs[static_cast<size_t>(i)]; };
-  const ScalarInstr* i = &at(out.re);
-  while (i->op == Opcode::encode || i->op == Opcode::round_to || i->op == Opcode::wrap)
-    i = &at(i->a);
-  if (!reduction_of(i->op)) return false;
-  auto parameter = [&](int32_t v) {
-    const ScalarInstr* p = &at(v);
-    if (p->op == Opcode::decode) p = &at(p->a);
-    return p->op == Opcode::input ? static_cast<int>(p->imm / 2) : -1;
-  };
-  const int a = parameter(i->a), b = parameter(i->b);
-  if (a < 0 || b < 0 || a == b) return false;
-  *op = i->op;
-  return true;
-}
-
 std::string print(const ScalarProgram& program) {
   std::string text;
   for (size_t k = 0; k < program.instrs.size(); ++k) {

@@ -13,6 +13,9 @@
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
+// Of targets that have a mutator of their own.
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t room, unsigned seed)
+    __attribute__((weak));
 
 namespace {
 
@@ -30,6 +33,12 @@ void run(const std::string& bytes) {
 }
 
 std::string mutate(std::string bytes, const std::vector<std::string>& seeds, std::mt19937_64& rng) {
+  if (LLVMFuzzerCustomMutator && rng() % 8) {
+    const auto seed = static_cast<unsigned>(rng());
+    bytes.resize(LLVMFuzzerCustomMutator(reinterpret_cast<uint8_t*>(bytes.data()), bytes.size(),
+                                         bytes.size(), seed));
+    return bytes;
+  }
   static constexpr uint8_t kBytes[] = {0x00, 0x01, 0x02, 0x03, 0x7f, 0x80, 0xfe, 0xff};
   for (uint64_t edits = 1 + rng() % 4; edits > 0; --edits) {
     if (bytes.empty()) return bytes;

@@ -1,0 +1,336 @@
+// Fuzz target: bytes as a client sends them go through reader, verifier, passes, fusion and plan.
+// Where sizes and loops are small the program runs twice, fused and op by op, and both must agree.
+// Its mutator works on the artifact's sections: it exchanges ops, operands, types, attributes and
+// numbers by others of the same length, and prefers what the verifier still accepts.
+// Seeds: tests/bytecode/artifacts and tests/fuzz/seeds.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/floats.h"
+#include "bytecode/cursor.h"
+#include "bytecode/reader.h"
+#include "exec/fused.h"
+#include "exec/plan.h"
+#include "ir/module.h"
+#include "passes/pass.h"
+
+namespace {
+
+using namespace jaxmps;
+namespace mx = mlx::core;
+using ir::OpId;
+using Bytes = std::shared_ptr<const std::string>;
+
+// How many inputs came how far.
+struct Counts {
+  uint64_t inputs = 0, read = 0, verified = 0, planned = 0, run = 0, compared = 0;
+  ~Counts() {
+    std::fprintf(
+        stderr, "%llu inputs: %llu read, %llu verified, %llu planned, %llu run, %llu compared\n",
+        static_cast<unsigned long long>(inputs), static_cast<unsigned long long>(read),
+        static_cast<unsigned long long>(verified), static_cast<unsigned long long>(planned),
+        static_cast<unsigned long long>(run), static_cast<unsigned long long>(compared));
+  }
+} counts;
+
+// ---- What is small enough to run ----
+
+constexpr int64_t kMostElements = 1 << 14;  // of all values of a region together
+constexpr int64_t kMostTrips = 256;         // of nested loops together
+constexpr double kMostNanoseconds = 2e7;    // as the plan estimates
+
+bool is_small(const ir::Type& type, int64_t* budget) {
+  if (!type.is_tensor()) return type.kind == ir::Type::Kind::token;
+  if (!type.is_static()) return false;
+  double size = 1;
+  for (const int64_t dim : type.dims) size *= static_cast<double>(std::max<int64_t>(dim, 1));
+  if (size > static_cast<double>(*budget)) return false;
+  *budget -= type.size();
+  return true;
+}
+
+bool is_small(const ir::Region& region, int64_t trips, int64_t* budget) {
+  for (int i = 0; i < region.arg_count(); ++i) {
+    if (!is_small(region.arg(i)->type, budget)) return false;
+  }
+  for (const ir::Op* op : region) {
+    for (int i = 0; i < op->result_count(); ++i) {
+      if (!is_small(op->result(i)->type, budget)) return false;
+    }
+    int64_t inner = trips;
+    if (op->id == OpId::while_) {
+      const ir::Attr* known = ir::find(op->discardable, "mps.trip_count");
+      const auto* number = known ? known->get_if<ir::TypedInt>() : nullptr;
+      if (!number || number->value > kMostTrips) return false;
+      inner = trips * std::max<int64_t>(1, number->value);
+      if (inner > kMostTrips) return false;
+    }
+    for (const auto& nested : op->regions()) {
+      if (!is_small(*nested, inner, budget)) return false;
+    }
+  }
+  return true;
+}
+
+// ---- Running ----
+
+// Whether both ways of running must give the same bits: what groups sums in other ways does not.
+bool is_exact(const ir::Region& region) {
+  for (const ir::Op* op : region) {
+    switch (op->id) {
+      case OpId::reduce:
+      case OpId::reduce_window:
+      case OpId::select_and_scatter:
+      case OpId::scatter:
+      case OpId::dot_general:
+      case OpId::convolution:
+      case OpId::cumulative:
+        if (!ir::is_int(op->result()->type.dtype) && op->result()->type.dtype != ir::DType::pred) {
+          return false;
+        }
+        break;
+      case OpId::fft:
+      case OpId::cholesky:
+      case OpId::triangular_solve:
+      case OpId::custom_call:
+      case OpId::rng:
+      case OpId::rng_bit_generator:
+        return false;
+      default:
+        break;
+    }
+    for (const auto& nested : op->regions()) {
+      if (!is_exact(*nested)) return false;
+    }
+  }
+  return true;
+}
+
+struct Program {
+  std::unique_ptr<ir::Module> module;
+  std::unique_ptr<exec::Plan> plan;
+  bool small = false, exact = false;
+};
+
+std::optional<Program> prepare(const Bytes& bytes, bool fuse) {
+  Program program;
+  auto module = bytecode::read_artifact(bytes);
+  if (!module.ok()) return std::nullopt;
+  counts.read += fuse;
+  program.module = std::move(module).value();
+  ir::Module& m = *program.module;
+  if (!ir::verify(m).ok()) return std::nullopt;
+  counts.verified += fuse;
+  for (const ir::Type& type : m.main()->type.elements) {
+    if (type.is_tensor() && (!type.is_static() || !ops::fits_dimensions(type))) return std::nullopt;
+  }
+  if (!passes::run_passes(m).ok()) return std::nullopt;
+  if (const Status valid = ir::verify(m); !valid.ok()) {
+    std::fprintf(stderr, "the passes broke the program: %s\n%s\n", valid.error().text.c_str(),
+                 ir::print(m).c_str());
+    std::abort();
+  }
+  program.exact = is_exact(m.main()->body);
+  int64_t budget = kMostElements;
+  program.small = is_small(m.main()->body, 1, &budget);
+  if (fuse && !exec::fuse_module(m, ops::Target::cpu).ok()) return std::nullopt;
+  std::vector<Error> refused;
+  program.plan = exec::build_plan(m.main()->body, {}, ops::Target::cpu, &refused);
+  if (!refused.empty()) return std::nullopt;
+  counts.planned += fuse;
+  return program;
+}
+
+// Small numbers, and now and then an odd one.
+void fill(const ir::Type& type, std::mt19937_64& random, char* to) {
+  static constexpr double kOdd[] = {-0.0, INFINITY, -INFINITY, NAN, 0.5, -1.5, 1e30};
+  const int bytes = ir::byte_size(type.dtype);
+  for (int64_t i = 0; i < type.size(); ++i, to += bytes) {
+    const uint64_t draw = random();
+    const double small = static_cast<double>(draw % 9) - 3;
+    const double number = draw >> 32 & 15 ? small : kOdd[(draw >> 40) % 7];
+    if (type.dtype == ir::DType::pred) {
+      *to = static_cast<char>(draw & 1);
+    } else if (ir::is_int(type.dtype)) {
+      const auto integer = static_cast<int64_t>(small);
+      std::memcpy(to, &integer, static_cast<size_t>(bytes));
+      // Integers of few bits are extended to a byte.
+      const int bits = ir::int_bits(type.dtype);
+      if (bits < 8) *to = static_cast<char>(draw & 1);
+    } else if (type.dtype == ir::DType::f32) {
+      const auto narrow = static_cast<float>(number);
+      std::memcpy(to, &narrow, 4);
+    } else if (type.dtype == ir::DType::f64) {
+      std::memcpy(to, &number, 8);
+    } else {
+      std::memcpy(to, &draw, std::min<size_t>(static_cast<size_t>(bytes), 8));
+      if (bytes > 8) std::memcpy(to + 8, &draw, 8);
+    }
+  }
+}
+
+std::optional<ops::Arrays> run(const Program& program, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<mx::array> arguments;
+  const ir::Region& body = program.module->main()->body;
+  for (int i = 0; i < body.arg_count(); ++i) {
+    const ir::Type& type = body.arg(i)->type;
+    if (!type.is_tensor()) {
+      arguments.push_back(mx::zeros({0}, mx::bool_));
+      continue;
+    }
+    const auto bytes = static_cast<size_t>(type.byte_count());
+    mx::array a(mx::allocator::malloc(std::max<size_t>(bytes, 1)), ops::storage_shape(type),
+                ops::storage_dtype(type.dtype));
+    fill(type, random, a.data<char>());
+    arguments.push_back(std::move(a));
+  }
+  try {
+    return exec::run_plan(*program.plan, std::move(arguments), ops::Target::cpu, true);
+  } catch (const std::exception&) {
+    return std::nullopt;  // becomes the error of the execution
+  }
+}
+
+bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
+
+void expect_equal(const Program& program, const ops::Arrays& fused, const ops::Arrays& alone) {
+  const auto& types = program.module->main()->type.results;
+  for (size_t i = 0; i < types.size(); ++i) {
+    const ir::Type& type = types[i];
+    if (!type.is_tensor() || type.size() == 0) continue;
+    const auto* a = fused[i].data<uint8_t>();
+    const auto* b = alone[i].data<uint8_t>();
+    const auto bytes = static_cast<size_t>(type.byte_count());
+    if (std::memcmp(a, b, bytes) == 0) continue;
+    const int part = ir::byte_size(type.dtype) / (ir::is_complex(type.dtype) ? 2 : 1);
+    const bool is_float = ir::is_float(type.dtype) || ir::is_complex(type.dtype);
+    const ir::Type parts(is_float ? ir::real_type(type.dtype) : type.dtype,
+                         {static_cast<int64_t>(bytes) / part});
+    const ir::Dense x{parts, false, a, nullptr}, y{parts, false, b, nullptr};
+    for (int64_t k = 0; k < parts.size(); ++k) {
+      if (is_float ? same(x.float_at(k), y.float_at(k)) : x.int_at(k) == y.int_at(k)) continue;
+      std::fprintf(stderr, "result %zu differs at %lld: fused %.17g, alone %.17g\n%s\n", i,
+                   static_cast<long long>(k), x.float_at(k), y.float_at(k),
+                   ir::print(*program.module).c_str());
+      std::abort();
+    }
+  }
+}
+
+// ---- Mutation ----
+
+struct Part {
+  uint8_t id;
+  size_t begin, end;
+};
+
+// The sections, as far as they can be found.
+std::vector<Part> sections(const uint8_t* data, size_t size) {
+  std::vector<Part> parts;
+  if (size < 8) return parts;
+  const void* producer = std::memchr(data + 5, 0, size - 5);
+  if (!producer) return parts;
+  bytecode::Cursor rest(
+      {data, size}, static_cast<size_t>(static_cast<const uint8_t*>(producer) - data) + 1, size);
+  while (!rest.done()) {
+    uint8_t id = 0;
+    auto body = rest.section("section", &id);
+    if (!body.ok()) break;
+    parts.push_back({id, body->offset(), body->offset() + body->left()});
+  }
+  return parts;
+}
+
+// Numbers of one byte are written as 2n + 1.
+uint8_t other_number(uint8_t old, std::mt19937& random) {
+  static constexpr int kSteps[] = {1, -1, 2, -2, 3, -3, 8, -8};
+  const int number = old >> 1;
+  const int next =
+      random() % 4 ? number + kSteps[random() % 8] : static_cast<int>(random() % (number + 8));
+  return static_cast<uint8_t>((std::clamp(next, 0, 127) << 1) | 1);
+}
+
+void mutate_once(uint8_t* data, const std::vector<Part>& parts, std::mt19937& random) {
+  // Mostly ops and operands, types and attributes, the names of ops; sometimes strings and
+  // constants.
+  static constexpr uint8_t kOften[] = {4, 4, 4, 4, 2, 2, 2, 1, 8, 8, 5, 0};
+  const uint8_t wanted = kOften[random() % sizeof kOften];
+  std::vector<Part> found;
+  for (const Part& part : parts) {
+    if (part.id == wanted && part.end > part.begin) found.push_back(part);
+  }
+  if (found.empty()) return;
+  const Part part = found[random() % found.size()];
+  const size_t length = part.end - part.begin;
+  for (int tries = 0; tries < 8; ++tries) {
+    uint8_t& byte = data[part.begin + random() % length];
+    if (wanted == 5 || wanted == 0) {
+      byte = static_cast<uint8_t>(random() % 3 ? byte ^ (1 << random() % 8) : random());
+      return;
+    }
+    if (!(byte & 1)) continue;
+    const uint8_t donor = data[part.begin + random() % length];
+    byte = random() % 3 || !(donor & 1) ? other_number(byte, random) : donor;
+    return;
+  }
+}
+
+bool is_accepted(const uint8_t* data, size_t size) {
+  auto module = bytecode::read_artifact(
+      std::make_shared<const std::string>(reinterpret_cast<const char*>(data), size));
+  return module.ok() && ir::verify(**module).ok();
+}
+
+}  // namespace
+
+#ifdef JAXMPS_LIBFUZZER
+extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
+#endif
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, [[maybe_unused]] size_t room,
+                                          unsigned seed) {
+  std::mt19937 random(seed);
+#ifdef JAXMPS_LIBFUZZER
+  if (random() % 16 == 0) return LLVMFuzzerMutate(data, size, room);
+#endif
+  const std::vector<Part> parts = sections(data, size);
+  if (parts.empty()) return size;
+  const std::vector<uint8_t> original(data, data + size);
+  constexpr int kCandidates = 12;
+  for (int candidate = 0; candidate < kCandidates; ++candidate) {
+    std::copy(original.begin(), original.end(), data);
+    for (unsigned edits = 1 + random() % 3; edits > 0; --edits) mutate_once(data, parts, random);
+    if (std::equal(original.begin(), original.end(), data)) continue;
+    if (is_accepted(data, size)) break;
+  }
+  return size;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  ++counts.inputs;
+  const PlainFloats plain;
+  const auto bytes = std::make_shared<const std::string>(reinterpret_cast<const char*>(data), size);
+  const auto fused = prepare(bytes, true);
+  if (!fused || !fused->small || fused->plan->nanoseconds > kMostNanoseconds) return 0;
+  const auto results = run(*fused, size);
+  if (!results) return 0;
+  ++counts.run;
+  if (!fused->exact) return 0;
+  const auto unfused = prepare(bytes, false);
+  if (!unfused || !unfused->small || unfused->plan->nanoseconds > kMostNanoseconds) return 0;
+  const auto alone = run(*unfused, size);
+  if (!alone) return 0;
+  ++counts.compared;
+  expect_equal(*fused, *results, *alone);
+  return 0;
+}
