@@ -5,14 +5,16 @@ JAX_PLATFORMS=mps,cpu python make_seeds.py
 """
 
 import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxlib.mlir.dialects import stablehlo
 
 HERE = pathlib.Path(__file__).parent
+sys.path.append(str(HERE.parent / "bytecode"))
+import programs  # noqa: E402
 VERSION = "1.9.0"
 
 
@@ -82,7 +84,7 @@ def reductions(x, i):
 
 def products(a, b, k):
     image = a.reshape(1, 1, *a.shape)
-    conv = lax.conv_general_dilated(image, k, (1, 2), "SAME", lhs_dilation=(1, 2))
+    conv = lax.conv_general_dilated(image, k, (1, 2), ((1, 1), (2, 0)), lhs_dilation=(1, 2))
     return a @ b, jnp.einsum("ij,kj->ik", a, a), conv, lax.dot(a.astype(jnp.bfloat16), b.astype(jnp.bfloat16))
 
 
@@ -124,6 +126,6 @@ if __name__ == "__main__":
         lowered = jax.jit(function).trace(*arguments).lower(lowering_platforms=("mps",))
         module = lowered.compiler_ir("stablehlo")
         text = module.operation.get_asm(enable_debug_info=False)
-        artifact = stablehlo.serialize_portable_artifact_str(text, VERSION)
+        artifact = programs.Program(name, text, by_client=True).serialize(VERSION)
         (folder / f"{name}.bc").write_bytes(artifact)
         print(name, len(artifact))
