@@ -2,6 +2,7 @@
 #include "ops/window.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "ir/combiner.h"
 #include "ops/elementwise.h"
@@ -35,6 +36,27 @@ WindowDims window_dims(const ir::Op& op, const ir::Type& operand, const ir::Type
 }
 
 namespace {
+
+// Why the op's windows are too large; empty if positions fit 32 bits and cells can be counted.
+std::string too_large(const ir::Op& op) {
+  constexpr double kMost = 2147483647, kMostCells = 1e15;
+  const ir::Ints &size = op.ints("window_dimensions"), &stride = op.ints("window_strides");
+  const ir::Ints &padding = op.ints("padding"), &input = op.operand(0)->type.dims;
+  const bool dilates = op.find("base_dilations") != nullptr;
+  double cells = static_cast<double>(op.operand(0)->type.size());
+  for (size_t d = 0; d < size.size(); ++d) {
+    const double base = dilates ? static_cast<double>(op.ints("base_dilations")[d]) : 1;
+    const double step = dilates ? static_cast<double>(op.ints("window_dilations")[d]) : 1;
+    const double reach = static_cast<double>(std::abs(padding[2 * d])) +
+                         static_cast<double>(input[d]) * base +
+                         static_cast<double>(std::abs(padding[2 * d + 1]));
+    if (reach > kMost || static_cast<double>(size[d]) * step > kMost || stride[d] > kMost) {
+      return str("windows over more than 2^31 positions of dimension ", d, " are not supported");
+    }
+    cells *= static_cast<double>(size[d]);
+  }
+  return cells > kMostCells ? "windows of so many elements are not supported" : "";
+}
 
 // Elements start, start + step, ... along the axis.
 mx::array strided(const mx::array& a, int axis, int start, int step, int count) {
@@ -173,6 +195,7 @@ Result<Lowering> window_graph(const OpContext& ctx, const WindowDims& dims) {
 
 ANY_DTYPE_OP(reduce_window) {
   if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
+  if (auto why = too_large(ctx.op); !why.empty()) return ctx.fail(why);
   const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.out());
   if (ctx.out().size() == 0) {
     return graph(
@@ -220,6 +243,7 @@ mx::array selected_positions(const mx::array& operand, const WindowDims& dims,
 
 ANY_DTYPE_OP(select_and_scatter) {
   if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
+  if (auto why = too_large(ctx.op); !why.empty()) return ctx.fail(why);
   const DType type = ctx.in(0).dtype;
   const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.in(1));
   const bool sums = ir::simple_combiner(ctx.op.region(1)) == OpId::add && is_mlx_native(type);

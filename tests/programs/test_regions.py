@@ -298,3 +298,10 @@ def test_sorts(name):
     got, want = run_text(text, x, y), run_text(text, x, y, platform="cpu")
     np.testing.assert_array_equal(got[0].view(np.uint32), want[0].view(np.uint32))
     np.testing.assert_array_equal(got[1], want[1])
+
+
+def test_windows_beyond_32_bits_are_refused():
+    pads = (2**33, 2**33)
+    f = lambda x: lax.reduce_window(x, np.float32(0), SATURATED, (2**33,), (2**33,), [pads])
+    with pytest.raises(Exception, match="more than 2\\^31 positions"):
+        run(f, SMALL, platform="mps")
