@@ -209,7 +209,12 @@ mx::array compare(const mx::array& a, const mx::array& b, ir::CompareDirection d
 // IEEE 754-2019 maximum and minimum: NaN wins, and -0 is less than +0.
 mx::array extreme(const mx::array& a, const mx::array& b, DType type, bool maximum) {
   if (type == DType::pred) return maximum ? mx::logical_or(a, b) : mx::logical_and(a, b);
-  return maximum ? mx::maximum(a, b) : mx::minimum(a, b);
+  const auto plain = maximum ? mx::maximum(a, b) : mx::minimum(a, b);
+  if (!ir::is_float(type)) return plain;
+  // Of equal numbers, zeros of both signs among them, the sign bit of one or of both.
+  const auto x = mx::view(a, unsigned_dtype(a.dtype())), y = mx::view(b, unsigned_dtype(a.dtype()));
+  const auto bits = maximum ? mx::bitwise_and(x, y) : mx::bitwise_or(x, y);
+  return mx::where(mx::equal(a, b), mx::view(bits, a.dtype()), plain);
 }
 
 }  // namespace
@@ -351,7 +356,7 @@ ANY_DTYPE_OP(clamp) {
   const DType t = ctx.in(1).dtype;
   return graph([t](Inputs in) {
     const auto low = widen(in[0], t), x = widen(in[1], t), high = widen(in[2], t);
-    return one(narrow(mx::minimum(mx::maximum(x, low), high), t));
+    return one(narrow(extreme(extreme(x, low, t, true), high, t, false), t));
   });
 }
 

@@ -82,7 +82,8 @@ class Canonicalizer {
 
   void visit(Op* op) {
     Op* before = op->previous();
-    Replacement values = fold_op(op);
+    Replacement values = results_without_elements(op);
+    if (values.empty()) values = fold_op(op);
     for (CanonicalRule rule : all_rules().of(op->id)) {
       if (!values.empty()) break;
       values = rule(op);
@@ -124,6 +125,7 @@ CanonicalRules::CanonicalRules() {
   add_index_rules(*this);
   add_control_rules(*this);
   add_dot_rules(*this);
+  add_empty_rules(*this);
 }
 
 Status canonicalize(ir::Module& module) {

@@ -19,6 +19,10 @@ void add_shape_rules(CanonicalRules& rules);
 void add_index_rules(CanonicalRules& rules);
 void add_control_rules(CanonicalRules& rules);
 void add_dot_rules(CanonicalRules& rules);
+void add_empty_rules(CanonicalRules& rules);
+
+// Constants for the results of an op that computes nothing but arrays without elements; else none.
+Replacement results_without_elements(ir::Op* op);
 
 class CanonicalRules {
  public:

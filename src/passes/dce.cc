@@ -14,14 +14,14 @@ using ir::OpId;
 using ir::Region;
 using ir::Value;
 
-bool has_side_effect(const Op& op);
-
 bool region_has_side_effect(const Region& region) {
   for (const Op* op : region) {
     if (!op->is(ir::traits::terminator) && has_side_effect(*op)) return true;
   }
   return false;
 }
+
+}  // namespace
 
 // Control flow is as pure as what it runs. (Whether a loop ends is not a side effect.)
 bool has_side_effect(const Op& op) {
@@ -43,6 +43,8 @@ bool has_side_effect(const Op& op) {
       return !op.is(ir::traits::pure);
   }
 }
+
+namespace {
 
 // A copy of `op` without the operands and results marked in `dropped_*`; regions move over.
 Op* rebuild(Op* op, const std::vector<bool>& dropped_operands,

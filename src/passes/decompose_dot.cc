@@ -29,28 +29,53 @@ Value* dot_general(Op* op, Value* lhs, Value* rhs, ir::Type type, Ints lhs_batch
                   {"rhs_contracting_dimensions", Attr(std::move(rhs_contract))}}));
 }
 
-// Integers whose products are floats, reals whose products are complex, and complex64 whose products
-// are complex128 (JAX's preferred_element_type) are converted first, as XLA does. Kernels widen
-// narrower types of the same kind themselves.
-bool widen_operands(Op* op) {
-  const ir::DType to = op->result()->type.dtype;
-  bool changed = false;
-  for (int i = 0; i < 2; ++i) {
-    Value* operand = op->operand(i);
-    const ir::DType from = operand->type.dtype;
-    if (operand->type.quantization || from == to) continue;
-    const bool into_complex = ir::is_complex(to);
-    const bool into_float = ir::is_float(to) && !ir::is_float(from) && !ir::is_complex(from);
-    if (!into_complex && !into_float) continue;
-    op->set_operand(i, Builder(op).convert(operand, to));
-    changed = true;
+bool sums_in_float64(const Op& op) {
+  const Attr* attr = op.find("accumulation_type");
+  const auto* type = attr ? attr->get_if<ir::Type>() : nullptr;
+  return type && type->kind != ir::Type::Kind::none && type->dtype == ir::DType::f64;
+}
+
+// Operands of different types are converted first, as are integers whose products are floats, reals
+// whose products are complex, and complex64 whose products are complex128 (JAX's
+// preferred_element_type). The product then has at least their type and is rounded once.
+bool convert_operands(Op* op) {
+  const ir::Type result = op->result()->type;
+  ir::DType types[2] = {op->operand(0)->type.dtype, op->operand(1)->type.dtype};
+  if (result.quantization || op->operand(0)->type.quantization ||
+      op->operand(1)->type.quantization) {
+    return false;
   }
-  return changed;
+  const ir::DType a = types[0], b = types[1];
+  for (ir::DType& type : types) {
+    const bool into_float = ir::is_float(result.dtype) && !ir::is_float(type);
+    if (ir::is_complex(result.dtype) || (into_float && !ir::is_complex(type))) type = result.dtype;
+  }
+  if (ir::is_float(types[0]) && ir::is_float(types[1])) {
+    const bool wide =
+        types[0] == ir::DType::f64 || types[1] == ir::DType::f64 || sums_in_float64(*op);
+    // float32 and float64 hold what narrower types hold.
+    if (types[0] != types[1] || wide) types[0] = types[1] = wide ? ir::DType::f64 : ir::DType::f32;
+  }
+  if (types[0] == a && types[1] == b) return false;
+  for (int i = 0; i < 2; ++i) {
+    if (types[i] != op->operand(i)->type.dtype) {
+      op->set_operand(i, Builder(op).convert(op->operand(i), types[i]));
+    }
+  }
+  const bool rounds = ir::is_float(result.dtype) && ir::is_float(types[0]) &&
+                      ir::byte_size(result.dtype) < ir::byte_size(types[0]);
+  if (!rounds) return true;
+  Value* product = Builder(op).value(op->id, op->operands(), result.with(types[0]), op->attrs);
+  replace(op, Builder(op).convert(product, result.dtype));
+  return true;
 }
 
 bool dot(Op* op) {
   Value *lhs = op->operand(0), *rhs = op->operand(1);
-  replace(op, dot_general(op, lhs, rhs, op->result()->type, {}, {}, {lhs->type.rank() - 1}, {0}));
+  Value* product =
+      dot_general(op, lhs, rhs, op->result()->type, {}, {}, {lhs->type.rank() - 1}, {0});
+  replace(op, product);
+  convert_operands(product->op());
   return true;
 }
 
@@ -157,15 +182,17 @@ bool einsum(Op* op) {
     product->op()->erase();
     return false;
   }
-  return replace_if_equal(op, arrange(build, product, labels, out));
+  if (!replace_if_equal(op, arrange(build, product, labels, out))) return false;
+  convert_operands(product->op());
+  return true;
 }
 
 }  // namespace
 
 void add_dot_rules(AddRule add, void* table) {
-  add(table, OpId::convolution, widen_operands);
+  add(table, OpId::convolution, convert_operands);
   add(table, OpId::dot, dot);
-  add(table, OpId::dot_general, widen_operands);
+  add(table, OpId::dot_general, convert_operands);
   add(table, OpId::einsum, einsum);
   add(table, OpId::unary_einsum, unary_einsum);
 }

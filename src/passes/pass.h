@@ -31,4 +31,7 @@ Status recognize_threefry(ir::Module& module);
 Status sink_constants(ir::Module& module);
 Status share_loop_storage(ir::Module& module);
 
+// Whether an op does more than compute its results; control flow does what it runs.
+bool has_side_effect(const ir::Op& op);
+
 }  // namespace jaxmps::passes

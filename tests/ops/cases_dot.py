@@ -33,6 +33,11 @@ row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.int32), [full_range(9, 700
 row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.float32), [normal(9, 40), normal(40, 11)], ("int8", "uint8", "int16", "int32", "uint32"), "integers-into-floats", ulps=16, floor=1, oracle="cpu")
 row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.complex128), [normal(9, 40), normal(40, 11)], ("complex64",), "complex-widened", ulps=16, floor=1, oracle="cpu")
 row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.float32), [normal(9, 40), normal(40, 11)], ("bfloat16", "float16"), "floats-widened", ulps=16, floor=1, oracle="cpu")
+for other in ("bfloat16", "float16", "float8_e4m3fn", "float64", "int8"):
+    # Of two types each side holds what it is given, and the result is rounded once.
+    row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.float32), [normal(9, 40), normal(40, 11).of(other)], ("float32", "bfloat16"), f"with-{other}", ulps=16, floor=1, oracle="cpu", vmap=False)
+row(ROW, lambda a, b: jnp.matmul(a, b), [normal(9, 40), normal(40, 11).of("bfloat16")], ("float32", "float16"), "promoted", ulps=16, floor=1, oracle="cpu")
+row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.bfloat16), [normal(9, 40), normal(40, 11).of("float32")], ("bfloat16",), "rounded-once", ulps=2, floor=1, oracle="cpu", vmap=False)
 row(ROW, dot(((1,), (0,)), precision=lax.Precision.HIGHEST), [normal(70, 130), normal(130, 90)], "float32", "highest", ulps=8, floor=1)
 for algorithm in ("F32_F32_F32", "BF16_BF16_F32_X3"):
     row(ROW, dot(((1,), (0,)), precision=lax.DotAlgorithmPreset[algorithm]), [normal(9, 40), normal(40, 11)], "float32", f"algorithm-{algorithm}", ulps=8, floor=1, oracle="cpu", vmap=False)

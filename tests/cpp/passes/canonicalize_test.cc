@@ -268,5 +268,36 @@ TEST(Canonicalize, ATransposeThatOrdersTheResultStays) {
   EXPECT_EQ(dot->operand(0), t);
 }
 
+TEST(Canonicalize, ArraysWithoutElementsAreConstants) {
+  Program p;
+  Value* x = p.arg(f32(3, 0));
+  Op* sort = p.ops(OpId::sort, {x}, {f32(3, 0)},
+                   {{"dimension", Attr(int64_t(0))}, {"is_stable", Attr(Attr::Value(true))}});
+  p.region(sort, [&](Body& b) {
+    Value *l = b.arg(f32()), *r = b.arg(f32());
+    b.ret({b.compare(ir::CompareDirection::lt, l, r)});
+  });
+  Value* count = p.op(OpId::iota, {}, s32(0), {{"iota_dimension", Attr(int64_t(0))}});
+  p.ret({sort->result(), count, p.unary(OpId::exponential, x)});
+  canonicalize(p);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(p.returned_op(i)->id, OpId::constant);
+}
+
+TEST(Canonicalize, ProductsAndReductionsOfNothing) {
+  Program p;
+  Value *x = p.arg(f32(3, 0)), *y = p.arg(f32(0, 2)), *init = p.arg(f32());
+  Op* dot = product(p, x, y, {}, {1}, {}, {0}, f32(3, 2));
+  Op* reduce = p.ops(OpId::reduce, {x, init}, {f32(3)}, {{"dimensions", Attr(Ints{1})}});
+  p.region(reduce, [&](Body& b) {
+    Value *l = b.arg(f32()), *r = b.arg(f32());
+    b.ret({b.binary(OpId::add, l, r)});
+  });
+  p.ret({dot->result(), reduce->result()});
+  canonicalize(p);
+  EXPECT_EQ(numbers(p.returned(0)), (std::vector<double>(6, 0)));
+  EXPECT_EQ(p.returned_op(1)->id, OpId::broadcast_in_dim);
+  EXPECT_EQ(p.returned_op(1)->operand(0), init);
+}
+
 }  // namespace
 }  // namespace jaxmps::testing

@@ -1,0 +1,86 @@
+// Arrays without elements: what is computed from them is known, and what is computed as one is
+// nothing, so that kernels and devices never see either.
+#include "passes/canonicalize.h"
+#include "passes/pass.h"
+#include "passes/rewrite.h"
+
+namespace jaxmps::passes {
+namespace {
+
+using ir::Op;
+using ir::OpId;
+using ir::Value;
+
+bool is_empty(const Value* value) {
+  return value->type.is_tensor() && value->type.is_static() && value->type.size() == 0;
+}
+
+// A reduction of nothing is its initial values.
+Replacement reduce(Op* op) {
+  const int inputs = op->operand_count() / 2;
+  if (!is_empty(op->operand(0))) return {};
+  Replacement values;
+  for (int i = 0; i < inputs; ++i) {
+    Value* init = op->operand(inputs + i);
+    const ir::Type& type = op->result(i)->type;
+    if (init->type.dtype != type.dtype) return {};
+    values.push_back(Builder(op).broadcast(init, type.dims, {}));
+  }
+  return values;
+}
+
+// A sum of no products is zero.
+Replacement product(Op* op) {
+  if (!is_empty(op->operand(0)) && !is_empty(op->operand(1))) return {};
+  if (!op->result()->type.is_static() || op->result()->type.quantization) return {};
+  return {Builder(op).splat(op->result()->type, 0)};
+}
+
+Replacement scatter(Op* op) {
+  const int inputs = (op->operand_count() - 1) / 2;
+  if (!is_empty(op->operand(inputs)) && !is_empty(op->operand(inputs + 1))) return {};
+  Replacement values;
+  for (int i = 0; i < inputs; ++i) {
+    if (!(op->operand(i)->type == op->result(i)->type)) return {};
+    values.push_back(op->operand(i));
+  }
+  return values;
+}
+
+Replacement select_and_scatter(Op* op) {
+  Value* init = op->operand(2);
+  const ir::Type& type = op->result()->type;
+  if (!is_empty(op->operand(1)) || init->type.dtype != type.dtype) return {};
+  return {Builder(op).broadcast(init, type.dims, {})};
+}
+
+Replacement pad(Op* op) {
+  if (!is_empty(op->operand(0)) || !op->result()->type.is_static()) return {};
+  return {Builder(op).broadcast(op->operand(1), op->result()->type.dims, {})};
+}
+
+}  // namespace
+
+Replacement results_without_elements(Op* op) {
+  if (op->result_count() == 0 || op->id == OpId::constant) return {};
+  for (int i = 0; i < op->result_count(); ++i) {
+    if (!is_empty(op->result(i)) || op->result(i)->type.quantization) return {};
+  }
+  if (op->is(ir::traits::collective) || has_side_effect(*op)) return {};
+  Replacement values;
+  for (int i = 0; i < op->result_count(); ++i) {
+    values.push_back(Builder(op).splat(op->result(i)->type, 0));
+  }
+  return values;
+}
+
+void add_empty_rules(CanonicalRules& rules) {
+  rules.add(OpId::reduce, reduce);
+  rules.add(OpId::dot_general, product);
+  rules.add(OpId::convolution, product);
+  rules.add(OpId::scatter, scatter);
+  rules.add(OpId::select_and_scatter, select_and_scatter);
+  rules.add(OpId::pad, pad);
+}
+
+}  // namespace jaxmps::passes
