@@ -365,3 +365,13 @@ def test_reshaped_and_converted(mps):
     c = jax.jit(lambda b: b.astype(jnp.int32).reshape(640), donate_argnums=0)(b)
     assert addresses(c) == before
     np.testing.assert_array_equal(c, np.arange(640) * 2)
+
+
+def test_an_argument_that_is_part_of_another_result_is_not_overwritten(mps):
+    def f(x, y):
+        c = jnp.cos(x)
+        return c, lax.complex(c + 1, y)
+
+    x, y = fresh(mps, jnp.arange(4.0)), fresh(mps, -jnp.arange(4.0))
+    _, z = jax.jit(f, donate_argnums=1)(x, y)
+    np.testing.assert_array_equal(np.imag(z), -np.arange(4.0))

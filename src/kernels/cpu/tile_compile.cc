@@ -229,7 +229,15 @@ void TileCompiler::find_aliases() {
                         parts == (ir::is_complex(out.type.dtype) ? 2 : 1);
       // Loads may be repeated by any later stage, so only the last stage may overwrite; and the two
       // halves of a complex number are not written at once.
-      if (!same || parts == 2 || written[o] + 1 < stage_count_) k_.aliases[i][o] = false;
+      // What is stored as it was loaded is read where it lies, perhaps after another output is
+      // stored.
+      const bool stored_by_another =
+          std::any_of(f_.outputs.begin(), f_.outputs.end(), [&](const FusionOutput& other) {
+            return &other != &out && (other.value.re == v || other.value.im == v);
+          });
+      if (!same || parts == 2 || stored_by_another || written[o] + 1 < stage_count_) {
+        k_.aliases[i][o] = false;
+      }
     }
   }
 }
