@@ -36,7 +36,7 @@ Replacement product(Op* op) {
   return {Builder(op).splat(op->result()->type, 0)};
 }
 
-Replacement scatter(Op* op) {
+Replacement empty_scatter(Op* op) {
   const int inputs = (op->operand_count() - 1) / 2;
   if (!is_empty(op->operand(inputs)) && !is_empty(op->operand(inputs + 1))) return {};
   Replacement values;
@@ -78,7 +78,7 @@ void add_empty_rules(CanonicalRules& rules) {
   rules.add(OpId::reduce, reduce);
   rules.add(OpId::dot_general, product);
   rules.add(OpId::convolution, product);
-  rules.add(OpId::scatter, scatter);
+  rules.add(OpId::scatter, empty_scatter);
   rules.add(OpId::select_and_scatter, select_and_scatter);
   rules.add(OpId::pad, pad);
 }
