@@ -62,7 +62,7 @@ endif()
 
 # One target for each tests/fuzz/fuzz_*.cc. libFuzzer comes with clang; another compiler gets a small
 # driver that replays the corpus and then mutates it at random for -max_total_time seconds. The
-# programs find MLX in its wheel, or copied beside them.
+# programs find MLX in its wheel, or in copies of its folders mlx and mlx_cpu.libs beside them.
 if(JAXMPS_FUZZ)
   set(fuzz_targets fuzz_reader)
   if(NOT JAXMPS_CORE_ONLY)
@@ -75,10 +75,9 @@ if(JAXMPS_FUZZ)
     if(target STREQUAL "fuzz_program")
       link_folders(${target} ${device_folders})
       target_link_libraries(${target} PRIVATE mlx)
-      set_target_properties(${target} PROPERTIES BUILD_RPATH "$ORIGIN")
+      set_target_properties(${target} PROPERTIES BUILD_RPATH "$ORIGIN/mlx/lib")
     endif()
     if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-      target_compile_definitions(${target} PRIVATE JAXMPS_LIBFUZZER)
       target_link_options(${target} PRIVATE -fsanitize=fuzzer)
     else()
       target_sources(${target} PRIVATE "${CMAKE_SOURCE_DIR}/tests/fuzz/standalone/driver.cc")
