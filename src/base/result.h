@@ -54,6 +54,11 @@ struct Error {
 template <typename... Parts>
 std::string str(const Parts&... parts);
 
+// An Error on its way through code that knows exceptions only; exec/ catches it.
+struct Failure {
+  Error error;
+};
+
 inline Error invalid(std::string text) { return Error(Code::invalid_argument, std::move(text)); }
 inline Error unimplemented(std::string text) { return Error(Code::unimplemented, std::move(text)); }
 inline Error internal(std::string text) { return Error(Code::internal, std::move(text)); }

@@ -119,13 +119,16 @@ class Builder {
       step.reuse.push_back(operand < 0 ? std::vector<int>() : std::vector{operand});
     }
     step.view = std::move(lowering.view);
-    if (lowering.native && target_ == ops::Target::cpu) {
+    const bool on_cpu = target_ == ops::Target::cpu;
+    const bool on_host = lowering.on_host && !lowering.graph;
+    if (lowering.native && (on_cpu || on_host)) {
       step.kind = Step::Kind::native;
       step.native = std::move(lowering.native);
+      if (!on_cpu) plan_->graph_free = false;
     } else {
       step.kind = lowering.alias ? Step::Kind::alias : Step::Kind::graph;
       step.graph = std::move(lowering.graph);
-      if (!lowering.alias || target_ != ops::Target::cpu) plan_->graph_free = false;
+      if (!lowering.alias || !on_cpu) plan_->graph_free = false;
     }
   }
 

@@ -221,6 +221,8 @@ mx::array end_marker() {
 Error current_exception_as_error() {
   try {
     throw;
+  } catch (Failure& failure) {
+    return std::move(failure.error);
   } catch (const std::bad_alloc&) {
     return Error(Code::resource_exhausted, "out of memory");
   } catch (const std::exception& error) {

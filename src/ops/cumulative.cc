@@ -51,10 +51,8 @@ ANY_DTYPE_OP(cumulative) {
       },
       30 + static_cast<double>(ctx.in(0).size()), {0});
   const bool empty = ctx.in(0).size() == 0;
-  const bool on_host = ctx.in(0).dtype == DType::pred;
-  if (on_host) {
-    lowering.graph = host_graph(ctx.op, lowering.native);
-  } else {
+  lowering.on_host = ctx.in(0).dtype == DType::pred;
+  if (!lowering.on_host) {
     lowering.graph = [=, axis = static_cast<int>(dimension)](Inputs in) {
       return one(empty ? in[0] : scan_graph(scan, in[0], axis, reverse));
     };

@@ -1,17 +1,13 @@
-// CPU kernels inside programs of another device: a native kernel as a node of the MLX graph that
-// runs on the CPU of the same machine. MLX orders it against the device and moves the memory where
-// that is needed. For ops that have no kernel on the GPU: slower, but never refused.
-// Graphs made here hold the kernel. They are run on the thread of a device, and its own CPU stream.
+// Kernels of the CPU in programs of every device: for ops that have no kernel on the GPU, and for
+// calls that leave the program. Slower there, because the executor waits for the operands, but
+// never refused.
 #pragma once
 
 #include "ops/op.h"
 
 namespace jaxmps::ops {
 
-// The native kernel of `op` as a graph.
-Graph host_graph(const ir::Op& op, Native native);
-
-// A lowering by a native kernel alone: as it is on the CPU, through host_graph elsewhere.
+// A lowering by a native kernel alone, on every device (Lowering::on_host).
 Lowering everywhere(const OpContext& ctx, Native native, double nanoseconds,
                     std::vector<int> reuse = {});
 

@@ -45,7 +45,7 @@ class Inputs {
 using Arrays = std::vector<mx::array>;
 using Graph = std::function<Arrays(Inputs)>;
 // Operands and results are dense row-major in the types of the op, results uninitialised (or the
-// memory of the operand they reuse). May throw std::bad_alloc only; may use every core.
+// memory of the operand they reuse). May throw std::bad_alloc and Failure; may use every core.
 using Native = std::function<void(const void* const* in, void* const* out)>;
 
 struct Lowering {
@@ -58,6 +58,8 @@ struct Lowering {
   std::function<int64_t(const void* const* in)> view = nullptr;
   // The native kernel takes whatever comes: a fused kernel of the op is preferred.
   bool is_general = false;
+  // Without a graph, the native kernel serves the other devices too, which wait for its operands.
+  bool on_host = false;
   // For native: reuse[i] = k lets result i take the memory of operand k when nothing else holds it;
   // -1: never. Empty: never for all.
   std::vector<int> reuse;

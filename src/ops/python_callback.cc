@@ -1,9 +1,7 @@
 #include "ops/python_callback.h"
 
-#include <array>
 #include <atomic>
 #include <memory>
-#include <stdexcept>
 
 #include "ops/custom_call.h"
 #include "ops/host_call.h"
@@ -32,6 +30,39 @@ class Held {
   const int64_t id_;
 };
 
+void keep_message(void* sink, const char* text, int64_t size) {
+  try {
+    static_cast<std::string*>(sink)->assign(text, size);
+  } catch (const std::bad_alloc&) {  // the error then goes without its message
+  }
+}
+
+// One call of a program: a native kernel.
+class Call {
+ public:
+  Call(const OpContext& ctx, int64_t id, int tokens)
+      : id_(id), tokens_(tokens), held_(std::make_shared<Held>(id)) {
+    for (int i = tokens; i < ctx.op.operand_count(); ++i) bytes_.push_back(ctx.in(i).byte_count());
+    for (int i = tokens; i < ctx.op.result_count(); ++i) bytes_.push_back(ctx.out(i).byte_count());
+  }
+
+  void operator()(const void* const* in, void* const* out) const {
+    const PythonCallbacks* python = python_callbacks();
+    if (!is_open(python)) throw Failure(internal("the Python interpreter has ended"));
+    std::string message;
+    if (python->run(id_, in + tokens_, out + tokens_, bytes_.data(),
+                    static_cast<int64_t>(bytes_.size()), &message, keep_message) != 0) {
+      throw Failure(internal("a callback failed: " + message));
+    }
+  }
+
+ private:
+  const int64_t id_;
+  const int tokens_;
+  std::vector<int64_t> bytes_;
+  std::shared_ptr<const Held> held_;
+};
+
 }  // namespace
 
 void set_python_callbacks(const PythonCallbacks* callbacks) { callbacks_of_process = callbacks; }
@@ -44,25 +75,17 @@ CUSTOM_CALL(python_callback, "mps.python_callback") {
     return ctx.fail("this process runs no Python that could be called");
   }
   const bool ordered = call.operands() > 0 && !ctx.in(0).is_tensor();
+  if (ordered != (call.results() > 0 && !ctx.out(0).is_tensor())) {
+    return ctx.fail("a token must be both operand and result");
+  }
   for (int i = 0; i < call.operands(); ++i) {
     if (!ctx.on_cpu() && ctx.in(i).is_tensor() && ir::real_type(ctx.in(i).dtype) == DType::f64) {
       return ctx.fail("float64 does not exist on the GPU; use the CPU device");
     }
   }
-  const int64_t id = call.option("id");
-  const int first = ordered ? 1 : 0;
-  Lowering lowering = everywhere(
-      ctx,
-      [=, held = std::make_shared<Held>(id)](const void* const* in, void* const* out) {
-        std::array<char, 4096> error{};
-        const PythonCallbacks* python = python_callbacks();
-        if (!is_open(python)) throw std::runtime_error("the Python interpreter has ended");
-        if (python->run(id, in + first, out + first, error.data(), error.size()) != 0) {
-          throw std::runtime_error(error.data());
-        }
-      },
-      1e9);  // never on the thread of the caller, who may hold what the callable waits for
-  return lowering;
+  const Call called(ctx, call.option("id", -1), ordered ? 1 : 0);
+  // The time keeps it from the thread of the caller, who may hold what the callable waits for.
+  return everywhere(ctx, called, 1e9);
 }
 
 }  // namespace jaxmps::ops

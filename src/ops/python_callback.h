@@ -9,11 +9,13 @@ namespace jaxmps::ops {
 
 // Its layout is that of _Table in python/jax_plugins/mps/callbacks.py; it lives for ever.
 struct PythonCallbacks {
-  // Runs callable `id`: operands[i] and results[i] are dense row-major memory of the types that
-  // Python knows for it. Answers 0, or else writes a message of at most error_size bytes,
-  // zero-terminated, to `error`.
-  int (*run)(int64_t id, const void* const* operands, void* const* results, char* error,
-             int64_t error_size);
+  // Takes a message of `size` bytes of UTF-8 for the `sink` of the call.
+  using Fail = void (*)(void* sink, const char* text, int64_t size);
+  // Runs callable `id`: operands[i] and results[i] are dense row-major memory, of bytes[0..count)
+  // bytes, operands first. Python copies the operands. Answers 0 when every result is written, else
+  // it has called `fail`.
+  int (*run)(int64_t id, const void* const* operands, void* const* results, const int64_t* bytes,
+             int64_t count, void* sink, Fail fail);
   // Keeps the callable alive (1), or no longer (0): an execution may outlive the client's handle of
   // its program, which is all that Python sees.
   void (*hold)(int64_t id, int keep);

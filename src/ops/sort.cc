@@ -275,9 +275,8 @@ ANY_DTYPE_OP(sort) {
   Lowering lowering =
       native([plan](const void* const* in, void* const* out) { cpu::sort(plan, in, out); },
              100 + 15 * elements * static_cast<double>(keys.size()));
-  bool doubles = false;
-  for (const SortKey& key : keys) doubles |= key.key_dtype() == DType::f64;
-  lowering.graph = doubles ? host_graph(ctx.op, lowering.native) : sort_graph(ctx, keys);
+  for (const SortKey& key : keys) lowering.on_host |= key.key_dtype() == DType::f64;
+  if (!lowering.on_host) lowering.graph = sort_graph(ctx, keys);
   return lowering;
 }
 
@@ -296,7 +295,7 @@ OP(top_k) {
   const mx::Shape shape = ctx.out_shape();
   const mx::Dtype dtype = ctx.out_dtype();
   if (type.dtype == DType::f64) {
-    lowering.graph = host_graph(ctx.op, lowering.native);
+    lowering.on_host = true;
     return lowering;
   }
   lowering.graph = [=](Inputs in) {

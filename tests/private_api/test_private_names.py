@@ -92,3 +92,19 @@ def test_lowering_helpers():
     parameters = inspect.signature(mlir.custom_call).parameters
     assert {"result_types", "operands", "backend_config", "has_side_effect"} <= set(parameters)
     assert callable(mlir.ModuleContext.add_keepalive)
+
+
+def test_callbacks():
+    from jax._src import callback, checkify, core, debugging
+    from jax._src.interpreters import mlir
+
+    assert list(inspect.signature(callback._callback_op_sharding).parameters) == ["axis_context", "sharding", "avals_out"]
+    assert {"op", "sharding"} <= set(inspect.signature(mlir.set_sharding).parameters)
+    assert callback.logger.name == "jax._src.callback" and debugging.logger.name == "jax._src.debugging"
+    assert core.physical_aval(core.ShapedArray((2,), "float32")).shape == (2,)
+    assert callable(checkify.python_err) and callable(checkify.check_lowering_rule_unsupported)
+    assert checkify.check_p.name == "check"
+    if hasattr(debugging, "debug_print_p"):
+        assert list(inspect.signature(debugging._format_print_callback).parameters)[:4] == [
+            "fmt", "np_printoptions", "has_placeholders", "logging_record"]
+        assert list(inspect.signature(debugging._make_flat_callback).parameters) == ["in_tree", "callback", "static_args"]

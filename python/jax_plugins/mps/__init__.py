@@ -66,6 +66,7 @@ def _client_options() -> dict:
     private.arm_compilation_cache()
     from jax_plugins.mps import callbacks
 
+    callbacks.serve_without_cpu()
     options = {"python_callbacks": callbacks.address()}
     if sys.platform == "linux":
         blas = _install.blas_library()

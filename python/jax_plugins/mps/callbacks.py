@@ -2,19 +2,25 @@
 
 JAX's own rules refuse platforms they do not know. Ours emit a custom call that carries a number; the
 plugin hands it, with the addresses of operands and results, to `_run`, which finds the callable.
+
+As on JAX's CPU backend a callable takes jax.Arrays on the CPU device and whatever it returns is
+converted. In a process without that device (JAX_PLATFORMS=mps) they are on the first device of ours.
 """
 
 import atexit
 import ctypes
+import functools
 import itertools
 import secrets
 import traceback
 import weakref
 
+import jax
 import numpy as np
 
 from jax_plugins.mps import private
 
+_DEBUG = "jax.debug.callback"
 TARGET = "mps.python_callback"
 
 # A program that comes from another process, by way of a cache on disk, finds no callable here rather
@@ -27,34 +33,98 @@ _held = {}  # the plugin's programs: number -> (callable, how many)
 class _Callable:
     """A callable with the shapes and types of what it takes and gives."""
 
-    def __init__(self, function, operands, results):
+    def __init__(self, name, function, operands, results):
+        self.name = name
         self.function = function
-        self.operands = [(a.shape, np.dtype(a.dtype)) for a in operands]
-        self.results = [(a.shape, np.dtype(a.dtype)) for a in results]
+        self.operands = [_form(aval) for aval in operands]
+        self.results = [_form(aval) for aval in results]
+        self.bytes = [size for _, _, size in self.operands + self.results]
 
     def run(self, operands, results) -> None:
-        arguments = [
-            _view(address, *form) for address, form in zip(operands, self.operands, strict=False)
-        ]
-        for argument in arguments:
-            argument.flags.writeable = False
-        values = self.function(*arguments)
-        for address, (shape, dtype), value in zip(results, self.results, values, strict=False):
-            value = np.asarray(value)
-            if value.shape != shape or value.dtype != dtype:
-                raise TypeError(
-                    f"a callback returned {value.dtype}{list(value.shape)} where {dtype}"
-                    f"{list(shape)} was promised"
-                )
-            _view(address, shape, dtype)[...] = value
+        values = _call(self.function, [_copy(*at) for at in zip(operands, self.operands, strict=False)])
+        if len(values) != len(self.results):
+            raise RuntimeError(
+                f"Mismatched number of outputs from callback. Expected: {len(self.results)}, Actual: {len(values)}"
+            )
+        checked = [_convert(i, *pair) for i, pair in enumerate(zip(values, self.results, strict=True))]
+        for address, value in zip(results, checked, strict=False):
+            ctypes.memmove(address, value.ctypes.data, value.nbytes)
 
 
-def _view(address, shape, dtype):
-    count = int(np.prod(shape))
-    if count == 0:
-        return np.empty(shape, dtype)
-    memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
-    return np.frombuffer(memory, np.uint8).view(dtype).reshape(shape)
+def _form(aval):
+    shape, dtype = private.physical_form(aval)
+    return shape, dtype, int(np.prod(shape)) * dtype.itemsize
+
+
+def _copy(address, form):
+    """An array of its own: the memory serves other values as soon as the call is over."""
+    shape, dtype, size = form
+    copy = np.empty(shape, dtype)
+    if size:
+        ctypes.memmove(copy.ctypes.data, address, size)
+    return copy
+
+
+def _convert(i, value, form):
+    """The value as the dense array that was promised, by the conversions and checks of JAX."""
+    shape, dtype, _ = form
+    value = np.asarray(value)
+    if value.dtype != dtype:
+        value = value.astype(jax.dtypes.canonicalize_dtype(value.dtype))
+    if value.shape != shape:
+        raise RuntimeError(
+            f"Incorrect output shape for return value #{i}: Expected: {shape}, Actual: {value.shape}"
+        )
+    if value.dtype != dtype:
+        raise RuntimeError(
+            f"Incorrect output dtype for return value #{i}: Expected: {dtype}, Actual: {value.dtype}"
+        )
+    return np.ascontiguousarray(value)
+
+
+def _device():
+    """Where callables find their arguments and compute."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return jax.local_devices()[0]
+
+
+def _call(function, arguments):
+    device = _device()
+    with jax.default_device(device):
+        return function(*jax.device_put(arguments, device))
+
+
+def _describe(error, seen=()) -> str:
+    """The traceback as text. Python marks columns with the help of its parser, which in some versions
+    does not bear two threads; so they are left out here, where the main thread may do the like."""
+    text = ""
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None and cause not in seen:
+        how = "was the direct cause of" if error.__cause__ else "was being handled at the time of"
+        text = f"{_describe(cause, (*seen, error))}\nThe exception above {how} this one:\n\n"
+    frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__))
+    lines = [*frames.format(), *traceback.format_exception_only(type(error), error)]
+    return f"{text}Traceback (most recent call last):\n{''.join(lines)}"
+
+
+def _text(error) -> bytes:
+    try:
+        return _describe(error).encode(errors="backslashreplace")
+    except BaseException as again:  # an exception's own methods may fail
+        return f"{type(error).__name__}, and writing its traceback failed: {type(again).__name__}".encode()
+
+
+def _log(name, text):
+    """To the logger of JAX's own rules, because nobody may ever ask for the program's results."""
+    try:
+        private.callback_logger(name).error("%s failed\n%s", name, text.decode())
+    except BaseException:  # a handler of the user's, whose failure is not the callback's
+        return
+
+
+_Fail = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64)
 
 
 @ctypes.CFUNCTYPE(
@@ -62,19 +132,25 @@ def _view(address, shape, dtype):
     ctypes.c_int64,
     ctypes.POINTER(ctypes.c_void_p),
     ctypes.POINTER(ctypes.c_void_p),
-    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_int64),
     ctypes.c_int64,
+    ctypes.c_void_p,
+    _Fail,
 )
-def _run(number, operands, results, error, error_size):
+def _run(number, operands, results, sizes, count, sink, fail):
+    entry = _callables.get(number)
     try:
-        entry = _callables.get(number)
         if entry is None:
             raise RuntimeError("the callback of this program is gone")
+        if sizes[:count] != entry.bytes:
+            raise RuntimeError("the program does not fit the callback that it names")
         entry.run(operands, results)
         return 0
-    except BaseException:  # whatever it is, it may not leave through C
-        text = traceback.format_exc().encode()[-error_size + 1 :] + b"\0"
-        ctypes.memmove(error, text, len(text))
+    except BaseException as error:  # whatever it is, it may not leave through C
+        text = _text(error)
+        fail(sink, text, len(text))
+        if entry is not None:
+            _log(entry.name, text)
         return 1
 
 
@@ -110,21 +186,41 @@ def address() -> int:
 
 
 def register(platform: str) -> None:
-    """Registers the rules of the four primitives for `platform`."""
+    """Registers the rules of the primitives for `platform`."""
     for module, name, rule in (
         ("callback", "pure_callback_p", _pure_callback),
         ("callback", "io_callback_p", _io_callback),
         ("debugging", "debug_callback_p", _debug_callback),
         ("debugging", "debug_print_p", _debug_print),
+        ("checkify", "check_p", _check),
     ):
         prim = private.primitive(module, name)
         if prim is not None:
             private.register_lowering(prim, rule, platform, cacheable=False)
 
 
-def _emit(ctx, function, operands, *, effect=None, side_effect=True):
+def serve_without_cpu() -> None:
+    """Outside of programs JAX calls debug callbacks itself, and asks for its CPU device. In a process
+    that is not to have one they are called with arrays on ours."""
+    platforms = jax.config.jax_platforms
+    if not platforms or "cpu" in platforms.split(","):
+        return
+    for name, function in (
+        ("debug_callback_p", lambda callback, **_: callback),
+        ("debug_print_p", lambda **params: _print_function(params)),
+    ):
+        prim = private.primitive("debugging", name)
+        if prim is not None:
+            prim.def_impl(functools.partial(_call_eagerly, function))
+
+
+def _call_eagerly(function, *arguments, **params):
+    return _call(_no_values(function(**params)), list(arguments))
+
+
+def _emit(ctx, name, function, operands, *, effect=None, side_effect=True, sharding=None):
     """The custom call; `effect` is the ordered effect whose token goes through it, or None."""
-    entry = _Callable(function, ctx.avals_in, ctx.avals_out)
+    entry = _Callable(name, function, ctx.avals_in, ctx.avals_out)
     number = next(_numbers)
     _callables[number] = entry
     ctx.module_context.add_keepalive(entry)
@@ -133,32 +229,55 @@ def _emit(ctx, function, operands, *, effect=None, side_effect=True):
     if effect is not None:
         tokens = [ctx.tokens_in.get(effect)]
         types = [tokens[0].type, *types]
-    results = private.custom_call(TARGET, [*tokens, *operands], types, f"id={number}", side_effect)
+    call = private.custom_call(TARGET, [*tokens, *operands], types, f"id={number}", side_effect)
+    if sharding is not None:
+        private.set_callback_sharding(ctx, call, sharding, len(tokens))
+    results = list(call.results)
     if effect is not None:
         private.set_token(ctx, effect, results.pop(0))
     return results
 
 
-def _pure_callback(ctx, *operands, **params):
-    run = private.function("callback", "pure_callback_impl")
-    return _emit(ctx, lambda *a: tuple(run(*a, **params)), operands, side_effect=False)
+def _pure_callback(ctx, *operands, callback, sharding, **_):
+    where = private.callback_sharding(ctx, sharding)
+    return _emit(ctx, "jax.pure_callback", callback, operands, side_effect=False, sharding=where)
 
 
-def _io_callback(ctx, *operands, ordered, **params):
-    run = private.function("callback", "io_callback_impl")
+def _io_callback(ctx, *operands, callback, sharding, ordered, **_):
     effect = private.primitive("callback", "_OrderedIOEffect") if ordered else None
-    return _emit(ctx, lambda *a: tuple(run(*a, ordered=ordered, **params)), operands, effect=effect)
+    where = private.callback_sharding(ctx, sharding)
+    return _emit(ctx, "jax.io_callback", callback, operands, effect=effect, sharding=where)
 
 
-def _debug_callback(ctx, *operands, effect, **params):
-    run = private.primitive("debugging", "debug_callback_p").impl
+def _debug_callback(ctx, *operands, callback, effect, **_):
     ordered = private.primitive("effects", "ordered_effects").contains(effect)
-    return _emit(
-        ctx, lambda *a: run(*a, effect=effect, **params), operands, effect=effect if ordered else None
-    )
+    return _emit(ctx, _DEBUG, _no_values(callback), operands, effect=effect if ordered else None)
 
 
 def _debug_print(ctx, *operands, ordered, **params):
-    run = private.primitive("debugging", "debug_print_p").impl
     effect = private.primitive("debugging", "ordered_debug_effect") if ordered else None
-    return _emit(ctx, lambda *a: run(*a, ordered=ordered, **params), operands, effect=effect)
+    return _emit(ctx, _DEBUG, _no_values(_print_function(params)), operands, effect=effect)
+
+
+def _check(ctx, *operands, err_tree, debug):
+    if debug or not jax.config.jax_experimental_unsafe_xla_runtime_errors:
+        return private.function("checkify", "check_lowering_rule_unsupported")(debug=debug)
+    report = functools.partial(private.function("checkify", "python_err"), err_tree)
+    return _emit(ctx, "checkify.check", report, operands)
+
+
+def _print_function(params):
+    """What debug.print calls, as in JAX's own rule."""
+    form = private.function("debugging", "_format_print_callback")
+    form = functools.partial(
+        form, params["fmt"], dict(params["np_printoptions"]), params["has_placeholders"], params["logging_record"]
+    )
+    return private.function("debugging", "_make_flat_callback")(params["in_tree"], form, params["static_args"])
+
+
+def _no_values(function):
+    def call(*arguments):
+        function(*arguments)
+        return ()
+
+    return call

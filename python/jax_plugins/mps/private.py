@@ -8,6 +8,7 @@ import inspect
 import logging
 
 import jax
+import numpy as np
 
 logger = logging.getLogger("jax_plugins.mps")
 
@@ -99,11 +100,19 @@ def ir_type(ctx, aval):
     return mlir.aval_to_ir_type(*([ctx.module_context] if takes_context else []), aval)
 
 
-def custom_call(target: str, operands, result_types, config: str, side_effect: bool) -> list:
-    """The results of a custom call, inside a lowering rule."""
+def physical_form(aval):
+    """The shape and dtype in which a value with this aval lies in memory: keys are integers."""
+    from jax._src import core
+
+    physical = core.physical_aval(aval)
+    return physical.shape, np.dtype(physical.dtype)
+
+
+def custom_call(target: str, operands, result_types, config: str, side_effect: bool):
+    """A custom call, inside a lowering rule."""
     from jax._src.interpreters import mlir
 
-    call = mlir.custom_call(
+    return mlir.custom_call(
         target,
         result_types=result_types,
         operands=operands,
@@ -111,7 +120,30 @@ def custom_call(target: str, operands, result_types, config: str, side_effect: b
         has_side_effect=side_effect,
         api_version=2,
     )
-    return list(call.results)
+
+
+def callback_sharding(ctx, sharding):
+    """How JAX says on which device a callback runs; None outside of programs for several."""
+    from jax._src import callback
+
+    return callback._callback_op_sharding(ctx.module_context.axis_context, sharding, ctx.avals_out)
+
+
+def set_callback_sharding(ctx, call, sharding, tokens: int) -> None:
+    """Puts a callback_sharding on a custom call, whose first `tokens` results are tokens."""
+    from jax._src.interpreters import mlir
+
+    parts = getattr(sharding, "shardings", None)  # those of Shardy are one for each result
+    if tokens and ctx.avals_out and parts:
+        token = type(parts[0])(mesh_shape=(), dim_shardings=(), logical_device_ids=parts[0].logical_device_ids)
+        sharding = type(sharding)((token, *parts))
+    takes_context = len(inspect.signature(mlir.set_sharding).parameters) > 2
+    mlir.set_sharding(*([ctx.module_context] if takes_context else []), call, sharding)
+
+
+def callback_logger(name: str):
+    """Where JAX logs that the callback of a primitive failed."""
+    return logging.getLogger("jax._src." + ("debugging" if "debug" in name else "callback"))
 
 
 def set_token(ctx, effect, token) -> None:
