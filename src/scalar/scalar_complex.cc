@@ -1,5 +1,7 @@
 #include "scalar/scalar_complex.h"
 
+#include <limits>
+
 namespace jaxmps::scalar {
 
 using V = ScalarValue;
@@ -9,8 +11,39 @@ V Complex::times(V x, V y) const {
   return make(sub(mul(x.re, y.re), mul(x.im, y.im)), add(mul(x.re, y.im), mul(x.im, y.re)));
 }
 
-// R. Smith's division: scaled by the larger part of the divisor, so that it does not overflow.
+int32_t Complex::infinite(V x) const {
+  const int32_t inf = real(std::numeric_limits<double>::infinity());
+  return b.emit(Opcode::bit_or, DType::pred, test(Opcode::eq, op(Opcode::abs, x.re), inf),
+                test(Opcode::eq, op(Opcode::abs, x.im), inf));
+}
+
+V Complex::direction(V x) const {
+  const double inf = std::numeric_limits<double>::infinity();
+  auto part = [&](int32_t v) {
+    const int32_t finite = pick(test(Opcode::eq, v, v), mul(v, real(0)), real(0));
+    return pick(test(Opcode::eq, v, real(inf)), real(1),
+                pick(test(Opcode::eq, v, real(-inf)), real(-1), finite));
+  };
+  return make(part(x.re), part(x.im));
+}
+
+// Where the quotient has no digits, an infinite number over a finite one is infinite and a finite
+// one over an infinite one is zero (C, annex G).
 V Complex::over(V x, V y) const {
+  const V r = over_finite(x, y);
+  const int32_t lost = b.emit(Opcode::bit_and, DType::pred, test(Opcode::ne, r.re, r.re),
+                              test(Opcode::ne, r.im, r.im));
+  const int32_t x_infinite = infinite(x), y_infinite = infinite(y);
+  const V a = b.select(x_infinite, direction(x), x), c = b.select(y_infinite, direction(y), y);
+  const int32_t one_infinite = b.emit(Opcode::ne, DType::pred, x_infinite, y_infinite);
+  const int32_t size = pick(x_infinite, real(std::numeric_limits<double>::infinity()), real(0));
+  const V limit = make(mul(size, add(mul(a.re, c.re), mul(a.im, c.im))),
+                       mul(size, sub(mul(a.im, c.re), mul(a.re, c.im))));
+  return b.select(b.emit(Opcode::bit_and, DType::pred, lost, one_infinite), limit, r);
+}
+
+// R. Smith's division: scaled by the larger part of the divisor, so that it does not overflow.
+V Complex::over_finite(V x, V y) const {
   const int32_t wide = test(Opcode::le, op(Opcode::abs, y.im), op(Opcode::abs, y.re));
   const int32_t big = pick(wide, y.re, y.im), small = pick(wide, y.im, y.re);
   const int32_t zero = real(0);
@@ -32,7 +65,9 @@ V Complex::expm1(V x) const {
   const int32_t half = op(Opcode::sin, mul(x.im, real(0.5)));
   const int32_t re =
       sub(mul(op(Opcode::expm1, x.re), op(Opcode::cos, x.im)), mul(real(2), mul(half, half)));
-  return make(re, mul(op(Opcode::exp, x.re), op(Opcode::sin, x.im)));
+  const int32_t is_real = test(Opcode::eq, x.im, real(0));
+  return make(pick(is_real, op(Opcode::expm1, x.re), re),
+              pick(is_real, x.im, mul(op(Opcode::exp, x.re), op(Opcode::sin, x.im))));
 }
 
 V Complex::log(V x) const { return make(op(Opcode::log, abs(x)), op(Opcode::atan2, x.im, x.re)); }
@@ -48,9 +83,17 @@ V Complex::log1p(V x) const {
 }
 
 V Complex::sqrt(V x) const {
-  const int32_t a = op(Opcode::abs, x.re), m = abs(x), half = real(0.5), zero = real(0);
-  const int32_t r = op(Opcode::sqrt, add(mul(m, half), mul(a, half)));
-  const int32_t other = div(mul(op(Opcode::abs, x.im), half), r);
+  const int32_t half = real(0.5), zero = real(0);
+  const int32_t inf = real(std::numeric_limits<double>::infinity());
+  // Half of the absolute value does not overflow, nor does a quarter of its sum with a.
+  const int32_t a = mul(op(Opcode::abs, x.re), half), i = mul(op(Opcode::abs, x.im), half);
+  const int32_t m = op(Opcode::hypot, a, i);
+  const int32_t upright = test(Opcode::eq, i, inf);
+  const int32_t large = test(Opcode::lt, real(1), m);
+  const int32_t down = pick(large, real(0.25), real(1)), up = pick(large, real(2), real(1));
+  const int32_t root = mul(up, op(Opcode::sqrt, add(mul(m, down), mul(a, down))));
+  const int32_t r = pick(upright, inf, root);
+  const int32_t other = pick(upright, inf, div(i, r));
   const int32_t right = test(Opcode::le, zero, x.re);
   const int32_t below = test(Opcode::lt, x.im, zero);
   const int32_t re = pick(right, r, other);
@@ -60,11 +103,19 @@ V Complex::sqrt(V x) const {
 }
 
 V Complex::tanh(V x) const {
-  const int32_t t = op(Opcode::tanh, x.re), k = op(Opcode::tan, x.im), one = real(1);
+  const int32_t t = op(Opcode::tanh, x.re), one = real(1);
+  // At an infinite real part the limit is the same in every direction.
+  const int32_t at_limit =
+      test(Opcode::eq, op(Opcode::abs, x.re), real(std::numeric_limits<double>::infinity()));
+  const int32_t tangent = op(Opcode::tan, x.im);
+  const int32_t undefined = test(Opcode::ne, tangent, tangent);
+  const int32_t k =
+      pick(b.emit(Opcode::bit_and, DType::pred, at_limit, undefined), real(0), tangent);
   // 1 - tanh(a)^2 as 1 / cosh(a)^2, which keeps its digits.
   const int32_t c = op(Opcode::cosh, x.re), slope = div(div(one, c), c);
   const int32_t d = add(one, mul(mul(t, t), mul(k, k)));
-  return make(div(mul(t, add(one, mul(k, k))), d), div(mul(k, slope), d));
+  return make(div(mul(t, add(one, mul(k, k))), d),
+              pick(test(Opcode::eq, x.im, real(0)), x.im, div(mul(k, slope), d)));
 }
 
 V Complex::sin(V x) const {

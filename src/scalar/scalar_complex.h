@@ -30,6 +30,11 @@ struct Complex {
   V minus(V x, V y) const { return make(sub(x.re, y.re), sub(x.im, y.im)); }
   V times(V x, V y) const;
   V over(V x, V y) const;
+  V over_finite(V x, V y) const;
+  // Whether a part is infinite.
+  int32_t infinite(V x) const;
+  // Infinite parts as 1 of their sign, others as 0 of theirs.
+  V direction(V x) const;
   V exp(V x) const;
   V expm1(V x) const;
   V log(V x) const;
