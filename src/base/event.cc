@@ -2,23 +2,28 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <deque>
 #include <thread>
+#include <utility>
 
 #include "base/fork.h"
+#include "base/thread.h"
 
 namespace jaxmps {
-namespace {
 
-// Runs what the child of a fork owes to others, a moment later: Python, whose lock a callback may
-// take, comes round after our handlers.
-void run_after_fork(std::vector<std::function<void()>> owed) {
-  if (owed.empty()) return;
-  std::thread([owed = std::move(owed)] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-    for (const auto& work : owed) work();
-  }).detach();
+// Holds the state: an event may be dropped as soon as it is set.
+struct Event::Waiting {
+  static void run(std::unique_ptr<Waiting> waiting);
+
+  Callback callback;
+  std::shared_ptr<State> state;
+  Waiting* next = nullptr;
+};
+
+Event::State::~State() {
+  while (waiting) delete std::exchange(waiting, waiting->next);
 }
+
+namespace {
 
 // Lives for ever: callbacks may arrive while static destructors run.
 class Notifier {
@@ -33,44 +38,76 @@ class Notifier {
     return *notifier;
   }
 
-  void push(std::function<void()> work) {
+  Status start() {
     std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(work));
-    if (!started_) {
-      started_ = true;
-      std::thread([this] { run(); }).detach();
-    }
+    return start_locked();
+  }
+
+  // Takes a list. Without a thread it stays until one can be started.
+  void push(Event::Waiting* list) {
+    if (!list) return;
+    std::lock_guard lock(mutex_);
+    *end_ = list;
+    while (*end_) end_ = &(*end_)->next;
+    (void)start_locked();
     wake_.notify_one();
   }
 
  private:
-  // What was due in the parent is due in the child as well.
-  void restart() {
-    renew(wake_);
-    started_ = false;
-    std::vector<std::function<void()>> due(queue_.begin(), queue_.end());
-    queue_.clear();
-    run_after_fork(std::move(due));
+  Status start_locked() {
+    if (started_) return {};
+    CHECK_OK(start_thread([this] { serve(); }));
+    started_ = true;
+    return {};
   }
 
-  void run() {
+  // What was due in the parent is due in the child as well.
+  void restart();
+
+  void serve() {
     std::unique_lock lock(mutex_);
     for (;;) {
-      wake_.wait(lock, [this] { return !queue_.empty(); });
-      auto work = std::move(queue_.front());
-      queue_.pop_front();
+      wake_.wait(lock, [this] { return first_ != nullptr; });
+      std::unique_ptr<Event::Waiting> next(std::exchange(first_, first_->next));
+      if (!first_) end_ = &first_;
       lock.unlock();
-      work();
-      work = nullptr;
+      Event::Waiting::run(std::move(next));
       lock.lock();
     }
   }
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<std::function<void()>> queue_;
+  Event::Waiting* first_ = nullptr;
+  Event::Waiting** end_ = &first_;  // where the next one goes
   bool started_ = false;
 };
+
+void run_list(Event::Waiting* list) {
+  while (list) {
+    std::unique_ptr<Event::Waiting> next(list);
+    list = next->next;
+    Event::Waiting::run(std::move(next));
+  }
+}
+
+// Runs what the child of a fork owes to others, a moment later: Python, whose lock a callback may
+// take, comes round after our handlers.
+void run_after_fork(Event::Waiting* owed) {
+  if (!owed) return;
+  const Status started = start_thread([owed] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    run_list(owed);
+  });
+  if (!started.ok()) Notifier::instance().push(owed);
+}
+
+void Notifier::restart() {
+  renew(wake_);
+  started_ = false;
+  end_ = &first_;
+  run_after_fork(std::exchange(first_, nullptr));
+}
 
 // All events share one mutex, held for moments, and all waiters one condition variable: waiting is
 // rare and already slow.
@@ -95,6 +132,10 @@ Shared& shared() {
 
 }  // namespace
 
+void Event::Waiting::run(std::unique_ptr<Waiting> waiting) {
+  waiting->callback(waiting->state->status);
+}
+
 Event Event::ready() {
   static const auto* event = [] {
     auto* made = new Event;
@@ -110,61 +151,82 @@ Event Event::failed(Error error) {
   return event;
 }
 
-Status Event::status() const {
-  if (state_->error) return *state_->error;
-  return {};
+void Event::wait() const {
+  if (is_set()) return;
+  Shared& all = shared();
+  std::unique_lock lock(all.mutex);
+  ++all.waiters;
+  all.settled.wait(lock, [this] { return is_set(); });
+  --all.waiters;
 }
 
 Status Event::await() const {
-  if (!is_set()) {
-    Shared& all = shared();
-    std::unique_lock lock(all.mutex);
-    ++all.waiters;
-    all.settled.wait(lock, [this] { return is_set(); });
-    --all.waiters;
-  }
+  wait();
   return status();
 }
 
-// Sets the event unless it is set; the callbacks that are now due.
-std::vector<Event::Callback> Event::settle(Status status) const {
+// Sets the event unless it is set; the callbacks that are now due, first things first.
+Event::Waiting* Event::settle(Status status) const noexcept {
   Shared& all = shared();
-  std::vector<Callback> callbacks;
   std::lock_guard lock(all.mutex);
-  if (is_set()) return callbacks;
-  if (!status.ok()) state_->error = std::move(status).error();
-  callbacks.swap(state_->callbacks);
+  if (is_set()) return nullptr;
+  state_->status = std::move(status);
+  Waiting* due = nullptr;
+  while (Waiting* one = state_->waiting) {
+    state_->waiting = std::exchange(one->next, due);
+    one->state = state_;
+    due = one;
+  }
   state_->done.store(true, std::memory_order_release);
   if (all.waiters > 0) all.settled.notify_all();
-  return callbacks;
+  return due;
 }
 
-void Event::set(Status status) const {
-  for (auto& callback : settle(std::move(status))) {
-    notify_later([callback = std::move(callback), event = *this] { callback(event.status()); });
+void Event::set(Status status) const noexcept {
+  if (Waiting* due = settle(std::move(status))) Notifier::instance().push(due);
+}
+
+void Event::fail(const Error& error) const noexcept {
+  try {
+    set(Error(error));
+  } catch (const std::bad_alloc&) {
+    set(Error(Code::resource_exhausted, "out of memory"));
   }
 }
 
-void Event::abandon(Error error) const {
-  std::vector<std::function<void()>> owed;
-  for (auto& callback : settle(std::move(error))) {
-    owed.emplace_back(
-        [callback = std::move(callback), event = *this] { callback(event.status()); });
+void Event::abandon(const Error& error) const noexcept {
+  try {
+    run_after_fork(settle(Error(error)));
+  } catch (const std::bad_alloc&) {
+    run_after_fork(settle(Error(Code::resource_exhausted, "out of memory")));
   }
-  run_after_fork(std::move(owed));
 }
 
 void Event::on_ready(Callback callback) const {
   if (!is_set()) {
-    std::lock_guard lock(shared().mutex);
-    if (!is_set()) {
-      state_->callbacks.push_back(std::move(callback));
-      return;
+    try {
+      auto waiting = std::make_unique<Waiting>();
+      std::lock_guard lock(shared().mutex);
+      if (!is_set()) {
+        waiting->callback = std::move(callback);
+        waiting->next = state_->waiting;
+        state_->waiting = waiting.release();
+        return;
+      }
+    } catch (const std::bad_alloc&) {
+      wait();
     }
   }
-  callback(status());
+  callback(state_->status);
 }
 
-void notify_later(std::function<void()> work) { Notifier::instance().push(std::move(work)); }
+Status start_notifier() {
+  try {
+    (void)shared();
+    return Notifier::instance().start();
+  } catch (const std::bad_alloc&) {
+    return Error(Code::resource_exhausted, "out of memory");
+  }
+}
 
 }  // namespace jaxmps

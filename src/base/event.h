@@ -3,13 +3,13 @@
 // dropped while others wait. Callbacks run exactly once, with no lock held: at once on the calling
 // thread if the event is set already, else on the process-wide notifier thread, never on the thread
 // that sets it (a callback may take Python's lock, the setter must go on). Thread-safe.
+// Setting an event needs no memory and cannot fail, so that nobody waits for ever.
 // In the child of a fork, whoever owned an event that is not set calls abandon().
 #pragma once
 
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <optional>
 
 #include "base/result.h"
 
@@ -17,6 +17,7 @@ namespace jaxmps {
 
 class Event {
  public:
+  // May not throw.
   using Callback = std::function<void(const Status&)>;
 
   Event() : state_(std::make_shared<State>()) {}
@@ -28,26 +29,35 @@ class Event {
   // Blocks until set; the outcome.
   Status await() const;
   // The outcome of a set event; await() first if it may not be set.
-  Status status() const;
-  bool is_error() const { return is_set() && state_->error.has_value(); }
-  void set(Status status = {}) const;
+  Status status() const { return state_->status; }
+  bool is_error() const { return is_set() && !state_->status.ok(); }
+  void set(Status status = {}) const noexcept;
+  // set() to a copy of the error, or to one of want of memory if there is none for that.
+  void fail(const Error& error) const noexcept;
+  // The one or the other, as of another event.
+  void follow(const Status& status) const noexcept { status.ok() ? set() : fail(status.error()); }
   // Fails an event whose setter was lost in a fork. Callbacks run on a thread of their own, because
   // they may wait for ever for locks that lost threads of the client held.
-  void abandon(Error error) const;
+  void abandon(const Error& error) const noexcept;
+  // Without memory to keep the callback it waits here.
   void on_ready(Callback callback) const;
+
+  struct Waiting;  // a callback
 
  private:
   struct State {
+    ~State();
     std::atomic<bool> done{false};
-    std::optional<Error> error;
-    std::vector<Callback> callbacks;
+    Status status;               // guarded by `done`
+    Waiting* waiting = nullptr;  // latest first
   };
   explicit Event(std::shared_ptr<State> state) : state_(std::move(state)) {}
-  std::vector<Callback> settle(Status status) const;
+  Waiting* settle(Status status) const noexcept;
+  void wait() const;
   std::shared_ptr<State> state_;
 };
 
-// Runs `work` on the notifier thread, in order of arrival.
-void notify_later(std::function<void()> work);
+// Starts the notifier thread, once; also after it was lost in a fork.
+Status start_notifier();
 
 }  // namespace jaxmps

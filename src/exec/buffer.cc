@@ -17,7 +17,8 @@ class Download : public Device::Work {
     Status status = source_->ready.await();
     done_.set(status.ok() ? copy_() : status);
   }
-  void abandon(Error error) override { done_.abandon(std::move(error)); }
+  void fail(const Error& error) noexcept override { done_.fail(error); }
+  void abandon(const Error& error) noexcept override { done_.abandon(error); }
 
  private:
   const PayloadPtr source_;
@@ -166,8 +167,9 @@ Event Buffer::copy_to_host(void* destination, int64_t offset, int64_t bytes) con
   Event done;
   device_->catch_up(source->ready);
   if (device_->is_host_memory()) {
-    source->ready.on_ready(
-        [copy, done](const Status& status) { done.set(status.ok() ? copy() : status); });
+    source->ready.on_ready([copy, done](const Status& status) {
+      status.ok() ? done.set(copy()) : done.follow(status);
+    });
     return done;
   }
   // Discrete memory: MLX moves it, on the device's own thread.

@@ -1,9 +1,13 @@
 #include "exec/device.h"
 
+#include <algorithm>
 #include <new>
+#include <utility>
 
 #include "base/env.h"
 #include "base/fork.h"
+#include "base/stop.h"
+#include "base/thread.h"
 #include "exec/memory.h"
 #include "mlx/primitives.h"
 
@@ -37,8 +41,7 @@ class EndMarker : public mx::Primitive {
   static void allocate(std::vector<mx::array>& out) { out[0].set_data(mx::allocator::malloc(0)); }
 };
 
-Result<std::vector<Device*>> make_devices() {
-  CHECK_OK(env::check());
+Result<ops::Target> choose_target() {
   const std::string& wanted = env::text(env::Var::JAX_MPS_DEVICE);
   const bool has_gpu = mx::is_available(mx::Device::gpu);
   if (wanted == "gpu" && !has_gpu) {
@@ -46,12 +49,7 @@ Result<std::vector<Device*>> make_devices() {
                  "JAX_MPS_DEVICE is `gpu`, but the installed MLX sees no GPU; install "
                  "jax-mps[cuda13] on a machine with an NVIDIA GPU, or unset the variable");
   }
-  const auto target = has_gpu && wanted != "cpu" ? ops::Target::gpu : ops::Target::cpu;
-  const int64_t count = env::number(env::Var::JAX_MPS_NUM_DEVICES);
-  std::vector<Device*> made;
-  made.reserve(count);
-  for (int i = 0; i < count; ++i) made.push_back(new Device(i, target));
-  return made;
+  return has_gpu && wanted != "cpu" ? ops::Target::gpu : ops::Target::cpu;
 }
 
 thread_local const Device* device_of_thread = nullptr;
@@ -59,10 +57,22 @@ thread_local const Device* device_of_thread = nullptr;
 }  // namespace
 
 Device::Device(int id, ops::Target target)
-    : id_(id), target_(target), kind_(device_kind(mlx_device(target))) {
-  stream_ = new_stream();
-  hold_over_fork(queue_mutex_);
-  after_fork_in_child([this] { restart_in_child(); });
+    : id_(id), target_(target), kind_(device_kind(mlx_device(target))) {}
+
+Status Device::start() {
+  if (started_) return {};
+  try {
+    if (registered_ == 0) hold_over_fork(queue_mutex_), registered_ = 1;
+    if (registered_ == 1) after_fork_in_child([this] { restart_in_child(); }), registered_ = 2;
+    (void)stream();
+  } catch (...) {
+    return current_exception_as_error();
+  }
+  std::lock_guard lock(queue_mutex_);
+  if (started_) return {};
+  CHECK_OK(start_thread([this] { run(); }));
+  started_ = true;
+  return {};
 }
 
 mx::Stream Device::stream() const {
@@ -94,23 +104,44 @@ StreamScope::~StreamScope() {
 void Device::enqueue(std::unique_ptr<Work> work) {
   static const int64_t limit = env::number(env::Var::JAX_MPS_RUN_AHEAD);
   std::unique_lock lock(queue_mutex_);
-  if (!started_) {
-    std::thread([this] { run(); }).detach();
-    started_ = true;
-  }
-  if (!is_current()) {
-    room_.wait(lock, [&] { return static_cast<int64_t>(queue_.size()) < limit; });
-  }
-  queue_.push_back(std::move(work));
+  if (!is_current()) room_.wait(lock, [&] { return queued_ < limit; });
+  work->number_ = ++last_number;
+  *queue_end_ = std::move(work);
+  queue_end_ = &(*queue_end_)->next_;
+  ++queued_;
   pending_.fetch_add(1, std::memory_order_acq_rel);
   if (!is_current()) return wake_.notify_one();
-  while (!queue_.empty()) run_next(lock);
+  while (queue_) run_next(lock);
 }
 
 void Device::catch_up(const Event& event) {
   if (event.is_set() || !is_current()) return;
   std::unique_lock lock(queue_mutex_);
-  while (!queue_.empty()) run_next(lock);
+  while (queue_) run_next(lock);
+}
+
+std::atomic<uint64_t> Device::last_number{0};
+
+void Device::interrupt(uint64_t last) {
+  std::lock_guard lock(queue_mutex_);
+  uint64_t spared = 0;
+  for (const auto* list : {&running_, &queue_}) {
+    for (Work* work = list->get(); work; work = work->next_.get()) {
+      const bool is_asked = work->number_ <= last;
+      if (is_asked && work->is_unique && !work->is_spared_)
+        spared = std::max(spared, work->number_);
+    }
+  }
+  for (const auto* list : {&running_, &queue_}) {
+    for (Work* work = list->get(); work; work = work->next_.get()) {
+      if (work->number_ <= spared) {
+        work->is_spared_ = true;
+      } else if (work->number_ <= last && work->is_interruptible) {
+        work->is_stopped = true;
+      }
+    }
+  }
+  ++stop_epoch;
 }
 
 void Device::run() {
@@ -120,27 +151,36 @@ void Device::run() {
   mx::set_default_stream(stream());
   std::unique_lock lock(queue_mutex_);
   for (;;) {
-    wake_.wait(lock, [this] { return !queue_.empty(); });
+    wake_.wait(lock, [this] { return queue_ != nullptr; });
     run_next(lock);
   }
 }
 
 // `lock` holds queue_mutex_, but not while the work runs.
 void Device::run_next(std::unique_lock<std::mutex>& lock) {
-  running_.push_back(std::move(queue_.front()));
-  queue_.pop_front();
+  std::unique_ptr<Work> next = std::move(queue_);
+  queue_ = std::move(next->next_);
+  if (!queue_) queue_end_ = &queue_;
+  --queued_;
   room_.notify_one();
-  Work& work = *running_.back();
-  const bool nested = running_.size() > 1;
+  const bool nested = running_ != nullptr;
+  next->next_ = std::move(running_);
+  running_ = std::move(next);
+  Work& work = *running_;
   lock.unlock();
   {
     std::unique_lock run_lock(run_mutex_, std::defer_lock);
     if (!nested) run_lock.lock();
-    work.run();
+    try {
+      const StopScope scope(work.is_stopped);
+      work.run();
+    } catch (...) {
+      work.fail(current_exception_as_error());
+    }
   }
   lock.lock();
-  std::unique_ptr<Work> done = std::move(running_.back());
-  running_.pop_back();
+  std::unique_ptr<Work> done = std::move(running_);
+  running_ = std::move(done->next_);
   lock.unlock();
   done = nullptr;
   pending_.fetch_sub(1, std::memory_order_acq_rel);
@@ -148,7 +188,7 @@ void Device::run_next(std::unique_lock<std::mutex>& lock) {
 }
 
 void Device::left_mlx() {
-  if (is_current() && !running_.empty()) running_.back()->uses_mlx = false;
+  if (is_current() && running_) running_->uses_mlx = false;
 }
 
 // The parent does what was queued, and only the parent: callbacks must not be run by both.
@@ -157,22 +197,24 @@ void Device::restart_in_child() {
   renew(room_);
   renew(wake_);
   stream_.reset();
-  std::deque<std::unique_ptr<Work>> lost;
-  lost.swap(queue_);
+  Work* lost = queue_.release();
+  queue_end_ = &queue_;
+  queued_ = 0;
+  int running = 0;
   if (is_current()) {
     // A callback forked; this thread goes on after it.
     mx::set_default_stream(stream());
+    for (const Work* work = running_.get(); work; work = work->next_.get()) ++running;
   } else {
     renew(run_mutex_);
     started_ = false;
-    for (auto& work : running_) {
+    for (Work* work = running_.release(); work; work = work->next_.get()) {
       mlx_lost_ = mlx_lost_ || work->uses_mlx;
-      lost.push_back(std::move(work));
+      work->abandon(lost_in_fork());
     }
-    running_.clear();
   }
-  pending_ = static_cast<int>(running_.size());
-  for (auto& work : lost) work.release()->abandon(lost_in_fork());
+  pending_ = running;
+  for (; lost; lost = lost->next_.get()) lost->abandon(lost_in_fork());
 }
 
 Error lost_in_fork() {
@@ -181,7 +223,8 @@ Error lost_in_fork() {
                "the fork, or use the start method `spawn` of multiprocessing");
 }
 
-Status Device::check_usable(bool uses_mlx) const {
+Status Device::check_usable(bool uses_mlx) {
+  CHECK_OK(start());
   if (!is_forked() || (on_cpu() && !(uses_mlx && mlx_lost_))) return {};
   return Error(Code::failed_precondition,
                on_cpu()
@@ -207,10 +250,24 @@ void Device::clear_memory_stats() const {
   reset_pool_peak();
 }
 
+// What was made stays, also if the rest fails: the next client goes on from there.
 Result<const std::vector<Device*>*> devices() {
-  static const auto* made = new Result<std::vector<Device*>>(make_devices());
-  if (!made->ok()) return made->error();
-  return &made->value();
+  static std::mutex mutex;
+  static auto* made = new std::vector<Device*>;
+  std::lock_guard lock(mutex);
+  try {
+    CHECK_OK(env::check());
+    const auto count = static_cast<size_t>(env::number(env::Var::JAX_MPS_NUM_DEVICES));
+    while (made->size() < count) {
+      TRY(const ops::Target target, choose_target());
+      made->reserve(count);
+      made->push_back(new Device(static_cast<int>(made->size()), target));
+    }
+    for (Device* device : *made) CHECK_OK(device->start());
+  } catch (...) {
+    return current_exception_as_error();
+  }
+  return made;
 }
 
 mx::array end_marker() {
@@ -218,7 +275,9 @@ mx::array end_marker() {
                    std::make_shared<EndMarker>(mx::default_stream(mx::default_device())), {});
 }
 
-Error current_exception_as_error() {
+namespace {
+
+Error exception_as_error() {
   try {
     throw;
   } catch (Failure& failure) {
@@ -232,6 +291,16 @@ Error current_exception_as_error() {
     return Error(memory ? Code::resource_exhausted : Code::internal, what);
   } catch (...) {
     return internal("an exception that is no std::exception");
+  }
+}
+
+}  // namespace
+
+Error current_exception_as_error() noexcept {
+  try {
+    return exception_as_error();
+  } catch (...) {  // there is no memory for a text that does not fit into a string itself
+    return Error(Code::resource_exhausted, "out of memory");
   }
 }
 

@@ -9,12 +9,10 @@
 
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "base/event.h"
 #include "base/floats.h"
@@ -30,6 +28,8 @@ class Device {
  public:
   Device(int id, ops::Target target);
   Device(const Device&) = delete;
+  // Makes the stream and the thread, if they are not there: before the first use and in a child.
+  Status start();
 
   int id() const { return id_; }
   ops::Target target() const { return target_; }
@@ -38,16 +38,29 @@ class Device {
   bool is_host_memory() const { return on_cpu() || mx::metal::is_available(); }
   const std::string& kind() const { return kind_; }  // "cpu", "NVIDIA H100 80GB HBM3", "Apple M3"
 
-  // A piece of work. Neither function may throw.
+  // A piece of work.
   class Work {
    public:
     explicit Work(bool uses_mlx) : uses_mlx(uses_mlx) {}
     virtual ~Work() = default;
+    // What it throws becomes fail().
     virtual void run() = 0;
+    virtual void fail(const Error& error) noexcept = 0;
     // Instead of run(), in the child of a fork.
-    virtual void abandon(Error error) = 0;
+    virtual void abandon(const Error& error) noexcept = 0;
 
     std::atomic<bool> uses_mlx;  // evaluates MLX arrays, and has not yet done so
+    // For interrupt(). Set before it is enqueued: whether the thread that gets interrupts wants it,
+    // and whether its results cannot be had again, because its arguments are gone with it.
+    bool is_interruptible = false;
+    bool is_unique = false;
+    std::atomic<bool> is_stopped{false};
+
+   private:
+    friend class Device;
+    std::unique_ptr<Work> next_;
+    uint64_t number_ = 0;
+    bool is_spared_ = false;
   };
 
   // Runs `work` on the device's thread after everything enqueued before it. Waits while
@@ -71,13 +84,19 @@ class Device {
   // Called by work while it runs, before it sets its events: it needs MLX no more, so that a fork
   // from then on does not lose MLX for the child.
   void left_mlx();
+  // The number of the piece of work that was enqueued last, on any device.
+  static std::atomic<uint64_t> last_number;
+  // Stops (Work::is_stopped) all interruptible work up to that number that is queued or runs.
+  // Unique work and what came before it is spared the first time, so that an interrupted training
+  // keeps its state.
+  void interrupt(uint64_t last);
   // The MLX stream of the device. Only the device's thread evaluates on it; any thread may build
   // graphs for it.
   mx::Stream stream() const;
   // Whether the calling thread is the device's own.
   bool is_current() const;
   // An error in the child of a fork that cannot use the device, or not for work of MLX.
-  Status check_usable(bool uses_mlx) const;
+  Status check_usable(bool uses_mlx);
 
   struct MemoryStats {
     int64_t bytes_in_use = 0, peak_bytes_in_use = 0, bytes_limit = 0, pool_bytes = 0;
@@ -99,9 +118,12 @@ class Device {
   mutable std::mutex queue_mutex_;  // guards what follows
   mutable std::optional<mx::Stream> stream_;
   std::condition_variable wake_, room_;
-  std::deque<std::unique_ptr<Work>> queue_;
-  std::vector<std::unique_ptr<Work>> running_;  // more than one where callbacks run programs
-  bool started_ = false;
+  std::unique_ptr<Work> queue_;    // first to run, and those behind it
+  std::unique_ptr<Work> running_;  // innermost first; more than one where callbacks run programs
+  std::unique_ptr<Work>* queue_end_ = &queue_;
+  int64_t queued_ = 0;
+  int registered_ = 0;  // of the two ways in which a fork is told of this device
+  std::atomic<bool> started_{false};
   std::atomic<int> pending_{0};        // queued or running on the device's thread
   std::atomic<bool> mlx_lost_{false};  // another thread was inside MLX during a fork
 };
@@ -132,6 +154,6 @@ class StreamScope {
 mx::array end_marker();
 
 // The exception in flight as an Error; call inside a catch block.
-Error current_exception_as_error();
+Error current_exception_as_error() noexcept;
 
 }  // namespace jaxmps::exec

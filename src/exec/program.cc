@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <list>
 #include <mutex>
 #include <unordered_set>
 
 #include "base/fork.h"
 #include "base/log.h"
+#include "base/stop.h"
+#include "base/thread.h"
+#include "exec/interrupt.h"
 #include "exec/memory.h"
 #include "exec/plan.h"
 
@@ -64,17 +68,17 @@ struct Program::Run {
     Status status = compute();
     arguments.clear();
     if (device->on_cpu()) device->left_mlx();
-    if (!status.ok()) return fail(std::move(status).error());
+    if (!status.ok()) return fail(status.error());
     if (device->on_cpu()) return finish();
     finish_when_device_does();
   }
 
-  void fail(Error error) {
-    for (auto& result : results) result->ready.set(error);
-    done.set(std::move(error));
+  void fail(const Error& error) const noexcept {
+    for (auto& result : results) result->ready.fail(error);
+    done.fail(error);
   }
 
-  void abandon(const Error& error) const {
+  void abandon(const Error& error) const noexcept {
     for (auto& result : results) result->ready.abandon(error);
     done.abandon(error);
   }
@@ -92,6 +96,7 @@ struct Program::Run {
       values.push_back(Payload::take(argument, borrowed));
     }
     try {
+      check_stopped();
       ops::Arrays out = run_plan(*program->plan_, std::move(values), program->target_, true);
       if (!borrowed.empty()) copy_borrowed(borrowed, out);
       for (size_t i = 0; i < results.size(); ++i) results[i]->publish(std::move(out[i]));
@@ -101,7 +106,7 @@ struct Program::Run {
     return {};
   }
 
-  void finish() {
+  void finish() const noexcept {
     for (auto& result : results) result->ready.set();
     done.set();
   }
@@ -114,7 +119,8 @@ struct Program::Task : Device::Work {
   Task(Run run, std::shared_ptr<const Program> program)
       : Work(!program->plan_->graph_free), execution(std::move(run)), program(std::move(program)) {}
   void run() override { execution(); }
-  void abandon(Error error) override { execution.abandon(error); }
+  void fail(const Error& error) noexcept override { execution.fail(error); }
+  void abandon(const Error& error) noexcept override { execution.abandon(error); }
 
   Run execution;
   const std::shared_ptr<const Program> program;  // keeps it while it runs
@@ -127,22 +133,28 @@ class Program::Completions {
     static auto* completions = new Completions;
     return *completions;
   }
-  void push(Run run, mx::array end) {
-    std::lock_guard lock(mutex_);
-    queue_.push_back({std::move(run), std::move(end)});
-    if (!started_) {
-      started_ = true;
-      std::thread([this] { serve(); }).detach();
-    }
-    wake_.notify_one();
-  }
 
- private:
   struct Pending {
     Run run;
     mx::array end;
   };
 
+  Status start() {
+    std::lock_guard lock(mutex_);
+    if (started_) return {};
+    CHECK_OK(start_thread([this] { serve(); }));
+    started_ = true;
+    return {};
+  }
+
+  // Takes a list of one, which has its memory already.
+  void push(std::list<Pending> pending) {
+    std::lock_guard lock(mutex_);
+    queue_.splice(queue_.end(), pending);
+    wake_.notify_one();
+  }
+
+ private:
   Completions() {
     hold_over_fork(mutex_);
     after_fork_in_child([this] {
@@ -162,31 +174,58 @@ class Program::Completions {
       } catch (...) {
         next.run.fail(current_exception_as_error());
       }
+      std::list<Pending> done;  // dropped outside the lock
       lock.lock();
-      Pending done = std::move(next);
-      queue_.pop_front();
+      done.splice(done.end(), queue_, queue_.begin());
       lock.unlock();
-      { const Pending dropped = std::move(done); }
+      done.clear();
       lock.lock();
     }
   }
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Pending> queue_;
+  std::list<Pending> queue_;
   bool started_ = false;
 };
 
+// What throws here is caught by the device.
 void Program::Run::finish_when_device_does() {
-  std::optional<mx::array> end;
+  std::list<Completions::Pending> pending;
+  pending.push_back({*this, end_marker()});
+  std::vector<mx::array> graph{pending.front().end};
+  for (auto& result : results) graph.push_back(result->value());
+  mx::async_eval(std::move(graph));
+  Completions::instance().push(std::move(pending));
+}
+
+Status Program::start_threads() {
   try {
-    end.emplace(end_marker());
-    std::vector<mx::array> graph{*end};
-    for (auto& result : results) graph.push_back(result->value());
-    mx::async_eval(std::move(graph));
+    return Completions::instance().start();
   } catch (...) {
-    return fail(current_exception_as_error());
+    return current_exception_as_error();
   }
-  Completions::instance().push(std::move(*this), *std::move(end));
+}
+
+template <typename Donate>
+bool Program::execute_inline(Run& run, Execution& execution, const Donate& donate) const {
+  return run.device->run_inline([&] {
+    for (const ir::Type& type : info_.results) {
+      auto payload = std::make_shared<Payload>(Event::ready());
+      execution.results.push_back(std::make_shared<Buffer>(run.device, type, payload));
+      run.results.push_back(std::move(payload));
+    }
+    donate();
+    Status status = run.compute();
+    run.arguments.clear();
+    if (status.ok()) {
+      execution.done = Event::ready();
+      return;
+    }
+    execution.done = Event::failed(status.error());
+    for (size_t i = 0; i < info_.results.size(); ++i) {
+      execution.results[i] = Buffer::failed(run.device, info_.results[i], status.error());
+    }
+  });
 }
 
 Result<Program::Execution> Program::execute(Device* device, std::span<const BufferPtr> arguments,
@@ -223,50 +262,37 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
     }
     run.arguments.push_back(std::move(payload).value());
   }
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    if (donated[i]) (void)arguments[i]->donate();
-  }
+  // Once everything has its memory, so that want of it cannot cost the client its arguments.
+  const auto donate = [&] {
+    for (size_t i = 0; i < arguments.size(); ++i) {
+      if (donated[i]) (void)arguments[i]->donate();
+    }
+  };
 
   Execution execution;
   const bool cheap = device->on_cpu() && plan_->graph_free &&
                      plan_->nanoseconds < kInlineNanoseconds &&
                      std::all_of(run.arguments.begin(), run.arguments.end(),
                                  [](const PayloadPtr& p) { return p->ready.is_set(); });
-  if (cheap && execute_inline(run, execution)) return execution;
+  if (cheap && execute_inline(run, execution, donate)) return execution;
   for (const ir::Type& type : info_.results) {
     execution.results.push_back(Buffer::pending(device, type));
     run.results.push_back(execution.results.back()->payload().value());
   }
   execution.done = run.done;
+  auto task = std::make_unique<Task>(std::move(run), shared_from_this());
+  task->is_interruptible = watch_interrupts();
+  task->is_unique = std::find(donated.begin(), donated.end(), true) != donated.end();
+  donate();
   // The client may write its memory as soon as this returns.
-  for (const PayloadPtr& argument : run.arguments) {
+  for (const PayloadPtr& argument : task->execution.arguments) {
     if (Status owned = argument->own(); !owned.ok()) {
-      run.fail(std::move(owned).error().in(info_.name));
+      task->fail(std::move(owned).error().in(info_.name));
       return execution;
     }
   }
-  device->enqueue(std::make_unique<Task>(std::move(run), shared_from_this()));
+  device->enqueue(std::move(task));
   return execution;
-}
-
-bool Program::execute_inline(Run& run, Execution& execution) const {
-  return run.device->run_inline([&] {
-    for (const ir::Type& type : info_.results) {
-      auto payload = std::make_shared<Payload>(Event::ready());
-      execution.results.push_back(std::make_shared<Buffer>(run.device, type, payload));
-      run.results.push_back(std::move(payload));
-    }
-    Status status = run.compute();
-    run.arguments.clear();
-    if (status.ok()) {
-      execution.done = Event::ready();
-      return;
-    }
-    execution.done = Event::failed(status.error());
-    for (size_t i = 0; i < info_.results.size(); ++i) {
-      execution.results[i] = Buffer::failed(run.device, info_.results[i], status.error());
-    }
-  });
 }
 
 }  // namespace jaxmps::exec

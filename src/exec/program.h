@@ -61,6 +61,9 @@ class Program : public std::enable_shared_from_this<Program> {
   Result<Execution> execute(Device* device, std::span<const BufferPtr> arguments,
                             std::span<const int64_t> no_donation = {}) const;
 
+  // Starts the thread that executions on GPUs need, once. Before the first execution.
+  static Status start_threads();
+
  private:
   friend class Compiler;
   Program() = default;
@@ -68,7 +71,8 @@ class Program : public std::enable_shared_from_this<Program> {
   struct Task;
   class Completions;
   // Runs now, on this thread, if the device is idle.
-  bool execute_inline(Run& run, Execution& execution) const;
+  template <typename Donate>
+  bool execute_inline(Run& run, Execution& execution, const Donate& donate) const;
   ProgramInfo info_;
   std::shared_ptr<const std::string> artifact_;
   std::unique_ptr<ir::Module> module_;

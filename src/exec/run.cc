@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/stop.h"
 #include "exec/memory.h"
 #include "exec/plan.h"
 
@@ -60,6 +61,7 @@ class Runner {
     arguments.clear();
     for (int slot : plan_.dead_parameters) frame_[slot].reset();
     for (const Step& step : plan_.steps) {
+      check_stopped();
       switch (step.kind) {
         case Step::Kind::native:
           run_native(step);

@@ -6,6 +6,7 @@
 // Addresses are 64-bit values. Stateless functions on the caller's memory; any thread.
 #pragma once
 
+#include "base/stop.h"
 #include "scalar/scalar.h"
 
 namespace jaxmps::kernels {
@@ -20,8 +21,13 @@ struct ThreadedOp {
   uint64_t imm = 0;
 };
 
+// May be stopped at a jump (base/stop.h).
 inline void run_threaded(const ThreadedOp* op, uint64_t* r) {
-  while (op) op = op->fn(op, r);
+  while (op) {
+    const uint32_t epoch = stop_epoch.load(std::memory_order_relaxed);
+    check_stopped();
+    while (op && stop_epoch.load(std::memory_order_relaxed) == epoch) op = op->fn(op, r);
+  }
 }
 
 // The op for an instruction on registers a, b, c into d, with the instruction's imm. `from` is the

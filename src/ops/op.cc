@@ -64,6 +64,8 @@ Result<Lowering> lower(const ir::Op& op, Target target) {
   }
   try {
     return entry.lower(OpContext(op, target));
+  } catch (const std::bad_alloc&) {  // says nothing about the op
+    throw;
   } catch (const std::exception& error) {
     return ir::refuse(op, error.what());
   }

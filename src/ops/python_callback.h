@@ -19,6 +19,9 @@ struct PythonCallbacks {
   // Keeps the callable alive (1), or no longer (0): an execution may outlive the client's handle of
   // its program, which is all that Python sees.
   void (*hold)(int64_t id, int keep);
+  // Whether SIGINT now means KeyboardInterrupt on Python's main thread, whose number follows.
+  int (*raises_interrupt)();
+  uint64_t main_thread;
   // 0 once the interpreter is shutting down: then nothing here may be called.
   int open;
 };

@@ -180,7 +180,7 @@ Result<PJRT_Buffer*> shared_buffer(const PJRT_Buffer& source, Memory& memory) {
 
 void derive(const exec::PayloadPtr& source, const exec::PayloadPtr& target, Compute compute) {
   source->ready.on_ready([source, target, compute = std::move(compute)](const Status& status) {
-    if (!status.ok()) return target->ready.set(status);
+    if (!status.ok()) return target->ready.follow(status);
     try {
       auto value = compute(source->value());
       if (!value.ok()) return target->ready.set(std::move(value).error());

@@ -21,12 +21,15 @@ Event copy_in_order(const PJRT_Buffer& buffer, char* dst, const MinorToMajor& or
   Event done;
   buffer.value->copy_to_host(dense->data(), 0, type.byte_count())
       .on_ready([dense, done, dst, order, type](const Status& status) {
-        if (status.ok()) {
+        if (!status.ok()) return done.follow(status);
+        try {
           const int64_t item = ir::byte_size(type.dtype);
           copy_strided(dense->data(), dense_strides(type.dims, row_major(type.dims.size()), item),
                        dst, dense_strides(type.dims, order, item), type.dims, item);
+          done.set();
+        } catch (...) {
+          done.set(exec::current_exception_as_error());
         }
-        done.set(status);
       });
   return done;
 }
@@ -82,7 +85,7 @@ void destination_ready(PJRT_Buffer_CopyRawToHostFuture_Callback_Args* args) {
     return;
   }
   copy->source->copy_to_host(args->dst, copy->offset, copy->size)
-      .on_ready([done = copy->done](const Status& status) { done.set(status); });
+      .on_ready([done = copy->done](const Status& status) { done.follow(status); });
 }
 
 Status raw_to_host_later(PJRT_Buffer_CopyRawToHostFuture_Args& args) {
@@ -103,8 +106,7 @@ Status raw_to_host_later(PJRT_Buffer_CopyRawToHostFuture_Args& args) {
 // ---- to another place ----
 
 // Bytes are copied where they are; virtual devices share one physical device.
-Result<mx::array> duplicate(const exec::Device& device, const ir::Type& type,
-                            const mx::array& value) {
+Result<mx::array> duplicate(exec::Device& device, const ir::Type& type, const mx::array& value) {
   if (device.is_host_memory()) {
     TRY(mx::array copy, allocate(device, type));
     std::memcpy(copy.data<void>(), value.data<void>(), type.byte_count());

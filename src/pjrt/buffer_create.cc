@@ -81,7 +81,7 @@ Status from_host(PJRT_Client_BufferFromHostBuffer_Args& args) {
   if (semantics < 0 || semantics > PJRT_HostBufferSemantics_kMutableZeroCopy) {
     return invalid(str("host buffer semantics ", semantics, " do not exist"));
   }
-  const exec::Device& device = *memory->device->runtime;
+  exec::Device& device = *memory->device->runtime;
   if (may_alias(args.host_buffer_semantics) && host.dense &&
       host.type.byte_count() >= kMinAliasBytes && device.on_cpu() && exec::can_borrow(args.data) &&
       !lacks_sign_bits(host.type.dtype)) {

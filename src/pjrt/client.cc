@@ -2,9 +2,13 @@
 
 #include <charconv>
 
+#include "base/event.h"
 #include "base/log.h"
 #include "exec/device.h"
+#include "exec/interrupt.h"
+#include "exec/program.h"
 #include "kernels/cpu/blas.h"
+#include "kernels/cpu/threads.h"
 #include "ops/python_callback.h"
 #include "pjrt/bindings.h"
 #include "pjrt/entry.h"
@@ -72,11 +76,20 @@ Status check_options(const PJRT_NamedValue* options, size_t num_options) {
   return {};
 }
 
+// Now, so that a system that grants no more of them is an error here and not in the midst of work.
+Status start_threads() {
+  CHECK_OK(start_notifier());
+  CHECK_OK(exec::Program::start_threads());
+  cpu::thread_count();
+  return exec::start_interrupts();
+}
+
 // ---- slots ----
 
 Status create(PJRT_Client_Create_Args& args) {
   TRY(TopologyFacts facts, local_topology(args.create_options, args.num_options));
   TRY(const auto* runtime, exec::devices());
+  CHECK_OK(start_threads());
   args.client = new PJRT_Client(std::move(facts), *runtime);
   return {};
 }

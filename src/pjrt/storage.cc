@@ -6,7 +6,7 @@
 namespace jaxmps::pjrt {
 namespace mx = mlx::core;
 
-Result<mx::array> allocate(const exec::Device& device, const ir::Type& type) {
+Result<mx::array> allocate(exec::Device& device, const ir::Type& type) {
   CHECK_OK(device.check_usable(false));
   const int64_t bytes = type.byte_count();
   const auto stats = device.memory_stats();

@@ -7,7 +7,7 @@
 namespace jaxmps::pjrt {
 
 // Uninitialised; RESOURCE_EXHAUSTED with the sizes where the device cannot hold it.
-Result<mlx::core::array> allocate(const exec::Device& device, const ir::Type& type);
+Result<mlx::core::array> allocate(exec::Device& device, const ir::Type& type);
 
 // The same bytes as another dense type.
 Result<mlx::core::array> reinterpret(const mlx::core::array& value, const ir::Type& type);

@@ -8,10 +8,15 @@ converted. In a process without that device (JAX_PLATFORMS=mps) they are on the 
 """
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import itertools
+import os
 import secrets
+import signal
+import threading
+import time
 import traceback
 import weakref
 
@@ -27,6 +32,7 @@ TARGET = "mps.python_callback"
 # than a wrong one.
 _numbers = itertools.count(secrets.randbits(62))
 _callables = weakref.WeakValueDictionary()  # kept alive by JAX's executables, and by
+_running = []  # a word for each call under way
 _held = {}  # the plugin's programs: number -> (callable, how many)
 
 
@@ -139,6 +145,7 @@ _Fail = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64)
 )
 def _run(number, operands, results, sizes, count, sink, fail):
     entry = _callables.get(number)
+    _running.append(number)
     try:
         if entry is None:
             raise RuntimeError("the callback of this program is gone")
@@ -152,6 +159,9 @@ def _run(number, operands, results, sizes, count, sink, fail):
         if entry is not None:
             _log(entry.name, text)
         return 1
+    finally:
+        if _running:
+            _running.remove(number)
 
 
 @ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int)
@@ -164,20 +174,45 @@ def _hold(number, keep):
         _held.pop(number, None)
 
 
+@ctypes.CFUNCTYPE(ctypes.c_int)
+def _raises_interrupt():
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 class _Table(ctypes.Structure):
     """PythonCallbacks of src/ops/python_callback.h."""
 
-    _fields_ = (("run", type(_run)), ("hold", type(_hold)), ("open", ctypes.c_int))
+    _fields_ = (
+        ("run", type(_run)),
+        ("hold", type(_hold)),
+        ("raises_interrupt", type(_raises_interrupt)),
+        ("main_thread", ctypes.c_uint64),
+        ("open", ctypes.c_int),
+    )
 
 
-_table = _Table(_run, _hold, 1)
+_table = _Table(_run, _hold, _raises_interrupt, threading.main_thread().ident, 1)
 # The plugin may look at it until the very end of the process.
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_table))
 
 
 @atexit.register
 def _close():
+    """Threads that are inside of Python when it ends would take the process down."""
+    with contextlib.suppress(Exception):
+        jax.effects_barrier()
     _table.open = 0
+    deadline = time.monotonic() + 5
+    while _running and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def _in_child():
+    _table.main_thread = threading.main_thread().ident
+    _running.clear()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 def address() -> int:

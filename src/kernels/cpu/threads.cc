@@ -78,6 +78,8 @@ struct Job {
 class Pool {
  public:
   explicit Pool(int threads) {
+    workers_.reserve(threads);
+    jobs_.reserve(64);
     for (int i = 1; i < threads; ++i) {
       try {
         workers_.emplace_back([this] { serve(); });
