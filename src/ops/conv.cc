@@ -165,7 +165,7 @@ bool has_few_outputs(const ConvDims& dims, const mx::Shape& output, const ir::Ty
 
 // What MLX's convolution does not take is done to the input first: negative padding.
 mx::array conv_by_mlx(mx::array x, const mx::array& w, ConvDims dims, int groups,
-                      const mx::Shape& output, const ProductType& type) {
+                      const mx::Shape& output) {
   const bool negative =
       std::any_of(dims.low.begin(), dims.low.end(), [](int v) { return v < 0; }) ||
       std::any_of(dims.high.begin(), dims.high.end(), [](int v) { return v < 0; });
@@ -175,11 +175,8 @@ mx::array conv_by_mlx(mx::array x, const mx::array& w, ConvDims dims, int groups
     dims.high.assign(dims.spatial, 0);
     dims.lhs_dilation.assign(dims.spatial, 1);
   }
-  const bool widens = type.out == DType::f32 && x.dtype() != mx::float32;
-  auto y = mx::conv_general(widens ? mx::astype(x, mx::float32) : x,
-                            widens ? mx::astype(w, mx::float32) : w, dims.stride, dims.low,
-                            dims.high, dims.rhs_dilation, dims.lhs_dilation, groups);
-  return y;
+  return mx::conv_general(x, w, dims.stride, dims.low, dims.high, dims.rhs_dilation,
+                          dims.lhs_dilation, groups);
 }
 
 std::vector<int> inverse(const std::vector<int>& order) {
@@ -240,13 +237,11 @@ ANY_DTYPE_OP(convolution) {
   mx::Shape output;
   for (int d : dims.output) output.push_back(ctx.out_shape()[d]);
   const bool mlx_float =
-      type.lhs == type.rhs &&
-      (type.lhs == DType::f32 || type.lhs == DType::f16 || type.lhs == DType::bf16);
+      type.lhs == DType::f32 || type.lhs == DType::f16 || type.lhs == DType::bf16;
   const bool is_grouped = dims.feature_groups * dims.batch_groups > 1;
-  const bool mlx = mlx_float && (type.out == type.lhs || type.out == DType::f32) &&
-                   dims.spatial >= 1 && dims.spatial <= (is_grouped ? 2 : 3) &&
-                   !(type.full_precision && !ctx.on_cpu());
-  if (has_few_outputs(dims, output, ctx.in(1)) && ctx.in(0).size() > 0) {
+  const bool mlx = mlx_float && type.out == type.lhs && dims.spatial >= 1 &&
+                   dims.spatial <= (is_grouped ? 2 : 3) && !(type.full_precision && !ctx.on_cpu());
+  if (has_few_outputs(dims, output, ctx.in(1))) {
     return graph([=](Inputs in) {
       auto turned = [](std::vector<int> order) {
         std::swap(order.front(), order.back());
@@ -264,11 +259,8 @@ ANY_DTYPE_OP(convolution) {
     if (!dims.reversed.empty()) w = mx::flip(w, dims.reversed);
     if (dims.batch_groups > 1) x = batch_groups_as_features(x, dims.batch_groups);
     const int groups = dims.feature_groups * dims.batch_groups;
-    const bool empty = x.size() == 0 || w.size() == 0 ||
-                       std::find(output.begin(), output.end(), 0) != output.end();
-    auto y = empty ? mx::zeros(output, storage_dtype(type.out))
-             : mlx ? conv_by_mlx(x, w, dims, groups, output, type)
-                   : conv_by_products(x, w, dims, groups, output, type);
+    const auto y = mlx ? conv_by_mlx(x, w, dims, groups, output)
+                       : conv_by_products(x, w, dims, groups, output, type);
     return one(mx::transpose(y, inverse(dims.output)));
   });
 }

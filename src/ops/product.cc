@@ -110,6 +110,9 @@ bool satisfies_algorithm(const ir::Op& op, DType operand) {
   return sum->dtype != DType::f64 || operand == DType::f64;
 }
 
+bool is_exact(DType type) { return ir::is_int(type) || type == DType::pred; }
+bool is_half(DType type) { return type == DType::f16 || type == DType::bf16; }
+
 bool asks_full_precision(const ir::Op& op) {
   if (!is_none(op.find("accumulation_type"))) {
     // Algorithms of bf16 or tf32 pieces are asked for by their number of products.
@@ -130,12 +133,11 @@ bool asks_full_precision(const ir::Op& op) {
 
 Result<ProductType> product_type(const OpContext& ctx) {
   ProductType type{ctx.in(0).dtype, ctx.in(1).dtype, ctx.out().dtype, ctx.target, false};
-  const bool small = small_float(type.lhs) || small_float(type.rhs);
-  if (type.lhs != type.rhs && !small && !(ir::is_int(type.lhs) && ir::is_int(type.rhs))) {
-    return ctx.fail("operands of different types are not supported");
-  }
-  if (ir::is_int(type.lhs) != ir::is_int(type.out) && type.lhs != DType::pred) {
-    return ctx.fail("the result type does not belong to the operand type");
+  // Passes have brought everything else into this form.
+  const bool exact = is_exact(type.lhs) && is_exact(type.rhs) && is_exact(type.out);
+  const bool widens = is_half(type.lhs) && type.out == DType::f32;
+  if (!exact && (type.lhs != type.rhs || (type.lhs != type.out && !widens))) {
+    return ctx.fail("products of these types are not supported");
   }
   if (!satisfies_algorithm(ctx.op, type.lhs)) {
     return ctx.fail("its algorithm is more precise than what the device computes");
@@ -146,28 +148,14 @@ Result<ProductType> product_type(const OpContext& ctx) {
 
 mx::array multiply_matrices(const mx::array& a, const mx::array& b, const ProductType& type) {
   const mx::Dtype out = storage_dtype(type.out);
-  auto shape = a.shape();
-  shape.back() = b.shape(-1);
-  if (a.shape(-1) == 0 || a.size() == 0 || b.size() == 0) {
-    return narrow(mx::zeros(shape, storage_dtype(widened(type.out))), type.out);
-  }
   if (type.lhs == DType::pred) {
     const auto sum = mx::matmul(mx::astype(a, mx::float32), mx::astype(b, mx::float32));
     return convert_array(sum, DType::f32, type.out);
   }
   if (ir::is_int(type.lhs)) return narrow(multiply_ints(a, b, type), type.out);
   if (ir::is_complex(type.lhs)) return multiply_complex(a, b, type);
-  auto x = widen(a, type.lhs), y = widen(b, type.rhs);
-  // The result of 16-bit operands is rounded once: to the type asked for.
-  const DType wide = widened(type.out);
-  if (storage_dtype(wide).size() > x.itemsize() || x.dtype() != y.dtype()) {
-    const auto common =
-        mx::promote_types(mx::promote_types(x.dtype(), y.dtype()), storage_dtype(wide));
-    x = mx::astype(x, common);
-    y = mx::astype(y, common);
-  }
-  const auto product = multiply_floats(x, y, type);
-  return small_float(type.out) ? narrow(product, type.out) : mx::astype(product, out);
+  // Halves whose products are float32 are summed and left in it.
+  return multiply_floats(mx::astype(a, out), mx::astype(b, out), type);
 }
 
 }  // namespace jaxmps::ops

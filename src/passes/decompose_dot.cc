@@ -1,6 +1,7 @@
 // dot, einsum and unary_einsum as dot_general, reductions and transposes; operands of products in a
 // type that products of the result's type are made of.
 #include <algorithm>
+#include <optional>
 #include <string_view>
 
 #include "ir/verify_rules.h"
@@ -35,37 +36,44 @@ bool sums_in_float64(const Op& op) {
   return type && type->kind != ir::Type::Kind::none && type->dtype == ir::DType::f64;
 }
 
-// Operands of different types are converted first, as are integers whose products are floats, reals
-// whose products are complex, and complex64 whose products are complex128 (JAX's
-// preferred_element_type). The product then has at least their type and is rounded once.
+bool is_half(ir::DType type) { return type == ir::DType::f16 || type == ir::DType::bf16; }
+
+// The type whose products and sums hold at least what the operands' types, the result's and the
+// algorithm's do; nothing for products of integers into integers, which kernels take as they are.
+std::optional<ir::DType> product_type(const Op& op) {
+  const ir::DType types[] = {op.operand(0)->type.dtype, op.operand(1)->type.dtype,
+                             op.result()->type.dtype};
+  bool exact = true, complex = false, wide = sums_in_float64(op);
+  for (const ir::DType type : types) {
+    exact = exact && !ir::is_float(type) && !ir::is_complex(type);
+    complex = complex || ir::is_complex(type);
+    wide = wide || ir::real_type(type) == ir::DType::f64;
+  }
+  if (exact) return std::nullopt;
+  if (complex) return wide ? ir::DType::c128 : ir::DType::c64;
+  // Kernels sum halves in float32 themselves.
+  const bool halves = types[0] == types[1] && is_half(types[0]) &&
+                      (types[2] == types[0] || op.id != OpId::convolution);
+  if (halves && !wide) return types[0];
+  return wide ? ir::DType::f64 : ir::DType::f32;
+}
+
+// Operands are converted to one type, what comes out is rounded once to the result's.
 bool convert_operands(Op* op) {
-  const ir::Type result = op->result()->type;
-  ir::DType types[2] = {op->operand(0)->type.dtype, op->operand(1)->type.dtype};
-  if (result.quantization || op->operand(0)->type.quantization ||
-      op->operand(1)->type.quantization) {
-    return false;
-  }
-  const ir::DType a = types[0], b = types[1];
-  for (ir::DType& type : types) {
-    const bool into_float = ir::is_float(result.dtype) && !ir::is_float(type);
-    if (ir::is_complex(result.dtype) || (into_float && !ir::is_complex(type))) type = result.dtype;
-  }
-  if (ir::is_float(types[0]) && ir::is_float(types[1])) {
-    const bool wide =
-        types[0] == ir::DType::f64 || types[1] == ir::DType::f64 || sums_in_float64(*op);
-    // float32 and float64 hold what narrower types hold.
-    if (types[0] != types[1] || wide) types[0] = types[1] = wide ? ir::DType::f64 : ir::DType::f32;
-  }
-  if (types[0] == a && types[1] == b) return false;
+  const ir::Type& result = op->result()->type;
+  const bool quantized =
+      result.quantization || op->operand(0)->type.quantization || op->operand(1)->type.quantization;
+  const auto type = product_type(*op);
+  if (quantized || !type) return false;
+  bool changed = false;
   for (int i = 0; i < 2; ++i) {
-    if (types[i] != op->operand(i)->type.dtype) {
-      op->set_operand(i, Builder(op).convert(op->operand(i), types[i]));
-    }
+    if (op->operand(i)->type.dtype == *type) continue;
+    op->set_operand(i, Builder(op).convert(op->operand(i), *type));
+    changed = true;
   }
-  const bool rounds = ir::is_float(result.dtype) && ir::is_float(types[0]) &&
-                      ir::byte_size(result.dtype) < ir::byte_size(types[0]);
-  if (!rounds) return true;
-  Value* product = Builder(op).value(op->id, op->operands(), result.with(types[0]), op->attrs);
+  const ir::DType sum = is_half(*type) && result.dtype != *type ? ir::DType::f32 : *type;
+  if (result.dtype == sum) return changed;
+  Value* product = Builder(op).value(op->id, op->operands(), result.with(sum), op->attrs);
   replace(op, Builder(op).convert(product, result.dtype));
   return true;
 }

@@ -32,4 +32,6 @@ row(ROW, conv((1, 1), "VALID", NHWC), [normal(2, 2, 10, 4), W], "float32", "conv
 row(ROW, lambda x, w: lax.conv_transpose(x, w, (2, 2), "SAME", dimension_numbers=NHWC), [X, W], ("float32", "bfloat16"), "conv-transpose", ulps=16, floor=1, grad=True, grad_ulps=32)
 row(ROW, conv((1, 1), "SAME", NHWC, preferred_element_type=jnp.float32), [X, W], "int8", "conv-integers-into-floats", ulps=16, floor=1, oracle="cpu", vmap=False)
 row(ROW, conv((1, 1), "SAME", NHWC, preferred_element_type=jnp.float32), [X, W], "bfloat16", "conv-widened", ulps=16, floor=1, oracle="cpu", vmap=False)
+row(ROW, conv((1, 1), "SAME", NHWC, preferred_element_type=jnp.float16), [X, W], ("bfloat16", "float8_e5m2"), "conv-into-halves", ulps=4, floor=1, oracle="cpu", vmap=False)
+row(ROW, conv((1, 1), "SAME", NHWC), [X, W], ("float8_e4m3fn", "float8_e5m2"), "conv-float8", ulps=2, floor=1, vmap=False)
 row(ROW, conv((1, 1), "SAME", NHWC, precision=lax.Precision.HIGHEST), [X, W], "float32", "conv-highest", ulps=16, floor=1)

@@ -1,6 +1,7 @@
 """Matrix products."""
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.extend.mlir.dialects import stablehlo
 from jaxlib.mlir import ir
@@ -9,6 +10,10 @@ from rows import BOOL, FLOATS, INTS, WIDE_FLOATS, emit, full_range, normal, row
 
 def dot(contract, batch=((), ()), **kw):
     return lambda a, b: lax.dot_general(a, b, (contract, batch), **kw)
+
+
+def is_real_part(got, want, arguments):
+    np.testing.assert_allclose(got[0], (arguments[0] @ arguments[1]).real, rtol=1e-5, atol=1e-5)
 
 
 TYPES = WIDE_FLOATS + ("complex64",)
@@ -38,6 +43,11 @@ for other in ("bfloat16", "float16", "float8_e4m3fn", "float64", "int8"):
     row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.float32), [normal(9, 40), normal(40, 11).of(other)], ("float32", "bfloat16"), f"with-{other}", ulps=16, floor=1, oracle="cpu", vmap=False)
 row(ROW, lambda a, b: jnp.matmul(a, b), [normal(9, 40), normal(40, 11).of("bfloat16")], ("float32", "float16"), "promoted", ulps=16, floor=1, oracle="cpu")
 row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.bfloat16), [normal(9, 40), normal(40, 11).of("float32")], ("bfloat16",), "rounded-once", ulps=2, floor=1, oracle="cpu", vmap=False)
+# The product is made in a type that holds the operands, whatever of it the result holds.
+row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.float32), [normal(9, 40), normal(40, 11)], "complex64", "real-part", oracle="none", check=is_real_part, vmap=False)
+row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.int32), [normal(9, 40), normal(40, 11)], "float32", "floats-into-integers", oracle="cpu", vmap=False)
+row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.float16), [normal(9, 40), normal(40, 11)], ("bfloat16", "float8_e5m2"), "into-halves", ulps=2, floor=1, oracle="cpu", vmap=False)
+row(ROW, dot(((1,), (0,))), [normal(9, 40), normal(40, 11).of("complex64")], ("float32", "bfloat16", "int8"), "with-complex", ulps=16, floor=1, oracle="cpu", vmap=False)
 row(ROW, dot(((1,), (0,)), precision=lax.Precision.HIGHEST), [normal(70, 130), normal(130, 90)], "float32", "highest", ulps=8, floor=1)
 for algorithm in ("F32_F32_F32", "BF16_BF16_F32_X3"):
     row(ROW, dot(((1,), (0,)), precision=lax.DotAlgorithmPreset[algorithm]), [normal(9, 40), normal(40, 11)], "float32", f"algorithm-{algorithm}", ulps=8, floor=1, oracle="cpu", vmap=False)
