@@ -1,4 +1,5 @@
 #include "kernels/cpu/scan.h"
+#include "ops/elementwise.h"
 #include "ops/host_call.h"
 
 namespace jaxmps::ops {
@@ -16,13 +17,14 @@ constexpr Named kKinds[] = {{"add", cpu::Scan::add},
 mx::array scan_graph(cpu::Scan scan, const mx::array& x, int axis, bool reverse) {
   switch (scan) {
     case cpu::Scan::add:
-      return mx::cumsum(x, axis, reverse, true, x.dtype());
+      // A sum begins with +0.
+      return mx::add(mx::cumsum(x, axis, reverse, true, x.dtype()), scalar(0, x));
     case cpu::Scan::multiply:
       return mx::cumprod(x, axis, reverse, true, x.dtype());
     case cpu::Scan::maximum:
-      return mx::cummax(x, axis, reverse, true);
+      return extreme_so_far(x, axis, reverse, true);
     default:
-      return mx::cummin(x, axis, reverse, true);
+      return extreme_so_far(x, axis, reverse, false);
   }
 }
 
@@ -50,11 +52,10 @@ ANY_DTYPE_OP(cumulative) {
         kernel(outer, n, inner, reverse, in[0], out[0]);
       },
       30 + static_cast<double>(ctx.in(0).size()), {0});
-  const bool empty = ctx.in(0).size() == 0;
   lowering.on_host = ctx.in(0).dtype == DType::pred;
   if (!lowering.on_host) {
     lowering.graph = [=, axis = static_cast<int>(dimension)](Inputs in) {
-      return one(empty ? in[0] : scan_graph(scan, in[0], axis, reverse));
+      return one(scan_graph(scan, in[0], axis, reverse));
     };
   }
   return lowering;

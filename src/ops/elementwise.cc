@@ -206,18 +206,47 @@ mx::array compare(const mx::array& a, const mx::array& b, ir::CompareDirection d
   }
 }
 
-// IEEE 754-2019 maximum and minimum: NaN wins, and -0 is less than +0.
-mx::array extreme(const mx::array& a, const mx::array& b, DType type, bool maximum) {
-  if (type == DType::pred) return maximum ? mx::logical_or(a, b) : mx::logical_and(a, b);
-  const auto plain = maximum ? mx::maximum(a, b) : mx::minimum(a, b);
-  if (!ir::is_float(type)) return plain;
-  // Of equal numbers, zeros of both signs among them, the sign bit of one or of both.
-  const auto x = mx::view(a, unsigned_dtype(a.dtype())), y = mx::view(b, unsigned_dtype(a.dtype()));
-  const auto bits = maximum ? mx::bitwise_and(x, y) : mx::bitwise_or(x, y);
-  return mx::where(mx::equal(a, b), mx::view(bits, a.dtype()), plain);
+// The zero that wins, and where it is among the elements.
+mx::array best_zero(const mx::array& a, bool maximum) { return scalar(maximum ? 0.0f : -0.0f, a); }
+mx::array is_best_zero(const mx::array& a, bool maximum) {
+  const auto bits = mx::view(a, unsigned_dtype(a.dtype()));
+  return mx::equal(bits, mx::view(best_zero(a, maximum), bits.dtype()));
+}
+
+// `best` with that zero where a zero is best and `has_zero` says that it is among the candidates.
+mx::array with_zero(const mx::array& best, const mx::array& has_zero, bool maximum) {
+  const auto zero = mx::logical_and(has_zero, mx::equal(best, scalar(0, best)));
+  return mx::where(zero, best_zero(best, maximum), best);
 }
 
 }  // namespace
+
+mx::array extreme(const mx::array& a, const mx::array& b, bool maximum) {
+  if (a.dtype() == mx::bool_) return maximum ? mx::logical_or(a, b) : mx::logical_and(a, b);
+  const auto best = maximum ? mx::maximum(a, b) : mx::minimum(a, b);
+  if (!mx::issubdtype(a.dtype(), mx::floating)) return best;
+  // Of equal numbers, zeros of both signs among them, the sign bit of one or of both.
+  const auto x = mx::view(a, unsigned_dtype(a.dtype())), y = mx::view(b, unsigned_dtype(a.dtype()));
+  const auto bits = maximum ? mx::bitwise_and(x, y) : mx::bitwise_or(x, y);
+  return mx::where(mx::equal(a, b), mx::view(bits, a.dtype()), best);
+}
+
+mx::array extreme_along(const mx::array& a, const std::vector<int>& axes, bool keepdims,
+                        bool maximum) {
+  if (a.dtype() == mx::bool_) {
+    return maximum ? mx::any(a, axes, keepdims) : mx::all(a, axes, keepdims);
+  }
+  const auto best = maximum ? mx::max(a, axes, keepdims) : mx::min(a, axes, keepdims);
+  if (!mx::issubdtype(a.dtype(), mx::floating)) return best;
+  return with_zero(best, mx::any(is_best_zero(a, maximum), axes, keepdims), maximum);
+}
+
+mx::array extreme_so_far(const mx::array& a, int axis, bool reverse, bool maximum) {
+  const auto best = maximum ? mx::cummax(a, axis, reverse) : mx::cummin(a, axis, reverse);
+  if (!mx::issubdtype(a.dtype(), mx::floating)) return best;
+  const auto zeros = mx::astype(is_best_zero(a, maximum), mx::int32);
+  return with_zero(best, mx::greater(mx::cummax(zeros, axis, reverse), mx::array(0)), maximum);
+}
 
 ANY_DTYPE_OP(add) {
   if (ctx.in(0).dtype == DType::pred) {
@@ -264,13 +293,11 @@ ANY_DTYPE_OP(power) {
 }
 
 ANY_DTYPE_OP(maximum) {
-  const DType t = ctx.in(0).dtype;
-  return binary(ctx, [t](const auto& a, const auto& b) { return extreme(a, b, t, true); });
+  return binary(ctx, [](const auto& a, const auto& b) { return extreme(a, b, true); });
 }
 
 ANY_DTYPE_OP(minimum) {
-  const DType t = ctx.in(0).dtype;
-  return binary(ctx, [t](const auto& a, const auto& b) { return extreme(a, b, t, false); });
+  return binary(ctx, [](const auto& a, const auto& b) { return extreme(a, b, false); });
 }
 
 ANY_DTYPE_OP(abs) {
@@ -356,7 +383,7 @@ ANY_DTYPE_OP(clamp) {
   const DType t = ctx.in(1).dtype;
   return graph([t](Inputs in) {
     const auto low = widen(in[0], t), x = widen(in[1], t), high = widen(in[2], t);
-    return one(narrow(extreme(extreme(x, low, t, true), high, t, false), t));
+    return one(narrow(extreme(extreme(x, low, true), high, false), t));
   });
 }
 

@@ -25,6 +25,13 @@ mx::array make_complex(const mx::array& re, const mx::array& im);
 mx::array divide_ints(const mx::array& a, const mx::array& b, DType type);
 mx::array remainder_ints(const mx::array& a, const mx::array& b, DType type);
 
+// Maximum or minimum of two arrays, along axes, and of what precedes along an axis, in IEEE
+// 754-2019's sense: NaN wins, and -0 is less than +0. In widened types; MLX's own take either zero.
+mx::array extreme(const mx::array& a, const mx::array& b, bool maximum);
+mx::array extreme_along(const mx::array& a, const std::vector<int>& axes, bool keepdims,
+                        bool maximum);
+mx::array extreme_so_far(const mx::array& a, int axis, bool reverse, bool maximum);
+
 template <typename F>
 Result<Lowering> unary(const OpContext& ctx, F f) {
   if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);

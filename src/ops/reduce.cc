@@ -19,9 +19,8 @@ mx::array reduce_simple(const mx::array& a, const std::vector<int>& axes, OpId i
     case OpId::multiply:
       return a.dtype() == mx::bool_ ? mx::all(a, axes, false) : mx::prod(a, axes, false);
     case OpId::maximum:
-      return a.dtype() == mx::bool_ ? mx::any(a, axes, false) : mx::max(a, axes, false);
     case OpId::minimum:
-      return a.dtype() == mx::bool_ ? mx::all(a, axes, false) : mx::min(a, axes, false);
+      return extreme_along(a, axes, false, id == OpId::maximum);
     case OpId::and_:
       return mx::all(a, axes, false);
     default:
@@ -62,9 +61,8 @@ mx::array combine(const mx::array& a, const mx::array& b, OpId id) {
     case OpId::multiply:
       return logical ? mx::logical_and(a, b) : mx::multiply(a, b);
     case OpId::maximum:
-      return logical ? mx::logical_or(a, b) : mx::maximum(a, b);
     case OpId::minimum:
-      return logical ? mx::logical_and(a, b) : mx::minimum(a, b);
+      return extreme(a, b, id == OpId::maximum);
     case OpId::and_:
       return mx::logical_and(a, b);
     default:
@@ -157,19 +155,8 @@ ANY_DTYPE_OP(reduce) {
   }
   const auto axes = ctx.axes("dimensions");
   const int count = ctx.op.result_count();
-  std::vector<mx::Shape> shapes;
   std::vector<DType> types;
-  for (int i = 0; i < count; ++i) {
-    shapes.push_back(ctx.out_shape(i));
-    types.push_back(ctx.in(i).dtype);
-  }
-  if (ctx.in(0).size() == 0) {
-    return graph([=](Inputs in) {
-      Arrays results;
-      for (int i = 0; i < count; ++i) results.push_back(mx::broadcast_to(in[count + i], shapes[i]));
-      return results;
-    });
-  }
+  for (int i = 0; i < count; ++i) types.push_back(ctx.in(i).dtype);
   const ir::Region& region = ctx.op.region();
   std::optional<bool> maximum;
   if (!axes.empty()) maximum = arg_reducer(region);

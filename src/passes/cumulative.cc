@@ -58,11 +58,17 @@ bool is_extreme(const ir::Value* value, bool smallest) {
   return (static_cast<uint64_t>(dense->int_at(0)) & ones) == (smallest ? sign : ones ^ sign);
 }
 
+// Sums that begin with -0 may be -0.
+bool is_negative_zero(const ir::Value* value) {
+  const ir::Dense* dense = constant_of(value);
+  return dense && ir::is_float(value->type.dtype) && std::signbit(dense->float_at(0));
+}
+
 std::string_view kind_of(OpId combiner, const ir::Value* init) {
   const DType dtype = init->type.dtype;
   if (dtype == DType::pred || ir::is_complex(dtype)) return {};
   switch (combiner) {
-    case OpId::add: return is_splat_of(init, 0) ? "add" : "";
+    case OpId::add: return is_splat_of(init, 0) && !is_negative_zero(init) ? "add" : "";
     case OpId::multiply: return is_splat_of(init, 1) ? "multiply" : "";
     case OpId::maximum: return is_extreme(init, true) ? "maximum" : "";
     case OpId::minimum: return is_extreme(init, false) ? "minimum" : "";

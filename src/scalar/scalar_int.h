@@ -3,7 +3,7 @@
 // the width or more give 0 or the sign. max and min return NaN if either is NaN and order -0 < +0.
 #pragma once
 
-#include "ir/type.h"
+#include "scalar/scalar.h"
 #include "scalar/scalar_math.h"
 
 namespace jaxmps::scalar {

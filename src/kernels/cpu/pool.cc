@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/pool_parts.h"
+#include "scalar/scalar_int.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -49,18 +50,17 @@ struct Mul {
   }
 };
 
-// Both propagate NaN.
 struct Max {
   template <typename T>
   static T apply(T a, T b) {
-    return a != a ? a : (a > b ? a : b);
+    return scalar::max_of(a, b);
   }
 };
 
 struct Min {
   template <typename T>
   static T apply(T a, T b) {
-    return a != a ? a : (a < b ? a : b);
+    return scalar::min_of(a, b);
   }
 };
 

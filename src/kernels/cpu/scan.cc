@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/dtype.h"
 #include "kernels/cpu/threads.h"
+#include "scalar/scalar_int.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -18,8 +19,8 @@ template <Scan S, typename T>
 struct Accumulator {
   using Wide = std::conditional_t<std::is_same_v<T, BF16> || std::is_same_v<T, F16>, float, T>;
   static Wide apply(Wide a, Wide b) {
-    if constexpr (S == Scan::maximum) return a > b || a != a ? a : b;
-    if constexpr (S == Scan::minimum) return a < b || a != a ? a : b;
+    if constexpr (S == Scan::maximum) return scalar::max_of(a, b);
+    if constexpr (S == Scan::minimum) return scalar::min_of(a, b);
     if constexpr (std::is_integral_v<Wide>) {
       return static_cast<Wide>(S == Scan::add
                                    ? static_cast<uint64_t>(a) + static_cast<uint64_t>(b)
@@ -31,13 +32,20 @@ struct Accumulator {
   }
 };
 
+// What the first element alone comes to; a sum begins with +0.
+template <Scan S, typename Wide>
+Wide begun(Wide x) {
+  if constexpr (S == Scan::add) return Wide(0) + x;
+  return x;
+}
+
 // n elements `step` apart, the first accumulated onto `*carry` if there is one; answers the last.
 template <Scan S, typename T>
 auto scan_run(const T* in, T* out, int64_t n, int64_t step,
               const typename Accumulator<S, T>::Wide* carry) {
   using A = Accumulator<S, T>;
   using Wide = typename A::Wide;
-  Wide sum = carry ? A::apply(*carry, Wide(in[0])) : Wide(in[0]);
+  Wide sum = carry ? A::apply(*carry, Wide(in[0])) : begun<S>(Wide(in[0]));
   out[0] = T(sum);
   for (int64_t i = 1; i < n; ++i) {
     sum = A::apply(sum, Wide(in[i * step]));
@@ -81,7 +89,7 @@ void scan_columns(const T* in, T* out, int64_t n, int64_t inner, bool reverse, i
   for (int64_t i = 0; i < n; ++i) {
     const int64_t row = (reverse ? n - 1 - i : i) * inner;
     for (int64_t j = 0; j < columns; ++j) {
-      sums[j] = i ? A::apply(sums[j], Wide(in[row + j])) : Wide(in[row + j]);
+      sums[j] = i ? A::apply(sums[j], Wide(in[row + j])) : begun<S>(Wide(in[row + j]));
       out[row + j] = T(sums[j]);
     }
   }

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/dtype.h"
 #include "kernels/cpu/threads.h"
+#include "scalar/scalar_int.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -27,14 +28,18 @@ auto wide(T value) {
   }
 }
 
+// The type in which values are compared.
+template <typename T>
+using Ordered = std::conditional_t<std::is_same_v<T, BF16> || std::is_same_v<T, F16>, float, T>;
+
 template <Combine C, typename T>
 T combine(T a, T b) {
   if constexpr (C == Combine::overwrite) return b;
   if constexpr (C == Combine::add) return static_cast<T>(wide(a) + wide(b));
   if constexpr (C == Combine::subtract) return static_cast<T>(wide(a) - wide(b));
   if constexpr (C == Combine::multiply) return static_cast<T>(wide(a) * wide(b));
-  if constexpr (C == Combine::maximum) return a > b || a != a ? a : b;
-  if constexpr (C == Combine::minimum) return a < b || a != a ? a : b;
+  if constexpr (C == Combine::maximum) return scalar::max_of<Ordered<T>>(a, b);
+  if constexpr (C == Combine::minimum) return scalar::min_of<Ordered<T>>(a, b);
   if constexpr (C == Combine::and_) return static_cast<T>(wide(a) & wide(b));
   if constexpr (C == Combine::or_) return static_cast<T>(wide(a) | wide(b));
   if constexpr (C == Combine::xor_) return static_cast<T>(wide(a) ^ wide(b));
