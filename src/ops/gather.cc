@@ -106,9 +106,6 @@ mx::Shape batch_shape(const GatherDims& dims, const ir::Type& indices) {
 
 Graph gather_graph(const OpContext& ctx, const GatherDims& dims) {
   const ir::Type &operand = ctx.in(0), &indices = ctx.in(1);
-  const mx::Shape out_shape = ctx.out_shape();
-  const mx::Dtype dtype = ctx.out_dtype();
-  const bool empty = ctx.out().size() == 0;
   // From [batch..., operand dimensions...] to the result's order.
   const auto kept = dims.kept_dims(operand.rank());
   const auto batch = dims.batch_dims(ctx.out().rank());
@@ -122,7 +119,6 @@ Graph gather_graph(const OpContext& ctx, const GatherDims& dims) {
   for (int d : kept) squeezed.push_back(static_cast<int>(dims.slice_sizes[d]));
   const mx::Shape slice_sizes = to_shape(dims.slice_sizes);
   return [=](Inputs in) {
-    if (empty) return one(mx::zeros(out_shape, dtype));
     StartArrays starts = start_arrays(dims, operand, in[1], true, nullptr);
     mx::array windows = in[0];
     if (starts.indices.empty()) {

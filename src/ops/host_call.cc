@@ -7,9 +7,6 @@ std::string not_runnable(const OpContext& ctx) {
     if (!type.is_tensor()) return {};
     if (!type.is_static()) return str("the shape of ", ir::brief(type), " is not known");
     if (type.quantization) return str(ir::brief(type), " is quantised");
-    if (!ctx.on_cpu() && ir::real_type(type.dtype) == DType::f64) {
-      return str(ir::name(type.dtype), " does not exist on the GPU; use the CPU device");
-    }
     return {};
   };
   for (int i = 0; i < ctx.op.operand_count(); ++i) {

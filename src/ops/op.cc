@@ -27,11 +27,12 @@ std::array<Entry, kOpCount>& registry() {
 std::string refused_type(const ir::Op& op, Target target, Kind kind) {
   auto check = [&](const ir::Type& type) -> std::string {
     if (!type.is_tensor()) return {};
-    if (!type.is_static()) return str("the shape of ", ir::brief(type), " is not known");
-    if (type.quantization) return str(ir::brief(type), " is quantised");
     if (target == Target::gpu && ir::real_type(type.dtype) == DType::f64) {
       return str(ir::name(type.dtype), " does not exist on the GPU; use the CPU device");
     }
+    if (kind == Kind::native_only) return {};
+    if (!type.is_static()) return str("the shape of ", ir::brief(type), " is not known");
+    if (type.quantization) return str(ir::brief(type), " is quantised");
     if (kind == Kind::storage) return {};
     if (type.dtype == DType::c128) return "complex128 is not supported for this op";
     if (kind == Kind::compute && !is_mlx_native(type.dtype)) {
@@ -59,9 +60,7 @@ bool has_lowering(ir::OpId id) { return registry()[static_cast<size_t>(id)].lowe
 Result<Lowering> lower(const ir::Op& op, Target target) {
   const Entry& entry = registry()[static_cast<size_t>(op.id)];
   if (!entry.lower) return ir::refuse(op, "this op is not supported");
-  if (entry.kind != Kind::native_only) {
-    if (auto why = refused_type(op, target, entry.kind); !why.empty()) return ir::refuse(op, why);
-  }
+  if (auto why = refused_type(op, target, entry.kind); !why.empty()) return ir::refuse(op, why);
   try {
     return entry.lower(OpContext(op, target));
   } catch (const std::bad_alloc&) {  // says nothing about the op

@@ -153,7 +153,7 @@ mx::array from_order_key(const mx::array& key, mx::Dtype dtype) {
 
 bool graph_supports(Combine combine, const ir::Type& operand) {
   const int bytes = ir::byte_size(operand.dtype);
-  if (operand.dims.empty() || operand.size() == 0) return false;
+  if (operand.dims.empty()) return false;
   if (bytes == 8) return false;  // MLX's GPU kernels have no such atomics
   switch (combine) {
     case Combine::keep:
@@ -174,12 +174,12 @@ bool graph_supports(Combine combine, const ir::Type& operand) {
 
 struct GraphScatter {
   GatherDims dims;
-  ir::Type operand, updates;
+  ir::Type operand;
   Combine combine;
 
   // The updates as [batch..., operand dimensions...], with 1 where windows have no dimension.
   mx::array arranged(const mx::array& u) const {
-    std::vector<int> order = dims.batch_dims(updates.rank());
+    std::vector<int> order = dims.batch_dims(static_cast<int>(u.ndim()));
     mx::Shape shape;
     for (int d : order) shape.push_back(u.shape(d));
     for (int64_t d : dims.window_dims) order.push_back(static_cast<int>(d));
@@ -273,14 +273,12 @@ Graph simple_graph(const OpContext& ctx, const GatherDims& dims, const Simple& s
   std::vector<GraphScatter> parts;
   parts.reserve(inputs);
   for (int i = 0; i < inputs; ++i) {
-    parts.push_back({dims, ctx.in(i), ctx.in(inputs + 1 + i), simple.combine[i]});
+    parts.push_back({dims, ctx.in(i), simple.combine[i]});
   }
   return [=](Inputs in) {
     Arrays out;
     for (int i = 0; i < inputs; ++i) {
-      const bool nothing = parts[i].updates.size() == 0;
-      // Without any index component every window is the whole operand.
-      out.push_back(nothing ? in[i] : parts[i].run(in[i], in[inputs], in[inputs + 1 + i]));
+      out.push_back(parts[i].run(in[i], in[inputs], in[inputs + 1 + i]));
     }
     return out;
   };
@@ -306,6 +304,7 @@ ANY_DTYPE_OP(scatter) {
     return everywhere(ctx, std::move(general), 10 * cost, std::move(reuse));
   }
   Lowering lowering = everywhere(ctx, simple_native(ctx, dims, *simple), cost, std::move(reuse));
+  // Without any index component every window is the whole operand.
   bool graphs = !dims.index_map.empty();
   for (int i = 0; i < inputs; ++i) graphs &= graph_supports(simple->combine[i], ctx.in(i));
   if (graphs) lowering.graph = simple_graph(ctx, dims, *simple);

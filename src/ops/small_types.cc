@@ -93,9 +93,6 @@ std::string refused_types(const OpContext& ctx) {
     if (!type.is_static()) return str("the shape of ", ir::brief(type), " is not known");
     if (type.quantization) return str(ir::brief(type), " is quantised");
     if (type.dtype == DType::c128) return "complex128 is not supported for this op";
-    if (!ctx.on_cpu() && type.dtype == DType::f64) {
-      return "float64 does not exist on the GPU; use the CPU device";
-    }
     return {};
   };
   for (int i = 0; i < ctx.op.operand_count(); ++i) {

@@ -197,16 +197,6 @@ ANY_DTYPE_OP(reduce_window) {
   if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   if (auto why = too_large(ctx.op); !why.empty()) return ctx.fail(why);
   const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.out());
-  if (ctx.out().size() == 0) {
-    return graph(
-        [shapes = std::vector<mx::Shape>(ctx.op.result_count(), ctx.out_shape())](Inputs in) {
-          Arrays results;
-          for (size_t i = 0; i < shapes.size(); ++i) {
-            results.push_back(mx::broadcast_to(in[shapes.size() + i], shapes[i]));
-          }
-          return results;
-        });
-  }
   const auto simple = ir::simple_combiner(ctx.op.region());
   if (ctx.on_cpu() && simple) {
     if (Native kernel = native_reduce_window(ctx, dims, *simple)) {

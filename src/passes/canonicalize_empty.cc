@@ -21,11 +21,32 @@ Replacement reduce(Op* op) {
   if (!is_empty(op->operand(0))) return {};
   Replacement values;
   for (int i = 0; i < inputs; ++i) {
-    Value* init = op->operand(inputs + i);
+    const Builder build(op);
     const ir::Type& type = op->result(i)->type;
-    if (init->type.dtype != type.dtype) return {};
-    values.push_back(Builder(op).broadcast(init, type.dims, {}));
+    values.push_back(
+        build.broadcast(build.convert(op->operand(inputs + i), type.dtype), type.dims, {}));
   }
+  return values;
+}
+
+// Windows over nothing but padding: over an array of initial values.
+Replacement reduce_window(Op* op) {
+  const int inputs = op->operand_count() / 2;
+  if (!is_empty(op->operand(0))) return {};
+  const ir::Ints &padding = op->ints("padding"), &dilations = op->ints("base_dilations");
+  ir::Dims dims = op->operand(0)->type.dims;
+  for (size_t d = 0; d < dims.size(); ++d) {
+    if (dims[d] > 0) dims[d] = (dims[d] - 1) * dilations[d] + 1;
+    dims[d] += padding[2 * d] + padding[2 * d + 1];
+  }
+  const Builder build(op);
+  Replacement values;
+  for (int i = 0; i < inputs; ++i) {
+    op->set_operand(i, build.broadcast(op->operand(inputs + i), dims, {}));
+    values.push_back(op->result(i));
+  }
+  op->set_attr("padding", ir::Attr(ir::Ints(2 * dims.size(), 0)));
+  op->set_attr("base_dilations", ir::Attr(ir::Ints(dims.size(), 1)));
   return values;
 }
 
@@ -76,6 +97,7 @@ Replacement results_without_elements(Op* op) {
 
 void add_empty_rules(CanonicalRules& rules) {
   rules.add(OpId::reduce, reduce);
+  rules.add(OpId::reduce_window, reduce_window);
   rules.add(OpId::dot_general, product);
   rules.add(OpId::convolution, product);
   rules.add(OpId::scatter, empty_scatter);
