@@ -302,6 +302,17 @@ Reason tridiagonal(const Op& op) {
                           batch_of(op, a.real, {off}), batch_of(op, a.dtype, {off})});
 }
 
+// Three diagonals and the right-hand sides of a batch of systems.
+Reason tridiagonal_solve(const Op& op) {
+  NEED_OK(is_matrix(op, 3));
+  const Type& b = operand_type(op, 3);
+  const Type diagonal(b.dtype, Dims(b.dims.begin(), b.dims.end() - 1));
+  for (int i = 0; i < 3; ++i) {
+    NEED_OK(match(str("operand ", i), diagonal, operand_type(op, i)));
+  }
+  return results_are(op, {b});
+}
+
 // ---- The others ----
 
 Reason identity(const Op& op) { return match("the result", operand_type(op), result_type(op)); }
@@ -401,6 +412,7 @@ const std::vector<Rule>& table() {
       {"mps.schur", 1, kAny, Config::words, {{"vectors"}}, schur},
       {"mps.hessenberg", 1, 2, Config::words, {}, hessenberg},
       {"mps.tridiagonal", 1, 4, Config::words, {{"lower"}}, tridiagonal},
+      {"mps.tridiagonal_solve", 4, 1, Config::words, {{"perturb"}}, tridiagonal_solve},
       // Calls into Python.
       {"mps.python_callback", kAny, kAny, Config::words, {{"id", Kind::integer, true}}, python_callback},
       // Functions that composites stand for in newer versions.

@@ -59,4 +59,12 @@ CUSTOM_CALL(tridiagonal, "mps.tridiagonal") {
                          cpu::make_tridiagonal(matrices(call), call.option("lower", 1) != 0));
 }
 
+CUSTOM_CALL(tridiagonal_solve, "mps.tridiagonal_solve") {
+  const cpu::Matrices b = matrices(call, 3);
+  auto kernel = cpu::make_tridiagonal_solve(b, call.option("perturb") != 0);
+  if (!kernel.ok()) return call.ctx.fail(kernel.error().text);
+  const double work = 20.0 * static_cast<double>(b.batch * b.m * (b.n + 2));
+  return everywhere(call.ctx, std::move(kernel).value(), work, {3});
+}
+
 }  // namespace jaxmps::ops

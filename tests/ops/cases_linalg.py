@@ -120,4 +120,5 @@ def check_schur(got, want, arguments):
 
 row("mps.schur", lambda x: tuple(lax.linalg.schur(x)), [normal(6, 6)], F, "schur", check=check_schur, vmap=False, covers=("stablehlo.custom_call",))
 row("mps.hessenberg", lambda x: tuple(lax.linalg.hessenberg(x)), [S], F, "hessenberg", check=same, vmap=False, covers=("stablehlo.custom_call",))
+row("mps.tridiagonal_solve", lambda dl, d, du, b: lax.linalg.tridiagonal_solve(dl, d, du, b), [normal(7), normal(7), normal(7), normal(7, 3)], F, "tridiagonal-solve", check=same, vmap=False, covers=("stablehlo.custom_call",))
 row("mps.tridiagonal", lambda x: tuple(lax.linalg.tridiagonal(symmetric(x)))[1:3], [S], F, "tridiagonal", check=same, vmap=False, covers=("stablehlo.custom_call",))

@@ -21,7 +21,7 @@ def register(platform: str) -> None:
 
 def custom_call_targets() -> list[str]:
     """The custom calls of the rules, for `jax.export`."""
-    names = "eig eigh geqp3 hessenberg lu ormqr schur svd tridiagonal"
+    names = "eig eigh geqp3 hessenberg lu ormqr schur svd tridiagonal tridiagonal_solve"
     return [f"mps.{name}" for name in names.split()]
 
 
@@ -92,6 +92,10 @@ def _tridiagonal(ctx, a, *, lower, **_):
     return _call(ctx, "tridiagonal", a, lower=lower)
 
 
+def _tridiagonal_solve(ctx, dl, d, du, b, *, perturb_singular=False, **_):
+    return _call(ctx, "tridiagonal_solve", dl, d, du, b, perturb=perturb_singular)
+
+
 _LINALG = {
     "eig_p": _eig,
     "eigh_p": _eigh,
@@ -102,4 +106,5 @@ _LINALG = {
     "schur_p": _schur,
     "svd_p": _svd,
     "tridiagonal_p": _tridiagonal,
+    "tridiagonal_solve_p": _tridiagonal_solve,
 }

@@ -50,5 +50,8 @@ Result<LinalgKernel> make_schur(const Matrices& a, bool vectors);
 Result<LinalgKernel> make_hessenberg(const Matrices& a);
 // (a) -> (a with reflectors, diagonal, off-diagonal, taus).
 Result<LinalgKernel> make_tridiagonal(const Matrices& a, bool lower);
+// (dl, d, du, b) -> (x), with the shape of b; dl[0] and du[n - 1] do not count. With `perturb`,
+// pivots near zero are moved away from it instead of giving NaN. Needs no LAPACK.
+Result<LinalgKernel> make_tridiagonal_solve(const Matrices& b, bool perturb);
 
 }  // namespace jaxmps::cpu
