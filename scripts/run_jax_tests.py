@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+"""Runs JAX's own tests on this platform and on JAX's backend, and says how many pass.
+
+  scripts/run_jax_tests.py --checkout ../jax                    all files, the CPU device
+  scripts/run_jax_tests.py --checkout ../jax --files lax_test linalg_test --cases 2
+  scripts/run_jax_tests.py --checkout ../jax --device gpu --update docs/jax-tests.md
+
+The checkout is a working tree of jax-ml/jax at the tag of the installed JAX. The score: of the
+tests that JAX's own backend passes with the same settings, how many pass here. Tests are presented
+the device as what it is, `cpu` or `gpu`, because JAX's test utilities skip by the platform's name.
+
+Every test's outcome is kept as it comes in --results (a folder); run again, the script goes on
+where it was stopped. A test that ends its process, or takes longer than --timeout, is counted as
+`crashed` and the others go on. tests/jax/known_failures/<file>.txt lists the failures that are
+known, by reason; the exit code is 1 for a failure that is not listed.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+KNOWN = ROOT / "tests" / "jax" / "known_failures"
+
+# Files that are not about running programs on a device, each with its reason.
+LEFT_OUT = {
+    "inspects XLA itself: its HLO text, flags or passes": (
+        "xla_interpreter_test", "xla_metadata_test", "hlo_test", "compiler_options_test"),
+    "Pallas and Mosaic kernels": ("mosaic", "pallas", "tpu_custom_call_test"),
+    "needs a second backend": ("multibackend_test", "heterogeneous_device_test", "layout_test"),
+    "several processes or hosts": (
+        "multiprocess", "multi_device_test", "distributed_test", "distributed_initialize_test",
+        "transfer_guard_test"),
+    "documentation and packaging": (
+        "documentation_coverage_test", "package_structure_test", "version_test", "deprecation_test",
+        "python_version_test", "jax_jit_lint_test"),
+    "another platform's kernels": ("cudnn_fusion_test", "fused_attention_stablehlo_test", "gpu_", "rocm"),
+    "needs TensorFlow": ("jax2tf_test", "roofline_test"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """One of the two backends that are compared."""
+
+    name: str
+    platforms: str  # JAX_PLATFORMS
+
+
+def left_out(name: str) -> str | None:
+    for reason, names in LEFT_OUT.items():
+        if any(name == n or (n.endswith("_") and name.startswith(n)) for n in names):
+            return reason
+    return None
+
+
+def test_files(checkout: pathlib.Path, wanted) -> list[str]:
+    found = sorted(p.stem for p in (checkout / "tests").glob("*_test.py"))
+    if not found:
+        sys.exit(f"no tests in {checkout}/tests: --checkout must name a working tree of jax-ml/jax")
+    if wanted:
+        if unknown := set(wanted) - set(found):
+            sys.exit(f"no such files in {checkout}/tests: {' '.join(sorted(unknown))}")
+        return [name for name in found if name in wanted]
+    return [name for name in found if not left_out(name)]
+
+
+def check_version(checkout: pathlib.Path) -> str:
+    import jax
+
+    text = (checkout / "jax" / "version.py").read_text()
+    match = re.search(r'^_version = "([^"]+)"', text, re.M)
+    if match and match.group(1) != jax.__version__.split(".dev")[0]:
+        sys.exit(f"the checkout is of JAX {match.group(1)}, installed is {jax.__version__}: check out "
+                 f"the tag jax-v{jax.__version__}")
+    return jax.__version__
+
+
+class Results:
+    """Outcomes of one file on one side, kept in a file of JSON lines."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+        self.outcomes: dict[str, dict] = {}
+        self.open: str | None = None  # the test that was begun last and has no outcome
+        self.read()
+
+    def read(self) -> None:
+        self.open = None
+        if not self.path.exists():
+            return
+        for line in self.path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # the process ended while it wrote
+            if "start" in record:
+                self.open = record["start"]
+            else:
+                self.outcomes[record["id"]] = record
+                self.open = None
+
+    def add(self, record: dict) -> None:
+        with open(self.path, "a") as file:
+            file.write(json.dumps(record) + "\n")
+        self.outcomes[record["id"]] = record
+
+
+class Runner:
+    def __init__(self, options, folder: pathlib.Path):
+        self.options = options
+        self.folder = folder
+        self.lock = threading.Lock()
+        self.done = 0
+
+    def results(self, name: str, side: Side) -> Results:
+        return Results(self.folder / f"{name}.{side.name}.jsonl")
+
+    def command(self, name: str) -> list[str]:
+        # The checkout's own `jax` must not hide the installed one, nor its settings count.
+        return [sys.executable, "-P", "-m", "pytest", "-q", "--no-header", "--tb=short", "--noconftest",
+                "-c", os.devnull, "--rootdir=.", "--import-mode=importlib", "-p", "recorder",
+                "-p", "no:cacheprovider", f"--timeout={self.options.timeout}",
+                "--timeout-method=thread", f"tests/{name}.py"]
+
+    def environment(self, side: Side, results: Results, skip: pathlib.Path) -> dict[str, str]:
+        device = "gpu" if self.options.device == "gpu" else "cpu"
+        return {**os.environ, "JAX_PLATFORMS": side.platforms, "RECORD_FILE": str(results.path),
+                "RECORD_SKIP": str(skip), "RECORD_DEVICE": device if side.name == "mps" else "",
+                "JAX_NUM_GENERATED_CASES": str(self.options.cases), "JAX_SKIP_SLOW_TESTS": "1",
+                "JAX_ENABLE_X64": "1" if self.options.x64 else "0",
+                "JAX_ENABLE_CHECKS": "1", "PYTHONDONTWRITEBYTECODE": "1",
+                "JAX_MPS_DEVICE": self.options.device if side.name == "mps" else "",
+                "PYTHONPATH": os.pathsep.join(
+                    filter(None, [str(ROOT / "tests" / "jax"), os.environ.get("PYTHONPATH")]))}
+
+    def run(self, name: str, side: Side) -> Results:
+        """All tests of a file; a process that ends early is started again behind its last test."""
+        results = self.results(name, side)
+        skip = results.path.with_suffix(".skip")
+        end = "done"
+        while results.outcomes.get(end) is None:
+            skip.write_text("\n".join(results.outcomes))
+            process = subprocess.run(
+                self.command(name), cwd=self.options.checkout, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True, errors="replace",
+                env=self.environment(side, results, skip))
+            before = len(results.outcomes)
+            results.read()
+            if process.returncode in (0, 1, 5):
+                results.add({"id": end, "outcome": end})
+            elif results.open:
+                results.add({"id": results.open, "outcome": "crashed", "seconds": 0,
+                             "why": cause_of_death(process)})
+            elif len(results.outcomes) == before:
+                # Not even collected: said once, and counted.
+                results.add({"id": f"tests/{name}.py", "outcome": "failed", "seconds": 0,
+                             "why": process.stdout[-2000:]})
+                results.add({"id": end, "outcome": end})
+        skip.unlink(missing_ok=True)
+        with self.lock:
+            self.done += 1
+        return results
+
+
+def cause_of_death(process) -> str:
+    text = process.stdout[-4000:]
+    if "Timeout" in text:
+        return "took longer than the limit"
+    last = [line for line in text.splitlines() if line.strip()][-3:]
+    return f"the process ended with {process.returncode}: " + " | ".join(last)[:500]
+
+
+def known_failures(name: str) -> dict[str, str]:
+    """Test id -> reason, from the file's groups: `# reason`, then one id (or `prefix*`) a line."""
+    path, known, reason = KNOWN / f"{name}.txt", {}, ""
+    if path.exists():
+        for line in path.read_text().splitlines():
+            if line.startswith("#"):
+                reason = line[1:].strip()
+            elif line.strip():
+                known[line.strip()] = reason
+    return known
+
+
+def reason_of(test: str, known: dict[str, str]) -> str | None:
+    for pattern, reason in known.items():
+        if test == pattern or (pattern.endswith("*") and test.startswith(pattern[:-1])):
+            return reason
+    return None
+
+
+@dataclasses.dataclass
+class Row:
+    file: str
+    reference: int = 0  # tests that JAX's backend passes
+    passed: int = 0  # of these
+    skipped: int = 0  # of these
+    failures: dict = dataclasses.field(default_factory=dict)  # id -> (outcome, why)
+    seconds: float = 0
+
+
+def short(test: str) -> str:
+    return test.split("::", 1)[1] if "::" in test else test
+
+
+def compare(name: str, ours: Results, reference: Results) -> Row:
+    row = Row(name)
+    for test, want in reference.outcomes.items():
+        if want["outcome"] != "passed":
+            continue
+        row.reference += 1
+        have = ours.outcomes.get(test, {"outcome": "missing", "why": "not collected", "seconds": 0})
+        row.seconds += have.get("seconds", 0)
+        if have["outcome"] == "passed":
+            row.passed += 1
+        elif have["outcome"] == "skipped":
+            row.skipped += 1
+            row.failures[short(test)] = ("skipped", have["why"])
+        else:
+            row.failures[short(test)] = (have["outcome"], have["why"])
+    return row
+
+
+def table(rows: list[Row]) -> str:
+    lines = ["| file | JAX's backend passes | pass here | skipped here | |", "|---|---:|---:|---:|---:|"]
+    total = Row("**all**")
+    for row in rows:
+        total.reference += row.reference
+        total.passed += row.passed
+        total.skipped += row.skipped
+        lines.append(table_line(row))
+    return "\n".join([*lines, table_line(total)])
+
+
+def table_line(row: Row) -> str:
+    share = f"{100 * row.passed / row.reference:.2f} %" if row.reference else "–"
+    return f"| {row.file} | {row.reference} | {row.passed} | {row.skipped} | {share} |"
+
+
+def causes(rows: list[Row]) -> str:
+    counts = collections.Counter()
+    for row in rows:
+        for outcome, why in row.failures.values():
+            first = next((line for line in why.splitlines() if line.strip()), "")
+            counts[f"{outcome}: {re.sub(r'[0-9]+', 'N', first)[:110]}"] += 1
+    return "\n".join(f"{count:5}  {cause}" for cause, count in counts.most_common(30))
+
+
+def document(options, version: str, rows: list[Row], unknown: dict) -> str:
+    x64 = ", `JAX_ENABLE_X64=1`" if options.x64 else ""
+    out = [f"# JAX's own tests\n\nWritten by `scripts/run_jax_tests.py`. JAX {version}, device "
+           f"`{options.device}`, {options.cases} generated cases a test{x64}. The score counts the tests "
+           "that JAX's own backend passes in the same checkout with the same settings.\n", table(rows), ""]
+    out.append("Left out, each with its reason:\n")
+    out += [f"- {reason}: {', '.join(names)}" for reason, names in LEFT_OUT.items()]
+    out.append("\nNot passed here:\n")
+    for row in rows:
+        known = known_failures(row.file)
+        for test, (outcome, why) in row.failures.items():
+            first = next((line for line in why.splitlines() if line.strip()), "")[:160]
+            out.append(f"- `{row.file}` `{test}`: {reason_of(test, known) or first or outcome}")
+    return "\n".join(out) + "\n"
+
+
+def progress(runner: Runner, total: int, stop: threading.Event) -> None:
+    start = time.monotonic()
+    while not stop.wait(2):
+        if sys.stderr.isatty():
+            minutes = (time.monotonic() - start) / 60
+            filled = 30 * runner.done // max(total, 1)
+            sys.stderr.write(f"\r[{'#' * filled:30}] {runner.done}/{total} files, {minutes:.0f} min ")
+            sys.stderr.flush()
+
+
+def parse(arguments) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--checkout", type=pathlib.Path, required=True, help="working tree of jax-ml/jax")
+    parser.add_argument("--files", nargs="*", help="names without .py; default: all")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--cases", type=int, default=2, help="generated cases of a test")
+    parser.add_argument("--timeout", type=int, default=300, help="seconds a test may take")
+    parser.add_argument("--x64", action="store_true", help="with JAX_ENABLE_X64=1")
+    parser.add_argument("--results", type=pathlib.Path, help="folder of the outcomes")
+    parser.add_argument("--compare", type=pathlib.Path, help="an earlier folder of outcomes")
+    parser.add_argument("--update", type=pathlib.Path, help="the page to write, docs/jax-tests.md")
+    return parser.parse_args(arguments)
+
+
+def report_changes(earlier: pathlib.Path, name: str, ours: Results) -> None:
+    before = Results(earlier / f"{name}.mps.jsonl")
+    for test, now in ours.outcomes.items():
+        old = before.outcomes.get(test)
+        if old and old["outcome"] != now["outcome"]:
+            print(f"{name} {short(test)}: {old['outcome']} -> {now['outcome']}")
+
+
+def main() -> int:
+    options = parse(sys.argv[1:])
+    options.checkout = options.checkout.resolve()
+    version = check_version(options.checkout)
+    reference = Side("reference", "cuda" if options.device == "gpu" else "cpu")
+    ours = Side("mps", "mps,cpu")
+    suffix = "-x64" if options.x64 else ""
+    folder = options.results or ROOT / "build" / "jax-tests" / f"{version}-{options.device}{suffix}"
+    folder.mkdir(parents=True, exist_ok=True)
+    names = test_files(options.checkout, options.files)
+    runner, stop = Runner(options, folder), threading.Event()
+    bar = threading.Thread(target=progress, args=(runner, 2 * len(names), stop), daemon=True)
+    bar.start()
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        jobs = {(n, s): pool.submit(runner.run, n, s) for n in names for s in (reference, ours)}
+        outcomes = {key: job.result() for key, job in jobs.items()}
+    stop.set()
+    bar.join()
+    rows, unknown, unexpected = [], [], []
+    for name in names:
+        row = compare(name, outcomes[name, ours], outcomes[name, reference])
+        known = known_failures(name)
+        unknown += [(name, t, *f) for t, f in row.failures.items() if not reason_of(t, known)]
+        passed = [t for t, o in outcomes[name, ours].outcomes.items() if o["outcome"] == "passed"]
+        unexpected += [(name, short(t)) for t in passed if short(t) in known]
+        rows.append(row)
+        if options.compare:
+            report_changes(options.compare, name, outcomes[name, ours])
+    print("\n" + table(rows) + "\n\n" + causes(rows))
+    for name, test in unexpected:
+        print(f"passes, although known as a failure: {name} {test}")
+    for name, test, outcome, why in unknown:
+        first = next((line for line in why.splitlines() if line.strip()), "")
+        print(f"not known: {name} {test}: {outcome} {first[:200]}")
+    if options.update:
+        options.update.write_text(document(options, version, rows, unknown))
+    passed = sum(row.passed for row in rows)
+    print(f"{passed} passed, {len(unknown)} failed, {sum(r.skipped for r in rows)} skipped")
+    return 1 if unknown else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
