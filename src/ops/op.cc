@@ -62,7 +62,11 @@ Result<Lowering> lower(const ir::Op& op, Target target) {
   if (!entry.lower) return ir::refuse(op, "this op is not supported");
   if (auto why = refused_type(op, target, entry.kind); !why.empty()) return ir::refuse(op, why);
   try {
-    return entry.lower(OpContext(op, target));
+    auto lowering = entry.lower(OpContext(op, target));
+    if (lowering.ok() && target == Target::gpu && !lowering->graph && !lowering->on_host) {
+      return ir::refuse(op, "there is no form of this op for the GPU");
+    }
+    return lowering;
   } catch (const std::bad_alloc&) {  // says nothing about the op
     throw;
   } catch (const std::exception& error) {
