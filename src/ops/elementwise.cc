@@ -244,8 +244,12 @@ mx::array extreme_along(const mx::array& a, const std::vector<int>& axes, bool k
 mx::array extreme_so_far(const mx::array& a, int axis, bool reverse, bool maximum) {
   const auto best = maximum ? mx::cummax(a, axis, reverse) : mx::cummin(a, axis, reverse);
   if (!mx::issubdtype(a.dtype(), mx::floating)) return best;
-  const auto zeros = mx::astype(is_best_zero(a, maximum), mx::int32);
-  return with_zero(best, mx::greater(mx::cummax(zeros, axis, reverse), mx::array(0)), maximum);
+  // Not every scan of MLX keeps NaN either. What has been met: 1 for the zero, 2 for NaN.
+  const auto met = mx::cummax(
+      mx::where(mx::isnan(a), mx::array(2), mx::astype(is_best_zero(a, maximum), mx::int32)), axis,
+      reverse);
+  return mx::where(mx::equal(met, mx::array(2)), scalar(NAN, a),
+                   with_zero(best, mx::equal(met, mx::array(1)), maximum));
 }
 
 ANY_DTYPE_OP(add) {
