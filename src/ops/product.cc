@@ -59,13 +59,19 @@ mx::array multiply_ints(const mx::array& a, const mx::array& b, const ProductTyp
   return *sum;
 }
 
+// float32 rounded to 11 significant bits, towards zero where the nearest would be infinite.
+mx::array rounded_to_tf32(const mx::array& x) {
+  const auto bits = mx::view(x, mx::uint32);
+  auto cut = [](const mx::array& y) {
+    return mx::view(mx::bitwise_and(y, u32(0xffffe000u)), mx::float32);
+  };
+  const auto nearest = cut(mx::add(bits, u32(0x1000)));
+  return mx::where(mx::isfinite(nearest), nearest, mx::where(mx::isfinite(x), cut(bits), x));
+}
+
 // float32 in two parts of at most 11 significant bits each plus a rest, three products.
 mx::array multiply_split(const mx::array& a, const mx::array& b) {
-  auto high = [](const mx::array& x) {
-    return mx::view(mx::bitwise_and(mx::view(x, mx::uint32), mx::array(0xffffe000u, mx::uint32)),
-                    mx::float32);
-  };
-  const auto a1 = high(a), b1 = high(b);
+  const auto a1 = rounded_to_tf32(a), b1 = rounded_to_tf32(b);
   // Infinities count in the first product only: times a zero rest they would become NaN.
   auto finite = [](const mx::array& x, const mx::array& value) {
     return mx::where(mx::isfinite(x), value, mx::array(0.0f));
