@@ -49,15 +49,18 @@ mx::array rsqrt_complex(const mx::array& a) {
   return mx::divide(mx::array(mx::complex64_t{1, 0}), mx::sqrt(a));
 }
 
-// tan(x + iy) = (t sech^2 y + i tanh y (1 + t^2)) / (1 + t^2 tanh^2 y) with t = tan x.
+// tan(x + iy) = (t sech^2 y + i tanh y (1 + t^2)) / (1 + t^2 tanh^2 y) with t = tan x; 0 + i tanh y
+// where y is infinite, whatever x is.
 mx::array tan_complex(const mx::array& a) {
   const auto one_ = mx::array(1.0f);
-  const auto t = mx::tan(mx::real(a)), h = mx::tanh(mx::imag(a));
-  const auto sech = mx::divide(one_, mx::cosh(mx::imag(a)));
+  const auto t = mx::tan(mx::real(a)), y = mx::imag(a), h = mx::tanh(y);
+  const auto sech = mx::divide(one_, mx::cosh(y));
   const auto t2 = mx::multiply(t, t);
   const auto below = mx::add(one_, mx::multiply(t2, mx::multiply(h, h)));
-  return make_complex(mx::divide(mx::multiply(t, mx::multiply(sech, sech)), below),
-                      mx::divide(mx::multiply(h, mx::add(one_, t2)), below));
+  const auto re = mx::divide(mx::multiply(t, mx::multiply(sech, sech)), below);
+  const auto im = mx::divide(mx::multiply(h, mx::add(one_, t2)), below);
+  const auto limit = mx::isinf(y);
+  return make_complex(mx::where(limit, mx::array(0.0f), re), mx::where(limit, h, im));
 }
 
 // exp(-x^2) with the square split in two, so that its rounding error is not magnified.

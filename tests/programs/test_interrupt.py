@@ -13,6 +13,8 @@ PRELUDE = """
     import numpy as np, jax, jax.numpy as jnp
     from jax import lax
 
+    # A process that was started in the background may have been told to ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     device = jax.devices("mps")[0]
     x = jax.device_put(np.eye(500, dtype=np.float32), device)
     repeat = jax.jit(lambda x, n: lax.fori_loop(0, n, lambda i, v: v @ x, x))
