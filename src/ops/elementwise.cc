@@ -223,7 +223,7 @@ mx::array with_zero(const mx::array& best, const mx::array& has_zero, bool maxim
 
 mx::array extreme(const mx::array& a, const mx::array& b, bool maximum) {
   if (a.dtype() == mx::bool_) return maximum ? mx::logical_or(a, b) : mx::logical_and(a, b);
-  const auto best = maximum ? mx::maximum(a, b) : mx::minimum(a, b);
+  mx::array best = maximum ? mx::maximum(a, b) : mx::minimum(a, b);
   if (!mx::issubdtype(a.dtype(), mx::floating)) return best;
   // Of equal numbers, zeros of both signs among them, the sign bit of one or of both.
   const auto x = mx::view(a, unsigned_dtype(a.dtype())), y = mx::view(b, unsigned_dtype(a.dtype()));
@@ -236,13 +236,13 @@ mx::array extreme_along(const mx::array& a, const std::vector<int>& axes, bool k
   if (a.dtype() == mx::bool_) {
     return maximum ? mx::any(a, axes, keepdims) : mx::all(a, axes, keepdims);
   }
-  const auto best = maximum ? mx::max(a, axes, keepdims) : mx::min(a, axes, keepdims);
+  mx::array best = maximum ? mx::max(a, axes, keepdims) : mx::min(a, axes, keepdims);
   if (!mx::issubdtype(a.dtype(), mx::floating)) return best;
   return with_zero(best, mx::any(is_best_zero(a, maximum), axes, keepdims), maximum);
 }
 
 mx::array extreme_so_far(const mx::array& a, int axis, bool reverse, bool maximum) {
-  const auto best = maximum ? mx::cummax(a, axis, reverse) : mx::cummin(a, axis, reverse);
+  mx::array best = maximum ? mx::cummax(a, axis, reverse) : mx::cummin(a, axis, reverse);
   if (!mx::issubdtype(a.dtype(), mx::floating)) return best;
   // Not every scan of MLX keeps NaN either. What has been met: 1 for the zero, 2 for NaN.
   const auto met = mx::cummax(

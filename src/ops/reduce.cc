@@ -156,6 +156,7 @@ ANY_DTYPE_OP(reduce) {
   const auto axes = ctx.axes("dimensions");
   const int count = ctx.op.result_count();
   std::vector<DType> types;
+  types.reserve(count);
   for (int i = 0; i < count; ++i) types.push_back(ctx.in(i).dtype);
   const ir::Region& region = ctx.op.region();
   std::optional<bool> maximum;

@@ -3,6 +3,7 @@
 // GPU's, their graphs evaluated on MLX's CPU device.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <unordered_set>
 
