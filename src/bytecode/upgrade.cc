@@ -1,6 +1,8 @@
 // Old versions of ops differ from the newest only by attributes that they lack (and one that they
 // have too many), so an op reaches its newest form in one step.
 #include <algorithm>
+#include <string_view>
+#include <unordered_set>
 
 #include "bytecode/op_specs.h"
 
@@ -19,17 +21,25 @@ void add(ir::AttrDict& attrs, std::string_view name, Attr value) {
   }
 }
 
+// Whether the op's newest form states how accurate its result has to be.
+bool states_accuracy(OpId id) {
+  static const auto* ops = [] {
+    auto* all = new std::unordered_set<OpId>;
+#define SCALAR_OP(opcode, class, id, name, types, ...) \
+  if (std::string_view(#types) == "accurate") all->insert(OpId::id);
+#include "ir/scalar_ops.def"
+    return all;
+  }();
+  return ops->count(id) != 0;
+}
+
 }  // namespace
 
 void upgrade(OpId id, ir::AttrDict& attrs) {
+  if (states_accuracy(id)) {
+    return add(attrs, "result_accuracy", Attr(Value(ir::Accuracy{})));
+  }
   switch (id) {
-#define SCALAR_OP(opcode, class, id, name, types, ...)            \
-  case OpId::id:                                                  \
-    if (std::string_view(#types) == "accurate") {                 \
-      add(attrs, "result_accuracy", Attr(Value(ir::Accuracy{}))); \
-    }                                                             \
-    return;
-#include "ir/scalar_ops.def"
     case OpId::gather:
     case OpId::dynamic_gather:
       add(attrs, "operand_batching_dims", Attr(ir::Ints{}));
