@@ -36,6 +36,61 @@ Result<LinalgKernel> make_cholesky(const Matrices& a, bool lower) {
   });
 }
 
+namespace {
+
+// One triangular system e x = b seen from the left: e is op(a), transposed if it stood on the
+// right.
+template <typename T>
+class Triangle {
+ public:
+  Triangle(const T* a, int64_t n, bool left, bool lower, bool unit, char op)
+      : a_(a),
+        n_(n),
+        across_(left == (op == 'N')),
+        conjugate_(op == 'C'),
+        lower_(lower == across_),
+        unit_(unit) {}
+
+  // Whether blocked BLAS gives what the equations say: it multiplies by reciprocals of the diagonal
+  // and by blocks of the triangle, so that what is not finite spreads over its blocks.
+  bool regular() const {
+    const bool below = lower_ == across_;  // the triangle as a has it
+    bool all = true;
+    for (int64_t r = 0; r < n_ && all; ++r) {
+      const T* row = a_ + r * n_;
+      for (int64_t c = below ? 0 : r + 1; c < (below ? r : n_); ++c) all &= is_finite(row[c]);
+      all &= unit_ || is_finite(T(1) / row[r]);
+    }
+    return all;
+  }
+
+  // x, whose elements lie `step` apart, holds b and becomes the solution.
+  void substitute(T* x, int64_t step) const {
+    for (int64_t k = 0; k < n_; ++k) {
+      const int64_t i = lower_ ? k : n_ - 1 - k;
+      T value = x[i * step];
+      for (int64_t j = begin(i); j < end(i); ++j) value -= at(i, j) * x[j * step];
+      x[i * step] = unit_ ? value : value / at(i, i);
+    }
+  }
+
+ private:
+  // Row i of e without its diagonal.
+  int64_t begin(int64_t i) const { return lower_ ? 0 : i + 1; }
+  int64_t end(int64_t i) const { return lower_ ? i : n_; }
+  T at(int64_t i, int64_t j) const {
+    const T value = across_ ? a_[i * n_ + j] : a_[j * n_ + i];
+    if constexpr (Scalar<T>::kComplex) return conjugate_ ? std::conj(value) : value;
+    return value;
+  }
+
+  const T* a_;
+  int64_t n_;
+  bool across_, conjugate_, lower_, unit_;
+};
+
+}  // namespace
+
 Result<LinalgKernel> make_triangular_solve(const Matrices& b, bool left, bool lower, bool unit,
                                            char transpose_a) {
   return for_type(b.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
@@ -45,12 +100,19 @@ Result<LinalgKernel> make_triangular_solve(const Matrices& b, bool left, bool lo
       const char side = left ? 'R' : 'L', uplo = lower ? 'U' : 'L', diagonal = unit ? 'U' : 'N';
       const T one(1);
       for_matrices(b, [&](int64_t i) {
+        const T* a = input<T>(in, 0, i * int64_t{k} * k);
         const T* from = input<T>(in, 1, i * m * n);
         T* x = output<T>(out, 0, i * m * n);
         if (x != from) std::copy(from, from + int64_t{m} * n, x);
+        const Triangle<T> triangle(a, k, left, lower, unit, transpose_a);
+        if (!triangle.regular()) {
+          for (int64_t c = 0; c < (left ? n : m); ++c) {
+            triangle.substitute(left ? x + c : x + c * n, left ? n : 1);
+          }
+          return;
+        }
         // In column-major order all matrices are their transposes: x^T op(a)^T = b^T.
-        trsm(&side, &uplo, &transpose_a, &diagonal, &n, &m, &one,
-             input<T>(in, 0, i * int64_t{k} * k), &k, x, &n);
+        trsm(&side, &uplo, &transpose_a, &diagonal, &n, &m, &one, a, &k, x, &n);
       });
     });
   });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <complex>
 #include <limits>
 #include <new>
@@ -125,6 +126,11 @@ void fill_nan(T* to, int64_t count) {
   } else {
     std::fill(to, to + count, nan);
   }
+}
+
+template <typename T>
+bool is_finite(const T& x) {
+  return std::isfinite(std::real(x)) && std::isfinite(std::imag(x));
 }
 
 // one(i) for every matrix, on all cores when there is enough work.
