@@ -1,5 +1,7 @@
 // Arrays without elements: what is computed from them is known, and what is computed as one is
 // nothing, so that kernels and devices never see either.
+#include <algorithm>
+
 #include "passes/canonicalize.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
@@ -34,10 +36,17 @@ Replacement reduce_window(Op* op) {
   const int inputs = op->operand_count() / 2;
   if (!is_empty(op->operand(0))) return {};
   const ir::Ints &padding = op->ints("padding"), &dilations = op->ints("base_dilations");
+  constexpr int64_t kMost = int64_t{1} << 31;  // beyond, the op is left to be refused
   ir::Dims dims = op->operand(0)->type.dims;
+  int64_t count = 1;
   for (size_t d = 0; d < dims.size(); ++d) {
+    const int64_t low = padding[2 * d], high = padding[2 * d + 1];
+    const auto [least, most] = std::minmax({dims[d], dilations[d], low, high});
+    if (least < -kMost || most > kMost) return {};
     if (dims[d] > 0) dims[d] = (dims[d] - 1) * dilations[d] + 1;
-    dims[d] += padding[2 * d] + padding[2 * d + 1];
+    dims[d] += low + high;
+    if (dims[d] < 1 || dims[d] > kMost / count) return {};
+    count *= dims[d];
   }
   const Builder build(op);
   Replacement values;

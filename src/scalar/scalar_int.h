@@ -62,23 +62,27 @@ JAXMPS_INLINE T rem_of(T a, T b) {
     return std::fmod(a, b);
   }
 }
+// The float with these bits, NaN if a or b is.
+template <typename T, typename U>
+JAXMPS_INLINE T or_nan(U value, T a, T b) {
+  return (a != a || b != b) ? kNan<T> : from_bits(value);
+}
+// Asked both ways, only zeros of different signs give different bits, which are joined.
 template <typename T>
 JAXMPS_INLINE T max_of(T a, T b) {
-  T r = a > b ? a : b;
-  if constexpr (!std::is_integral_v<T>) {
-    r = a == b ? from_bits(bits(a) & bits(b)) : r;
-    r = a != a ? a : r;
+  if constexpr (std::is_integral_v<T>) {
+    return a > b ? a : b;
+  } else {
+    return or_nan(bits(a > b ? a : b) & bits(b > a ? b : a), a, b);
   }
-  return r;
 }
 template <typename T>
 JAXMPS_INLINE T min_of(T a, T b) {
-  T r = a < b ? a : b;
-  if constexpr (!std::is_integral_v<T>) {
-    r = a == b ? from_bits(bits(a) | bits(b)) : r;
-    r = a != a ? a : r;
+  if constexpr (std::is_integral_v<T>) {
+    return a < b ? a : b;
+  } else {
+    return or_nan(bits(a < b ? a : b) | bits(b < a ? b : a), a, b);
   }
-  return r;
 }
 template <typename T>
 JAXMPS_INLINE uint8_t eq_of(T a, T b) {

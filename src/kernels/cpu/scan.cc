@@ -19,8 +19,9 @@ template <Scan S, typename T>
 struct Accumulator {
   using Wide = std::conditional_t<std::is_same_v<T, BF16> || std::is_same_v<T, F16>, float, T>;
   static Wide apply(Wide a, Wide b) {
-    if constexpr (S == Scan::maximum) return scalar::max_of(a, b);
-    if constexpr (S == Scan::minimum) return scalar::min_of(a, b);
+    // Each step waits for the one before, so what changes nothing is seen first.
+    if constexpr (S == Scan::maximum) return a > b ? a : scalar::max_of(a, b);
+    if constexpr (S == Scan::minimum) return a < b ? a : scalar::min_of(a, b);
     if constexpr (std::is_integral_v<Wide>) {
       return static_cast<Wide>(S == Scan::add
                                    ? static_cast<uint64_t>(a) + static_cast<uint64_t>(b)
