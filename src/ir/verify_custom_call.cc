@@ -8,7 +8,6 @@
 namespace jaxmps::ir {
 namespace {
 
-using rules::compatible;
 using rules::in_class;
 using rules::is_known;
 using rules::kAny;
