@@ -48,11 +48,11 @@ class Call {
 
   void operator()(const void* const* in, void* const* out) const {
     const PythonCallbacks* python = python_callbacks();
-    if (!is_open(python)) throw Failure(internal("the Python interpreter has ended"));
+    if (!is_open(python)) throw Failure{internal("the Python interpreter has ended")};
     std::string message;
     if (python->run(id_, in + tokens_, out + tokens_, bytes_.data(),
                     static_cast<int64_t>(bytes_.size()), &message, keep_message) != 0) {
-      throw Failure(internal("a callback failed: " + message));
+      throw Failure{internal("a callback failed: " + message)};
     }
   }
 
