@@ -87,6 +87,7 @@ void replace_approx_top_k(Op* op, ir::Module& module) {
   sort->add_region()->copy_from(
       find_function(module, std::get<ir::Symbol>(comparator.value).name)->body, map);
   std::vector<ir::Value*> best;
+  best.reserve(2);
   for (int i = 0; i < 2; ++i) {
     best.push_back(build.value(
         OpId::slice, {sort->result(i)}, op->result(i)->type,

@@ -13,7 +13,6 @@ namespace {
 
 using ir::Dense;
 using ir::Dims;
-using ir::DType;
 using ir::Ints;
 using ir::Op;
 using ir::OpId;
