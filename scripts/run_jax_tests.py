@@ -17,12 +17,12 @@ known, by reason; the exit code is 1 for a failure that is not listed.
 
 import argparse
 import collections
-import concurrent.futures
 import dataclasses
 import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -74,14 +74,16 @@ def test_files(checkout: pathlib.Path, wanted) -> list[str]:
     return [name for name in found if not left_out(name)]
 
 
-def check_version(checkout: pathlib.Path) -> str:
+def check_version(checkout: pathlib.Path, other: bool) -> str:
     import jax
 
     text = (checkout / "jax" / "version.py").read_text()
     match = re.search(r'^_version = "([^"]+)"', text, re.M)
     if match and match.group(1) != jax.__version__.split(".dev")[0]:
+        if other:
+            return f"{jax.__version__} (tests of {match.group(1)})"
         sys.exit(f"the checkout is of JAX {match.group(1)}, installed is {jax.__version__}: check out "
-                 f"the tag jax-v{jax.__version__}")
+                 f"the tag jax-v{jax.__version__}, or say --other-version")
     return jax.__version__
 
 
@@ -91,39 +93,86 @@ class Results:
     def __init__(self, path: pathlib.Path):
         self.path = path
         self.outcomes: dict[str, dict] = {}
-        self.open: str | None = None  # the test that was begun last and has no outcome
+        self.open: dict[str, str] = {}  # worker -> the test that it has begun and not ended
+        self.collected: int | None = None
+        self.offset = 0
         self.read()
 
     def read(self) -> None:
-        self.open = None
+        """What has come in since the last time."""
         if not self.path.exists():
             return
-        for line in self.path.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue  # the process ended while it wrote
-            if "start" in record:
-                self.open = record["start"]
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            lines = file.read()
+        lines = lines[: lines.rfind(b"\n") + 1]
+        self.offset += len(lines)
+        for line in lines.splitlines():
+            record = json.loads(line)
+            if "collected" in record:
+                self.collected = record["collected"]
+            elif "start" in record:
+                self.open[record["worker"]] = record["start"]
             else:
                 self.outcomes[record["id"]] = record
-                self.open = None
+                self.open.pop(record.get("worker"), None)
 
     def add(self, record: dict) -> None:
         with open(self.path, "a") as file:
             file.write(json.dumps(record) + "\n")
         self.outcomes[record["id"]] = record
 
+    def is_complete(self) -> bool:
+        return self.collected is not None and len(self.outcomes) >= self.collected
+
+
+@dataclasses.dataclass
+class Job:
+    """A file on one side. Any number of workers share its tests out among themselves."""
+
+    name: str
+    side: Side
+    results: Results
+    cost: float  # expected seconds, or anything that orders files
+    workers: int = 0
+    started: int = 0
+    progress: int = 0  # outcomes when the last round began
+
+    @property
+    def claims(self) -> pathlib.Path:
+        return self.results.path.with_suffix(".claims")
+
+    def left(self) -> int:
+        return 0 if self.results.collected is None else self.results.collected - len(self.results.outcomes)
+
 
 class Runner:
-    def __init__(self, options, folder: pathlib.Path):
-        self.options = options
-        self.folder = folder
-        self.lock = threading.Lock()
-        self.done = 0
+    """Hands files to workers, long ones first; workers without a file help with the longest."""
 
-    def results(self, name: str, side: Side) -> Results:
-        return Results(self.folder / f"{name}.{side.name}.jsonl")
+    FEWEST = 24  # tests left for each worker, for which another one is worth its start
+
+    def __init__(self, options, folder: pathlib.Path, names: list[str], sides: list[Side]):
+        self.options = options
+        self.lock = threading.Lock()
+        self.jobs = []
+        self.deadline = time.monotonic() + options.budget if options.budget else None
+        self.running: dict[str, subprocess.Popen] = {}
+        self.count = 0
+        for name in names:
+            size = (options.checkout / "tests" / f"{name}.py").stat().st_size
+            for side in sides:
+                results = Results(folder / f"{name}.{side.name}.jsonl")
+                self.jobs.append(Job(name, side, results, size))
+        self.waiting = sorted((j for j in self.jobs if not j.results.is_complete()),
+                              key=lambda job: -job.cost)
+        for job in self.waiting:
+            self.begin_round(job)
+
+    @staticmethod
+    def begin_round(job: Job) -> None:
+        job.progress = len(job.results.outcomes)
+        shutil.rmtree(job.claims, ignore_errors=True)
+        job.claims.mkdir(parents=True)
 
     def command(self, name: str) -> list[str]:
         # The checkout's own `jax` must not hide the installed one, nor its settings count.
@@ -132,52 +181,117 @@ class Runner:
                 "-p", "no:cacheprovider", f"--timeout={self.options.timeout}",
                 "--timeout-method=thread", f"tests/{name}.py"]
 
-    def environment(self, side: Side, results: Results, skip: pathlib.Path) -> dict[str, str]:
+    def environment(self, job: Job, worker: str, slot: int) -> dict[str, str]:
         device = "gpu" if self.options.device == "gpu" else "cpu"
-        return {**os.environ, "JAX_PLATFORMS": side.platforms, "RECORD_FILE": str(results.path),
-                "RECORD_SKIP": str(skip), "RECORD_DEVICE": device if side.name == "mps" else "",
+        ours = job.side.name == "mps"
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        own = {cores[slot % len(cores)], cores[(slot + 1) % len(cores)]} if cores else {}
+        return {**os.environ, "JAX_PLATFORMS": job.side.platforms,
+                "RECORD_FILE": str(job.results.path), "RECORD_CLAIMS": str(job.claims),
+                "RECORD_WORKER": worker, "RECORD_CORES": ",".join(map(str, own)),
+                "RECORD_DEVICE": device if ours else "",
                 "JAX_NUM_GENERATED_CASES": str(self.options.cases), "JAX_SKIP_SLOW_TESTS": "1",
                 "JAX_ENABLE_X64": "1" if self.options.x64 else "0",
                 "JAX_ENABLE_CHECKS": "1", "PYTHONDONTWRITEBYTECODE": "1",
-                "JAX_MPS_DEVICE": self.options.device if side.name == "mps" else "",
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several workers share a GPU
+                "JAX_MPS_DEVICE": self.options.device if ours else "",
                 "PYTHONPATH": os.pathsep.join(
                     filter(None, [str(ROOT / "tests" / "jax"), os.environ.get("PYTHONPATH")]))}
 
-    def run(self, name: str, side: Side) -> Results:
-        """All tests of a file; a process that ends early is started again behind its last test."""
-        results = self.results(name, side)
-        skip = results.path.with_suffix(".skip")
-        end = "done"
-        while results.outcomes.get(end) is None:
-            skip.write_text("\n".join(results.outcomes))
-            process = subprocess.run(
-                self.command(name), cwd=self.options.checkout, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True, errors="replace",
-                env=self.environment(side, results, skip))
-            before = len(results.outcomes)
-            results.read()
-            if process.returncode in (0, 1, 5):
-                results.add({"id": end, "outcome": end})
-            elif results.open:
-                results.add({"id": results.open, "outcome": "crashed", "seconds": 0,
-                             "why": cause_of_death(process)})
-            elif len(results.outcomes) == before:
-                # Not even collected: said once, and counted.
-                results.add({"id": f"tests/{name}.py", "outcome": "failed", "seconds": 0,
-                             "why": process.stdout[-2000:]})
-                results.add({"id": end, "outcome": end})
-        skip.unlink(missing_ok=True)
+    def run(self) -> None:
+        slots = [threading.Thread(target=self.serve, args=(slot,)) for slot in range(self.options.jobs)]
+        for thread in slots:
+            thread.start()
+        try:
+            for thread in slots:
+                while thread.is_alive():
+                    thread.join(1)
+                    self.stop_if_over()
+        except KeyboardInterrupt:
+            self.deadline = 0
+            self.stop_if_over()
+            raise
+        for job in self.jobs:
+            shutil.rmtree(job.claims, ignore_errors=True)
+
+    def serve(self, slot: int) -> None:
+        while not self.is_over():
+            with self.lock:
+                job = self.next_job()
+                if job:
+                    job.workers += 1
+                    job.started += 1
+                    self.count += 1
+                    worker = f"{os.getpid()}.{self.count}"
+                elif not any(j.workers for j in self.jobs):
+                    return
+            if job:
+                self.work(job, worker, slot)
+            else:
+                time.sleep(0.5)  # a file may yet need another worker
+
+    def stop_if_over(self) -> None:
+        if self.is_over():
+            with self.lock:
+                for process in self.running.values():
+                    process.kill()
+
+    def is_over(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def next_job(self) -> Job | None:
+        if self.waiting:
+            return self.waiting.pop(0)
+        running = [job for job in self.jobs if job.workers]
+        for job in running:
+            job.results.read()
+        best = max(running, key=lambda job: job.left() / (job.workers + 1), default=None)
+        return best if best and best.left() / (best.workers + 1) >= self.FEWEST else None
+
+    def work(self, job: Job, worker: str, slot: int) -> None:
+        """One process: takes tests of the file until none is left that nobody has taken."""
+        process = subprocess.Popen(
+            self.command(job.name), cwd=self.options.checkout, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, errors="replace", env=self.environment(job, worker, slot))
         with self.lock:
-            self.done += 1
-        return results
+            self.running[worker] = process
+        output = process.communicate()[0]
+        with self.lock:
+            del self.running[worker]
+            job.workers -= 1
+            if not self.is_over():
+                self.conclude(job, worker, process.returncode, output)
+
+    def conclude(self, job: Job, worker: str, returncode: int, output: str) -> None:
+        results = job.results
+        results.read()
+        if worker in results.open:
+            results.add({"id": results.open.pop(worker), "worker": worker, "outcome": "crashed",
+                         "seconds": 0, "why": cause_of_death(returncode, output)})
+        if results.collected is None or (returncode == 2 and not results.outcomes):
+            # Nothing collected: the file is skipped as a whole, or said once to have failed.
+            outcome = "skipped" if returncode == 5 else "failed"
+            results.add({"id": f"tests/{job.name}.py", "outcome": outcome, "seconds": 0,
+                         "why": output[-2000:]})
+            with open(results.path, "a") as file:
+                file.write('{"collected": 1}\n')
+            results.collected = 1
+        if job.workers or results.is_complete():
+            return
+        # Tests that a worker took with it when it ended.
+        if len(results.outcomes) > job.progress:
+            self.begin_round(job)
+            self.waiting.append(job)
+        else:
+            results.collected = len(results.outcomes)
 
 
-def cause_of_death(process) -> str:
-    text = process.stdout[-4000:]
+def cause_of_death(returncode: int, output: str) -> str:
+    text = output[-4000:]
     if "Timeout" in text:
         return "took longer than the limit"
     last = [line for line in text.splitlines() if line.strip()][-3:]
-    return f"the process ended with {process.returncode}: " + " | ".join(last)[:500]
+    return f"the process ended with {returncode}: " + " | ".join(last)[:500]
 
 
 def known_failures(name: str) -> dict[str, str]:
@@ -207,6 +321,7 @@ class Row:
     skipped: int = 0  # of these
     failures: dict = dataclasses.field(default_factory=dict)  # id -> (outcome, why)
     seconds: float = 0
+    unreached: int = 0  # passed by JAX's backend, but the run was stopped before it came to them here
 
 
 def short(test: str) -> str:
@@ -218,8 +333,12 @@ def compare(name: str, ours: Results, reference: Results) -> Row:
     for test, want in reference.outcomes.items():
         if want["outcome"] != "passed":
             continue
+        have = ours.outcomes.get(test)
+        if have is None and not ours.is_complete():
+            row.unreached += 1
+            continue
         row.reference += 1
-        have = ours.outcomes.get(test, {"outcome": "missing", "why": "not collected", "seconds": 0})
+        have = have or {"outcome": "missing", "why": "not collected", "seconds": 0}
         row.seconds += have.get("seconds", 0)
         if have["outcome"] == "passed":
             row.passed += 1
@@ -272,13 +391,13 @@ def document(options, version: str, rows: list[Row], unknown: dict) -> str:
     return "\n".join(out) + "\n"
 
 
-def progress(runner: Runner, total: int, stop: threading.Event) -> None:
-    start = time.monotonic()
+def progress(runner: Runner, stop: threading.Event) -> None:
+    start, total = time.monotonic(), max(len(runner.jobs), 1)
     while not stop.wait(2):
         if sys.stderr.isatty():
+            done = sum(not job.workers and job not in runner.waiting for job in runner.jobs)
             minutes = (time.monotonic() - start) / 60
-            filled = 30 * runner.done // max(total, 1)
-            sys.stderr.write(f"\r[{'#' * filled:30}] {runner.done}/{total} files, {minutes:.0f} min ")
+            sys.stderr.write(f"\r[{'#' * (30 * done // total):30}] {done}/{total} files, {minutes:.0f} min ")
             sys.stderr.flush()
 
 
@@ -290,6 +409,9 @@ def parse(arguments) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--cases", type=int, default=2, help="generated cases of a test")
     parser.add_argument("--timeout", type=int, default=300, help="seconds a test may take")
+    parser.add_argument("--budget", type=int, help="seconds after which the run is stopped")
+    parser.add_argument("--other-version", action="store_true",
+                        help="accept a checkout that is not of the installed JAX")
     parser.add_argument("--x64", action="store_true", help="with JAX_ENABLE_X64=1")
     parser.add_argument("--results", type=pathlib.Path, help="folder of the outcomes")
     parser.add_argument("--compare", type=pathlib.Path, help="an earlier folder of outcomes")
@@ -308,21 +430,21 @@ def report_changes(earlier: pathlib.Path, name: str, ours: Results) -> None:
 def main() -> int:
     options = parse(sys.argv[1:])
     options.checkout = options.checkout.resolve()
-    version = check_version(options.checkout)
+    version = check_version(options.checkout, options.other_version)
     reference = Side("reference", "cuda" if options.device == "gpu" else "cpu")
     ours = Side("mps", "mps,cpu")
     suffix = "-x64" if options.x64 else ""
-    folder = options.results or ROOT / "build" / "jax-tests" / f"{version}-{options.device}{suffix}"
+    folder = options.results or (
+        ROOT / "build" / "jax-tests" / f"{version.split()[0]}-{options.device}{suffix}")
     folder.mkdir(parents=True, exist_ok=True)
     names = test_files(options.checkout, options.files)
-    runner, stop = Runner(options, folder), threading.Event()
-    bar = threading.Thread(target=progress, args=(runner, 2 * len(names), stop), daemon=True)
+    runner, stop = Runner(options, folder.resolve(), names, [reference, ours]), threading.Event()
+    bar = threading.Thread(target=progress, args=(runner, stop), daemon=True)
     bar.start()
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        jobs = {(n, s): pool.submit(runner.run, n, s) for n in names for s in (reference, ours)}
-        outcomes = {key: job.result() for key, job in jobs.items()}
+    runner.run()
     stop.set()
     bar.join()
+    outcomes = {(job.name, job.side): job.results for job in runner.jobs}
     rows, unknown, unexpected = [], [], []
     for name in names:
         row = compare(name, outcomes[name, ours], outcomes[name, reference])
@@ -342,6 +464,8 @@ def main() -> int:
     if options.update:
         options.update.write_text(document(options, version, rows, unknown))
     passed = sum(row.passed for row in rows)
+    if unreached := sum(row.unreached for row in rows):
+        print(f"{unreached} not reached")
     print(f"{passed} passed, {len(unknown)} failed, {sum(r.skipped for r in rows)} skipped")
     return 1 if unknown else 0
 

@@ -23,7 +23,7 @@ import weakref
 import jax
 import numpy as np
 
-from jax_plugins.mps import private
+from jax_plugins.mps import buffers, private
 
 _DEBUG = "jax.debug.callback"
 TARGET = "mps.python_callback"
@@ -55,6 +55,28 @@ class _Callable:
         checked = [_convert(i, *pair) for i, pair in enumerate(zip(values, self.results, strict=True))]
         for address, value in zip(results, checked, strict=False):
             ctypes.memmove(address, value.ctypes.data, value.nbytes)
+
+
+class _InPlace(_Callable):
+    """The callable of a buffer_callback, which writes the program's own memory."""
+
+    def __init__(self, name, function, operands, results, aliases):
+        super().__init__(name, function, operands, results)
+        self.aliases = aliases  # pairs of an operand and the result that it shares memory with
+
+    def run(self, operands, results) -> None:
+        places = [operands[i] for i in range(len(self.operands))]
+        for operand, result in self.aliases:
+            if self.operands[operand][2]:
+                ctypes.memmove(results[result], places[operand], self.operands[operand][2])
+            places[operand] = results[result]
+        taken = [buffers.Buffer(*at, writeable=False) for at in zip(places, self.operands, strict=True)]
+        given = [buffers.Buffer(results[i], form, writeable=True) for i, form in enumerate(self.results)]
+        try:
+            self.function(buffers.ExecutionContext(), *taken, *given)
+        finally:
+            for buffer in taken + given:
+                buffer.close()
 
 
 def _form(aval):
@@ -225,6 +247,7 @@ def register(platform: str) -> None:
     for module, name, rule in (
         ("callback", "pure_callback_p", _pure_callback),
         ("callback", "io_callback_p", _io_callback),
+        ("buffer_callback", "buffer_callback_p", _buffer_callback),
         ("debugging", "debug_callback_p", _debug_callback),
         ("debugging", "debug_print_p", _debug_print),
         ("checkify", "check_p", _check),
@@ -256,6 +279,10 @@ def _call_eagerly(function, *arguments, **params):
 def _emit(ctx, name, function, operands, *, effect=None, side_effect=True, sharding=None):
     """The custom call; `effect` is the ordered effect whose token goes through it, or None."""
     entry = _Callable(name, function, ctx.avals_in, ctx.avals_out)
+    return _emit_entry(ctx, entry, operands, effect=effect, side_effect=side_effect, sharding=sharding)
+
+
+def _emit_entry(ctx, entry, operands, *, effect=None, side_effect=True, sharding=None):
     number = next(_numbers)
     _callables[number] = entry
     ctx.module_context.add_keepalive(entry)
@@ -282,6 +309,17 @@ def _io_callback(ctx, *operands, callback, sharding, ordered, **_):
     effect = private.primitive("callback", "_OrderedIOEffect") if ordered else None
     where = private.callback_sharding(ctx, sharding)
     return _emit(ctx, "jax.io_callback", callback, operands, effect=effect, sharding=where)
+
+
+def _buffer_callback(ctx, *operands, callback, in_tree, out_tree, has_side_effect, input_output_aliases, **_):
+    def call(context, *flat):
+        positional, keywords = jax.tree.unflatten(in_tree, flat[: in_tree.num_leaves])
+        out = jax.tree.unflatten(out_tree, flat[in_tree.num_leaves :])
+        if callback(context, out, *positional, **keywords) is not None:
+            raise ValueError("the callable of a buffer_callback must return None: it writes its results in place")
+
+    entry = _InPlace("jax.buffer_callback", call, ctx.avals_in, ctx.avals_out, input_output_aliases)
+    return _emit_entry(ctx, entry, operands, side_effect=has_side_effect)
 
 
 def _debug_callback(ctx, *operands, callback, effect, **_):
