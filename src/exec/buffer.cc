@@ -166,7 +166,7 @@ Event Buffer::copy_to_host(void* destination, int64_t offset, int64_t bytes) con
   };
   Event done;
   device_->catch_up(source->ready);
-  if (device_->is_host_memory()) {
+  if (device_->target().host_memory) {
     source->ready.on_ready([copy, done](const Status& status) {
       status.ok() ? done.set(copy()) : done.follow(status);
     });

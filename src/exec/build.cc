@@ -47,7 +47,7 @@ std::vector<Value*> captured_values(const Op& op) {
 
 class Builder {
  public:
-  Builder(ops::Target target, std::vector<Error>* refused)
+  Builder(const ir::Target& target, std::vector<Error>* refused)
       : target_(target), refused_(refused), plan_(std::make_unique<Plan>()) {}
 
   std::unique_ptr<Plan> build(const ir::Region& region, const std::vector<Value*>& captures) {
@@ -90,7 +90,7 @@ class Builder {
         refuse(op, std::move(lowering).error());
         return;
       }
-      const bool is_view = target_ == ops::Target::cpu && lowering->view && views_->may_be_view(op);
+      const bool is_view = target_.runs_native && lowering->view && views_->may_be_view(op);
       set_lowering(step, std::move(lowering).value());
       if (is_view) step.kind = Step::Kind::view;
     }
@@ -107,7 +107,7 @@ class Builder {
     const bool is_special = lowering.ok() && !lowering->is_general;
     if (is_special && (lowering->native || lowering->alias)) return lowering;
     // MLX's CPU computes functions of float64 in float32: those always run in kernels of ours.
-    if (target_ != ops::Target::cpu || !(uses_kernels() || uses_float64(op))) return lowering;
+    if (!target_.runs_native || !(uses_kernels() || uses_float64(op))) return lowering;
     auto alone = lower_alone(op, target_);
     return alone.ok() ? std::move(alone) : std::move(lowering);
   }
@@ -119,16 +119,16 @@ class Builder {
       step.reuse.push_back(operand < 0 ? std::vector<int>() : std::vector{operand});
     }
     step.view = std::move(lowering.view);
-    const bool on_cpu = target_ == ops::Target::cpu;
+    const bool native = target_.runs_native;
     const bool on_host = lowering.on_host && !lowering.graph;
-    if (lowering.native && (on_cpu || on_host)) {
+    if (lowering.native && (native || on_host)) {
       step.kind = Step::Kind::native;
       step.native = std::move(lowering.native);
-      if (!on_cpu) plan_->graph_free = false;
+      if (!native) plan_->graph_free = false;
     } else {
       step.kind = lowering.alias ? Step::Kind::alias : Step::Kind::graph;
       step.graph = std::move(lowering.graph);
-      if (!lowering.alias || !on_cpu) plan_->graph_free = false;
+      if (!lowering.alias || !native) plan_->graph_free = false;
     }
   }
 
@@ -159,7 +159,7 @@ class Builder {
   void add_loop(const Op& op, Step& step) {
     const auto captures = captured_values(op);
     for (Value* capture : captures) step.inputs.push_back(ref(capture));
-    if (target_ == ops::Target::cpu && uses_kernels()) {
+    if (target_.runs_native && uses_kernels()) {
       auto whole = lower_loop(op, captures);
       if (whole.ok()) return set_lowering(step, std::move(whole).value());
       log(Level::debug, "a loop of several steps: ", whole.error().text);
@@ -199,8 +199,6 @@ class Builder {
     const ir::Dense& value = op.dense("value");
     if (value.splat && value.type.size() > kKeptSplat) return false;
     const ir::Type& type = op.result()->type;
-    // To be refused like every other op.
-    if (ir::real_type(type.dtype) == ir::DType::f64 && target_ == ops::Target::gpu) return false;
     refs_[const_cast<Value*>(op.result())] = ~static_cast<Ref>(plan_->constants.size());
     mx::array dense = new_array(ops::storage_shape(type), ops::storage_dtype(type.dtype));
     const auto bytes = value.bytes();
@@ -290,7 +288,7 @@ class Builder {
         order_choices(step.reuse, [&](int operand) { return step.inputs[operand] < parameters; });
   }
 
-  const ops::Target target_;
+  const ir::Target& target_;
   std::vector<Error>* refused_;
   std::unique_ptr<Plan> plan_;
   std::unordered_map<const Value*, Ref> refs_;
@@ -300,7 +298,7 @@ class Builder {
 }  // namespace
 
 std::unique_ptr<Plan> build_plan(const ir::Region& region, const std::vector<Value*>& captures,
-                                 ops::Target target, std::vector<Error>* refused) {
+                                 const ir::Target& target, std::vector<Error>* refused) {
   return Builder(target, refused).build(region, captures);
 }
 

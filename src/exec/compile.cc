@@ -76,9 +76,13 @@ ProgramInfo describe(const ir::Module& module) {
   return info;
 }
 
-Status check_signature(const ProgramInfo& info) {
+Status check_signature(const ProgramInfo& info, const ir::Target& target) {
   auto check = [&](const ir::Type& type, std::string_view what, size_t i) -> Status {
     if (type.is_static() && !type.quantization) {
+      if (auto why = ir::missing_type(type, target); !why.empty()) {
+        return unimplemented(
+            str(what, " ", i, " of ", info.name, " is ", ir::brief(type), "; ", why));
+      }
       if (ops::fits_dimensions(type)) return {};
       return unimplemented(str(what, " ", i, " of ", info.name, " is ", ir::brief(type),
                                "; a dimension can be at most ", ops::kLargestDim));
@@ -171,11 +175,11 @@ Error join(const std::vector<Error>& refused, const std::string& name) {
 class Compiler {
  public:
   static Result<ProgramPtr> run(std::shared_ptr<const std::string> artifact,
-                                const CompileOptions& options, ops::Target target,
+                                const CompileOptions& options, const ir::Target& target,
                                 std::string fingerprint) {
     std::shared_ptr<Program> program(new Program);
     program->artifact_ = artifact;
-    program->target_ = target;
+    program->target_ = &target;
     program->fingerprint_ = std::move(fingerprint);
     const std::string& id = program->fingerprint_;
     dump(id, "artifact.mlirbc", *artifact);
@@ -184,16 +188,17 @@ class Compiler {
     CHECK_OK(check_devices(module, options));
     CHECK_OK(ir::verify(module));
     program->info_ = describe(module);
-    CHECK_OK(check_signature(program->info_));
+    CHECK_OK(check_signature(program->info_, target));
     CHECK_OK(run_passes(id, module));
     estimate_costs(module.main()->body, program->info_);
     std::string notes;
-    CHECK_OK(fuse_module(module, target, dumps() ? &notes : nullptr));
+    std::vector<Error> refused;
+    ir::refuse_missing_types(module.main()->body, target, &refused);
+    if (refused.empty()) CHECK_OK(fuse_module(module, target, dumps() ? &notes : nullptr));
     dump(id, "2.fusions.txt", notes);
     program->text_ = ir::print(module);
     dump(id, "2.fused.txt", program->text_);
     program->info_.temporary_bytes = live_peak(module.main()->body);
-    std::vector<Error> refused;
     TRY(const std::vector<Device*>* all, devices());
     const StreamScope scope(*all->front());
     program->plan_ = build_plan(module.main()->body, {}, target, &refused);
@@ -239,7 +244,7 @@ class Compiler {
 };
 
 Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
-                           const CompileOptions& options, ops::Target target) {
+                           const CompileOptions& options, const ir::Target& target) {
   // Equal content means equal program; entries live as long as somebody uses the program.
   const PlainFloats plain;  // constants are folded
   static auto* mutex = [] {
@@ -250,7 +255,7 @@ Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
   static auto* cache = new std::unordered_map<std::string, std::weak_ptr<const Program>>;
 
   const std::string settings =
-      str(static_cast<int>(target), ";", options.num_replicas, ";", options.num_partitions);
+      str(target.name, ";", options.num_replicas, ";", options.num_partitions);
   const uint64_t low = content_hash(settings, content_hash(*artifact));
   const uint64_t high = content_hash(settings, content_hash(*artifact, 0x9e3779b97f4a7c15ull));
   const std::string fingerprint = hex(high) + hex(low);

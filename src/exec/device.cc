@@ -14,8 +14,8 @@
 namespace jaxmps::exec {
 namespace {
 
-mx::Device mlx_device(ops::Target target) {
-  return target == ops::Target::gpu ? mx::Device::gpu : mx::Device::cpu;
+mx::Device mlx_device(const ir::Target& target) {
+  return target.runs_native ? mx::Device::cpu : mx::Device::gpu;
 }
 
 std::string device_kind(mx::Device device) {
@@ -41,22 +41,24 @@ class EndMarker : public mx::Primitive {
   static void allocate(std::vector<mx::array>& out) { out[0].set_data(mx::allocator::malloc(0)); }
 };
 
-Result<ops::Target> choose_target() {
+Result<const ir::Target*> choose_target() {
   const std::string& wanted = env::text(env::Var::JAX_MPS_DEVICE);
-  const bool has_gpu = mx::is_available(mx::Device::gpu);
-  if (wanted == "gpu" && !has_gpu) {
+  const ir::Target* gpu = mx::metal::is_available() ? &ir::kMetal
+                          : mx::cu::is_available()  ? &ir::kCuda
+                                                    : nullptr;
+  if (wanted == "gpu" && !gpu) {
     return Error(Code::unavailable,
                  "JAX_MPS_DEVICE is `gpu`, but the installed MLX sees no GPU; install "
                  "jax-mps[cuda13] on a machine with an NVIDIA GPU, or unset the variable");
   }
-  return has_gpu && wanted != "cpu" ? ops::Target::gpu : ops::Target::cpu;
+  return gpu && wanted != "cpu" ? gpu : &ir::kCpu;
 }
 
 thread_local const Device* device_of_thread = nullptr;
 
 }  // namespace
 
-Device::Device(int id, ops::Target target)
+Device::Device(int id, const ir::Target& target)
     : id_(id), target_(target), kind_(device_kind(mlx_device(target))) {}
 
 Status Device::start() {
@@ -225,9 +227,9 @@ Error lost_in_fork() {
 
 Status Device::check_usable(bool uses_mlx) {
   CHECK_OK(start());
-  if (!is_forked() || (on_cpu() && !(uses_mlx && mlx_lost_))) return {};
+  if (!is_forked() || (target_.runs_native && !(uses_mlx && mlx_lost_))) return {};
   return Error(Code::failed_precondition,
-               on_cpu()
+               target_.runs_native
                    ? "the program needs MLX, which cannot be used in a process that was forked "
                      "while MLX computed; call block_until_ready() before the fork, or use the "
                      "start method `spawn` of multiprocessing"
@@ -241,7 +243,8 @@ Device::MemoryStats Device::memory_stats() const {
   stats.bytes_in_use = static_cast<int64_t>(mx::get_active_memory()) + pool.in_use;
   stats.peak_bytes_in_use = static_cast<int64_t>(mx::get_peak_memory()) + pool.peak;
   stats.pool_bytes = static_cast<int64_t>(mx::get_cache_memory()) + pool.cached;
-  stats.bytes_limit = on_cpu() ? physical_memory() : static_cast<int64_t>(mx::get_memory_limit());
+  stats.bytes_limit =
+      target_.runs_native ? physical_memory() : static_cast<int64_t>(mx::get_memory_limit());
   return stats;
 }
 
@@ -259,9 +262,9 @@ Result<const std::vector<Device*>*> devices() {
     CHECK_OK(env::check());
     const auto count = static_cast<size_t>(env::number(env::Var::JAX_MPS_NUM_DEVICES));
     while (made->size() < count) {
-      TRY(const ops::Target target, choose_target());
+      TRY(const ir::Target* target, choose_target());
       made->reserve(count);
-      made->push_back(new Device(static_cast<int>(made->size()), target));
+      made->push_back(new Device(static_cast<int>(made->size()), *target));
     }
     for (Device* device : *made) CHECK_OK(device->start());
   } catch (...) {

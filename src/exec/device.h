@@ -26,16 +26,13 @@ namespace mx = mlx::core;
 
 class Device {
  public:
-  Device(int id, ops::Target target);
+  Device(int id, const ir::Target& target);
   Device(const Device&) = delete;
   // Makes the stream and the thread, if they are not there: before the first use and in a child.
   Status start();
 
   int id() const { return id_; }
-  ops::Target target() const { return target_; }
-  bool on_cpu() const { return target_ == ops::Target::cpu; }
-  // Whether the CPU can read the device's memory in place.
-  bool is_host_memory() const { return on_cpu() || mx::metal::is_available(); }
+  const ir::Target& target() const { return target_; }
   const std::string& kind() const { return kind_; }  // "cpu", "NVIDIA H100 80GB HBM3", "Apple M3"
 
   // A piece of work.
@@ -112,7 +109,7 @@ class Device {
   void restart_in_child();
 
   const int id_;
-  const ops::Target target_;
+  const ir::Target& target_;
   std::string kind_;
   std::mutex run_mutex_;            // held while work of this device runs
   mutable std::mutex queue_mutex_;  // guards what follows

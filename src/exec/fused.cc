@@ -21,24 +21,26 @@ struct FusionKernel : ir::Attachment {
   std::optional<kernels::CudaFusion> printed;  // on a GPU
 };
 
-Result<std::shared_ptr<const FusionKernel>> make_kernel(const ir::Op& fusion, ops::Target target) {
+Result<std::shared_ptr<const FusionKernel>> make_kernel(const ir::Op& fusion,
+                                                        const ir::Target& target) {
   auto kernel = std::make_shared<FusionKernel>();
-  const bool on_cpu = target == ops::Target::cpu;
-  TRY(kernel->description, kernels::build_fusion(fusion, on_cpu));
-  if (on_cpu) {
+  const bool is_tile = target.printer == ir::Target::Printer::tile;
+  TRY(kernel->description, kernels::build_fusion(fusion, is_tile));
+  if (is_tile) {
     TRY(kernel->tile, cpu::compile_tile(kernel->description));
   } else {
-    TRY(kernel->printed, print_cuda_fusion(fusion, kernel->description));
+    TRY(kernel->printed, print_cuda_fusion(kernel->description));
   }
   return std::shared_ptr<const FusionKernel>(std::move(kernel));
 }
 
-Result<std::shared_ptr<const FusionKernel>> kernel_of(const ir::Op& fusion, ops::Target target) {
+Result<std::shared_ptr<const FusionKernel>> kernel_of(const ir::Op& fusion,
+                                                      const ir::Target& target) {
   if (!fusion.attachment) return make_kernel(fusion, target);
   return std::static_pointer_cast<const FusionKernel>(fusion.attachment);
 }
 
-Status attach_kernel(ir::Op& fusion, ops::Target target) {
+Status attach_kernel(ir::Op& fusion, const ir::Target& target) {
   auto kernel = make_kernel(fusion, target);
   if (!kernel.ok()) {
     log(Level::debug, "not fused: ", kernel.error().text);
@@ -46,24 +48,6 @@ Status attach_kernel(ir::Op& fusion, ops::Target target) {
   }
   fusion.attachment = std::move(kernel).value();
   return {};
-}
-
-// A GPU walks a row again only if a block of threads can hold it.
-bool rows_fit_a_block(const ir::Op& reduce) {
-  const ir::Dims& dims = reduce.operand(0)->type.dims;
-  std::vector<bool> is_reduced(dims.size(), false);
-  int64_t length = 1;
-  for (const int64_t d : reduce.ints("dimensions")) {
-    is_reduced[static_cast<size_t>(d)] = true;
-    length *= dims[static_cast<size_t>(d)];
-  }
-  // Nothing is kept behind the first reduced dimension.
-  bool begun = false;
-  for (size_t d = 0; d < dims.size(); ++d) {
-    begun = begun || is_reduced[d];
-    if (begun && !is_reduced[d] && dims[d] != 1) return false;
-  }
-  return length <= kernels::cuda_longest_row();
 }
 
 // For each result, the operands whose memory it may overwrite in place.
@@ -118,24 +102,19 @@ bool uses_float64(const ir::Op& op) {
 bool uses_kernels() { return env::flag(env::Var::JAX_MPS_FUSION); }
 bool is_strict() { return env::flag(env::Var::JAX_MPS_STRICT); }
 
-Status fuse_module(ir::Module& module, ops::Target target, std::string* notes) {
-  if (!uses_kernels()) return {};
-  passes::FuseOptions options;
-  options.dump = notes;
-  options.accept = [target](ir::Op& fusion) { return attach_kernel(fusion, target); };
-  if (target == ops::Target::cpu) {
-    options.shortest_slice = 512;
-    return passes::fuse(module, options);
-  }
-  if (!has_cuda()) return {};
-  if (!kernels::has_cuda_compiler()) {
+Status fuse_module(ir::Module& module, const ir::Target& target, std::string* notes) {
+  using Printer = ir::Target::Printer;
+  if (!uses_kernels() || target.printer == Printer::none) return {};
+  if (target.printer == Printer::cuda && !kernels::has_cuda_compiler()) {
     log(Level::warning,
         "ops run one by one: libnvrtc.so is not found; install nvidia-cuda-nvrtc to fuse them");
     return {};
   }
-  options.single_ops = false;  // MLX has kernels for them
-  options.may_reread = rows_fit_a_block;
-  CHECK_OK(passes::fuse(module, options));
+  passes::FuseOptions options;
+  options.dump = notes;
+  options.accept = [&](ir::Op& fusion) { return attach_kernel(fusion, target); };
+  CHECK_OK(passes::fuse(module, target, options));
+  if (target.printer == Printer::tile) return {};
   std::vector<const kernels::CudaFusion*> printed;
   for (const auto& function : module.functions) {
     for_fusions(function->body, [&](const ir::Op& fusion) {
@@ -151,13 +130,13 @@ void release_kernels(const ir::Module& module) {
   }
 }
 
-Result<ops::Lowering> lower_fusion(const ir::Op& fusion, ops::Target target) {
+Result<ops::Lowering> lower_fusion(const ir::Op& fusion, const ir::Target& target) {
   TRY(const auto kernel, kernel_of(fusion, target));
   if (kernel->printed) return lower_cuda(fusion, *kernel->printed);
   return as_lowering(*kernel->tile, fusion);
 }
 
-std::string kernel_text(const ir::Op& fusion, ops::Target target) {
+std::string kernel_text(const ir::Op& fusion, const ir::Target& target) {
   const auto kernel = kernel_of(fusion, target);
   if (!kernel.ok()) return {};
   if (!(*kernel)->printed) {
@@ -173,7 +152,7 @@ std::string kernel_text(const ir::Op& fusion, ops::Target target) {
 
 Result<cpu::TileKernel> lower_tile(const ir::Op& op) {
   if (op.id == ir::OpId::fusion) {
-    TRY(const auto kernel, kernel_of(op, ops::Target::cpu));
+    TRY(const auto kernel, kernel_of(op, ir::kCpu));
     return *kernel->tile;
   }
   ir::Region body;
@@ -191,8 +170,8 @@ Result<cpu::TileKernel> lower_tile(const ir::Op& op) {
   return cpu::compile_tile(description);
 }
 
-Result<ops::Lowering> lower_alone(const ir::Op& op, ops::Target target) {
-  if (target != ops::Target::cpu) return ir::refuse(op, "single ops are MLX's on the GPU");
+Result<ops::Lowering> lower_alone(const ir::Op& op, const ir::Target& target) {
+  if (!target.single_ops) return ir::refuse(op, "single ops are MLX's on this target");
   TRY(cpu::TileKernel kernel, lower_tile(op));
   return as_lowering(std::move(kernel), op);
 }

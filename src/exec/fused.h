@@ -10,17 +10,17 @@ namespace jaxmps::exec {
 
 // Groups ops of all regions into `mps.fusion` ops, where the target has kernels for them, and
 // attaches these. With `notes`, adds one line per op: where it went, or why it stayed alone.
-Status fuse_module(ir::Module& module, ops::Target target, std::string* notes = nullptr);
+Status fuse_module(ir::Module& module, const ir::Target& target, std::string* notes = nullptr);
 
 // Takes the kernels from the fusions, once the plan has them.
 void release_kernels(const ir::Module& module);
 
 // The kernel of a fusion, or why there is none.
-Result<ops::Lowering> lower_fusion(const ir::Op& fusion, ops::Target target);
+Result<ops::Lowering> lower_fusion(const ir::Op& fusion, const ir::Target& target);
 
 // A single op as a kernel of the fusion compiler, or why it has none: for ops that found no partner
 // to fuse with.
-Result<ops::Lowering> lower_alone(const ir::Op& op, ops::Target target);
+Result<ops::Lowering> lower_alone(const ir::Op& op, const ir::Target& target);
 
 // The CPU's tile kernel of a fusion or of a single op, and for each result an operand whose memory
 // it may overwrite in place, or -1.
@@ -28,7 +28,7 @@ Result<cpu::TileKernel> lower_tile(const ir::Op& op);
 std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& op);
 
 // The fusion's GPU kernels, or on the CPU its description, for dumps; empty if it has none.
-std::string kernel_text(const ir::Op& fusion, ops::Target target);
+std::string kernel_text(const ir::Op& fusion, const ir::Target& target);
 
 // Whether an operand or a result is float64 or complex128.
 bool uses_float64(const ir::Op& op);

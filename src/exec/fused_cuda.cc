@@ -27,15 +27,6 @@ Result<std::string> architecture() {
   return str("sm_", major, minor);
 }
 
-Status check_types(const ir::Op& fusion) {
-  for (const ir::Op* op : fusion.region()) {
-    if (uses_float64(*op)) {
-      return ir::refuse(*op, "float64 does not exist on the GPU; use the CPU device");
-    }
-  }
-  return {};
-}
-
 // One kernel with what MLX needs to launch it. The primitive is made once, for the stream of the
 // thread that compiles; another virtual device gets one of its own at each call.
 class Launch {
@@ -93,11 +84,7 @@ class Launch {
 
 }  // namespace
 
-bool has_cuda() { return mx::cu::is_available(); }
-
-Result<kernels::CudaFusion> print_cuda_fusion(const ir::Op& fusion,
-                                              const kernels::Fusion& description) {
-  CHECK_OK(check_types(fusion));
+Result<kernels::CudaFusion> print_cuda_fusion(const kernels::Fusion& description) {
   TRY(kernels::CudaFusion printed, kernels::print_cuda(description));
   for (const auto& kernel : printed.kernels) {
     if (kernel.blocks * kernel.threads > std::numeric_limits<int>::max()) {

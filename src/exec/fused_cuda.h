@@ -6,12 +6,8 @@
 
 namespace jaxmps::exec {
 
-// Whether MLX's GPU is an NVIDIA one.
-bool has_cuda();
-
 // The fusion's kernels, or why it has none.
-Result<kernels::CudaFusion> print_cuda_fusion(const ir::Op& fusion,
-                                              const kernels::Fusion& description);
+Result<kernels::CudaFusion> print_cuda_fusion(const kernels::Fusion& description);
 
 // Compiles kernels on all cores into the process's cache, where lower_cuda finds them.
 Status compile_cuda_kernels(const std::vector<const kernels::CudaFusion*>& fusions);

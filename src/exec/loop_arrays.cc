@@ -176,7 +176,7 @@ Status LoopBuilder::add_array_constant(const Op& op) {
 
 // As the plan chooses: a special kernel of the op's block, a tile kernel, any kernel.
 Status LoopBuilder::add_kernel(const Op& op) {
-  auto lowering = ops::lower(op, ops::Target::cpu);
+  auto lowering = ops::lower(op, ir::kCpu);
   const bool is_special = lowering.ok() && !lowering->is_general;
   if (is_special && lowering->alias) {
     if (op.id != OpId::reshape) {

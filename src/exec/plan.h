@@ -30,7 +30,8 @@ struct WhileStep {
   std::optional<int64_t> trip_count;  // known when compiled: the condition is never run
 };
 
-// A branch by an s32 index, the last one for indices out of range; every branch takes the captured values.
+// A branch by an s32 index, the last one for indices out of range; every branch takes the captured
+// values.
 struct CaseStep {
   std::vector<std::unique_ptr<Plan>> branches;
 };
@@ -71,7 +72,7 @@ struct Plan {
 // the order in which they become parameters behind the region's own arguments. All refused ops are
 // appended to `refused`; the plan is complete only if none were.
 std::unique_ptr<Plan> build_plan(const ir::Region& region, const std::vector<ir::Value*>& captures,
-                                 ops::Target target, std::vector<Error>* refused);
+                                 const ir::Target& target, std::vector<Error>* refused);
 
 // One line per step: what it reads and writes (`%slot`, `#constant`), whose memory it may take over
 // and which slots are free behind it; nested plans are indented.
@@ -80,7 +81,7 @@ std::string print(const Plan& plan);
 // Runs a plan: parameters are taken from `arguments` (moved from). With `dense`, results are dense
 // row-major and on the CPU evaluated; on a GPU they are lazy. Throws what MLX throws, and
 // std::bad_alloc. Graph work must be on the device's own thread.
-ops::Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, ops::Target target,
+ops::Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, const ir::Target& target,
                      bool dense);
 
 }  // namespace jaxmps::exec

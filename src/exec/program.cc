@@ -67,9 +67,9 @@ struct Program::Run {
   void operator()() {
     Status status = compute();
     arguments.clear();
-    if (device->on_cpu()) device->left_mlx();
+    if (device->target().runs_native) device->left_mlx();
     if (!status.ok()) return fail(status.error());
-    if (device->on_cpu()) return finish();
+    if (device->target().runs_native) return finish();
     finish_when_device_does();
   }
 
@@ -90,14 +90,14 @@ struct Program::Run {
     for (auto& argument : arguments) {
       // On a GPU the device's own results are there before they are ready. Whatever another thread
       // writes is there only when it is ready.
-      if (device->on_cpu() || !argument->is_published() || argument->ready.is_error()) {
+      if (device->target().runs_native || !argument->is_published() || argument->ready.is_error()) {
         CHECK_OK(argument->ready.await());
       }
       values.push_back(Payload::take(argument, borrowed));
     }
     try {
       check_stopped();
-      ops::Arrays out = run_plan(*program->plan_, std::move(values), program->target_, true);
+      ops::Arrays out = run_plan(*program->plan_, std::move(values), *program->target_, true);
       if (!borrowed.empty()) copy_borrowed(borrowed, out);
       for (size_t i = 0; i < results.size(); ++i) results[i]->publish(std::move(out[i]));
     } catch (...) {
@@ -234,7 +234,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
     return invalid(str(info_.name, " takes ", info_.parameters.size(), " arguments, but ",
                        arguments.size(), " were given"));
   }
-  if (device->target() != target_) {
+  if (&device->target() != target_) {
     return invalid(str(info_.name, " was compiled for another kind of device"));
   }
   CHECK_OK(device->check_usable(!plan_->graph_free));
@@ -270,7 +270,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   };
 
   Execution execution;
-  const bool cheap = device->on_cpu() && plan_->graph_free &&
+  const bool cheap = device->target().runs_native && plan_->graph_free &&
                      plan_->nanoseconds < kInlineNanoseconds &&
                      std::all_of(run.arguments.begin(), run.arguments.end(),
                                  [](const PayloadPtr& p) { return p->ready.is_set(); });

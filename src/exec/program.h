@@ -45,7 +45,7 @@ class Program : public std::enable_shared_from_this<Program> {
 
   const ProgramInfo& info() const { return info_; }
   const std::string& artifact() const { return *artifact_; }
-  ops::Target target() const { return target_; }
+  const ir::Target& target() const { return *target_; }
   // The optimised program as text: the IR after all passes.
   const std::string& text() const { return text_; }
   // Hex digest of artifact, options and plugin version; stable over processes.
@@ -77,7 +77,7 @@ class Program : public std::enable_shared_from_this<Program> {
   std::shared_ptr<const std::string> artifact_;
   std::unique_ptr<ir::Module> module_;
   std::unique_ptr<Plan> plan_;
-  ops::Target target_ = ops::Target::cpu;
+  const ir::Target* target_ = nullptr;
   std::string text_;
   std::string fingerprint_;
 };
@@ -85,7 +85,7 @@ using ProgramPtr = std::shared_ptr<const Program>;
 
 // Reads, verifies, optimises and plans. Every unsupported op of the program is named in one error.
 Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
-                           const CompileOptions& options, ops::Target target);
+                           const CompileOptions& options, const ir::Target& target);
 
 // FNV-1a, 64 bits: the hash behind fingerprints and caches.
 uint64_t content_hash(std::string_view bytes, uint64_t seed = 0xcbf29ce484222325ull);

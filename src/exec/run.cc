@@ -9,8 +9,8 @@
 namespace jaxmps::exec {
 namespace {
 
+using ir::Target;
 using ops::Arrays;
-using ops::Target;
 
 // Calls on operands and results with up to this many arrays do not allocate.
 constexpr size_t kInline = 16;
@@ -52,7 +52,8 @@ mx::array densify(mx::array array) {
 
 class Runner {
  public:
-  Runner(const Plan& plan, Target target) : plan_(plan), target_(target), frame_(plan.slots) {}
+  Runner(const Plan& plan, const Target& target)
+      : plan_(plan), target_(target), frame_(plan.slots) {}
 
   Arrays run(std::vector<mx::array> arguments, bool dense) {
     for (size_t i = 0; i < plan_.parameters.size(); ++i) {
@@ -151,7 +152,7 @@ class Runner {
   }
 
   void run_alias(const Step& step) {
-    if (target_ == Target::gpu) return run_graph(step);
+    if (!target_.runs_native) return run_graph(step);
     make_dense(step.inputs[0]);
     frame_[step.outputs[0]].emplace(share(at(step.inputs[0]), step.shapes[0], step.dtypes[0]));
   }
@@ -237,19 +238,20 @@ class Runner {
       array = mx::contiguous(array);
       is_lazy = true;
     }
-    if (target_ == Target::gpu) return;
+    if (!target_.runs_native) return;
     if (is_lazy) mx::eval(out);
     for (mx::array& array : out) array.wait();
   }
 
   const Plan& plan_;
-  const Target target_;
+  const Target& target_;
   Frame frame_;
 };
 
 }  // namespace
 
-Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, Target target, bool dense) {
+Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, const Target& target,
+                bool dense) {
   return Runner(plan, target).run(std::move(arguments), dense);
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "ir/target.h"
 #include "kernels/cuda_printer.h"
 
 namespace jaxmps::kernels {
@@ -11,10 +12,9 @@ namespace {
 constexpr int64_t kUnroll = 4;        // elements of a loop per thread
 constexpr int64_t kKept = 16;         // elements of a row that a thread keeps in registers
 constexpr int64_t kMaxThreads = 512;  // for one row
+static_assert(kKept * kMaxThreads == ir::kCuda.longest_row && kMaxThreads <= ir::kCuda.max_threads);
 
 }  // namespace
-
-int64_t cuda_longest_row() { return kKept * kMaxThreads; }
 
 void CudaPrinter::analyse() {
   live_.assign(n_, false);
@@ -314,7 +314,7 @@ Result<CudaFusion> CudaPrinter::print() {
   CudaFusion fusion;
   // What reads a reduction of the same elements needs them in registers; otherwise a long reduction
   // is cut in pieces, so that it fills the machine.
-  const bool is_row = f_.kind == Fusion::Kind::row && reduced_length() <= cuda_longest_row();
+  const bool is_row = f_.kind == Fusion::Kind::row && reduced_length() <= ir::kCuda.longest_row;
   const int64_t rows_count = f_.size() / std::max<int64_t>(1, reduced_length());
   constexpr int64_t kFewRows = 64;
   const bool rereads = stages_ > 2 || rereads_elements();

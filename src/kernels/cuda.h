@@ -37,9 +37,6 @@ struct CudaFusion {
 // refused.
 Result<CudaFusion> print_cuda(const Fusion& fusion);
 
-// The longest row whose elements may be read again with the results of its reductions.
-int64_t cuda_longest_row();
-
 // Machine code for the architecture ("sm_90"), through libnvrtc.so, which is loaded when first
 // needed. The result is shared by all that ask for the same text.
 Result<std::shared_ptr<const std::string>> compile_cuda(const CudaKernel& kernel,

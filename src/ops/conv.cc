@@ -230,7 +230,7 @@ std::optional<Lowering> native_conv(const OpContext& ctx, const ConvDims& dims) 
 ANY_DTYPE_OP(convolution) {
   TRY(ProductType type, product_type(ctx));
   const ConvDims dims = conv_dims(ctx.op);
-  if (ctx.on_cpu()) {
+  if (ctx.target.runs_native) {
     if (auto lowering = native_conv(ctx, dims)) return std::move(*lowering);
   }
   if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
@@ -240,7 +240,7 @@ ANY_DTYPE_OP(convolution) {
       type.lhs == DType::f32 || type.lhs == DType::f16 || type.lhs == DType::bf16;
   const bool is_grouped = dims.feature_groups * dims.batch_groups > 1;
   const bool mlx = mlx_float && type.out == type.lhs && dims.spatial >= 1 &&
-                   dims.spatial <= (is_grouped ? 2 : 3) && !(type.full_precision && !ctx.on_cpu());
+                   dims.spatial <= (is_grouped ? 2 : 3) && !type.splits;
   if (has_few_outputs(dims, output, ctx.in(1))) {
     return graph([=](Inputs in) {
       auto turned = [](std::vector<int> order) {

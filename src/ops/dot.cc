@@ -195,7 +195,7 @@ mx::array arrange(const mx::array& a, const std::vector<int>& batch, const std::
 Result<Lowering> lower_dot(const OpContext& ctx, DotDims dims) {
   dims.find_free(ctx.in(0).rank(), ctx.in(1).rank());
   TRY(ProductType type, product_type(ctx));
-  if (ctx.on_cpu()) {
+  if (ctx.target.runs_native) {
     if (auto lowering = native_dot(ctx, dims)) return std::move(*lowering);
   }
   if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);

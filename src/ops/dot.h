@@ -12,9 +12,8 @@ namespace jaxmps::ops {
 // A product's types and how exact float32 has to be.
 struct ProductType {
   DType lhs, rhs, out;
-  Target target = Target::cpu;
-  // float32 operands of a GPU that rounds them to fewer bits otherwise.
-  bool full_precision = false;
+  // float32 operands go in parts, because the target would round them to fewer bits.
+  bool splits = false;
 };
 
 // The product type of dot_general, dot or convolution; refuses what `multiply_matrices` cannot do.

@@ -21,7 +21,7 @@ std::string not_runnable(const OpContext& ctx) {
 Lowering everywhere(const OpContext& ctx, Native native_kernel, double nanoseconds,
                     std::vector<int> reuse) {
   // A GPU may still read what nobody holds any more.
-  if (!ctx.on_cpu()) reuse.clear();
+  if (!ctx.target.runs_native) reuse.clear();
   Lowering lowering = native(std::move(native_kernel), nanoseconds, std::move(reuse));
   lowering.on_host = true;
   return lowering;

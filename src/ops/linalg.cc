@@ -6,10 +6,6 @@ namespace jaxmps::ops {
 
 Result<Lowering> linalg_lowering(const OpContext& ctx, Result<cpu::LinalgKernel> kernel,
                                  std::vector<int> reuse) {
-  if (!ctx.on_cpu() && ir::real_type(ctx.in(0).dtype) == DType::f64) {
-    return ctx.fail(
-        str(ir::name(ctx.in(0).dtype), " does not exist on the GPU; use the CPU device"));
-  }
   if (!kernel.ok()) return ctx.fail(kernel.error().text);
   // About 2 n^3 operations at a few per nanosecond, as an order of magnitude.
   const cpu::Matrices a = cpu::Matrices::of(ctx.in(0));

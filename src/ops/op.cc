@@ -7,7 +7,7 @@ namespace jaxmps::ops {
 namespace {
 
 struct Entry {
-  Kind kind = Kind::compute;
+  Accepts accepts = Accepts::computed;
   Lower lower = nullptr;
 };
 
@@ -23,19 +23,15 @@ std::array<Entry, kOpCount>& registry() {
   return *entries;
 }
 
-// The first operand or result type that the device or MLX cannot compute with, and why.
-std::string refused_type(const ir::Op& op, Target target, Kind kind) {
+// The first operand or result type that the block does not accept, and why.
+std::string refused_type(const ir::Op& op, Accepts accepts) {
   auto check = [&](const ir::Type& type) -> std::string {
-    if (!type.is_tensor()) return {};
-    if (target == Target::gpu && ir::real_type(type.dtype) == DType::f64) {
-      return str(ir::name(type.dtype), " does not exist on the GPU; use the CPU device");
-    }
-    if (kind == Kind::native_only) return {};
+    if (!type.is_tensor() || accepts == Accepts::any) return {};
     if (!type.is_static()) return str("the shape of ", ir::brief(type), " is not known");
     if (type.quantization) return str(ir::brief(type), " is quantised");
-    if (kind == Kind::storage) return {};
+    if (accepts == Accepts::stored) return {};
     if (type.dtype == DType::c128) return "complex128 is not supported for this op";
-    if (kind == Kind::compute && !is_mlx_native(type.dtype)) {
+    if (accepts == Accepts::computed && !is_mlx_native(type.dtype)) {
       return str(ir::name(type.dtype), " is not supported for this op");
     }
     return {};
@@ -51,19 +47,19 @@ std::string refused_type(const ir::Op& op, Target target, Kind kind) {
 
 }  // namespace
 
-Registration::Registration(ir::OpId id, Kind kind, Lower lower) {
-  registry()[static_cast<size_t>(id)] = {kind, lower};
+Registration::Registration(ir::OpId id, Accepts accepts, Lower lower) {
+  registry()[static_cast<size_t>(id)] = {accepts, lower};
 }
 
 bool has_lowering(ir::OpId id) { return registry()[static_cast<size_t>(id)].lower != nullptr; }
 
-Result<Lowering> lower(const ir::Op& op, Target target) {
+Result<Lowering> lower(const ir::Op& op, const Target& target) {
   const Entry& entry = registry()[static_cast<size_t>(op.id)];
   if (!entry.lower) return ir::refuse(op, "this op is not supported");
-  if (auto why = refused_type(op, target, entry.kind); !why.empty()) return ir::refuse(op, why);
+  if (auto why = refused_type(op, entry.accepts); !why.empty()) return ir::refuse(op, why);
   try {
     auto lowering = entry.lower(OpContext(op, target));
-    if (lowering.ok() && target == Target::gpu && !lowering->graph && !lowering->on_host) {
+    if (lowering.ok() && !target.runs_native && !lowering->graph && !lowering->on_host) {
       return ir::refuse(op, "there is no form of this op for the GPU");
     }
     return lowering;
@@ -82,25 +78,39 @@ std::vector<int> OpContext::axes(std::string_view attr) const { return to_axes(o
 
 mx::Dtype storage_dtype(DType dtype) {
   switch (dtype) {
-    case DType::pred: return mx::bool_;
+    case DType::pred:
+      return mx::bool_;
     case DType::s2:
     case DType::s4:
-    case DType::s8: return mx::int8;
-    case DType::s16: return mx::int16;
-    case DType::s32: return mx::int32;
+    case DType::s8:
+      return mx::int8;
+    case DType::s16:
+      return mx::int16;
+    case DType::s32:
+      return mx::int32;
     case DType::s64:
-    case DType::index: return mx::int64;
-    case DType::u16: return mx::uint16;
-    case DType::u32: return mx::uint32;
-    case DType::u64: return mx::uint64;
-    case DType::f16: return mx::float16;
-    case DType::bf16: return mx::bfloat16;
+    case DType::index:
+      return mx::int64;
+    case DType::u16:
+      return mx::uint16;
+    case DType::u32:
+      return mx::uint32;
+    case DType::u64:
+      return mx::uint64;
+    case DType::f16:
+      return mx::float16;
+    case DType::bf16:
+      return mx::bfloat16;
     case DType::f32:
-    case DType::tf32: return mx::float32;
+    case DType::tf32:
+      return mx::float32;
     case DType::f64:
-    case DType::c128: return mx::float64;
-    case DType::c64: return mx::complex64;
-    default: return mx::uint8;  // u2, u4, u8 and the small floats
+    case DType::c128:
+      return mx::float64;
+    case DType::c64:
+      return mx::complex64;
+    default:
+      return mx::uint8;  // u2, u4, u8 and the small floats
   }
 }
 
@@ -110,8 +120,10 @@ bool is_mlx_native(DType dtype) {
     case DType::s4:
     case DType::u2:
     case DType::u4:
-    case DType::c128: return false;
-    default: return !(dtype >= DType::f8e5m2 && dtype <= DType::f6e3m2fn);
+    case DType::c128:
+      return false;
+    default:
+      return !(dtype >= DType::f8e5m2 && dtype <= DType::f6e3m2fn);
   }
 }
 

@@ -21,15 +21,14 @@
 #include <vector>
 
 #include "base/result.h"
-#include "ir/module.h"
+#include "ir/target.h"
 #include "mlx/mlx.h"
 
 namespace jaxmps::ops {
 
 namespace mx = mlx::core;
 using ir::DType;
-
-enum class Target { cpu, gpu };
+using ir::Target;
 
 // The operands of one execution. Arrays may be lazy and of any layout in a graph.
 class Inputs {
@@ -71,12 +70,11 @@ struct Lowering {
 
 class OpContext {
  public:
-  OpContext(const ir::Op& op, Target target) : op(op), target(target) {}
+  OpContext(const ir::Op& op, const Target& target) : op(op), target(target) {}
 
   const ir::Op& op;
-  const Target target;
+  const Target& target;
 
-  bool on_cpu() const { return target == Target::cpu; }
   const ir::Type& in(int i) const { return op.operand(i)->type; }
   const ir::Type& out(int i = 0) const { return op.result(i)->type; }
   mx::Shape in_shape(int i) const;
@@ -123,30 +121,30 @@ using Lower = Result<Lowering> (*)(const OpContext&);
 // A constant of MLX.
 inline mx::array u32(uint32_t value) { return mx::array(value, mx::uint32); }
 
-// How an op runs on the target, or why it does not: unknown op, or a type that the device or MLX
-// does not compute with (`movement` ops only move bits and take every type but complex128).
-Result<Lowering> lower(const ir::Op& op, Target target);
+// How an op runs on the target, or why it does not: unknown op, or a type that its block does not
+// accept. (That the target has the types at all has been checked: ir::refuse_missing_types.)
+Result<Lowering> lower(const ir::Op& op, const Target& target);
 // Whether an OP block exists.
 bool has_lowering(ir::OpId id);
 
-enum class Kind { compute, movement, storage, native_only };
+// The dtypes that a block accepts: those that MLX computes with; those whose elements are one
+// stored element each, whose bits are moved without a look; all in their stored form, complex128
+// with its dimension of 2 among them; any, because the block itself decides.
+enum class Accepts { computed, moved, stored, any };
 struct Registration {
-  Registration(ir::OpId id, Kind kind, Lower lower);
+  Registration(ir::OpId id, Accepts accepts, Lower lower);
 };
 
-#define OP(id) OP_OF_KIND(id, compute)
-// An op that moves bits without looking at them: any dtype that has a storage type.
-#define MOVEMENT_OP(id) OP_OF_KIND(id, movement)
-// An op that takes values in their stored form, complex128 with its dimension of 2 among them.
-#define STORAGE_OP(id) OP_OF_KIND(id, storage)
-// An op whose block itself decides about every dtype.
-#define ANY_DTYPE_OP(id) OP_OF_KIND(id, native_only)
-#define OP_OF_KIND(id, kind)                                          \
-  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(        \
-      const ::jaxmps::ops::OpContext& ctx);                           \
-  static const ::jaxmps::ops::Registration registration_##id(         \
-      ::jaxmps::ir::OpId::id, ::jaxmps::ops::Kind::kind, lower_##id); \
-  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(        \
+#define OP(id) OP_ACCEPTING(id, computed)
+#define MOVEMENT_OP(id) OP_ACCEPTING(id, moved)
+#define STORAGE_OP(id) OP_ACCEPTING(id, stored)
+#define ANY_DTYPE_OP(id) OP_ACCEPTING(id, any)
+#define OP_ACCEPTING(id, dtypes)                                           \
+  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(             \
+      const ::jaxmps::ops::OpContext& ctx);                                \
+  static const ::jaxmps::ops::Registration registration_##id(              \
+      ::jaxmps::ir::OpId::id, ::jaxmps::ops::Accepts::dtypes, lower_##id); \
+  static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(             \
       [[maybe_unused]] const ::jaxmps::ops::OpContext& ctx)
 
 }  // namespace jaxmps::ops

@@ -82,10 +82,7 @@ mx::array multiply_split(const mx::array& a, const mx::array& b) {
 }
 
 mx::array multiply_floats(const mx::array& a, const mx::array& b, const ProductType& type) {
-  // Metal's products are of full precision as they are.
-  const bool splits =
-      type.target == Target::gpu && type.full_precision && !mx::metal::is_available();
-  return splits && a.dtype() == mx::float32 ? multiply_split(a, b) : mx::matmul(a, b);
+  return type.splits && a.dtype() == mx::float32 ? multiply_split(a, b) : mx::matmul(a, b);
 }
 
 mx::array multiply_complex(const mx::array& a, const mx::array& b, const ProductType& type) {
@@ -138,7 +135,7 @@ bool asks_full_precision(const ir::Op& op) {
 }  // namespace
 
 Result<ProductType> product_type(const OpContext& ctx) {
-  ProductType type{ctx.in(0).dtype, ctx.in(1).dtype, ctx.out().dtype, ctx.target, false};
+  ProductType type{ctx.in(0).dtype, ctx.in(1).dtype, ctx.out().dtype, false};
   // Passes have brought everything else into this form.
   const bool exact = is_exact(type.lhs) && is_exact(type.rhs) && is_exact(type.out);
   const bool widens = is_half(type.lhs) && type.out == DType::f32;
@@ -148,7 +145,7 @@ Result<ProductType> product_type(const OpContext& ctx) {
   if (!satisfies_algorithm(ctx.op, type.lhs)) {
     return ctx.fail("its algorithm is more precise than what the device computes");
   }
-  type.full_precision = asks_full_precision(ctx.op);
+  type.splits = !ctx.target.exact_products && asks_full_precision(ctx.op);
   return type;
 }
 

@@ -78,11 +78,6 @@ CUSTOM_CALL(python_callback, "mps.python_callback") {
   if (ordered != (call.results() > 0 && !ctx.out(0).is_tensor())) {
     return ctx.fail("a token must be both operand and result");
   }
-  for (int i = 0; i < call.operands(); ++i) {
-    if (!ctx.on_cpu() && ctx.in(i).is_tensor() && ir::real_type(ctx.in(i).dtype) == DType::f64) {
-      return ctx.fail("float64 does not exist on the GPU; use the CPU device");
-    }
-  }
   const Call called(ctx, call.option("id", -1), ordered ? 1 : 0);
   // The time keeps it from the thread of the caller, who may hold what the callable waits for.
   return everywhere(ctx, called, 1e9);

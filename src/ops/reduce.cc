@@ -150,7 +150,7 @@ Result<Lowering> lower_fold(const OpContext& ctx, const RegionFunction& combiner
 }  // namespace
 
 ANY_DTYPE_OP(reduce) {
-  if (auto why = ctx.on_cpu() ? not_runnable(ctx) : refused_types(ctx); !why.empty()) {
+  if (auto why = ctx.target.runs_native ? not_runnable(ctx) : refused_types(ctx); !why.empty()) {
     return ctx.fail(why);
   }
   const auto axes = ctx.axes("dimensions");
@@ -161,7 +161,7 @@ ANY_DTYPE_OP(reduce) {
   const ir::Region& region = ctx.op.region();
   std::optional<bool> maximum;
   if (!axes.empty()) maximum = arg_reducer(region);
-  if (maximum && ctx.on_cpu()) {
+  if (maximum && ctx.target.runs_native) {
     if (Native kernel = native_arg_reduce(ctx, *maximum)) {
       return native(std::move(kernel), static_cast<double>(ctx.in(0).size()));
     }
@@ -181,7 +181,7 @@ ANY_DTYPE_OP(reduce) {
       });
     }
   }
-  if (ctx.on_cpu()) {
+  if (ctx.target.runs_native) {
     TRY(Lowering lowering, native_reduce(ctx));
     lowering.is_general = true;
     return lowering;

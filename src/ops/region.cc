@@ -22,7 +22,7 @@ bool keeps_scalars(OpId id) {
 
 class Compiler {
  public:
-  Compiler(const ir::Region& region, Target target) : region_(region), target_(target) {}
+  Compiler(const ir::Region& region, const Target& target) : region_(region), target_(target) {}
 
   Status run() {
     for (int i = 0; i < region_.arg_count(); ++i) number(region_.arg(i));
@@ -87,7 +87,7 @@ class Compiler {
   }
 
   const ir::Region& region_;
-  const Target target_;
+  const Target& target_;
   std::unordered_map<const ir::Value*, int> numbers_;
 };
 
@@ -126,7 +126,7 @@ std::string expression_of(const ir::Region& region, const ir::Value* value, int 
 
 }  // namespace
 
-Result<RegionFunction> region_function(const ir::Region& region, Target target) {
+Result<RegionFunction> region_function(const ir::Region& region, const Target& target) {
   Compiler compiler(region, target);
   CHECK_OK(compiler.run());
   return RegionFunction([instrs = std::move(compiler.instrs),

@@ -14,7 +14,7 @@ using RegionFunction = std::function<Arrays(const Arrays& arguments)>;
 
 // Refuses regions with ops that are not elementwise on scalars or that read outer values other than
 // constants.
-Result<RegionFunction> region_function(const ir::Region& region, Target target);
+Result<RegionFunction> region_function(const ir::Region& region, const Target& target);
 
 // Result `i` of the region as an expression of its arguments, "or(gt(0,2),ne(0,0))": equal
 // expressions mean equal functions. Operands of commutative ops are sorted.

@@ -151,10 +151,10 @@ mx::array from_order_key(const mx::array& key, mx::Dtype dtype) {
   return mx::astype(mx::view(bits, mx::float32), dtype);
 }
 
-bool graph_supports(Combine combine, const ir::Type& operand) {
+bool graph_supports(Combine combine, const ir::Type& operand, const Target& target) {
   const int bytes = ir::byte_size(operand.dtype);
   if (operand.dims.empty()) return false;
-  if (bytes == 8) return false;  // MLX's GPU kernels have no such atomics
+  if (bytes == 8 && !target.scatters_64_bits) return false;
   switch (combine) {
     case Combine::keep:
     case Combine::overwrite:
@@ -306,7 +306,9 @@ ANY_DTYPE_OP(scatter) {
   Lowering lowering = everywhere(ctx, simple_native(ctx, dims, *simple), cost, std::move(reuse));
   // Without any index component every window is the whole operand.
   bool graphs = !dims.index_map.empty();
-  for (int i = 0; i < inputs; ++i) graphs &= graph_supports(simple->combine[i], ctx.in(i));
+  for (int i = 0; i < inputs; ++i) {
+    graphs &= graph_supports(simple->combine[i], ctx.in(i), ctx.target);
+  }
   if (graphs) lowering.graph = simple_graph(ctx, dims, *simple);
   return lowering;
 }

@@ -66,7 +66,7 @@ ANY_DTYPE_OP(slice) {
   const ir::Type &from = ctx.in(0), &to = ctx.out();
   const ir::Ints &first = ctx.op.ints("start_indices"), &steps = ctx.op.ints("strides");
   Lowering lowering;
-  if (ctx.on_cpu()) {
+  if (ctx.target.runs_native) {
     const int64_t item = ir::byte_size(from.dtype);
     const ir::Dims strides = byte_strides(from);
     ir::Dims source;
@@ -150,7 +150,7 @@ Native pad_native(const OpContext& ctx) {
 
 ANY_DTYPE_OP(pad) {
   if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
-  if (ctx.on_cpu()) {
+  if (ctx.target.runs_native) {
     const double bytes = static_cast<double>(ctx.out().byte_count());
     Lowering lowering = native(pad_native(ctx), 0.2 * bytes);
     lowering.is_general = true;

@@ -198,7 +198,7 @@ ANY_DTYPE_OP(reduce_window) {
   if (auto why = too_large(ctx.op); !why.empty()) return ctx.fail(why);
   const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.out());
   const auto simple = ir::simple_combiner(ctx.op.region());
-  if (ctx.on_cpu() && simple) {
+  if (ctx.target.runs_native && simple) {
     if (Native kernel = native_reduce_window(ctx, dims, *simple)) {
       double work = static_cast<double>(ctx.out().size());
       for (const WindowDim& dim : dims) work *= dim.size;
@@ -206,7 +206,7 @@ ANY_DTYPE_OP(reduce_window) {
     }
   }
   // MLX's CPU computes functions of float64 in float32, so its graphs are for GPUs.
-  if (ctx.on_cpu()) return general_windows(ctx, dims);
+  if (ctx.target.runs_native) return general_windows(ctx, dims);
   if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
   return window_graph(ctx, dims);
 }
@@ -238,7 +238,7 @@ ANY_DTYPE_OP(select_and_scatter) {
   const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.in(1));
   const bool sums = ir::simple_combiner(ctx.op.region(1)) == OpId::add && is_mlx_native(type);
   if (!sums) return general_select_and_scatter(ctx, dims);
-  if (ctx.on_cpu()) {
+  if (ctx.target.runs_native) {
     const std::string test = expression(ctx.op.region(0), 0);
     const bool greater = test == "ge(0,1)" || test == "gt(0,1)";
     if (greater || test == "le(0,1)" || test == "lt(0,1)") {

@@ -33,7 +33,7 @@ bool RegionFuser::join(int index, int group, bool as_output) {
   Member m;
   if (!fits(index, g, as_output, &m)) return false;
   if (info.kind == FuseClass::reduce) {
-    if (!options_.reductions || as_output) {
+    if (as_output) {
       refusal_ = "a reduction that is needed elsewhere too";
       return false;
     }
@@ -54,7 +54,6 @@ bool RegionFuser::found(int index) {
   const Op& op = *info.op;
   const bool copies = op.id == OpId::concatenate || op.id == OpId::pad;
   if (info.kind == FuseClass::movement && !copies) return false;
-  if (info.kind == FuseClass::reduce && !options_.reductions) return false;
   Group g;
   g.place = index;
   g.shape = op.result()->type.dims;
@@ -232,7 +231,8 @@ void RegionFuser::visit(int index) {
 Status RegionFuser::run() {
   for (Op* op : region_) {
     if (has_program_regions(*op)) {
-      for (auto& region : op->regions()) CHECK_OK(RegionFuser(region.get(), options_).run());
+      for (auto& region : op->regions())
+        CHECK_OK(RegionFuser(region.get(), target_, options_).run());
     }
     OpInfo info{op, FuseClass::none, {}, {}};
     info.kind = classify(*op, &info.why);
@@ -246,16 +246,18 @@ Status RegionFuser::run() {
   // What had no kernel with its gathers may have one without.
   FuseOptions without = options_;
   without.gathers = false;
-  return RegionFuser(&region_, without).run();
+  return RegionFuser(&region_, target_, without).run();
 }
 
 void RegionFuser::note(const Op& op, std::string_view text) {
   if (options_.dump) *options_.dump += str(ir::brief(op), ": ", text, '\n');
 }
 
-Status fuse(ir::Module& module, const FuseOptions& options) {
+Status fuse(ir::Module& module, const ir::Target& target, const FuseOptions& options) {
   for (auto& function : module.functions) {
-    if (!function->is_declaration) CHECK_OK(RegionFuser(&function->body, options).run());
+    if (!function->is_declaration) {
+      CHECK_OK(RegionFuser(&function->body, target, options).run());
+    }
   }
   return {};
 }

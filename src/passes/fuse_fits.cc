@@ -132,6 +132,29 @@ bool RegionFuser::walk_reduction(const Op& op, Group* g) {
   return true;
 }
 
+namespace {
+
+// Whether the target holds the rows of the reduction, so that it can walk them again.
+bool rows_are_kept(const Op& reduce, const ir::Target& target) {
+  if (target.longest_row == ir::kAnyLength) return true;
+  const ir::Dims& dims = reduce.operand(0)->type.dims;
+  std::vector<bool> is_reduced(dims.size(), false);
+  int64_t length = 1;
+  for (const int64_t d : reduce.ints("dimensions")) {
+    is_reduced[static_cast<size_t>(d)] = true;
+    length *= dims[static_cast<size_t>(d)];
+  }
+  // Nothing is kept behind the first reduced dimension.
+  bool begun = false;
+  for (size_t d = 0; d < dims.size(); ++d) {
+    begun = begun || is_reduced[d];
+    if (begun && !is_reduced[d] && dims[d] != 1) return false;
+  }
+  return length <= target.longest_row;
+}
+
+}  // namespace
+
 bool RegionFuser::fits_reduce(const Op& op, Group* g, const std::optional<DimMap>& map) {
   const ir::Dims& shape = op.operand(0)->type.dims;
   refusal_ = "the reduction is read at moved positions";
@@ -148,7 +171,7 @@ bool RegionFuser::fits_reduce(const Op& op, Group* g, const std::optional<DimMap
     refusal_ = "the reduction is read at moved positions";
     if (!same_dims(*map, op.result()->type.dims, kept)) return false;
     refusal_ = "its elements would be walked again with its result";
-    if (options_.may_reread && !options_.may_reread(op) && is_reread(op, *g)) return false;
+    if (!rows_are_kept(op, target_) && is_reread(op, *g)) return false;
     if (g->reduced.empty()) g->reduced = reduced;
     return true;
   }
@@ -198,7 +221,7 @@ bool RegionFuser::has_short_slices(const Op& gather, const Group& g) const {
     run *= dims[d];
     w -= inside ? 1 : 0;
   }
-  return run > 1 && run < options_.shortest_slice;
+  return run > 1 && run < target_.shortest_slice;
 }
 
 // Whether a value that is dear to compute would be computed about once, as the group reads it.
@@ -231,7 +254,8 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
   if (static_cast<int>(g.members.size()) >= options_.max_ops) return false;
   int more = 0;
   for (int i = 0; i < op.operand_count(); ++i) more += !g.inputs.count(op.operand(i));
-  if (static_cast<int>(g.inputs.size()) + more - 1 > options_.max_operands) return false;
+  const int operands = static_cast<int>(g.inputs.size()) + more - 1;
+  if (operands + options_.max_results >= target_.max_buffers) return false;  // one for scratch
   if (as_output && g.outputs + op.result_count() > options_.max_results) return false;
   const auto read = reading_of(op, g);
   refusal_ = "the group does not read it";

@@ -48,8 +48,8 @@ struct OpInfo {
 
 class RegionFuser {
  public:
-  RegionFuser(ir::Region* region, const FuseOptions& options)
-      : region_(*region), options_(options) {}
+  RegionFuser(ir::Region* region, const ir::Target& target, const FuseOptions& options)
+      : region_(*region), target_(target), options_(options) {}
   Status run();
 
  private:
@@ -92,6 +92,7 @@ class RegionFuser {
   void note(const ir::Op& op, std::string_view text);
 
   ir::Region& region_;
+  const ir::Target& target_;
   const FuseOptions& options_;
   std::vector<OpInfo> ops_;
   std::unordered_map<const ir::Op*, int> index_;

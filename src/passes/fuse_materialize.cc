@@ -36,7 +36,7 @@ bool RegionFuser::worthwhile(const Group& g) const {
     const FuseClass kind = ops_[static_cast<size_t>(m.op)].kind;
     real += kind == FuseClass::elementwise || kind == FuseClass::reduce;
   }
-  return real > 1 || (real == 1 && (options_.single_ops || g.members.size() > 1));
+  return real > 1 || (real == 1 && (target_.single_ops || g.members.size() > 1));
 }
 
 // Whether the op, a member of some group, is computed outside of it as well.

@@ -100,7 +100,7 @@ Status is_deleted(PJRT_Buffer_IsDeleted_Args& args) {
 
 Status is_on_cpu(PJRT_Buffer_IsOnCpu_Args& args) {
   REQUIRE(args.buffer);
-  args.is_on_cpu = args.buffer->value->device()->is_host_memory();
+  args.is_on_cpu = args.buffer->value->device()->target().host_memory;
   return {};
 }
 
@@ -112,7 +112,7 @@ Status ready_event(PJRT_Buffer_ReadyEvent_Args& args) {
 
 // The address does not move once the value is there, so waiting is what makes it final.
 Result<void*> address(const PJRT_Buffer& buffer) {
-  if (!buffer.value->device()->is_host_memory()) {
+  if (!buffer.value->device()->target().host_memory) {
     return unimplemented("addresses of memory that the CPU cannot read are not given out");
   }
   return buffer.value->host_pointer();

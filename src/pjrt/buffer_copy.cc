@@ -107,7 +107,7 @@ Status raw_to_host_later(PJRT_Buffer_CopyRawToHostFuture_Args& args) {
 
 // Bytes are copied where they are; virtual devices share one physical device.
 Result<mx::array> duplicate(exec::Device& device, const ir::Type& type, const mx::array& value) {
-  if (device.is_host_memory()) {
+  if (device.target().host_memory) {
     TRY(mx::array copy, allocate(device, type));
     std::memcpy(copy.data<void>(), value.data<void>(), type.byte_count());
     return copy;

@@ -83,8 +83,8 @@ Status from_host(PJRT_Client_BufferFromHostBuffer_Args& args) {
   }
   exec::Device& device = *memory->device->runtime;
   if (may_alias(args.host_buffer_semantics) && host.dense &&
-      host.type.byte_count() >= kMinAliasBytes && device.on_cpu() && exec::can_borrow(args.data) &&
-      !lacks_sign_bits(host.type.dtype)) {
+      host.type.byte_count() >= kMinAliasBytes && device.target().runs_native &&
+      exec::can_borrow(args.data) && !lacks_sign_bits(host.type.dtype)) {
     Event done;
     TRY(args.buffer,
         borrowing_buffer(*memory, host.type, const_cast<void*>(args.data), [done] { done.set(); }));
@@ -133,7 +133,7 @@ Status view_of_device_buffer(PJRT_Client_CreateViewOfDeviceBuffer_Args& args) {
     return unimplemented(
         str("a view in layout ", print_layout(order), "; views must be row-major"));
   }
-  if (!memory->device->runtime->on_cpu()) {
+  if (!memory->device->runtime->target().runs_native) {
     return unimplemented("views of foreign memory exist on the CPU device only");
   }
   if (!exec::can_borrow(args.device_buffer_ptr)) {

@@ -87,7 +87,7 @@ Status attributes(PJRT_Device_GetAttributes_Args& args) {
   const exec::Device& device = *args.device->runtime;
   auto* made = new PJRT_Device_Attributes;
   made->list.add("memory_bytes", args.device->memory_bytes);
-  made->list.add("unified_memory", static_cast<int64_t>(device.is_host_memory()));
+  made->list.add("unified_memory", static_cast<int64_t>(device.target().host_memory));
   args.attributes = made->list.data();
   args.num_attributes = made->list.size();
   args.device_attributes = made;

@@ -79,20 +79,22 @@ void check(const std::function<void(Program&)>& build) {
   const Status status = passes::run_passes(program.module);
   ASSERT_TRUE(status.ok()) << status.error().text;
   std::vector<std::vector<mx::array>> results;
-  for (const auto target : {ops::Target::gpu, ops::Target::cpu}) {
+  for (const ir::Target* target : {&ir::kCuda, &ir::kMetal, &ir::kCpu}) {
     std::vector<Error> refused;
-    const auto plan = build_plan(program.module.main()->body, {}, target, &refused);
+    const auto plan = build_plan(program.module.main()->body, {}, *target, &refused);
     for (const Error& error : refused) ADD_FAILURE() << error.text;
     if (!refused.empty()) return;
     expect_no_empty_step(*plan);
-    results.push_back(run_plan(*plan, arguments_of(program), target, false));
+    results.push_back(run_plan(*plan, arguments_of(program), *target, false));
     EXPECT_EQ(empty_nodes(results.back()), "") << ir::print(program.module);
   }
-  for (size_t i = 0; i < results[0].size(); ++i) {
-    EXPECT_EQ(results[0][i].shape(), results[1][i].shape());
-    EXPECT_TRUE(mx::array_equal(results[0][i], results[1][i]).item<bool>())
-        << "result " << i << "\n"
-        << ir::print(program.module);
+  for (size_t t = 1; t < results.size(); ++t) {
+    for (size_t i = 0; i < results[0].size(); ++i) {
+      EXPECT_EQ(results[0][i].shape(), results[t][i].shape());
+      EXPECT_TRUE(mx::array_equal(results[0][i], results[t][i]).item<bool>())
+          << "result " << i << "\n"
+          << ir::print(program.module);
+    }
   }
 }
 

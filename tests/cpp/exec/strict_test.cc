@@ -36,7 +36,7 @@ void build(Program& program) {
   Program program;
   build(program);
   std::vector<Error> errors;
-  build_plan(program.module.main()->body, {}, ops::Target::cpu, &errors);
+  build_plan(program.module.main()->body, {}, ir::kCpu, &errors);
   for (const Error& error : errors) std::fprintf(stderr, "%s\n", error.text.c_str());
   std::exit(errors.size() == 1 ? 0 : 1);
 }
@@ -47,10 +47,10 @@ void build(Program& program) {
   Program program;
   build(program);
   std::vector<Error> errors;
-  auto plan = build_plan(program.module.main()->body, {}, ops::Target::cpu, &errors);
+  auto plan = build_plan(program.module.main()->body, {}, ir::kCpu, &errors);
   if (!errors.empty()) std::exit(1);
   std::vector<mx::array> arguments{mx::array({1.0f, 2.0f, 3.0f})};
-  const mx::array out = run_plan(*plan, std::move(arguments), ops::Target::cpu, true)[0];
+  const mx::array out = run_plan(*plan, std::move(arguments), ir::kCpu, true)[0];
   const float want[] = {2, 8, 3, 8, 4};
   if (out.size() != 5) std::exit(2);
   std::exit(std::equal(want, want + 5, out.data<float>()) ? 0 : 3);

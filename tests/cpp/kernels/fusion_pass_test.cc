@@ -26,12 +26,19 @@ Counts count(const ir::Region& region) {
   return c;
 }
 
+ir::Target walks_short_slices() {
+  ir::Target target = ir::kCpu;
+  target.shortest_slice = 1;
+  return target;
+}
+
 // A module whose main has this body.
 struct Program {
   ir::Module module;
   Graph graph;
 
   std::string dump;
+  ir::Target target = walks_short_slices();
   passes::FuseOptions options;
   Status fuse() {
     ir::Function* main = module.add_function("main");
@@ -47,7 +54,7 @@ struct Program {
       TRY(cpu::TileKernel kernel, cpu::compile_tile(f));
       return {};
     };
-    return passes::fuse(module, options);
+    return passes::fuse(module, target, options);
   }
   ir::Region& body() { return module.main()->body; }
 };
@@ -254,7 +261,7 @@ TEST(Fuse, ShortSlicesStayWhereTheTargetSaysSo) {
     V table = g.convert(g.arg(DType::bf16, {500, 64}), DType::f32);
     V converted = g.take(table, g.arg(DType::s32, {20}), 0);
     g.ret({g.same(OpId::add, {converted, g.same(OpId::add, {rows, column})})});
-    p.options.shortest_slice = shortest;
+    p.target.shortest_slice = shortest;
     ASSERT_TRUE(p.fuse().ok());
     EXPECT_EQ(shortest > 64 ? 1 : 0, count(p.body()).others) << print(p.module) << p.dump;
   }
@@ -281,9 +288,25 @@ TEST(Fuse, ARefusedGroupIsTakenApart) {
   main->body.copy_from(g.region, map);
   passes::FuseOptions options;
   options.accept = [](const ir::Op&) -> Status { return unimplemented("no"); };
-  ASSERT_TRUE(passes::fuse(p.module, options).ok());
+  ASSERT_TRUE(passes::fuse(p.module, ir::kCpu, options).ok());
   EXPECT_EQ(0, count(p.body()).fusions);
   EXPECT_EQ(2, count(p.body()).others) << print(p.module);
+}
+
+TEST(Fuse, NoKernelHasMoreBuffersThanTheTargetAllows) {
+  Program p;
+  Graph& g = p.graph;
+  V sum = g.arg(DType::f32, {10});
+  for (int i = 0; i < 40; ++i) sum = g.same(OpId::add, {sum, g.arg(DType::f32, {10})});
+  g.ret({sum});
+  p.target.max_buffers = 15;
+  ASSERT_TRUE(p.fuse().ok());
+  EXPECT_GE(count(p.body()).fusions, 3);
+  for (const ir::Op* op : p.body()) {
+    if (op->id == OpId::fusion) {
+      EXPECT_LT(op->operand_count() + op->result_count(), 15);
+    }
+  }
 }
 
 TEST(Fuse, WithoutItsGatherARefusedGroupIsTriedAgain) {
@@ -300,7 +323,7 @@ TEST(Fuse, WithoutItsGatherARefusedGroupIsTriedAgain) {
     }
     return {};
   };
-  ASSERT_TRUE(passes::fuse(p.module, p.options).ok());
+  ASSERT_TRUE(passes::fuse(p.module, ir::kCpu, p.options).ok());
   EXPECT_EQ(1, count(p.body()).fusions) << print(p.module);
   EXPECT_EQ(1, count(p.body()).others) << print(p.module);
 }

@@ -104,7 +104,7 @@ mx::array as_array(const Type& type, const std::vector<char>& data) {
 // Runs the op both ways on the same operands and compares every byte of the results.
 void expect_equal(const OneOp& program, std::vector<std::vector<char>> operands) {
   const Op& op = *program.op;
-  auto cpu = lower(op, Target::cpu), gpu = lower(op, Target::gpu);
+  auto cpu = lower(op, ir::kCpu), gpu = lower(op, ir::kCuda);
   ASSERT_TRUE(cpu.ok()) << cpu.error().text;
   ASSERT_TRUE(gpu.ok()) << gpu.error().text;
   ASSERT_TRUE(cpu->native);

@@ -1,0 +1,33 @@
+#include "ir/target.h"
+
+namespace jaxmps::ir {
+
+std::string missing_type(const Type& type, const Target& target) {
+  if (target.float64 || !type.is_tensor() || real_type(type.dtype) != DType::f64) return {};
+  return str(type.dtype == DType::c128 ? "complex128" : "float64",
+             " does not exist on the GPU; use the CPU device");
+}
+
+namespace {
+
+std::string missing_type(const Op& op, const Target& target) {
+  for (int i = 0; i < op.operand_count(); ++i) {
+    if (auto why = missing_type(op.operand(i)->type, target); !why.empty()) return why;
+  }
+  for (int i = 0; i < op.result_count(); ++i) {
+    if (auto why = missing_type(op.result(i)->type, target); !why.empty()) return why;
+  }
+  return {};
+}
+
+}  // namespace
+
+void refuse_missing_types(const Region& region, const Target& target, std::vector<Error>* refused) {
+  for (const Op* op : region) {
+    if (op == region.terminator()) break;
+    if (auto why = missing_type(*op, target); !why.empty()) refused->push_back(refuse(*op, why));
+    for (const auto& nested : op->regions()) refuse_missing_types(*nested, target, refused);
+  }
+}
+
+}  // namespace jaxmps::ir

@@ -1,0 +1,89 @@
+// Kinds of devices, as what they can do. Passes, op blocks and the executor ask a target for a
+// capability and never for its name. Targets are constants that live as long as the process and are
+// told apart by their addresses.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "ir/module.h"
+
+namespace jaxmps::ir {
+
+struct Target {
+  // What prints kernels for fusions; none: every op runs on its own.
+  enum class Printer : uint8_t { none, tile, cuda };
+
+  std::string_view name;
+
+  bool float64;  // exists, and complex128 with it
+  // The CPU itself: native kernels run in its memory, each when its step comes. Otherwise steps
+  // build MLX's graphs, which are computed later.
+  bool runs_native;
+  bool host_memory;  // the CPU reads it in place
+
+  // MLX's kernels.
+  bool exact_products;    // of float32 operands; otherwise these lose bits first
+  bool scatters_64_bits;  // elements of 8 bytes
+
+  // Kernels of fusions.
+  Printer printer;
+  bool single_ops;         // are faster as fusions than on their own
+  int64_t longest_row;     // whose elements are walked again with the results of its reductions
+  int64_t shortest_slice;  // of a gather inside; those of one element are taken, too
+  int max_buffers;         // of one kernel
+  int max_threads;         // of a block; 0: kernels have no blocks
+};
+
+inline constexpr int64_t kAnyLength = std::numeric_limits<int64_t>::max();
+
+inline constexpr Target kCpu{.name = "cpu",
+                             .float64 = true,
+                             .runs_native = true,
+                             .host_memory = true,
+                             .exact_products = true,
+                             .scatters_64_bits = true,
+                             .printer = Target::Printer::tile,
+                             .single_ops = true,
+                             .longest_row = kAnyLength,
+                             // In a tile of several rows the index is worked out for each element.
+                             .shortest_slice = 512,
+                             .max_buffers = 33,
+                             .max_threads = 0};
+
+inline constexpr Target kCuda{.name = "cuda",
+                              .float64 = false,
+                              .runs_native = false,
+                              .host_memory = false,
+                              .exact_products = false,
+                              .scatters_64_bits = false,
+                              .printer = Target::Printer::cuda,
+                              .single_ops = false,
+                              // What a block of threads holds in registers.
+                              .longest_row = 8192,
+                              .shortest_slice = 1,
+                              .max_buffers = 33,
+                              .max_threads = 1024};
+
+inline constexpr Target kMetal{.name = "metal",
+                               .float64 = false,
+                               .runs_native = false,
+                               .host_memory = true,
+                               .exact_products = true,
+                               .scatters_64_bits = false,
+                               .printer = Target::Printer::none,
+                               .single_ops = false,
+                               .longest_row = 8192,
+                               .shortest_slice = 1,
+                               .max_buffers = 31,
+                               .max_threads = 1024};
+
+// The one gate for types: why the target has no such type; empty if it has.
+std::string missing_type(const Type& type, const Target& target);
+// Appends an error for each op, nested ones included, with a type that the target has not.
+void refuse_missing_types(const Region& region, const Target& target, std::vector<Error>* refused);
+
+}  // namespace jaxmps::ir
