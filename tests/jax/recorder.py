@@ -16,6 +16,7 @@ chunk's file in RECORD_CLAIMS runs its tests. Environment:
 import json
 import os
 import pathlib
+import sys
 
 import pytest
 
@@ -53,12 +54,10 @@ def _claim(chunk):
 
 
 def pytest_configure(config):
-    device = os.environ.get("RECORD_DEVICE")
-    if device:
-        import jax
-        import jax._src.test_util  # noqa: F401  (defines the flag)
-
-        jax.config.update("jax_test_dut", device)
+    # Test modules read JAX's flags from there. JAX's test utilities must not be imported here: they
+    # keep the stdout of that moment.
+    if device := os.environ.get("RECORD_DEVICE"):
+        sys.argv.append(f"--jax_test_dut={device}")
 
 
 @pytest.hookimpl(trylast=True)

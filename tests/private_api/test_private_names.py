@@ -37,6 +37,12 @@ def test_compilation_cache_flags():
         pass
 
 
+def test_event_before_each_compilation():
+    from jax._src import dispatch
+
+    assert dispatch.JAXPR_TO_MLIR_MODULE_EVENT == "/jax/core/compile/jaxpr_to_mlir_module_duration"
+
+
 def test_stable_custom_calls():
     from jax._src.export import _export
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import io_callback
 from jax.experimental.buffer_callback import ExecutionStage, buffer_callback
 
 
@@ -11,6 +12,9 @@ from jax.experimental.buffer_callback import ExecutionStage, buffer_callback
 def on_mps(mps):
     with jax.default_device(mps):
         yield
+    with jax.default_device(mps):  # JAX keeps the error of a callback until there is another one
+        jax.jit(lambda: io_callback(lambda: None, None))()
+    jax.effects_barrier()
 
 
 def like(x):

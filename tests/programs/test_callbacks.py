@@ -1,6 +1,7 @@
 """Calls from programs into Python: values, order, effects, errors."""
 
 import gc
+import inspect
 import os
 import subprocess
 import sys
@@ -448,3 +449,28 @@ def test_callables_are_released():
     jax.clear_caches()
     gc.collect()
     assert not callbacks._held
+
+
+def test_the_cache_on_disk_holds_what_it_can(tmp_path, mps):
+    from jax._src import compiler
+    from jax.experimental.compilation_cache import compilation_cache
+
+    options = {"jax_compilation_cache_dir": str(tmp_path), "jax_persistent_cache_min_compile_time_secs": 0}
+    options["jax_persistent_cache_min_entry_size_bytes"] = 0
+    before = {name: getattr(jax.config, name) for name in options}
+    try:
+        for name, value in options.items():
+            jax.config.update(name, value)
+        for number in range(2):  # reset_cache() turns the cache off for platforms that JAX does not know
+            compilation_cache.reset_cache()
+            jax.block_until_ready(jax.jit(lambda x, number=number: jnp.sin(x) + number)(jnp.ones(3)))
+            assert len(list(tmp_path.glob("jit__lambda*-cache"))) == number + 1
+        if "host_callbacks" not in inspect.signature(compiler._cache_write).parameters:
+            return  # a JAX that writes every program
+        form = jax.ShapeDtypeStruct((3,), jnp.float32)
+        jax.block_until_ready(jax.jit(lambda x: jax.pure_callback(np.asarray, form, x))(jnp.ones(3)))
+        assert len(list(tmp_path.glob("jit__lambda*-cache"))) == 2, "callables do not outlive their process"
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()

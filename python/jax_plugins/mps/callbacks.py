@@ -286,6 +286,8 @@ def _emit_entry(ctx, entry, operands, *, effect=None, side_effect=True, sharding
     number = next(_numbers)
     _callables[number] = entry
     ctx.module_context.add_keepalive(entry)
+    # Nobody calls it: JAX does not write programs with host callbacks to its persistent cache.
+    ctx.module_context.add_host_callback(entry.run)
     types = [private.ir_type(ctx, aval) for aval in ctx.avals_out]
     tokens = []
     if effect is not None:

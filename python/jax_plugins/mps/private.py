@@ -44,13 +44,30 @@ def allow_donation(platform: str) -> None:
 
 
 def arm_compilation_cache() -> None:
-    """Turns JAX's persistent compilation cache on for us; its own list of platforms is fixed."""
+    """Turns JAX's persistent compilation cache on for us; its own list of platforms is fixed. Again
+    before each compilation, because `reset_cache()` turns it off."""
+    _arm_compilation_cache()
+    if _arm_before_compiling not in _listening:
+        _listening.append(_arm_before_compiling)
+        jax.monitoring.register_event_duration_secs_listener(_arm_before_compiling)
+
+
+_listening = []
+
+
+def _arm_before_compiling(event: str, duration: float, **_) -> None:
+    if event == "/jax/core/compile/jaxpr_to_mlir_module_duration":
+        _arm_compilation_cache()
+
+
+def _arm_compilation_cache() -> None:
     try:
         from jax._src import compilation_cache as cache
 
         if not cache._cache_checked and cache._is_cache_enabled():
             with cache._cache_initialized_mutex:
                 cache._cache_checked, cache._cache_used = True, True
+            jax.monitoring.record_event("/jax/compilation_cache/tasks_using_cache")
     except (ImportError, AttributeError, TypeError) as error:
         _warn("the persistent compilation cache is off", error)
 
