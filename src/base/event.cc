@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/fork.h"
+#include "base/interpreter.h"
 #include "base/thread.h"
 
 namespace jaxmps {
@@ -154,6 +155,7 @@ Event Event::failed(Error error) {
 void Event::wait() const {
   if (is_set()) return;
   Shared& all = shared();
+  const WithoutInterpreter others_may_have_it;
   std::unique_lock lock(all.mutex);
   ++all.waiters;
   all.settled.wait(lock, [this] { return is_set(); });

@@ -26,7 +26,7 @@ class Event {
   static Event failed(Error error);
 
   bool is_set() const { return state_->done.load(std::memory_order_acquire); }
-  // Blocks until set; the outcome.
+  // Blocks until set, without the interpreter's lock; the outcome.
   Status await() const;
   // The outcome of a set event; await() first if it may not be set.
   Status status() const { return state_->status; }

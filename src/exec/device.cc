@@ -6,6 +6,7 @@
 
 #include "base/env.h"
 #include "base/fork.h"
+#include "base/interpreter.h"
 #include "base/stop.h"
 #include "base/thread.h"
 #include "exec/memory.h"
@@ -103,10 +104,24 @@ StreamScope::~StreamScope() {
   mx::set_default_stream(old_stream_);
 }
 
-void Device::enqueue(std::unique_ptr<Work> work) {
+// `lock` holds queue_mutex_, but not while the interpreter's lock is given up or taken.
+void Device::wait_for_room(std::unique_lock<std::mutex>& lock) {
   static const int64_t limit = env::number(env::Var::JAX_MPS_RUN_AHEAD);
+  while (queued_ >= limit) {
+    lock.unlock();
+    {
+      const WithoutInterpreter others_may_have_it;
+      lock.lock();
+      room_.wait(lock, [&] { return queued_ < limit; });
+      lock.unlock();
+    }
+    lock.lock();
+  }
+}
+
+void Device::enqueue(std::unique_ptr<Work> work) {
   std::unique_lock lock(queue_mutex_);
-  if (!is_current()) room_.wait(lock, [&] { return queued_ < limit; });
+  if (!is_current()) wait_for_room(lock);
   work->number_ = ++last_number;
   *queue_end_ = std::move(work);
   queue_end_ = &(*queue_end_)->next_;

@@ -106,6 +106,7 @@ class Device {
   mx::Stream new_stream() const;
   void run();
   void run_next(std::unique_lock<std::mutex>& lock);
+  void wait_for_room(std::unique_lock<std::mutex>& lock);
   void restart_in_child();
 
   const int id_;

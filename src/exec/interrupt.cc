@@ -28,10 +28,13 @@ void on_signal(int number, siginfo_t* info, void* context) {
   const int saved = errno;
   // What is asked for from now on may be asked for behind the exception.
   const uint64_t last = Device::last_number;
+  if (python_action.sa_flags & SA_SIGINFO) {
+    python_action.sa_sigaction(number, info, context);
+  } else {
+    python_action.sa_handler(number);
+  }
   [[maybe_unused]] const auto written = write(write_end, &last, sizeof last);
   errno = saved;
-  if (python_action.sa_flags & SA_SIGINFO) return python_action.sa_sigaction(number, info, context);
-  python_action.sa_handler(number);
 }
 
 bool is_ours(const struct sigaction& action) {
@@ -54,16 +57,34 @@ void install() {
   sigaction(SIGINT, &ours, nullptr);
 }
 
-// JAX looks for signals a few times in a second while it waits, and cannot bear that what it waits
-// for fails at the same time: Python has its exception first.
-constexpr auto kHeadStart = std::chrono::milliseconds(600);
+// JAX looks for signals a few times in a second while it waits, but not while it reads.
+constexpr auto kLongestLook = std::chrono::milliseconds(600);
+
+// Waits until Python's main thread has its exception: JAX cannot bear that what it waits for fails
+// at the same time. The interpreter makes pending calls on that thread, after it has raised what is
+// due for signals. One that takes so long looks for no signals and waits for what is stopped.
+void await_exception(const ops::PythonCallbacks& python) {
+  const auto latest = std::chrono::steady_clock::now() + kLongestLook;
+  static std::atomic<uintptr_t> asked{0}, answered{0};
+  const auto answer = [](void* number) {
+    answered = reinterpret_cast<uintptr_t>(number);
+    return 0;
+  };
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): a number, which never is an address
+  const bool is_asked = python.add_pending_call(answer, reinterpret_cast<void*>(++asked)) == 0;
+  while (!(is_asked && answered == asked) && std::chrono::steady_clock::now() < latest) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
 
 void stop_all(uint64_t last) {
-  const ops::PythonCallbacks* python = ops::python_callbacks();
-  if (!python->open || !python->raises_interrupt()) return;
   const auto all = devices();
   if (!all.ok()) return;
-  std::this_thread::sleep_for(kHeadStart);
+  {
+    const ops::PythonCall python;
+    if (!python || !python->raises_interrupt()) return;
+    await_exception(*ops::python_callbacks());
+  }
   for (Device* device : **all) device->interrupt(last);
 }
 

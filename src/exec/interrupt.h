@@ -4,7 +4,8 @@
 // JAX waits for results by itself and tells nobody that it gave up. So SIGINT goes through a
 // handler of ours to Python's, at the level of C only: signal.getsignal() and signal.signal() are
 // as ever, and a handler that is installed later takes ours away until the next execution. Whether
-// the signal means KeyboardInterrupt is asked of Python, on a thread of its own.
+// the signal means KeyboardInterrupt, and whether it was raised, is asked of Python, on a thread of
+// its own.
 #pragma once
 
 #include "base/result.h"

@@ -474,3 +474,47 @@ def test_the_cache_on_disk_holds_what_it_can(tmp_path, mps):
         for name, value in before.items():
             jax.config.update(name, value)
         compilation_cache.reset_cache()
+
+
+READ_WHILE_COMPUTED = """
+    import faulthandler, sys, time
+    faulthandler.dump_traceback_later(20, exit=True)  # a hanging thread has the interpreter's lock
+    import jax, numpy as np
+
+    def host(x):
+        entered.append(True)
+        for _ in range(20):
+            time.sleep(0.005)
+        return np.asarray(x) + 1
+
+    entered = []
+    f = jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x))
+    x = jax.device_put(np.zeros(20_000, np.float32), jax.devices("mps")[0])
+
+    def pointer(y):
+        try:
+            assert y.unsafe_buffer_pointer() == np.asarray(y).ctypes.data
+        except jax.errors.JaxRuntimeError as error:
+            assert "not given out" in str(error)  # a GPU's memory
+
+    y = f(x)
+    while not entered and {wait}:
+        time.sleep(0.001)
+"""
+
+
+@pytest.mark.parametrize(
+    ("read", "wait"),
+    [
+        ("pointer(y)", True),
+        ("for _ in range(3): y = f(y)\npointer(y)", False),
+        ("assert (np.asarray(y) == 1).all()", True),
+        ("y.copy_to_host_async(); y.delete()", False),
+        ("del f, x, y; jax.clear_caches()", True),
+    ],
+)
+def test_reading_what_a_callback_still_computes(mps, read, wait):
+    """By whatever route, and also if the process ends instead."""
+    code = textwrap.dedent(READ_WHILE_COMPUTED.format(wait=wait)) + read
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, env=dict(os.environ))
+    assert done.returncode == 0 and "FATAL" not in done.stderr, done.stderr[-2000:]

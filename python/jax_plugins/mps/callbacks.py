@@ -32,7 +32,6 @@ TARGET = "mps.python_callback"
 # than a wrong one.
 _numbers = itertools.count(secrets.randbits(62))
 _callables = weakref.WeakValueDictionary()  # kept alive by JAX's executables, and by
-_running = []  # a word for each call under way
 _held = {}  # the plugin's programs: number -> (callable, how many)
 
 
@@ -167,7 +166,6 @@ _Fail = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64)
 )
 def _run(number, operands, results, sizes, count, sink, fail):
     entry = _callables.get(number)
-    _running.append(number)
     try:
         if entry is None:
             raise RuntimeError("the callback of this program is gone")
@@ -181,9 +179,6 @@ def _run(number, operands, results, sizes, count, sink, fail):
         if entry is not None:
             _log(entry.name, text)
         return 1
-    finally:
-        if _running:
-            _running.remove(number)
 
 
 @ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int)
@@ -208,12 +203,36 @@ class _Table(ctypes.Structure):
         ("run", type(_run)),
         ("hold", type(_hold)),
         ("raises_interrupt", type(_raises_interrupt)),
+        ("current_state", ctypes.c_void_p),
+        ("state_of_thread", ctypes.c_void_p),
+        ("release_lock", ctypes.c_void_p),
+        ("take_lock", ctypes.c_void_p),
+        ("add_pending_call", ctypes.c_void_p),
         ("main_thread", ctypes.c_uint64),
-        ("open", ctypes.c_int),
+        ("inside", ctypes.c_int64),
+        ("open", ctypes.c_int32),
     )
 
 
-_table = _Table(_run, _hold, _raises_interrupt, threading.main_thread().ident, 1)
+def _interpreter(*names):
+    """The address of the first of the interpreter's functions that it has."""
+    found = next(name for name in names if hasattr(ctypes.pythonapi, name))
+    return ctypes.cast(getattr(ctypes.pythonapi, found), ctypes.c_void_p).value
+
+
+_table = _Table(
+    _run,
+    _hold,
+    _raises_interrupt,
+    _interpreter("PyThreadState_GetUnchecked", "_PyThreadState_UncheckedGet"),
+    _interpreter("PyGILState_GetThisThreadState"),
+    _interpreter("PyEval_SaveThread"),
+    _interpreter("PyEval_RestoreThread"),
+    _interpreter("Py_AddPendingCall"),
+    threading.main_thread().ident,
+    0,
+    1,
+)
 # The plugin may look at it until the very end of the process.
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_table))
 
@@ -225,13 +244,13 @@ def _close():
         jax.effects_barrier()
     _table.open = 0
     deadline = time.monotonic() + 5
-    while _running and time.monotonic() < deadline:
+    time.sleep(0)
+    while _table.inside and time.monotonic() < deadline:
         time.sleep(0.001)
 
 
 def _in_child():
     _table.main_thread = threading.main_thread().ident
-    _running.clear()
 
 
 os.register_at_fork(after_in_child=_in_child)
