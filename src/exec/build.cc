@@ -162,6 +162,10 @@ class Builder {
     if (target_.runs_native && uses_kernels()) {
       auto whole = lower_loop(op, captures);
       if (whole.ok()) return set_lowering(step, std::move(whole).value());
+      if (is_strict() && whole.error().code == Code::internal) {
+        refused_->push_back(std::move(whole).error());
+        return;
+      }
       log(Level::debug, "a loop of several steps: ", whole.error().text);
     }
     auto loop = std::make_unique<WhileStep>();

@@ -150,10 +150,10 @@ std::string kernel_text(const ir::Op& fusion, const ir::Target& target) {
   return text;
 }
 
-Result<cpu::TileKernel> lower_tile(const ir::Op& op) {
+Result<std::shared_ptr<const kernels::Fusion>> describe(const ir::Op& op) {
   if (op.id == ir::OpId::fusion) {
-    TRY(const auto kernel, kernel_of(op, ir::kCpu));
-    return *kernel->tile;
+    TRY(auto kernel, kernel_of(op, ir::kCpu));
+    return std::shared_ptr<const kernels::Fusion>(kernel, &kernel->description);
   }
   ir::Region body;
   std::unordered_map<ir::Value*, ir::Value*> map;
@@ -167,7 +167,16 @@ Result<cpu::TileKernel> lower_tile(const ir::Op& op) {
   for (int i = 0; i < copy->result_count(); ++i) results.push_back(copy->result(i));
   body.append(ir::Op::create(ir::OpId::return_, results, {}));
   TRY(kernels::Fusion description, kernels::build_fusion(body));
-  return cpu::compile_tile(description);
+  return std::make_shared<const kernels::Fusion>(std::move(description));
+}
+
+Result<cpu::TileKernel> lower_tile(const ir::Op& op) {
+  if (op.id == ir::OpId::fusion) {
+    TRY(const auto kernel, kernel_of(op, ir::kCpu));
+    return *kernel->tile;
+  }
+  TRY(const auto description, describe(op));
+  return cpu::compile_tile(*description);
 }
 
 Result<ops::Lowering> lower_alone(const ir::Op& op, const ir::Target& target) {

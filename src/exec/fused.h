@@ -25,6 +25,8 @@ Result<ops::Lowering> lower_alone(const ir::Op& op, const ir::Target& target);
 // The CPU's tile kernel of a fusion or of a single op, and for each result an operand whose memory
 // it may overwrite in place, or -1.
 Result<cpu::TileKernel> lower_tile(const ir::Op& op);
+// What it computes.
+Result<std::shared_ptr<const kernels::Fusion>> describe(const ir::Op& op);
 std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& op);
 
 // The fusion's GPU kernels, or on the CPU its description, for dumps; empty if it has none.

@@ -5,6 +5,7 @@
 #include "exec/fused.h"
 #include "exec/loop_builder.h"
 #include "kernels/cpu/gather.h"
+#include "kernels/llvm/fusion_text.h"
 
 namespace jaxmps::exec {
 
@@ -35,14 +36,15 @@ cpu::StridedCopy window_of(const ir::Type& array, const ir::Dims& sizes) {
 // --- memory -------------------------------------------------------------------------------------
 
 // Gives an address register its place in the arena.
-void LoopBuilder::place(int32_t address, int64_t bytes) {
-  program_->slots.push_back({address, program_->arena_bytes});
+void LoopBuilder::place(int32_t address, int64_t bytes, bool is_shared) {
+  program_->slots.push_back({address, program_->arena_bytes, bytes, is_shared});
+  if (!is_shared && is_local(bytes)) return;
   program_->arena_bytes += (std::max<int64_t>(bytes, 1) + 63) / 64 * 64;
 }
 
-int32_t LoopBuilder::new_slot(int64_t bytes) {
+int32_t LoopBuilder::new_slot(int64_t bytes, bool is_shared) {
   const int32_t address = new_address();
-  place(address, bytes);
+  place(address, bytes, is_shared);
   return address;
 }
 
@@ -150,8 +152,9 @@ int32_t LoopBuilder::as_memory(ir::Value* v) {
 
 // The address of words that stay as they are.
 int32_t LoopBuilder::constant_words(std::unique_ptr<std::vector<uint64_t>> words) {
-  const int32_t address = new_value(DType::u64, 0);
-  array_constants_.emplace_back(address, words->data());
+  const int32_t address = new_address(0);
+  array_constants_.push_back(
+      {address, words->data(), static_cast<int64_t>(words->size() * sizeof(uint64_t))});
   program_->constants.push_back(std::move(words));
   return address;
 }
@@ -189,6 +192,15 @@ Status LoopBuilder::add_kernel(const Op& op) {
          root >= 0 ? root : new_root(address, bytes, 0, false));
     return {};
   }
+  // What only moves elements is rather printed than called.
+  if (for_machine_ && op.id != OpId::reduce) {
+    auto tile = lower_tile(op);
+    const auto description = describe(op);
+    if (tile.ok() && description.ok() && prints(**description, *tile)) {
+      const auto reuse = reusable(*tile, op);
+      return add_tile(op, std::move(tile).value(), reuse);
+    }
+  }
   cost_ += lowering.ok() ? lowering->nanoseconds : 0;
   if (is_special && lowering->native) {
     return add_native(op, std::move(lowering->native), lowering->reuse);
@@ -214,7 +226,15 @@ Status LoopBuilder::add_tile(const Op& op, cpu::TileKernel kernel, const std::ve
   // Nanoseconds beside the loops; from the nearest cache these take half as long as the kernel
   // says.
   constexpr double kCall = 2, kSession = 10, kNear = 0.5;
-  if (auto calls = kernel.calls()) {
+  if (for_machine_) {
+    TRY(auto description, describe(op));
+    if (prints(*description, kernel)) {
+      cost_ += kNear * kernel.loop_nanoseconds();
+      CHECK_OK(bind_call(op, reuse, call.get()));
+      append_fusion(std::move(description), *call);
+      return {};
+    }
+  } else if (auto calls = kernel.calls()) {
     cost_ += kNear * kernel.loop_nanoseconds() + kCall * static_cast<double>(calls->calls.size());
     CHECK_OK(bind_call(op, reuse, call.get()));
     append_tile(std::move(*calls), *call);
@@ -222,7 +242,7 @@ Status LoopBuilder::add_tile(const Op& op, cpu::TileKernel kernel, const std::ve
   }
   cost_ += kernel.nanoseconds() + kSession;
   if (kernel.is_small()) {
-    call->session = new_slot(kernel.session_bytes());
+    call->session = new_slot(kernel.session_bytes(), true);
     call->tile = std::make_shared<cpu::TileKernel>(std::move(kernel));
   } else {
     call->native = [kernel = std::move(kernel)](const void* const* in, void* const* out) {
@@ -258,13 +278,32 @@ Status LoopBuilder::bind_call(const Op& op, const std::vector<int>& reuse, Kerne
   return {};
 }
 
+bool LoopBuilder::prints(const kernels::Fusion& fusion, const cpu::TileKernel& kernel) const {
+  const Status can = kernels::can_print(fusion);
+  return kernel.reduces_one_tile() && can.ok();
+}
+
+void LoopBuilder::append_fusion(std::shared_ptr<const kernels::Fusion> fusion,
+                                const KernelCall& places) {
+  CodeItem item;
+  item.kind = CodeItem::Kind::fusion;
+  item.fusion = std::move(fusion);
+  item.reads = places.inputs;
+  item.read_count = item.reads.size();
+  item.reads.insert(item.reads.end(), places.outputs.begin(), places.outputs.end());
+  flush();
+  append(std::move(item));
+}
+
 void LoopBuilder::append_call(std::unique_ptr<KernelCall> call) {
   CodeItem item;
   item.kind = CodeItem::Kind::call;
   item.fn = call->function();
   item.a = call->session;
   item.imm = reinterpret_cast<uint64_t>(call.get());
+  item.number = static_cast<int64_t>(program_->calls.size());
   item.reads = call->inputs;
+  item.read_count = item.reads.size();
   item.reads.insert(item.reads.end(), call->outputs.begin(), call->outputs.end());
   program_->calls.push_back(std::move(call));
   flush();
@@ -393,6 +432,26 @@ int LoopBuilder::next_root(ir::Value* returned, const Carried& carried, std::vec
   return root;
 }
 
+// Small arrays stay where they are: copies of what they become are set aside, to be moved there
+// when nothing reads what they were.
+std::vector<LoopBuilder::Copy> LoopBuilder::copy_local(const Op& op,
+                                                       const std::vector<Carried>& all,
+                                                       std::vector<int>* next,
+                                                       std::vector<int>* claimed) {
+  std::vector<Copy> copies;
+  for (size_t k = 0; k < all.size(); ++k) {
+    const Carried& carried = all[k];
+    if (carried.start < 0 || (*next)[k] >= 0 || !is_local(carried.bytes)) continue;
+    const int32_t from = as_memory(op.region(1).terminator()->operand(static_cast<int>(k)));
+    const int32_t aside = new_slot(carried.bytes);
+    copy_array(aside, from, carried.bytes);
+    copies.push_back({carried.value.address, aside, carried.bytes});
+    (*next)[k] = carried.value.root;
+    claimed->push_back(carried.value.root);
+  }
+  return copies;
+}
+
 // Chooses where each carried array is after a trip. What the body has computed in place stays; what
 // is in other memory of the loop changes places with it, so that the addresses rotate; what is not
 // the loop's own is copied.
@@ -407,6 +466,7 @@ void LoopBuilder::rotate_arrays(const Op& op, std::vector<Carried>* all, kernels
     next[k] = own.root;
     claimed.push_back(own.root);
   }
+  const auto kept = copy_local(op, *all, &next, &claimed);
   for (size_t k = 0; k < all->size(); ++k) {
     if ((*all)[k].start < 0 || next[k] >= 0) continue;
     next[k] = next_root(returned(k), (*all)[k], &claimed, &extra);
@@ -416,7 +476,7 @@ void LoopBuilder::rotate_arrays(const Op& op, std::vector<Carried>* all, kernels
   for (int root : extra) {
     // The register of the address changes now: its first value comes from another one.
     const int32_t address = roots_[static_cast<size_t>(root)].address;
-    const int32_t start = new_value(DType::u64, static_cast<int>(scopes_.size()) - 2);
+    const int32_t start = new_address(static_cast<int>(scopes_.size()) - 2);
     program_->slots[slot_of_.at(address)].value = start;
     phi_of[root] = loop->phis.size();
     loop->phis.push_back({address, start});
@@ -434,6 +494,7 @@ void LoopBuilder::rotate_arrays(const Op& op, std::vector<Carried>* all, kernels
     loop->phis[phi_of.at(*taker)].next = phi.value;
     extra.erase(taker);
   }
+  for (const auto& [to, from, bytes] : kept) copy_array(to, from, bytes);
 }
 
 }  // namespace jaxmps::exec

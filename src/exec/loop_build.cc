@@ -2,8 +2,10 @@
 // belongs to the outermost scope that has its operands, so that what does not change moves out of
 // loops; it never leaves a branch, which may not run.
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
+#include "base/log.h"
 #include "exec/fused.h"
 #include "exec/loop_builder.h"
 
@@ -22,7 +24,7 @@ using kernels::ScalarValue;
 namespace {
 
 // Memory beyond this stays with the plan: its kernels take so long that a loop costs nothing.
-constexpr int64_t kLargestArena = 512 << 10;
+constexpr int64_t kLargestArena = 512 << 10, kLargestMachineArena = 8 << 20;
 constexpr size_t kMostInstructions = 4096;
 constexpr int64_t kUnknownTrips = 1 << 20;
 constexpr double kInstruction = 1.5, kTrip = 1;  // nanoseconds
@@ -112,6 +114,11 @@ int32_t LoopBuilder::new_value(DType type, int depth) {
   const int32_t v = builder_.emit(Opcode::input, type, -1, -1, -1, inputs_++);
   depth_.push_back(depth);
   return v;
+}
+
+int32_t LoopBuilder::new_address(int depth) {
+  addresses_.push_back(new_value(DType::u64, depth));
+  return addresses_.back();
 }
 
 // A scalar as registers hold it, not yet defined by anything.
@@ -310,7 +317,7 @@ Status LoopBuilder::add_loop(const Op& op, bool is_outermost) {
       values_[result] = {carried.value.scalar, -1, -1, depth};
       continue;
     }
-    if (is_outermost && carried.is_fixed) {
+    if (is_outermost && carried.is_fixed && !is_local(carried.bytes)) {
       program_->outputs.emplace_back(carried.start, i);
     } else {
       place(carried.start, carried.bytes);
@@ -405,6 +412,7 @@ Result<std::shared_ptr<LoopProgram>> LoopBuilder::build(const Op& loop,
     CHECK_OK(check(loop, input->type));
     const int32_t address = new_address();
     program_->inputs.push_back(address);
+    input_bytes_.push_back(input->type.byte_count());
     values_[input] = {std::nullopt, address, new_root(address, input->type.byte_count(), 0, false),
                       0};
     if (input->type.is_scalar()) as_scalar(input);
@@ -425,21 +433,75 @@ Result<std::shared_ptr<LoopProgram>> LoopBuilder::build(const Op& loop,
     }
   }
   flush();
-  if (program_->arena_bytes > kLargestArena) return ir::refuse(loop, "the arrays are too large");
+  if (program_->arena_bytes > (for_machine_ ? kLargestMachineArena : kLargestArena)) {
+    return ir::refuse(loop, "the arrays are too large");
+  }
+  if (for_machine_) {
+    CHECK_OK(generate(scopes_[0].block));
+    return program_;
+  }
   program_->code = kernels::emit_code(scalars_, std::move(scopes_[0].block), {});
-  for (const auto& [v, words] : array_constants_) {
-    program_->code.registers[static_cast<size_t>(v)] = reinterpret_cast<uint64_t>(words);
+  for (const Constant& constant : array_constants_) {
+    program_->code.registers[static_cast<size_t>(constant.address)] =
+        reinterpret_cast<uint64_t>(constant.words);
   }
   return program_;
 }
 
+// Prints the code and has it compiled.
+Status LoopBuilder::generate(const CodeBlock& block) {
+  kernels::LlvmLoop loop;
+  for (const LoopProgram::Slot& slot : program_->slots) {
+    loop.slots.push_back(
+        {slot.value, slot.bytes, slot.offset, !slot.is_shared && is_local(slot.bytes)});
+    for (const auto& call : program_->calls) {
+      if (call->session == slot.value) program_->sessions.emplace_back(call.get(), slot.offset);
+    }
+  }
+  for (size_t k = 0; k < program_->inputs.size(); ++k) {
+    loop.inputs.push_back({program_->inputs[k], input_bytes_[k], static_cast<int64_t>(k)});
+  }
+  for (const auto& [value, k] : program_->outputs) loop.outputs.push_back({value, 0, k});
+  for (const Constant& constant : array_constants_) {
+    const auto number = static_cast<int64_t>(program_->constant_words.size());
+    loop.constants.push_back({{constant.address, constant.bytes, number}, constant.words});
+    program_->constant_words.push_back(constant.words);
+  }
+  loop.is_address.assign(scalars_.instrs.size(), false);
+  for (const int32_t v : addresses_) loop.is_address[static_cast<size_t>(v)] = true;
+  loop.call = call_from_machine;
+  loop.stop = stop_from_machine;
+  const kernels::LlvmModule module = kernels::print_loop(scalars_, block, loop);
+  log(Level::debug, "a loop as machine code, of ", module.text.size(), " bytes of text");
+  TRY(program_->machine,
+      kernels::MachineCode::compile(module.text, kernels::LlvmLoop::kName, module.symbols));
+  return {};
+}
+
 Result<ops::Lowering> lower_loop(const Op& loop, const std::vector<ir::Value*>& captures) {
-  LoopBuilder builder;
-  TRY(auto program, builder.build(loop, captures));
+  LoopBuilder threaded(false);
+  auto program = threaded.build(loop, captures);
+  double nanoseconds = threaded.nanoseconds();
+  const double worth = program.ok() ? nanoseconds : std::numeric_limits<double>::infinity();
+  if (kernels::is_worth_generating(worth)) {
+    LoopBuilder machine(true);
+    auto compiled = machine.build(loop, captures);
+    if (compiled.ok()) {
+      program = std::move(compiled);
+      nanoseconds = machine.nanoseconds();
+    } else if (is_strict() && compiled.error().code == Code::internal) {
+      return std::move(compiled).error();
+    } else {
+      log(Level::debug, "a loop without machine code: ", compiled.error().text);
+    }
+  }
+  if (!program.ok()) return std::move(program).error();
   std::vector<int> reuse(static_cast<size_t>(loop.result_count()));
   std::iota(reuse.begin(), reuse.end(), 0);
-  auto run = [program](const void* const* in, void* const* out) { program->run(in, out); };
-  return ops::native(std::move(run), builder.nanoseconds(), std::move(reuse));
+  auto run = [program = *program](const void* const* in, void* const* out) {
+    program->run(in, out);
+  };
+  return ops::native(std::move(run), nanoseconds, std::move(reuse));
 }
 
 }  // namespace jaxmps::exec

@@ -17,6 +17,8 @@ class LoopBuilder {
  public:
   static constexpr size_t kLargestConstant = 256 << 10;  // bytes
 
+  // `for_machine`: to be printed for a code generator, fusions among it.
+  explicit LoopBuilder(bool for_machine) : for_machine_(for_machine) {}
   Result<std::shared_ptr<LoopProgram>> build(const ir::Op& loop,
                                              const std::vector<ir::Value*>& captures);
   double nanoseconds() const { return cost_; }
@@ -58,6 +60,7 @@ class LoopBuilder {
   };
 
   // loop_build.cc
+  Status generate(const kernels::CodeBlock& block);
   Status add_region(const ir::Region& region);
   Status add_op(const ir::Op& op);
   Status add_scalar_op(const ir::Op& op);
@@ -76,7 +79,8 @@ class LoopBuilder {
   int depth_of(int32_t v) const { return depth_[static_cast<size_t>(v)]; }
   void append(kernels::CodeItem item) { scopes_.back().block.push_back(std::move(item)); }
   int32_t new_value(ir::DType type, int depth);
-  int32_t new_address() { return new_value(ir::DType::u64, static_cast<int>(scopes_.size()) - 1); }
+  int32_t new_address() { return new_address(static_cast<int>(scopes_.size()) - 1); }
+  int32_t new_address(int depth);
   kernels::ScalarValue new_scalar(ir::DType dtype);
   void control(kernels::Control control, int32_t value, int32_t a, int32_t b, int32_t c,
                uint64_t imm);
@@ -90,6 +94,10 @@ class LoopBuilder {
   Status add_call(const ir::Op& op, std::unique_ptr<KernelCall> call,
                   const std::vector<int>& reuse);
   Status bind_call(const ir::Op& op, const std::vector<int>& reuse, KernelCall* call);
+  bool prints(const kernels::Fusion& fusion, const cpu::TileKernel& kernel) const;
+  void append_fusion(std::shared_ptr<const kernels::Fusion> fusion, const KernelCall& places);
+  // Whether an array is rather copied, in registers, than moved by its address.
+  bool is_local(int64_t bytes) const { return for_machine_ && bytes <= kernels::kLocalArray; }
   void append_call(std::unique_ptr<KernelCall> call);
   void append_tile(cpu::TileCalls tile, const KernelCall& places);
   int32_t constant_words(std::unique_ptr<std::vector<uint64_t>> words);
@@ -98,6 +106,12 @@ class LoopBuilder {
   int32_t window_address(const ir::Op& op, const ir::Dims& sizes, int first, int32_t base);
   Status add_array_constant(const ir::Op& op);
   void rotate_arrays(const ir::Op& op, std::vector<Carried>* all, kernels::CodeLoop* loop);
+  struct Copy {
+    int32_t to, from;
+    int64_t bytes;
+  };
+  std::vector<Copy> copy_local(const ir::Op& op, const std::vector<Carried>& all,
+                               std::vector<int>* next, std::vector<int>* claimed);
   int next_root(ir::Value* returned, const Carried& carried, std::vector<int>* claimed,
                 std::vector<int>* extra);
   template <typename F>
@@ -109,11 +123,12 @@ class LoopBuilder {
   bool may_take(const ir::Op& op, int operand);
   int new_root(int32_t address, int64_t bytes, int region, bool is_temporary);
   int new_temporary(int64_t bytes);
-  int32_t new_slot(int64_t bytes);
-  void place(int32_t address, int64_t bytes);
+  int32_t new_slot(int64_t bytes, bool is_shared = false);
+  void place(int32_t address, int64_t bytes, bool is_shared = false);
   void bind(ir::Value* value, int32_t address, int root);
   Value& value(ir::Value* v) { return values_.at(v); }
 
+  const bool for_machine_;
   kernels::ScalarProgram scalars_;
   kernels::ScalarBuilder builder_{&scalars_};
   std::vector<int> depth_;  // per scalar instruction: the scope that it belongs to
@@ -124,8 +139,15 @@ class LoopBuilder {
   std::vector<Root> roots_;
   std::shared_ptr<LoopProgram> program_;
   std::unordered_map<int32_t, size_t> slot_of_;  // of temporaries, by address: LoopProgram::slots
-  std::vector<std::pair<int32_t, const uint64_t*>> array_constants_;
-  uint64_t inputs_ = 0;  // numbers given to `input` instructions
+  struct Constant {
+    int32_t address;
+    const uint64_t* words;
+    int64_t bytes;
+  };
+  std::vector<Constant> array_constants_;
+  std::vector<int64_t> input_bytes_;  // by number in LoopProgram::inputs
+  std::vector<int32_t> addresses_;    // the values that are
+  uint64_t inputs_ = 0;               // numbers given to `input` instructions
   double cost_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "exec/loop_program.h"
 
 #include <cstring>
+#include <exception>
 
 #include "kernels/cpu/scratch.h"
 
@@ -32,6 +33,24 @@ const ThreadedOp* call_native(const ThreadedOp* op, uint64_t* r) {
   return op + 1;
 }
 
+// What machine code takes as its context. An exception cannot pass through it.
+struct MachineRun {
+  uint32_t epoch;  // the first member, which the code reads
+  const LoopProgram* program;
+  std::exception_ptr error;
+
+  template <typename F>
+  int32_t guard(F f) {
+    try {
+      f();
+      return 0;
+    } catch (...) {
+      error = std::current_exception();
+      return 1;
+    }
+  }
+};
+
 const ThreadedOp* call_tile(const ThreadedOp* op, uint64_t* r) {
   const auto& call = *reinterpret_cast<const KernelCall*>(op->imm);
   const Pointers at(call, r);
@@ -54,6 +73,24 @@ const ThreadedOp* call_loop(const ThreadedOp* op, uint64_t* r) {
 
 kernels::ThreadedFn KernelCall::function() const { return tile ? call_tile : call_native; }
 
+void KernelCall::run(const void* const* in, void* const* out, void* session_memory) const {
+  if (tile) {
+    cpu::TileKernel::run_session(session_memory, in, out);
+  } else {
+    native(in, out);
+  }
+}
+
+int32_t call_from_machine(void* context, int64_t number, const void* const* in, void* const* out,
+                          void* session) {
+  auto& run = *static_cast<MachineRun*>(context);
+  return run.guard([&] { run.program->calls[static_cast<size_t>(number)]->run(in, out, session); });
+}
+
+int32_t stop_from_machine(void* context) {
+  return static_cast<MachineRun*>(context)->guard(check_stopped);
+}
+
 void LoopProgram::run(const void* const* in, void* const* out) const {
   const int64_t bytes = arena_bytes + up(static_cast<int64_t>(code.registers.size() * 8));
   constexpr int64_t kStack = 4096;
@@ -65,7 +102,19 @@ void LoopProgram::run(const void* const* in, void* const* out) const {
   run_in(scratch.as<char>(), in, out);
 }
 
+void LoopProgram::run_machine(char* memory, const void* const* in, void* const* out) const {
+  for (const auto& [call, offset] : sessions) call->tile->begin_session(memory + offset);
+  MachineRun run{stop_epoch.load(std::memory_order_relaxed), this, nullptr};
+  check_stopped();
+  const auto function = reinterpret_cast<kernels::LlvmLoop::Function>(
+      reinterpret_cast<uintptr_t>(machine->address()));
+  if (function(&run, in, out, memory, constant_words.data()) != 0) {
+    std::rethrow_exception(run.error);
+  }
+}
+
 void LoopProgram::run_in(char* memory, const void* const* in, void* const* out) const {
+  if (machine) return run_machine(memory, in, out);
   auto* r = reinterpret_cast<uint64_t*>(memory + arena_bytes);
   std::memcpy(r, code.registers.data(), code.registers.size() * 8);
   for (const Slot& slot : slots) r[slot.value] = reinterpret_cast<uint64_t>(memory + slot.offset);

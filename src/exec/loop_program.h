@@ -1,7 +1,8 @@
 // Loops of the CPU as one step: a `while` whose body works on scalars and small arrays with native
-// kernels becomes threaded code (kernels/loop_code.h). Scalars live in registers, arrays at
-// addresses in an arena that is laid out when the program is compiled, and kernels are called
-// through resolved pointers, so that an iteration makes no array and allocates nothing.
+// kernels becomes structured code (kernels/loop_code.h), and that machine code, where there is a
+// code generator and the loop runs long enough, else threaded code. Scalars live in registers,
+// arrays at addresses in an arena that is laid out when the program is compiled, and kernels are
+// called through resolved pointers, so that an iteration makes no array and allocates nothing.
 //
 // A LoopProgram is immutable once built and may run on several threads at once; what changes is in
 // memory of the run.
@@ -11,6 +12,8 @@
 #include <vector>
 
 #include "kernels/cpu/tile.h"
+#include "kernels/llvm/compiler.h"
+#include "kernels/llvm/loop_text.h"
 #include "kernels/loop_code.h"
 #include "ops/op.h"
 
@@ -30,18 +33,29 @@ struct KernelCall {
   std::vector<int32_t> inputs, outputs;
 
   kernels::ThreadedFn function() const;
+  void run(const void* const* in, void* const* out, void* session_memory) const;
 };
 
 // Runs a TileCall, whose address is the op's imm, on the addresses in the op's registers.
 const kernels::ThreadedOp* call_loop(const kernels::ThreadedOp* op, uint64_t* r);
+
+// How machine code calls `LoopProgram::calls` and asks whether to stop.
+int32_t call_from_machine(void* context, int64_t number, const void* const* in, void* const* out,
+                          void* session);
+int32_t stop_from_machine(void* context);
 
 struct LoopProgram {
   // A register that starts as an address in the arena.
   struct Slot {
     int32_t value;
     int64_t offset;
+    int64_t bytes = 0;
+    bool is_shared = false;  // with what is called
   };
   kernels::RegisterCode code;
+  std::shared_ptr<const kernels::MachineCode> machine;          // or null; then `code` is empty
+  std::vector<const void*> constant_words;                      // what machine code is given
+  std::vector<std::pair<const KernelCall*, int64_t>> sessions;  // and where their memory is
   std::vector<std::unique_ptr<KernelCall>> calls;
   std::vector<std::unique_ptr<cpu::TileCalls>> tiles;
   std::vector<std::unique_ptr<std::vector<uint64_t>>> constants;
@@ -55,6 +69,7 @@ struct LoopProgram {
 
  private:
   void run_in(char* memory, const void* const* in, void* const* out) const;
+  void run_machine(char* memory, const void* const* in, void* const* out) const;
 };
 
 }  // namespace jaxmps::exec

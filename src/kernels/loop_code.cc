@@ -147,7 +147,9 @@ class Emitter {
     const ScalarInstr& i = instr(v);
     if (i.op == Opcode::threefry_second) return emit_move(home(v), extra_[at(i.a)], size(v));
     const DType from = i.op == Opcode::select || i.a < 0 ? i.type : instr(i.a).type;
-    set(append(find_threaded(i, from)), home(v), i.a, i.b, i.c, i.imm);
+    const void* called = called_function(i, from);
+    const uint64_t imm = called ? reinterpret_cast<uint64_t>(called) : i.imm;
+    set(append(find_threaded(i, from)), home(v), i.a, i.b, i.c, imm);
     if (i.op != Opcode::threefry) return;
     extra_[at(v)] = new_register();
     code_.ops.back().imm = static_cast<uint64_t>(home(i.d)) | static_cast<uint64_t>(extra_[at(v)])

@@ -12,6 +12,7 @@
 #include <optional>
 #include <vector>
 
+#include "kernels/fusion.h"
 #include "kernels/threaded.h"
 
 namespace jaxmps::kernels {
@@ -43,15 +44,19 @@ struct CodeBranch {
 };
 
 struct CodeItem {
-  enum class Kind : uint8_t { scalar, control, call, loop, branch };
+  enum class Kind : uint8_t { scalar, control, call, fusion, loop, branch };
   Kind kind = Kind::scalar;
   // scalar: the value. control: load, store, copy or offset on these values. call: `fn` with
-  // those that are there, and imm; it reads and writes memory through the addresses in `reads`.
+  // those that are there, and imm; it is call `number` of the code, reads memory through the first
+  // `read_count` addresses in `reads` and writes through the others. fusion: likewise.
   Control control = Control::stop;
   int32_t value = -1, a = -1, b = -1, c = -1;
   uint64_t imm = 0;
   ThreadedFn fn = nullptr;
   std::vector<int32_t> reads;
+  size_t read_count = 0;
+  int64_t number = 0;
+  std::shared_ptr<const Fusion> fusion;  // only in code that is printed (kernels/llvm/loop_text.h)
   std::unique_ptr<CodeLoop> loop;
   std::unique_ptr<CodeBranch> branch;
 };

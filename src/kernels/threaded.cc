@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cpu/vec.h"
 #include "scalar/functions.h"
 
 namespace jaxmps::kernels {
@@ -66,6 +67,20 @@ const Op* unary(const Op* op, uint64_t* r) {
 template <typename T, typename Fn>
 const Op* binary(const Op* op, uint64_t* r) {
   write(r, op->d, Fn::call(read<T>(r, op->a), read<T>(r, op->b)));
+  JAXMPS_NEXT;
+}
+template <typename T>
+const Op* call_unary(const Op* op, uint64_t* r) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  const auto function = reinterpret_cast<T (*)(T)>(op->imm);
+  write(r, op->d, function(read<T>(r, op->a)));
+  JAXMPS_NEXT;
+}
+template <typename T>
+const Op* call_binary(const Op* op, uint64_t* r) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
+  const auto function = reinterpret_cast<T (*)(T, T)>(op->imm);
+  write(r, op->d, function(read<T>(r, op->a), read<T>(r, op->b)));
   JAXMPS_NEXT;
 }
 template <typename T>
@@ -203,8 +218,20 @@ ThreadedFn find_convert(DType type, DType from) {
 
 }  // namespace
 
+const void* called_function(const ScalarInstr& i, DType from) {
+  if (from != DType::f32 && from != DType::f64) return nullptr;
+  if (info(i.op).cost < kExpensive && i.op != Opcode::hypot) return nullptr;
+  return cpu::vec_table().find_element(i.op, from).single;
+}
+
 ThreadedFn find_threaded(const ScalarInstr& i, DType from) {
   const DType type = i.type;
+  if (called_function(i, from)) {
+    return with_float(from, [&](auto t) -> ThreadedFn {
+      using T = decltype(t);
+      return i.b < 0 ? call_unary<T> : call_binary<T>;
+    });
+  }
   switch (i.op) {
     case Opcode::convert:
       return find_convert(type, from);

@@ -31,9 +31,13 @@ inline void run_threaded(const ThreadedOp* op, uint64_t* r) {
 }
 
 // The op for an instruction on registers a, b, c into d, with the instruction's imm. `from` is the
-// type of a. threefry takes its fourth word from register imm & 0xffffffff and leaves its second
+// type of a. A function that is called has its address in `called_function` instead, which takes the
+// place of imm. threefry takes its fourth word from register imm & 0xffffffff and leaves its second
 // result in register imm >> 32. Null for input, load, constant, threefry_second and reductions.
 ThreadedFn find_threaded(const ScalarInstr& instr, DType from);
+// The vector loops' own function of single elements, for what other flags or another instruction set
+// would compute with other last bits; null for what is exact.
+const void* called_function(const ScalarInstr& instr, DType from);
 // d = a * b + c, both rounded; null where there is none.
 ThreadedFn find_multiply_add(DType type);
 // Jumps by imm ops if the comparison of a and b comes out as `when`; null where there is none.

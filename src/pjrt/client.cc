@@ -9,6 +9,7 @@
 #include "exec/program.h"
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/threads.h"
+#include "kernels/llvm/compiler.h"
 #include "ops/python_callback.h"
 #include "pjrt/bindings.h"
 #include "pjrt/entry.h"
@@ -69,6 +70,10 @@ Status check_options(const PJRT_NamedValue* options, size_t num_options) {
       TRY(const int64_t address, integer(options[i]));
       // NOLINTNEXTLINE(performance-no-int-to-ptr): options have no pointers
       ops::set_python_callbacks(reinterpret_cast<const ops::PythonCallbacks*>(address));
+    } else if (name == "code_generator") {
+      TRY(const int64_t address, integer(options[i]));
+      // NOLINTNEXTLINE(performance-no-int-to-ptr)
+      kernels::set_code_generator(reinterpret_cast<const kernels::CodeGenerator*>(address));
     } else {
       log(Level::warning, "client option `", name, "` is not known and ignored");
     }

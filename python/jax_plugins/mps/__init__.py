@@ -64,10 +64,13 @@ def _load() -> str | None:
 def _client_options() -> dict:
     """What the client is created with; called by JAX when somebody first uses the platform."""
     private.arm_compilation_cache()
-    from jax_plugins.mps import callbacks
+    from jax_plugins.mps import callbacks, machine_code
 
     callbacks.serve_without_cpu()
     options = {"python_callbacks": callbacks.address()}
+    code_generator = machine_code.address()
+    if code_generator is not None:
+        options["code_generator"] = code_generator
     if sys.platform == "linux":
         blas = _install.blas_library()
         if blas is not None:

@@ -62,6 +62,10 @@ class TileKernel {
   // The calls that a run of a small kernel consists of; nothing if it does more than that.
   std::optional<TileCalls> calls() const;
 
+  // Whether each reduction is over values of one tile: lanes of 256 bytes of a row, or the rows of
+  // columns, then halves onto halves, then the initial value with the total.
+  bool reduces_one_tile() const;
+
   struct Impl;
   explicit TileKernel(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 

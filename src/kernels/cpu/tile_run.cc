@@ -328,6 +328,11 @@ double TileKernel::loop_nanoseconds() const {
 
 bool TileKernel::is_small() const { return impl_->is_small; }
 
+bool TileKernel::reduces_one_tile() const {
+  const Impl& k = *impl_;
+  return !k.has_reductions || (k.red_count <= k.rows && (k.clip == 0 || k.red_count <= k.clip));
+}
+
 int64_t TileKernel::session_bytes() const {
   const Run run{*impl_, nullptr, nullptr, nullptr};
   return up(static_cast<int64_t>(sizeof(Context))) + up(impl_->uniform_bytes) + run.context_bytes();

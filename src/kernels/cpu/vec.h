@@ -20,6 +20,13 @@ using VecFn = void (*)(void* dst, const void* a, const void* b, const void* c, i
 // Which operands are single values: bit 0 for a, bit 1 for b, bit 2 for c.
 enum : int { kAllVectors = 0, kScalarA = 1, kScalarB = 2, kScalarC = 4 };
 
+// A function of single elements, T(T) or T(T, T), and its forms for vectors of 4, 8 and 16 of them
+// in a register each; null where there is none. What the loops compute, bit by bit.
+struct ElementFn {
+  const void* single = nullptr;
+  const void* vectors[3] = {};
+};
+
 struct VecTable {
   const char* name;
   // Null where there is no loop of that form: broadcast the single values then; null for
@@ -36,6 +43,8 @@ struct VecTable {
   // Copies n elements of `size` bytes from a strided source (stride in elements of `unit` bytes).
   void (*gather)(void* dst, const void* src, int64_t stride, int64_t n, int size);
   void (*fill)(void* dst, uint64_t value, int64_t n, int size);
+  // For functions of operands of machine type `type`, which is the result's too.
+  ElementFn (*find_element)(Opcode op, DType type);
 };
 
 // The best table for this processor.

@@ -7,7 +7,7 @@
 namespace jaxmps::cpu {
 const VecTable* vec_table_avx2() {
   static constexpr VecTable kTable = {"avx2",        find_loop,   find_multiply_add, find_spread,
-                                      threefry_loop, gather_loop, fill_loop};
+                                      threefry_loop, gather_loop, fill_loop,         find_element};
   return &kTable;
 }
 }  // namespace jaxmps::cpu

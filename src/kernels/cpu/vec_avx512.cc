@@ -7,7 +7,7 @@
 namespace jaxmps::cpu {
 const VecTable* vec_table_avx512() {
   static constexpr VecTable kTable = {"avx512",      find_loop,   find_multiply_add, find_spread,
-                                      threefry_loop, gather_loop, fill_loop};
+                                      threefry_loop, gather_loop, fill_loop,         find_element};
   return &kTable;
 }
 }  // namespace jaxmps::cpu

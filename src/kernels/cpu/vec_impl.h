@@ -159,7 +159,7 @@ void wrap_loop(void* dst, const void* pa, const void*, const void*, int64_t n, u
   }
 }
 
-// A block with a large argument goes through the C library, one by one.
+// A large argument goes through the C library; a block without is free of branches.
 template <typename Fn>
 void trig_loop(void* dst, const void* pa, const void*, const void*, int64_t n, uint64_t) {
   const float* a = static_cast<const float*>(pa);
@@ -167,7 +167,7 @@ void trig_loop(void* dst, const void* pa, const void*, const void*, int64_t n, u
   uint32_t large = 0;
   for (int64_t i = 0; i < n; ++i) large |= absolute(a[i]) > kTrigLimit ? 1u : 0u;
   if (large) {
-    for (int64_t i = 0; i < n; ++i) d[i] = Fn::exact(a[i]);
+    for (int64_t i = 0; i < n; ++i) d[i] = Fn::call(a[i]);
     return;
   }
   JAXMPS_LOOP
@@ -402,6 +402,101 @@ VecFn find_multiply_add(DType type, int form) {
 
 VecFn find_spread(int size) {
   return with_bits(size, [](auto t) -> VecFn { return spread<decltype(t)>; });
+}
+
+// --- functions of single elements
+// -----------------------------------------------------------------
+
+#if defined(__AVX512F__)
+inline constexpr size_t kRegister = 64;
+#elif defined(__AVX2__)
+inline constexpr size_t kRegister = 32;
+#else
+inline constexpr size_t kRegister = 16;
+#endif
+
+template <typename T, typename Fn>
+T element_unary(T a) {
+  return Fn::call(a);
+}
+template <typename T, typename Fn>
+T element_binary(T a, T b) {
+  return Fn::call(a, b);
+}
+template <typename T, int n>
+struct Lanes {
+  typedef T Vector __attribute__((vector_size(n * sizeof(T))));
+  template <typename Fn>
+  static Vector unary(Vector a) {
+    T x[n];
+    std::memcpy(x, &a, sizeof x);
+    cpu::unary<T, T, Fn>(x, x, nullptr, nullptr, n, 0);
+    std::memcpy(&a, x, sizeof x);
+    return a;
+  }
+  template <typename Fn>
+  static Vector trig(Vector a) {
+    T x[n];
+    std::memcpy(x, &a, sizeof x);
+    trig_loop<Fn>(x, x, nullptr, nullptr, n, 0);
+    std::memcpy(&a, x, sizeof x);
+    return a;
+  }
+  template <typename Fn>
+  static Vector binary(Vector a, Vector b) {
+    T x[n], y[n];
+    std::memcpy(x, &a, sizeof x);
+    std::memcpy(y, &b, sizeof y);
+    cpu::binary<T, T, Fn, kAllVectors>(x, x, y, nullptr, n, 0);
+    std::memcpy(&a, x, sizeof x);
+    return a;
+  }
+  template <typename Fn>
+  static const void* find() {
+    if constexpr (n * sizeof(T) > kRegister) {
+      return nullptr;
+    } else if constexpr (requires { Fn::call(T(), T()); }) {
+      return reinterpret_cast<const void*>(&binary<Fn>);
+    } else if constexpr (requires { Fn::fast(T()); }) {
+      return reinterpret_cast<const void*>(&trig<Fn>);
+    } else {
+      return reinterpret_cast<const void*>(&unary<Fn>);
+    }
+  }
+};
+
+template <typename T, typename Fn>
+ElementFn element() {
+  ElementFn found;
+  if constexpr (requires { Fn::call(T(), T()); }) {
+    if constexpr (std::is_same_v<decltype(Fn::call(T(), T())), T>) {
+      found.single = reinterpret_cast<const void*>(&element_binary<T, Fn>);
+    }
+  } else if constexpr (std::is_same_v<decltype(Fn::call(T())), T>) {
+    found.single = reinterpret_cast<const void*>(&element_unary<T, Fn>);
+  }
+  // Those of float64 are the C library's.
+  if constexpr (std::is_same_v<T, float>) {
+    if (!found.single) return found;
+    found.vectors[0] = Lanes<T, 4>::template find<Fn>();
+    found.vectors[1] = Lanes<T, 8>::template find<Fn>();
+    found.vectors[2] = Lanes<T, 16>::template find<Fn>();
+  }
+  return found;
+}
+
+ElementFn find_element(Opcode op, DType type) {
+  switch (class_of(op)) {
+    case OpClass::real_unary:
+    case OpClass::trig_unary:
+    case OpClass::real_binary:
+    case OpClass::number_binary:
+      return with_function<ElementFn>(op, type, [](auto f, auto t) -> ElementFn {
+        return element<decltype(t), decltype(f)>();
+      });
+    default:
+      return {};
+  }
 }
 
 }  // namespace

@@ -1,0 +1,77 @@
+// LLVM text: the instructions of scalar programs, and the functions that a text calls. What the
+// printers of fusions and of loops write with; optimised and translated by LLVM, which a client of
+// the plugin may bring (kernels/llvm/compiler.h).
+//
+// Arithmetic is strict: no flag allows LLVM to regroup or contract. What is more than a few
+// instructions is a call of the function that the vector loops are made of, so that bits are equal.
+// One text, one thread.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "scalar/scalar.h"
+
+namespace jaxmps::kernels {
+
+// The type of a machine value; pred is a byte that is 0 or 1.
+const char* llvm_type(DType machine);
+std::string llvm_constant(DType machine, uint64_t bits);
+
+// A function or variable of ours that a text names, and where it is.
+struct LlvmSymbol {
+  std::string name;
+  const void* address;
+};
+
+class LlvmText {
+ public:
+  // Appends `name = right` to a block; returns the name.
+  std::string emit(std::string* to, const std::string& right);
+  std::string fresh(const char* prefix = "v");
+  // The instruction's value, given its operands' values; `from` is the type of operand a.
+  std::string instruction(std::string* to, const ScalarInstr& instr, DType from,
+                          const std::string (&operands)[4]);
+  // Whether `instruction` knows it.
+  static bool knows(const ScalarInstr& instr, DType from);
+
+  // Makes `declaration` part of the module, once; with an address, of a symbol of ours.
+  void declare(const std::string& name, const std::string& declaration,
+               const void* address = nullptr);
+  // The name of a new metadata node; of one that a loop's last branch names, holding `property`.
+  std::string metadata(const std::string& node);
+  std::string loop_metadata(const std::string& property);
+  // Everything that was declared, after which `functions` may follow.
+  std::string declarations() const;
+  const std::vector<LlvmSymbol>& symbols() const { return symbols_; }
+
+ private:
+  std::string binary(std::string* to, const ScalarInstr& instr, DType from, const std::string& a,
+                     const std::string& b);
+  std::string unary(std::string* to, const ScalarInstr& instr, DType from, const std::string& a);
+  std::string divide(std::string* to, Opcode op, DType type, const std::string& a,
+                     const std::string& b);
+  std::string shift(std::string* to, Opcode op, DType type, const std::string& a,
+                    const std::string& b);
+  std::string extremum(std::string* to, bool is_max, DType type, const std::string& a,
+                       const std::string& b);
+  std::string compare(std::string* to, Opcode op, DType from, const std::string& a,
+                      const std::string& b);
+  std::string convert(std::string* to, DType type, DType from, const std::string& a);
+  std::string narrow(std::string* to, const ScalarInstr& instr, const std::string& a);
+  std::string threefry(std::string* to, const std::string (&words)[4]);
+  std::string intrinsic(std::string* to, const char* name, DType type, const std::string& arguments,
+                        const std::string& parameters);
+  std::string function(std::string* to, Opcode op, DType type, const std::string& a,
+                       const std::string& b);
+
+  int names_ = 0;
+  std::vector<std::string> metadata_;
+  std::map<std::string, std::string> declared_;
+  std::vector<LlvmSymbol> symbols_;
+  std::vector<std::string> variants_;  // vector forms that only LLVM's vectoriser calls
+  std::map<std::string, std::string> second_words_;
+};
+
+}  // namespace jaxmps::kernels

@@ -1,0 +1,207 @@
+"""Loops as machine code: the same bits as without a code generator, and what happens when that fails."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+pytest.importorskip("llvmlite")
+
+PROGRAMS = '''
+import hashlib, jax, jax.numpy as jnp, numpy as np
+from jax import lax
+
+rng = np.random.default_rng(0)
+def real(*shape, dtype=np.float32): return jnp.asarray(rng.uniform(-2, 2, shape), dtype)
+def whole(*shape, dtype=np.int32): return jnp.asarray(rng.integers(0, 200, shape), dtype)
+programs = {}
+def program(*args):
+    def register(f):
+        programs[f.__name__] = (f, args)
+    return register
+def steps(n, body, *state): return lax.fori_loop(0, n, lambda i, s: tuple(body(i, *s)), state)
+UNARY = [jnp.exp, jnp.expm1, jnp.tanh, jnp.sin, jnp.cos, jnp.tan, jnp.arctan, jnp.arcsinh, jax.nn.sigmoid, jnp.cbrt,
+         jnp.sinh, jnp.cosh, jnp.sign, jnp.abs, jnp.floor, jnp.ceil, jnp.round, lax.erf, lax.erfc]
+POSITIVE = [jnp.log, jnp.log1p, jnp.sqrt, lax.rsqrt, lambda x: x ** 0.3, lambda x: jnp.arctan2(x, x + 1), lax.lgamma]
+
+@program(real(37), real())
+def functions(x, y):
+    def trip(i, *state):
+        out = []
+        for v in state:
+            for f in UNARY: v = v * 0.5 + f(v) * 0.25
+            for f in POSITIVE: v = v * 0.5 + f(jnp.abs(v) + 0.1) * 0.25
+            out.append(v)
+        return out
+    return steps(6, trip, x, y)
+
+@program(real(3))
+def runge_kutta(y):
+    f = lambda y: jnp.stack([10 * (y[1] - y[0]), y[0] * (28 - y[2]) - y[1], y[0] * y[1] - 2.6 * y[2]])
+    def trip(y, _):
+        k1 = f(y); k2 = f(y + 0.01 * k1); k3 = f(y + 0.01 * k2)
+        return y + 0.01 * (k1 + 2 * k2 + k3), y
+    return lax.scan(trip, y, None, 50)
+
+@program(real(100, 4))
+def columns(s):
+    def trip(s, _):
+        a, b, c, d = (s[:, k] for k in range(4))
+        s = jnp.stack([a + 0.1 * b, jnp.where(c > 0, b - 0.1, b + 0.1) * d, c * jnp.cos(a), -d], -1)
+        return s, s.sum(-1)
+    return lax.scan(trip, s, None, 9)
+
+@program(real(), whole())
+def branches(x, n):
+    def trip(c, i):
+        x, n = c
+        x = lax.cond(x > 0.5, lambda x: x * 0.5, lambda x: jnp.exp(x) + 0.1, x)
+        n = lax.switch((n + i) % 4, [lambda n: n * 3, lambda n: n - 7, lambda n: n // 2, lambda n: n ^ 5], n)
+        return (x, n), (x, n)
+    return lax.scan(trip, (x, n), jnp.arange(40))
+
+@program(real(5), real(3, 5))
+def nested(x, a):
+    def outer(i, x, a):
+        a = lax.fori_loop(0, 3, lambda j, a: a.at[j].set(a[(j + 1) % 3] * 0.9 + x), a)
+        x, _ = lax.while_loop(lambda s: (s[1] < 6) & (s[0].sum() < 30), lambda s: (s[0] + 0.3, s[1] + 1), (x, 0))
+        return x * 0.5, a
+    return steps(7, outer, x, a)
+
+@program(jax.random.PRNGKey(3))
+def random(key):
+    def trip(key, _):
+        key, one, two = jax.random.split(key, 3)
+        return key, (jax.random.normal(one, (4,)), jax.random.randint(two, (), 0, 9))
+    return lax.scan(trip, key, None, 20)
+
+@program(real(64), whole(64))
+def indices(x, n):
+    def trip(i, x, n):
+        x = x.at[i % 64].set(x[(i * 7) % 64] + x[n[i % 64] % 64])
+        n = lax.dynamic_update_slice(n, lax.dynamic_slice(n, (i,), (5,)) + 1, (i * 3 - 4,))
+        return x + x[n % 64] * 0.1, n
+    return steps(80, trip, x, n)
+
+@program(real(6, 7), real(7, 6))
+def moves(a, b):
+    def trip(i, a, b):
+        c = jnp.concatenate([a[:, :3], b.T[:, 2:6]], 1)
+        d = jnp.pad(a[1:-1, ::2], ((2, 1), (1, 2)))[:7].reshape(-1)[:42].reshape(7, 6)
+        return c[::-1] * 0.9 + jnp.arange(7.0), d + b.max(0)
+    return steps(11, trip, a, b)
+
+@program(real(8), real(5, 24), real(24, 5), real(40, 3))
+def reductions(x, a, b, c):
+    def trip(i, x, a, b, c):
+        p = jax.nn.softmax(x)
+        return p + x * 0.5, a - a.mean(1, keepdims=True), b * b.sum(0), c - c.min() + jnp.prod(c, 1, keepdims=True)
+    return steps(5, trip, x, a, b, c)
+
+@program(whole(9, dtype=np.int8), whole(9, dtype=np.uint8), whole(9), whole(9, dtype=np.uint32), whole(9) > 90)
+def integers(a, b, c, d, p):
+    def trip(i, a, b, c, d, p):
+        d = (d << 3) ^ (d >> 5) ^ lax.population_count(d) + lax.clz(d) + b
+        c = jnp.where(p, c // (a + 1), c % 17 - i) + lax.shift_right_arithmetic(c, 2)
+        return a * 3 + i.astype(a.dtype), b // 3 + 7, c, d, (c > 4) ^ p
+    return steps(13, trip, a, b, c, d, p)
+
+@program(*(real(9).astype(t) for t in (jnp.bfloat16, jnp.float16, jnp.float8_e4m3fn, jnp.float8_e5m2)))
+def narrow(*state):
+    return steps(6, lambda i, *s: [x * x.dtype.type(0.75) + x.dtype.type(0.3) for x in s], *state)
+
+@program(real(7) + 1j * real(7))
+def complexes(z):
+    return steps(9, lambda i, z: (z * z * 0.3 + jnp.exp(z * 0.1),), z)
+
+@program(real(4, 4), real(16))
+def calls(a, x):
+    def trip(i, a, x):
+        return a @ a * 0.3, jnp.sort(x)[::-1] * 0.9 + a.reshape(-1)
+    return steps(6, trip, a, x)
+
+device = jax.devices("mps")[0]
+for name, (f, args) in programs.items():
+    out = jax.tree.leaves(jax.jit(f)(*jax.device_put(args, device)))
+    data = [np.asarray(v) for v in out]
+    # The bits of a NaN mean nothing.
+    data = [np.where(np.isnan(v.astype(np.complex128)), 0, v).astype(v.dtype) for v in data]
+    print(name, hashlib.sha256(b"".join(v.tobytes() for v in data)).hexdigest())
+'''
+
+
+def run(program, **env):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env=dict(os.environ, **env), capture_output=True, text=True, check=False, timeout=300,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_bits_are_those_of_threaded_code():
+    code, got, log = run(PROGRAMS, JAX_MPS_LLVM="2", JAX_MPS_STRICT="1", JAX_MPS_LOG="debug")
+    assert code == 0, log
+    code, want, error = run(PROGRAMS, JAX_MPS_LLVM="0")
+    assert code == 0, error
+    assert want and got.splitlines() == want.splitlines()
+    # Every one of them has been compiled.
+    assert log.count("a loop as machine code") >= len(want.splitlines())
+    assert "a loop without machine code" not in log
+
+
+LONG = """
+    import jax, jax.numpy as jnp
+    from jax import lax
+    from jax_plugins.mps import machine_code
+    {before}
+    f = jax.jit(lambda x: lax.scan(lambda x, _: (jnp.cos(x) * 1.1, x), x, None, 5000)[1].sum())
+    print(float(f(jnp.ones(3))))
+"""
+BROKEN = "machine_code._Processor.object_code = lambda *_: 1 / 0"
+
+
+def test_without_a_working_generator_the_first_tier_serves():
+    _, want, _ = run(LONG.format(before=""))
+    code, got, error = run(LONG.format(before=BROKEN), JAX_MPS_LOG="debug", JAX_MPS_STRICT="0")
+    assert (code, got) == (0, want), error
+    assert "LLVM: ZeroDivisionError: division by zero" in error
+
+
+def test_strict_refuses_what_the_generator_cannot_do():
+    code, _, error = run(LONG.format(before=BROKEN), JAX_MPS_STRICT="1")
+    assert code != 0 and "LLVM: ZeroDivisionError" in error
+
+
+def test_object_code_is_kept_in_the_cache_of_jax(tmp_path):
+    env = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1000"}
+    _, want, error = run(LONG.format(before=""), **env)
+    (kept,) = (tmp_path / "mps_code").iterdir()
+    assert kept.suffix == ".o", error
+    code, got, error = run(LONG.format(before=BROKEN), JAX_MPS_STRICT="1", **env)
+    assert (code, got) == (0, want), error
+    kept.write_bytes(kept.read_bytes()[:-1])  # cut short
+    code, got, error = run(LONG.format(before=""), JAX_MPS_STRICT="1", **env)
+    assert (code, got) == (0, want), error
+
+
+def test_small_arrays_that_change_places():
+    program = """
+        import jax, jax.numpy as jnp, numpy as np
+        from jax import lax
+        def trip(i, s):
+            a, b, c = s
+            return b, c.at[i % 3].add(a[0]), a
+        x = [jnp.arange(3.0) + 10 * k for k in range(3)]
+        got = jax.jit(lambda *x: lax.fori_loop(0, 7, trip, x))(*x)
+        want = [np.arange(3.0) + 10 * k for k in range(3)]
+        for i in range(7):
+            a, b, c = want
+            d = c.copy()
+            d[i % 3] += a[0]
+            want = [b, d, a]
+        print(all((np.asarray(g) == w).all() for g, w in zip(got, want)))
+    """
+    code, got, error = run(program, JAX_MPS_LLVM="2", JAX_MPS_STRICT="1")
+    assert (code, got) == (0, "True\n"), error
