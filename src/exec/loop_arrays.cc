@@ -21,16 +21,6 @@ namespace {
 
 constexpr int64_t kSharedCopy = 1 << 20;  // bytes that several threads copy
 
-cpu::StridedCopy window_of(const ir::Type& array, const ir::Dims& sizes) {
-  ir::Dims outer = ir::row_major_strides(array.dims), inner = ir::row_major_strides(sizes);
-  const int64_t bytes = ir::byte_size(array.dtype);
-  for (size_t d = 0; d < sizes.size(); ++d) {
-    outer[d] *= bytes;
-    inner[d] *= bytes;
-  }
-  return cpu::StridedCopy(sizes, outer, inner, bytes);
-}
-
 }  // namespace
 
 // --- memory -------------------------------------------------------------------------------------
@@ -352,61 +342,6 @@ void LoopBuilder::append_tile(cpu::TileCalls tile, const KernelCall& places) {
     flush();
     append(std::move(item));
   }
-}
-
-// --- windows ------------------------------------------------------------------------------------
-
-// The address of the window whose starts are the operands from `first` on, clamped into the array.
-int32_t LoopBuilder::window_address(const Op& op, const ir::Dims& sizes, int first, int32_t base) {
-  const ir::Type& array = op.operand(0)->type;
-  const ir::Dims strides = ir::row_major_strides(array.dims);
-  for (size_t d = 0; d < sizes.size(); ++d) {
-    const int64_t limit = array.dims[d] - sizes[d];
-    if (limit == 0) continue;
-    ScalarValue start = as_scalar(op.operand(first + static_cast<int>(d)));
-    if (start.dtype == DType::u64) {
-      // As a signed number, a start beyond 2^63 would be below the array.
-      const int32_t top = builder_.int_constant(DType::u64, limit).re;
-      start.re = builder_.emit(Opcode::min, DType::u64, start.re, top);
-    }
-    const int32_t wide = builder_.convert(start, DType::s64).re;
-    const int32_t bound = builder_.int_constant(DType::s64, limit).re;
-    const int32_t address = new_address();
-    control(Control::offset, address, wide, base, bound,
-            static_cast<uint64_t>(strides[d] * ir::byte_size(array.dtype)));
-    base = address;
-  }
-  return base;
-}
-
-// A window that is one run of memory needs no copy.
-bool LoopBuilder::add_dynamic_slice(const Op& op) {
-  const ir::Type& type = op.result(0)->type;
-  if (type.dims.empty() || type.size() == 0) return false;
-  if (window_of(op.operand(0)->type, type.dims).single_run() == 0) return false;
-  const int32_t base = as_memory(op.operand(0));
-  const int32_t address = window_address(op, type.dims, 1, base);
-  bind(const_cast<Op&>(op).result(), address, value(op.operand(0)).root);
-  return true;
-}
-
-bool LoopBuilder::add_dynamic_update_slice(const Op& op) {
-  const ir::Type& type = op.operand(0)->type;
-  const ir::Type& window = op.operand(1)->type;
-  if (type.dims.empty() || window.size() == 0) return false;
-  const cpu::StridedCopy copy = window_of(type, window.dims);
-  if (copy.single_run() == 0 || copy.single_run() != window.byte_count()) return false;
-  const int32_t from = as_memory(op.operand(0));
-  int root = value(op.operand(0)).root;
-  if (!may_take(op, 0)) {
-    root = new_temporary(type.byte_count());
-    copy_array(roots_[static_cast<size_t>(root)].address, from, type.byte_count());
-  }
-  const int32_t base = roots_[static_cast<size_t>(root)].address;
-  const int32_t to = window_address(op, window.dims, 2, base);
-  copy_array(to, as_memory(op.operand(1)), window.byte_count());
-  bind(const_cast<Op&>(op).result(), base, root);
-  return true;
 }
 
 // --- carried arrays -----------------------------------------------------------------------------

@@ -193,6 +193,11 @@ Status LoopBuilder::add_op(const Op& op) {
     case OpId::dynamic_update_slice:
       if (add_dynamic_update_slice(op)) return {};
       break;
+    case OpId::scatter: {
+      TRY(const bool added, add_scatter(op));
+      if (added) return {};
+      break;
+    }
     default:
       break;
   }

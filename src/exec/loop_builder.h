@@ -1,4 +1,4 @@
-// Builds a LoopProgram from a `while` op; internal to loop_build.cc and loop_arrays.cc.
+// Builds a LoopProgram from a `while` op; internal to the loop_*.cc.
 // A LoopBuilder lives for one lower_loop call on one thread and refers to the op.
 //
 // Every value of the loop is a scalar in registers, an array at an address, or both. A Root is a
@@ -101,9 +101,6 @@ class LoopBuilder {
   void append_call(std::unique_ptr<KernelCall> call);
   void append_tile(cpu::TileCalls tile, const KernelCall& places);
   int32_t constant_words(std::unique_ptr<std::vector<uint64_t>> words);
-  bool add_dynamic_slice(const ir::Op& op);
-  bool add_dynamic_update_slice(const ir::Op& op);
-  int32_t window_address(const ir::Op& op, const ir::Dims& sizes, int first, int32_t base);
   Status add_array_constant(const ir::Op& op);
   void rotate_arrays(const ir::Op& op, std::vector<Carried>* all, kernels::CodeLoop* loop);
   struct Copy {
@@ -114,6 +111,19 @@ class LoopBuilder {
                                std::vector<int>* next, std::vector<int>* claimed);
   int next_root(ir::Value* returned, const Carried& carried, std::vector<int>* claimed,
                 std::vector<int>* extra);
+
+  // loop_windows.cc
+  bool add_dynamic_slice(const ir::Op& op);
+  bool add_dynamic_update_slice(const ir::Op& op);
+  Result<bool> add_scatter(const ir::Op& op);  // whether it has
+  Status copy_window(const ir::Op& op, int32_t to);
+  Status combine_element(const ir::Op& op, int32_t to);
+  int updated_root(const ir::Op& op);
+  int32_t window_address(const ir::Op& op, const ir::Dims& sizes, int first, int32_t base);
+  int32_t wide_start(kernels::ScalarValue start, int64_t limit);
+  int32_t moved_address(int32_t base, int32_t start, int64_t limit, int64_t bytes);
+
+  // loop_arrays.cc
   template <typename F>
   void in_scope(int depth, F add);
   void store_parts(int32_t address, const kernels::ScalarValue& stored);

@@ -552,3 +552,22 @@ def test_random_loops(mps, cpu, seed):
         return RandomLoop(seed).loop([list(small), list(large), [n, n + 3]], 0, n)
 
     compare(mps, cpu, run, small, large, np.int32(5))
+
+
+# --- scatters of one window -----------------------------------------------------------------------
+
+
+def test_updates_outside_of_the_array_do_nothing(mps, cpu):
+    def body(i, x, a):
+        x = x.at[i - 5].add(x[0] * 0.5, mode="drop").at[i * 3].max(0.25, mode="drop")
+        return x, a.at[i].set(x[:3], mode="drop").at[2, i % 3].multiply(1.5)
+
+    compare(mps, cpu, lambda x, a: steps(14, body, x, a), vector(10), vector((6, 3)))
+
+
+def test_updates_of_what_is_still_read(mps, cpu):
+    def body(i, x):
+        y = x.at[i % 4].set(9.0)
+        return (x * 0.5 + y.at[1].add(x[2]),)
+
+    compare(mps, cpu, lambda x: steps(9, body, x), vector(4))

@@ -85,6 +85,14 @@ def indices(x, n):
         return x + x[n % 64] * 0.1, n
     return steps(80, trip, x, n)
 
+@program(real(10), real(6, 3), whole(5, dtype=np.uint8))
+def scatters(x, a, n):
+    def trip(i, x, a, n):
+        x = x.at[i - 5].add(x[0] * 0.5, mode="drop").at[i * 3].max(0.25, mode="drop")
+        a = a.at[i].set(x[:3], mode="drop").at[2, i % 3].multiply(1.5)
+        return x, a, n.at[lax.convert_element_type(i, np.uint32) - 2].add(7, mode="drop")
+    return steps(14, trip, x, a, n)
+
 @program(real(6, 7), real(7, 6))
 def moves(a, b):
     def trip(i, a, b):
