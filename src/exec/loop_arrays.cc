@@ -28,7 +28,6 @@ constexpr int64_t kSharedCopy = 1 << 20;  // bytes that several threads copy
 // Gives an address register its place in the arena.
 void LoopBuilder::place(int32_t address, int64_t bytes, bool is_shared) {
   program_->slots.push_back({address, program_->arena_bytes, bytes, is_shared});
-  if (!is_shared && is_local(bytes)) return;
   program_->arena_bytes += (std::max<int64_t>(bytes, 1) + 63) / 64 * 64;
 }
 

@@ -26,6 +26,7 @@ namespace {
 // Memory beyond this stays with the plan: its kernels take so long that a loop costs nothing.
 constexpr int64_t kLargestArena = 512 << 10, kLargestMachineArena = 8 << 20;
 constexpr size_t kMostInstructions = 4096;
+constexpr int64_t kMostStack = 64 << 10;  // for arrays of machine code
 constexpr int64_t kUnknownTrips = 1 << 20;
 constexpr double kInstruction = 1.5, kTrip = 1;  // nanoseconds
 
@@ -456,9 +457,11 @@ Result<std::shared_ptr<LoopProgram>> LoopBuilder::build(const Op& loop,
 // Prints the code and has it compiled.
 Status LoopBuilder::generate(const CodeBlock& block) {
   kernels::LlvmLoop loop;
+  int64_t stack = kMostStack;
   for (const LoopProgram::Slot& slot : program_->slots) {
-    loop.slots.push_back(
-        {slot.value, slot.bytes, slot.offset, !slot.is_shared && is_local(slot.bytes)});
+    const bool fits = !slot.is_shared && is_local(slot.bytes) && slot.bytes <= stack;
+    if (fits) stack -= slot.bytes;
+    loop.slots.push_back({slot.value, slot.bytes, slot.offset, fits});
     for (const auto& call : program_->calls) {
       if (call->session == slot.value) program_->sessions.emplace_back(call.get(), slot.offset);
     }

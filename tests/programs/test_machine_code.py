@@ -108,6 +108,15 @@ def reductions(x, a, b, c):
         return p + x * 0.5, a - a.mean(1, keepdims=True), b * b.sum(0), c - c.min() + jnp.prod(c, 1, keepdims=True)
     return steps(5, trip, x, a, b, c)
 
+@program(real(20, 70), real(6, 300, 3), real(5, 40, 7), real(3, 200), real(1000))
+def long_reductions(a, b, c, d, e):
+    def trip(i, a, b, c, d, e):
+        b = b / (1 + jnp.abs(b).sum(1, keepdims=True)) + b.max((0, 1))
+        c = c - c.mean((1, 2), keepdims=True) * (c.argmax(1, keepdims=True) > 3)
+        d = jax.nn.softmax(d) + d.max(0) * d.min(1, keepdims=True)
+        return jax.nn.standardize(a) + 0.1, b, c, d, e * 0.5 / jnp.sqrt((e * e).sum() + 1)
+    return steps(4, trip, a, b, c, d, e)
+
 @program(whole(9, dtype=np.int8), whole(9, dtype=np.uint8), whole(9), whole(9, dtype=np.uint32), whole(9) > 90)
 def integers(a, b, c, d, p):
     def trip(i, a, b, c, d, p):

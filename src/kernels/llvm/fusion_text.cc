@@ -1,505 +1,265 @@
+// Fusions by stages: nests whose results are reduced, as in a tile kernel that holds a row, or the
+// rows of columns, in one tile.
 #include "kernels/llvm/fusion_text.h"
 
 #include <algorithm>
-#include <unordered_map>
+
+#include "kernels/llvm/nest_text.h"
 
 namespace jaxmps::kernels {
 namespace {
 
-constexpr int64_t kMostPoints = 64;          // written out
-constexpr int64_t kFewPoints = 16;           // of a whole fusion: no loop at all
-constexpr int64_t kMostInstructions = 6000;  // of the text
-constexpr int64_t kShortAxis = 16, kMostPieces = 12;
+constexpr int64_t kLargestTile = 2048;  // elements
 
-struct Range {
-  int64_t begin = 0, end = 0;
+size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+// One reduction with where its values and its result are kept.
+struct Reduction {
+  int32_t instr;
+  int stage;
+  std::string values, result;  // addresses
 };
 
-// How the axes are walked.
-class Walk {
+class Stages {
  public:
-  explicit Walk(const Fusion& f);
+  explicit Stages(const Fusion& f) : f_(f), stage_(f.program.instrs.size(), 0) {
+    std::vector<bool> live(stage_.size(), false);
+    for (const FusionOutput& o : f.outputs) {
+      live[at(o.value.re)] = true;
+      if (o.value.im >= 0) live[at(o.value.im)] = true;
+    }
+    for (size_t v = stage_.size(); v-- > 0;) {
+      const ScalarInstr& i = f.program.instrs[v];
+      for (const int32_t operand : {i.a, i.b, i.c, i.d}) {
+        if (live[v] && operand >= 0) live[at(operand)] = true;
+      }
+    }
+    for (size_t v = 0; v < stage_.size(); ++v) {
+      const ScalarInstr& i = f.program.instrs[v];
+      for (const int32_t operand : {i.a, i.b, i.c, i.d}) {
+        if (operand >= 0) stage_[v] = std::max(stage_[v], stage_[at(operand)]);
+      }
+      if (!is_reduction(i.op)) continue;
+      if (live[v]) reductions_.push_back({static_cast<int32_t>(v), stage_[v], {}, {}});
+      ++stage_[v];
+    }
+    std::stable_sort(reductions_.begin(), reductions_.end(),
+                     [](const Reduction& a, const Reduction& b) { return a.stage < b.stage; });
+    for (int a = 0; a < static_cast<int>(f.dims.size()); ++a) {
+      if (a >= f.reduced_begin) (a < f.reduced_end ? rows_ : chunk_) *= f.dims[at(a)];
+    }
+  }
 
-  Status check() const;
-  bool is_written_out(int axis) const { return (out_ >> axis & 1) != 0; }
-  const std::vector<int>& loops() const { return loops_; }  // axes, outermost first
-  const std::vector<Range>& pieces(int axis) const { return pieces_[at(axis)]; }
-  uint64_t axes_of(int32_t v) const { return axes_[at(v)]; }
-  // The loops around the place where something that depends on these axes is computed.
-  size_t level(uint64_t axes) const;
+  Status check() const {
+    if (rows_ * chunk_ > kLargestTile) return unimplemented("a reduction of many values");
+    for (const FusionOutput& o : f_.outputs) {
+      if (o.value.im >= 0) return unimplemented("a reduction with a complex result");
+    }
+    for (int stage = 0; stage <= last_stage(); ++stage) {
+      for (const bool whole : {true, false}) {
+        CHECK_OK(can_print_nest(nest(stage, whole), at(f_.reduced_begin)));
+      }
+    }
+    return {};
+  }
+
+  void print(LlvmText* text, std::string* to, std::vector<std::string> inputs,
+             const std::vector<std::string>& outputs);
 
  private:
-  static size_t at(int64_t i) { return static_cast<size_t>(i); }
-  void find_axes();
-  void choose_loops();
-  void cut();
-  std::vector<Range> cut(int axis) const;
-  bool is_reduced(int axis) const { return f_.reduced_begin <= axis && axis < f_.reduced_end; }
+  int last_stage() const { return reductions_.empty() ? 0 : reductions_.back().stage + 1; }
+  bool is_per_row(const FusionOutput& o) const {
+    for (int a = f_.reduced_begin; a < f_.reduced_end; ++a) {
+      if (o.strides[at(a)] != 0 && f_.dims[at(a)] > 1) return false;
+    }
+    return true;
+  }
+  std::vector<int64_t> tile_strides(bool with_rows) const;
+  Fusion nest(int stage, bool whole) const;
+  Fusion finish(const Reduction& r, size_t total) const;
+  void load_results(Fusion* f, int stage) const;
+  void fold(LlvmText* text, std::string* to, const Reduction& r) const;
+  void combine(LlvmText* text, std::string* to, const Reduction& r, int64_t count,
+               const std::string& target, const std::string& source, int64_t distance) const;
 
   const Fusion& f_;
-  std::vector<uint64_t> axes_;  // of each instruction
-  std::vector<bool> live_;
-  int64_t live_count_ = 0, points_ = 1, piece_count_ = 1;
-  uint64_t out_ = 0;
-  std::vector<int> loops_;
-  std::vector<std::vector<Range>> pieces_;
+  std::vector<int> stage_;
+  std::vector<Reduction> reductions_;
+  int64_t rows_ = 1, chunk_ = 1;
 };
 
-Walk::Walk(const Fusion& f) : f_(f) {
-  find_axes();
-  choose_loops();
-  cut();
+// Of a buffer of the tile, or of one value per column.
+std::vector<int64_t> Stages::tile_strides(bool with_rows) const {
+  std::vector<int64_t> strides(f_.dims.size(), 0);
+  int64_t stride = 1;
+  for (int a = static_cast<int>(f_.dims.size()) - 1; a >= f_.reduced_begin; --a) {
+    if (a < f_.reduced_end && !with_rows) break;
+    strides[at(a)] = stride;
+    stride *= f_.dims[at(a)];
+  }
+  return strides;
 }
 
-void Walk::find_axes() {
-  const auto& instrs = f_.program.instrs;
-  live_.assign(instrs.size(), false);
-  axes_.assign(instrs.size(), 0);
-  for (const FusionOutput& o : f_.outputs) {
-    live_[at(o.value.re)] = true;
-    if (o.value.im >= 0) live_[at(o.value.im)] = true;
-  }
-  for (size_t v = instrs.size(); v-- > 0;) {
-    if (!live_[v]) continue;
-    ++live_count_;
-    const ScalarInstr& i = instrs[v];
-    for (const int32_t operand : {i.a, i.b, i.c, i.d}) {
-      if (operand >= 0) live_[at(operand)] = true;
-    }
-  }
-  uint64_t reduced = 0;
-  for (int a = f_.reduced_begin; a < f_.reduced_end; ++a) reduced |= 1ull << a;
-  for (size_t v = 0; v < instrs.size(); ++v) {
-    const ScalarInstr& i = instrs[v];
-    for (const int32_t operand : {i.a, i.b, i.c, i.d}) {
-      if (operand >= 0) axes_[v] |= axes_[at(operand)];
-    }
-    if (i.op == Opcode::load) {
-      const Access& access = f_.accesses[i.imm];
-      for (size_t a = 0; a < access.strides.size(); ++a) {
-        if (access.strides[a] != 0) axes_[v] |= 1ull << a;
-      }
-      for (const Bound& b : access.bounds) axes_[v] |= 1ull << b.axis;
-    }
-    if (is_reduction(i.op)) axes_[v] &= ~reduced;
-  }
-}
-
-void Walk::choose_loops() {
-  const int rank = static_cast<int>(f_.dims.size());
-  const bool is_short = f_.size() <= kFewPoints;
-  for (int a = 0; a < rank; ++a) {
-    if (is_reduced(a) || is_short) {
-      out_ |= 1ull << a;
-      points_ *= f_.dims[at(a)];
+// What earlier stages have left is loaded: results behind the inputs, then the reduced values.
+void Stages::load_results(Fusion* f, int stage) const {
+  for (const Reduction& r : reductions_) {
+    const DType type = f_.program.instrs[at(r.instr)].type;
+    auto load = [&](int32_t v, bool with_rows) {
+      Access access{Access::Kind::memory,    type, static_cast<int>(f->inputs.size()), 0,
+                    tile_strides(with_rows), {}};
+      f->inputs.push_back(f_.outputs[0].type);  // only its number is looked at
+      f->program.instrs[at(v)] = {Opcode::load, type, -1, -1, -1, -1, f->accesses.size()};
+      f->accesses.push_back(std::move(access));
+    };
+    if (r.stage < stage) {
+      load(r.instr, false);
     } else {
-      loops_.push_back(a);
+      // Nothing of this stage reads it.
+      f->program.instrs[at(r.instr)] = {Opcode::constant, type, -1, -1, -1, -1, 0};
     }
   }
-  // A short innermost axis is written out, so that a longer one becomes the innermost.
-  while (loops_.size() > 1) {
-    const int64_t extent = f_.dims[at(loops_.back())];
-    const int64_t longest = f_.dims[at(loops_[loops_.size() - 2])];
-    if (extent >= kShortAxis || longest <= extent || points_ * extent > kMostPoints ||
-        points_ * extent * live_count_ > kMostInstructions / 2) {
-      break;
-    }
-    points_ *= extent;
-    out_ |= 1ull << loops_.back();
-    loops_.pop_back();
-  }
 }
 
-std::vector<Range> Walk::cut(int axis) const {
-  const int64_t extent = f_.dims[at(axis)];
-  std::vector<int64_t> ends{0, extent};
-  for (size_t v = 0; v < f_.program.instrs.size(); ++v) {
-    const ScalarInstr& i = f_.program.instrs[v];
-    if (!live_[v] || i.op != Opcode::load) continue;
-    for (const Bound& b : f_.accesses[i.imm].bounds) {
-      if (b.axis != axis) continue;
-      for (const int64_t end : {b.lo, b.hi}) ends.push_back(std::clamp<int64_t>(end, 0, extent));
+// The nest that computes the values which a stage reduces, or after the last one the results: those
+// of the whole tile, or those per row or column.
+Fusion Stages::nest(int stage, bool whole) const {
+  Fusion f = f_;
+  load_results(&f, stage);
+  f.kind = Fusion::Kind::loop;
+  f.outputs.clear();
+  if (stage < last_stage()) {
+    for (const Reduction& r : reductions_) {
+      if (r.stage != stage || !whole) continue;
+      const ScalarInstr& i = f_.program.instrs[at(r.instr)];
+      f.outputs.push_back({f_.outputs[0].type, {i.type, i.a, -1}, 0, tile_strides(true)});
+    }
+  } else {
+    for (const FusionOutput& o : f_.outputs) {
+      if (is_per_row(o) != whole) f.outputs.push_back(o);
     }
   }
-  std::sort(ends.begin(), ends.end());
-  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
-  std::vector<Range> pieces;
-  for (size_t k = 0; k + 1 < ends.size(); ++k) pieces.push_back({ends[k], ends[k + 1]});
-  return pieces;
+  for (int a = f.reduced_begin; a < f.reduced_end && !whole; ++a) f.dims[at(a)] = 1;
+  f.reduced_begin = f.reduced_end = static_cast<int>(f.dims.size());
+  return f;
 }
 
-// Inner axes first: their bounds would be asked for at each element.
-void Walk::cut() {
-  pieces_.resize(f_.dims.size());
-  for (size_t k = loops_.size(); k-- > 0;) {
-    const int axis = loops_[k];
-    auto pieces = cut(axis);
-    if (piece_count_ * static_cast<int64_t>(pieces.size()) > kMostPieces) {
-      pieces = {{0, f_.dims[at(axis)]}};
-    }
-    piece_count_ *= std::max<int64_t>(1, static_cast<int64_t>(pieces.size()));
-    pieces_[at(axis)] = std::move(pieces);
-  }
+// The initial value with the total, which is the input behind all others.
+Fusion Stages::finish(const Reduction& r, size_t total) const {
+  Fusion f = f_;
+  load_results(&f, r.stage);
+  const ScalarInstr& i = f_.program.instrs[at(r.instr)];
+  f.kind = Fusion::Kind::loop;
+  f.inputs.resize(total + 1, f_.outputs[0].type);
+  auto& instrs = f.program.instrs;
+  instrs.push_back({Opcode::load, i.type, -1, -1, -1, -1, f.accesses.size()});
+  f.accesses.push_back(
+      {Access::Kind::memory, i.type, static_cast<int>(total), 0, tile_strides(false), {}});
+  instrs.push_back({combining(i.op), i.type, i.b, static_cast<int32_t>(instrs.size()) - 1});
+  const auto value = static_cast<int32_t>(instrs.size()) - 1;
+  f.outputs.assign(1, {f_.outputs[0].type, {i.type, value, -1}, 0, tile_strides(false)});
+  for (int a = f.reduced_begin; a < f.reduced_end; ++a) f.dims[at(a)] = 1;
+  f.reduced_begin = f.reduced_end = static_cast<int>(f.dims.size());
+  return f;
 }
 
-size_t Walk::level(uint64_t axes) const {
-  size_t level = 0;
-  for (size_t k = 0; k < loops_.size(); ++k) {
-    if (axes >> loops_[k] & 1) level = k + 1;
-  }
-  return level;
+// target[k] = target[k] with source[k + distance], for k below count.
+void Stages::combine(LlvmText* text, std::string* to, const Reduction& r, int64_t count,
+                     const std::string& target, const std::string& source, int64_t distance) const {
+  if (count <= 0) return;
+  const ScalarInstr& i = f_.program.instrs[at(r.instr)];
+  const char* t = llvm_type(i.type);
+  const LlvmText::Independent trips = text->independent();
+  const LlvmText::Loop loop = text->loop(0, count, trips.branch);
+  *to += loop.head;
+  auto place = [&](const std::string& base, int64_t offset) {
+    const std::string first =
+        text->emit(to, str("getelementptr ", t, ", ptr ", base, ", i64 ", loop.index));
+    return offset == 0
+               ? first
+               : text->emit(to, str("getelementptr ", t, ", ptr ", first, ", i64 ", offset));
+  };
+  auto load = [&](const std::string& from) {
+    return text->emit(
+        to, str("load ", t, ", ptr ", from, ", align ", ir::byte_size(i.type), trips.access));
+  };
+  const std::string own = place(target, 0), a = load(own), b = load(place(source, distance));
+  const std::string value =
+      text->instruction(to, {combining(i.op), i.type}, i.type, {a, b, {}, {}});
+  *to += str("  store ", t, ' ', value, ", ptr ", own, ", align ", ir::byte_size(i.type),
+             trips.access, '\n', loop.tail);
 }
 
-Status Walk::check() const {
-  if (f_.dims.size() > 60) return unimplemented("more than 60 axes");
-  if (points_ > kMostPoints) return unimplemented("a reduction that is too long to be written out");
-  if (points_ * live_count_ * piece_count_ > kMostInstructions) {
-    return unimplemented("a fusion that is too long written out");
-  }
-  for (size_t v = 0; v < f_.program.instrs.size(); ++v) {
-    const ScalarInstr& i = f_.program.instrs[v];
-    if (!live_[v] || i.op == Opcode::load) continue;
-    const DType from = i.a < 0 ? i.type : f_.program.instrs[at(i.a)].type;
-    if (!LlvmText::knows(i, from)) return unimplemented(str(scalar::name(i.op), " has no text"));
-  }
-  return {};
-}
-
-class Printer {
- public:
-  Printer(LlvmText* text, const Fusion& f, const std::vector<std::string>& inputs,
-          const std::vector<std::string>& outputs)
-      : text_(*text),
-        f_(f),
-        inputs_(inputs),
-        outputs_(outputs),
-        walk_(f),
-        indices_(f.dims.size()),
-        facts_(f.dims.size()),
-        known_(walk_.loops().size() + 1),
-        blocks_(walk_.loops().size() + 1) {}
-
-  void print(std::string* to) {
-    if (f_.outputs.empty() || is_empty()) return;
-    const std::string inner = level(0);
-    *to += blocks_[0] + inner;
-  }
-
- private:
-  using Point = std::vector<int64_t>;  // positions on the axes that are written out
-
-  static size_t at(int64_t i) { return static_cast<size_t>(i); }
-  bool is_empty() const {
-    return std::any_of(f_.dims.begin(), f_.dims.end(), [](int64_t d) { return d == 0; });
-  }
-  const ScalarInstr& instr(int32_t v) const { return f_.program.instrs[at(v)]; }
-  size_t depth() const { return walk_.loops().size(); }
-
-  std::string level(size_t k);
-  std::string loop(size_t k, const Range& range);
-  std::string body();
-  void store(const FusionOutput& o, const Point& p, std::string* stores);
-  void store_part(const FusionOutput& o, int32_t v, int64_t part, const Point& p,
-                  std::string* stores);
-  std::string eval(int32_t v, const Point& p);
-  std::string compute(int32_t v, const Point& p, size_t level);
-  std::string reduce(const ScalarInstr& i, const Point& p);
-  std::string load(const ScalarInstr& i, const Point& p, size_t level);
-  std::string element(const std::string& base, const std::string& index, int64_t more, DType type,
-                      size_t level);
-  std::string walked(const std::vector<int64_t>& strides, size_t level);
-  int64_t constant_part(const std::vector<int64_t>& strides, const Point& p) const;
-  std::optional<std::string> inside(const Access& access, const Point& p, size_t level,
-                                    bool* never);
-  std::string combine(std::string* to, const ScalarInstr& i, const std::string& a,
-                      const std::string& b);
-  const char* group(size_t level) const { return level == depth() ? group_.c_str() : ""; }
-  bool is_fixed(int axis) const {
-    return walk_.is_written_out(axis) || facts_[at(axis)].end - facts_[at(axis)].begin == 1;
-  }
-  int64_t position(int axis, const Point& p) const {
-    return walk_.is_written_out(axis) ? p[at(axis)] : facts_[at(axis)].begin;
-  }
-  uint64_t key(int32_t v, const Point& p) const;
-
-  LlvmText& text_;
-  const Fusion& f_;
-  const std::vector<std::string>& inputs_;
-  const std::vector<std::string>& outputs_;
-  Walk walk_;
-  std::vector<std::string> indices_;  // of the loops' axes
-  std::vector<Range> facts_;          // where their indices lie
-  // By level: values that are computed there, and the text that does so.
-  std::vector<std::unordered_map<uint64_t, std::string>> known_;
-  std::vector<std::string> blocks_;
-  std::vector<std::map<std::vector<int64_t>, std::string>> sums_{depth() + 1};
-  std::string group_;
-};
-
-uint64_t Printer::key(int32_t v, const Point& p) const {
-  uint64_t number = 0;
-  const uint64_t axes = walk_.axes_of(v);
-  for (size_t a = 0; a < f_.dims.size(); ++a) {
-    if (!walk_.is_written_out(static_cast<int>(a)) || (axes >> a & 1) == 0) continue;
-    number = number * at(f_.dims[a]) + at(p[a]);
-  }
-  return number << 32 | static_cast<uint64_t>(v);
-}
-
-std::string Printer::level(size_t k) {
-  if (k == depth()) return body();
-  std::string all;
-  for (const Range& range : walk_.pieces(walk_.loops()[k])) {
-    for (size_t inner = k + 1; inner <= depth(); ++inner) {
-      known_[inner].clear();
-      sums_[inner].clear();
-      blocks_[inner].clear();
-    }
-    all += loop(k, range);
-  }
-  return all;
-}
-
-std::string Printer::loop(size_t k, const Range& range) {
-  const size_t axis = at(walk_.loops()[k]);
-  facts_[axis] = range;
-  if (range.end - range.begin == 1) {
-    indices_[axis] = str(range.begin);
-    const std::string inner = level(k + 1);
-    return blocks_[k + 1] + inner;
-  }
-  const std::string number = text_.fresh("l").substr(1);
-  const std::string index = indices_[axis] = text_.fresh("i");
-  std::string ends;
-  if (k + 1 == depth()) {
-    // Points are independent of each other.
-    const std::string mark = text_.metadata("distinct !{}");
-    group_ = str(", !llvm.access.group ", mark);
-    const std::string parallel =
-        text_.metadata(str("!{!\"llvm.loop.parallel_accesses\", ", mark, '}'));
-    ends = str(", !llvm.loop ", text_.loop_metadata(parallel));
-  }
-  const std::string inner = level(k + 1);
-  std::string all = str("  br label %", number, ".pre\n", number, ".pre:\n  br label %", number,
-                        ".head\n", number, ".head:\n  ", index, " = phi i64 [ ", range.begin, ", %",
-                        number, ".pre ], [ ", index, ".next, %", number, ".latch ]\n");
-  all += blocks_[k + 1] + inner;
-  all += str("  br label %", number, ".latch\n", number, ".latch:\n  ", index,
-             ".next = add nuw nsw i64 ", index, ", 1\n  ", index, ".end = icmp eq i64 ", index,
-             ".next, ", range.end, "\n  br i1 ", index, ".end, label %", number, ".exit, label %",
-             number, ".head", ends, '\n', number, ".exit:\n");
-  if (k + 1 == depth()) group_.clear();
-  return all;
-}
-
-// All points that are written out; what they store comes last.
-std::string Printer::body() {
-  std::string stores;
-  Point p(f_.dims.size(), 0);
-  for (const FusionOutput& o : f_.outputs) {
-    std::vector<int> axes;
-    for (size_t a = 0; a < f_.dims.size(); ++a) {
-      const int axis = static_cast<int>(a);
-      const bool is_kept = axis < f_.reduced_begin || axis >= f_.reduced_end || o.strides[a] != 0;
-      if (walk_.is_written_out(axis) && is_kept) axes.push_back(axis);
-    }
-    std::fill(p.begin(), p.end(), 0);
-    for (bool more = true; more;) {
-      store(o, p, &stores);
-      more = false;
-      for (size_t k = axes.size(); k-- > 0 && !more;) {
-        int64_t& position = p[at(axes[k])];
-        more = ++position < f_.dims[at(axes[k])];
-        if (!more) position = 0;
-      }
-    }
-  }
-  return std::exchange(blocks_[depth()], {}) + stores;
-}
-
-void Printer::store(const FusionOutput& o, const Point& p, std::string* stores) {
-  store_part(o, o.value.re, 0, p, stores);
-  if (o.value.im >= 0) store_part(o, o.value.im, 1, p, stores);
-}
-
-void Printer::store_part(const FusionOutput& o, int32_t v, int64_t part, const Point& p,
-                         std::string* stores) {
-  const std::string value = eval(v, p);
-  const DType type = instr(v).type;
-  const std::string& base = outputs_[at(&o - f_.outputs.data())];
-  const std::string address = element(base, walked(o.strides, depth()),
-                                      o.offset + part + constant_part(o.strides, p), type, depth());
-  *stores += str("  store ", llvm_type(type), ' ', value, ", ptr ", address, ", align ",
-                 ir::byte_size(type), group(depth()), '\n');
-}
-
-std::string Printer::eval(int32_t v, const Point& p) {
-  const size_t level = walk_.level(walk_.axes_of(v));
-  const uint64_t k = key(v, p);
-  if (const auto found = known_[level].find(k); found != known_[level].end()) return found->second;
-  std::string value = compute(v, p, level);
-  known_[level].emplace(k, value);
-  return value;
-}
-
-std::string Printer::compute(int32_t v, const Point& p, size_t level) {
-  const ScalarInstr& i = instr(v);
-  if (i.op == Opcode::load) return load(i, p, level);
-  if (is_reduction(i.op)) return reduce(i, p);
-  std::string operands[4];
-  const int32_t sources[4] = {i.a, i.b, i.c, i.d};
-  for (int k = 0; k < 4; ++k) {
-    if (sources[k] >= 0) operands[k] = eval(sources[k], p);
-  }
-  const DType from = i.a < 0 ? i.type : instr(i.a).type;
-  return text_.instruction(&blocks_[level], i, from, operands);
-}
-
-std::string Printer::combine(std::string* to, const ScalarInstr& i, const std::string& a,
-                             const std::string& b) {
-  const ScalarInstr with{combining(i.op), i.type};
-  return text_.instruction(to, with, i.type, {a, b, {}, {}});
-}
-
-// As reduce_loop does: lanes, then halves onto halves.
-std::string Printer::reduce(const ScalarInstr& i, const Point& p) {
-  std::vector<std::string> lanes;
-  Point at_row = p;
-  for (int a = f_.reduced_begin; a < f_.reduced_end; ++a) at_row[at(a)] = 0;
-  const size_t size = at(ir::byte_size(i.type)), most = size >= 4 ? 256 / size : 64;
+// As reduce_loop and fold_rows do (cpu/vec_impl.h, cpu/tile_run.cc), in the memory of the values.
+void Stages::fold(LlvmText* text, std::string* to, const Reduction& r) const {
   const bool is_row = f_.reduced_end == static_cast<int>(f_.dims.size());
-  const size_t level = walk_.level(walk_.axes_of(i.a) | walk_.axes_of(i.b));
-  std::string* to = &blocks_[level];
-  for (size_t n = 0;; ++n) {
-    std::string value = eval(i.a, at_row);
-    if (is_row && n >= most) {
-      lanes[n % most] = combine(to, i, lanes[n % most], value);
-    } else {
-      lanes.push_back(std::move(value));
+  const int64_t size = ir::byte_size(f_.program.instrs[at(r.instr)].type);
+  const int64_t lanes = size >= 4 ? 256 / size : 64;
+  int64_t live = rows_;
+  if (is_row && live >= lanes) {
+    for (int64_t from = lanes; from < rows_; from += lanes) {
+      combine(text, to, r, std::min(lanes, rows_ - from), r.values, r.values, from);
     }
-    int axis = f_.reduced_end - 1;
-    for (; axis >= f_.reduced_begin; --axis) {
-      if (++at_row[at(axis)] < f_.dims[at(axis)]) break;
-      at_row[at(axis)] = 0;
+    live = lanes;
+  }
+  while (live > 1) {
+    const int64_t half = (live + 1) / 2;
+    combine(text, to, r, (live - half) * chunk_, r.values, r.values, half * chunk_);
+    live = half;
+  }
+}
+
+void Stages::print(LlvmText* text, std::string* to, std::vector<std::string> inputs,
+                   const std::vector<std::string>& outputs) {
+  for (size_t k = 0; k < reductions_.size(); ++k) {
+    Reduction& r = reductions_[k];
+    const int64_t size = ir::byte_size(f_.program.instrs[at(r.instr)].type);
+    r.values = text->scratch(2 * k, rows_ * chunk_ * size);
+    r.result = text->scratch(2 * k + 1, chunk_ * size);
+  }
+  std::vector<std::string> given, tails;
+  for (int a = 0; a < f_.reduced_begin; ++a) {
+    const LlvmText::Loop loop = text->loop(0, f_.dims[at(a)]);
+    *to += loop.head;
+    given.push_back(loop.index);
+    tails.push_back(loop.tail);
+  }
+  for (int stage = 0; stage <= last_stage(); ++stage) {
+    std::vector<std::string> values;
+    for (const Reduction& r : reductions_) {
+      if (r.stage == stage) values.push_back(r.values);
     }
-    if (axis < f_.reduced_begin) break;
-  }
-  while (lanes.size() > 1) {
-    const size_t half = (lanes.size() + 1) / 2;
-    for (size_t j = 0; j + half < lanes.size(); ++j) {
-      lanes[j] = combine(to, i, lanes[j], lanes[j + half]);
-    }
-    lanes.resize(half);
-  }
-  return combine(to, i, eval(i.b, p), lanes[0]);
-}
-
-int64_t Printer::constant_part(const std::vector<int64_t>& strides, const Point& p) const {
-  int64_t sum = 0;
-  for (size_t a = 0; a < strides.size(); ++a) {
-    const int axis = static_cast<int>(a);
-    if (strides[a] != 0 && is_fixed(axis)) sum += strides[a] * position(axis, p);
-  }
-  return sum;
-}
-
-// The sum of stride times index over the loops up to this level; empty for none.
-std::string Printer::walked(const std::vector<int64_t>& strides, size_t level) {
-  for (; level > 0; --level) {
-    const int axis = walk_.loops()[level - 1];
-    if (strides[at(axis)] != 0 && !is_fixed(axis)) break;
-  }
-  if (level == 0) return {};
-  if (const auto found = sums_[level].find(strides); found != sums_[level].end()) {
-    return found->second;
-  }
-  const std::string outer = walked(strides, level - 1);
-  const size_t axis = at(walk_.loops()[level - 1]);
-  std::string sum = indices_[axis];
-  std::string* to = &blocks_[level];
-  if (strides[axis] != 1) sum = text_.emit(to, str("mul nsw i64 ", sum, ", ", strides[axis]));
-  if (!outer.empty()) sum = text_.emit(to, str("add nsw i64 ", outer, ", ", sum));
-  sums_[level].emplace(strides, sum);
-  return sum;
-}
-
-std::string Printer::element(const std::string& base, const std::string& index, int64_t more,
-                             DType type, size_t level) {
-  std::string address = base;
-  const char* t = llvm_type(type);
-  if (!index.empty()) {
-    address =
-        text_.emit(&blocks_[level], str("getelementptr ", t, ", ptr ", address, ", i64 ", index));
-  }
-  if (more != 0) {
-    address =
-        text_.emit(&blocks_[level], str("getelementptr ", t, ", ptr ", address, ", i64 ", more));
-  }
-  return address;
-}
-
-// The predicate that all bounds hold where that is not known, or whether they never do.
-std::optional<std::string> Printer::inside(const Access& access, const Point& p, size_t level,
-                                           bool* never) {
-  std::optional<std::string> all;
-  *never = false;
-  std::string* to = &blocks_[level];
-  for (const Bound& b : access.bounds) {
-    if (is_fixed(b.axis)) {
-      const int64_t i = position(b.axis, p);
-      *never = *never || i < b.lo || i >= b.hi;
+    if (stage < last_stage()) {
+      print_nest(text, to, nest(stage, true), inputs, values, given);
+      const size_t before = inputs.size();
+      for (const Reduction& r : reductions_) {
+        if (r.stage != stage) continue;
+        fold(text, to, r);
+        std::vector<std::string> with_total(inputs.begin(),
+                                            inputs.begin() + static_cast<int64_t>(before));
+        with_total.push_back(r.values);
+        print_nest(text, to, finish(r, before), with_total, {r.result}, given);
+        inputs.push_back(r.result);
+      }
       continue;
     }
-    const Range& fact = facts_[at(b.axis)];
-    if (b.lo <= fact.begin && fact.end <= b.hi) continue;
-    if (b.hi <= fact.begin || fact.end <= b.lo) {
-      *never = true;
-      continue;
+    for (const bool whole : {true, false}) {
+      std::vector<std::string> targets;
+      for (size_t k = 0; k < f_.outputs.size(); ++k) {
+        if (is_per_row(f_.outputs[k]) != whole) targets.push_back(outputs[k]);
+      }
+      if (!targets.empty()) print_nest(text, to, nest(stage, whole), inputs, targets, given);
     }
-    const std::string& index = indices_[at(b.axis)];
-    const std::string from = text_.emit(to, str("sub nsw i64 ", index, ", ", b.lo));
-    const std::string test = text_.emit(to, str("icmp ult i64 ", from, ", ", b.hi - b.lo));
-    all = all ? text_.emit(to, str("and i1 ", *all, ", ", test)) : test;
   }
-  return all;
+  for (; !tails.empty(); tails.pop_back()) *to += tails.back();
 }
 
-std::string Printer::load(const ScalarInstr& i, const Point& p, size_t level) {
-  const Access& access = f_.accesses[i.imm];
-  std::string* to = &blocks_[level];
-  const std::string t = llvm_type(i.type);
-  bool never;
-  const auto test = inside(access, p, level, &never);
-  if (access.kind == Access::Kind::inside) {
-    if (never || !test) return never ? "0" : "1";
-    return text_.emit(to, str("zext i1 ", *test, " to i8"));
-  }
-  if (access.kind == Access::Kind::memory && never) return llvm_constant(i.type, 0);
-  std::string index = walked(access.strides, level);
-  int64_t more = access.offset + constant_part(access.strides, p);
-  if (access.kind == Access::Kind::index) {
-    if (index.empty()) return str(i.type == DType::s32 ? static_cast<int32_t>(more) : more);
-    const std::string sum = text_.emit(to, str("add nsw i64 ", index, ", ", more));
-    return i.type == DType::s64 ? sum : text_.emit(to, str("trunc i64 ", sum, " to i32"));
-  }
-  if (i.a >= 0) {
-    std::string shift = eval(i.a, p);
-    if (instr(i.a).type != DType::s64) shift = text_.emit(to, str("sext i32 ", shift, " to i64"));
-    index = index.empty() ? shift : text_.emit(to, str("add nsw i64 ", index, ", ", shift));
-  }
-  if (test) {
-    // Element 0 is read instead.
-    const std::string sum =
-        index.empty() ? str(more) : text_.emit(to, str("add nsw i64 ", index, ", ", more));
-    index = text_.emit(to, str("select i1 ", *test, ", i64 ", sum, ", i64 0"));
-    more = 0;
-  }
-  const std::string address = element(inputs_[at(access.input)], index, more, i.type, level);
-  const std::string value = text_.emit(
-      to, str("load ", t, ", ptr ", address, ", align ", ir::byte_size(i.type), group(level)));
-  if (!test) return value;
-  return text_.emit(
-      to, str("select i1 ", *test, ", ", t, ' ', value, ", ", t, ' ', llvm_constant(i.type, 0)));
+// Longer rows are vectors themselves; of columns those side by side are one.
+bool is_written_out(const Fusion& fusion) {
+  constexpr int64_t kShortRow = 16;
+  int64_t rows = 1;
+  for (int a = fusion.reduced_begin; a < fusion.reduced_end; ++a) rows *= fusion.dims[at(a)];
+  if (fusion.kind == Fusion::Kind::row && rows > kShortRow) return false;
+  return fusion.kind == Fusion::Kind::loop || can_print_nest(fusion, 0).ok();
 }
 
 }  // namespace
@@ -507,14 +267,15 @@ std::string Printer::load(const ScalarInstr& i, const Point& p, size_t level) {
 Status can_print(const Fusion& fusion) {
   if (fusion.dims.size() > 60) return unimplemented("more than 60 axes");
   for (int a = fusion.reduced_begin; a < fusion.reduced_end; ++a) {
-    if (fusion.dims[static_cast<size_t>(a)] == 0) return unimplemented("a reduction of nothing");
+    if (fusion.dims[at(a)] == 0) return unimplemented("a reduction of nothing");
   }
-  return Walk(fusion).check();
+  return is_written_out(fusion) ? can_print_nest(fusion, 0) : Stages(fusion).check();
 }
 
 void print_fusion(LlvmText* text, std::string* to, const Fusion& fusion,
                   const std::vector<std::string>& inputs, const std::vector<std::string>& outputs) {
-  Printer(text, fusion, inputs, outputs).print(to);
+  if (is_written_out(fusion)) return print_nest(text, to, fusion, inputs, outputs, {});
+  if (fusion.size() > 0) Stages(fusion).print(text, to, inputs, outputs);
 }
 
 }  // namespace jaxmps::kernels

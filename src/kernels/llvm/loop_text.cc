@@ -32,7 +32,7 @@ class LoopPrinter {
                 "(ptr %context, ptr noalias %in, ptr noalias %out, ptr noalias %arena, ptr noalias "
                 "%constants) nounwind",
                 is_wide ? " \"prefer-vector-width\"=\"512\"" : "", " {\n");
-    text += entry_;
+    text += text_.scratch_memory() + entry_;
     text += "  %epoch = load i32, ptr %context, align 4\n";
     text += "  store i32 %epoch, ptr %seen, align 4\n";
     text += body;

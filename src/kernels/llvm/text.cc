@@ -1,5 +1,6 @@
 #include "kernels/llvm/text.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "base/result.h"
@@ -126,6 +127,39 @@ void LlvmText::declare(const std::string& name, const std::string& declaration,
                        const void* address) {
   if (!declared_.emplace(name, declaration).second || !address) return;
   symbols_.push_back({name, address});
+}
+
+std::string LlvmText::scratch(size_t number, int64_t bytes) {
+  scratch_.resize(std::max(scratch_.size(), number + 1), 1);
+  scratch_[number] = std::max(scratch_[number], bytes);
+  return str("%scratch", number);
+}
+
+std::string LlvmText::scratch_memory() const {
+  std::string text;
+  for (size_t k = 0; k < scratch_.size(); ++k) {
+    text += str("  %scratch", k, " = alloca [", scratch_[k], " x i8], align 64\n");
+  }
+  return text;
+}
+
+LlvmText::Loop LlvmText::loop(int64_t begin, int64_t end, const std::string& ends) {
+  const std::string own = fresh("l").substr(1), index = fresh("i");
+  Loop loop{index, {}, {}};
+  loop.head = str("  br label %", own, ".pre\n", own, ".pre:\n  br label %", own, ".head\n", own,
+                  ".head:\n  ", index, " = phi i64 [ ", begin, ", %", own, ".pre ], [ ", index,
+                  ".next, %", own, ".latch ]\n");
+  loop.tail =
+      str("  br label %", own, ".latch\n", own, ".latch:\n  ", index, ".next = add nuw nsw i64 ",
+          index, ", 1\n  ", index, ".end = icmp eq i64 ", index, ".next, ", end, "\n  br i1 ",
+          index, ".end, label %", own, ".exit, label %", own, ".head", ends, '\n', own, ".exit:\n");
+  return loop;
+}
+
+LlvmText::Independent LlvmText::independent() {
+  const std::string group = metadata("distinct !{}");
+  const std::string property = metadata(str("!{!\"llvm.loop.parallel_accesses\", ", group, '}'));
+  return {str(", !llvm.access.group ", group), str(", !llvm.loop ", loop_metadata(property))};
 }
 
 std::string LlvmText::metadata(const std::string& node) {

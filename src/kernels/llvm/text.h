@@ -36,6 +36,24 @@ class LlvmText {
   // Whether `instruction` knows it.
   static bool knows(const ScalarInstr& instr, DType from);
 
+  // A loop that runs for index begin, begin + 1, … end - 1, at least once: `head` goes before its
+  // body, `tail` behind. `ends` is attached to the last branch.
+  struct Loop {
+    std::string index, head, tail;
+  };
+  Loop loop(int64_t begin, int64_t end, const std::string& ends = {});
+  // Of a loop whose trips are independent: what its loads and stores carry, and its last branch.
+  struct Independent {
+    std::string access, branch;
+  };
+  Independent independent();
+
+  // The address of memory of the function, number `number`, of at least so many bytes. Whoever asks
+  // for the same number takes the same memory.
+  std::string scratch(size_t number, int64_t bytes);
+  // What makes that memory, for the function's first block.
+  std::string scratch_memory() const;
+
   // Makes `declaration` part of the module, once; with an address, of a symbol of ours.
   void declare(const std::string& name, const std::string& declaration,
                const void* address = nullptr);
@@ -67,6 +85,7 @@ class LlvmText {
                        const std::string& b);
 
   int names_ = 0;
+  std::vector<int64_t> scratch_;
   std::vector<std::string> metadata_;
   std::map<std::string, std::string> declared_;
   std::vector<LlvmSymbol> symbols_;
