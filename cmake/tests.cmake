@@ -49,7 +49,7 @@ if(JAXMPS_TESTS)
       "${CMAKE_SOURCE_DIR}/tests/cpp/kernels/cpu_threads_test.cc"
       "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/event_test.cc" "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/stress_test.cc")
     add_cpp_tests(jaxmps_tests_threads)
-    foreach(name IN ITEMS ir bytecode scalar passes kernels ops)
+    foreach(name IN ITEMS ir bytecode scalar fusion passes kernels ops)
       target_sources(jaxmps_tests_threads PRIVATE
         "$<FILTER:$<TARGET_OBJECTS:jaxmps_${name}>,EXCLUDE,/cpu/threads[.]cc>")
     endforeach()

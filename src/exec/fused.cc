@@ -7,8 +7,8 @@
 #include "base/env.h"
 #include "base/log.h"
 #include "exec/fused_cuda.h"
+#include "fusion/fusion.h"
 #include "kernels/cpu/tile.h"
-#include "kernels/fusion.h"
 #include "passes/fuse.h"
 
 namespace jaxmps::exec {
@@ -22,11 +22,11 @@ struct FusionKernel : ir::Attachment {
 };
 
 Result<std::shared_ptr<const FusionKernel>> make_kernel(const ir::Op& fusion,
+                                                        kernels::Fusion description,
                                                         const ir::Target& target) {
   auto kernel = std::make_shared<FusionKernel>();
-  const bool is_tile = target.printer == ir::Target::Printer::tile;
-  TRY(kernel->description, kernels::build_fusion(fusion, is_tile));
-  if (is_tile) {
+  kernel->description = std::move(description);
+  if (target.printer == ir::Target::Printer::tile) {
     TRY(kernel->tile, cpu::compile_tile(kernel->description));
   } else {
     TRY(kernel->printed, print_cuda_fusion(kernel->description));
@@ -36,12 +36,15 @@ Result<std::shared_ptr<const FusionKernel>> make_kernel(const ir::Op& fusion,
 
 Result<std::shared_ptr<const FusionKernel>> kernel_of(const ir::Op& fusion,
                                                       const ir::Target& target) {
-  if (!fusion.attachment) return make_kernel(fusion, target);
+  if (!fusion.attachment) {
+    TRY(auto description, kernels::build_fusion(fusion, target.turns_short_rows));
+    return make_kernel(fusion, std::move(description), target);
+  }
   return std::static_pointer_cast<const FusionKernel>(fusion.attachment);
 }
 
-Status attach_kernel(ir::Op& fusion, const ir::Target& target) {
-  auto kernel = make_kernel(fusion, target);
+Status attach_kernel(ir::Op& fusion, kernels::Fusion description, const ir::Target& target) {
+  auto kernel = make_kernel(fusion, std::move(description), target);
   if (!kernel.ok()) {
     log(Level::debug, "not fused: ", kernel.error().text);
     return std::move(kernel).error();
@@ -112,7 +115,9 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   }
   passes::FuseOptions options;
   options.dump = notes;
-  options.accept = [&](ir::Op& fusion) { return attach_kernel(fusion, target); };
+  options.accept = [&](ir::Op& fusion, kernels::Fusion description) {
+    return attach_kernel(fusion, std::move(description), target);
+  };
   CHECK_OK(passes::fuse(module, target, options));
   if (target.printer == Printer::tile) return {};
   std::vector<const kernels::CudaFusion*> printed;

@@ -36,6 +36,8 @@ struct Target {
   int64_t shortest_slice;  // of a gather inside; those of one element are taken, too
   int max_buffers;         // of one kernel
   int max_threads;         // of a block; 0: kernels have no blocks
+  int64_t shared_bytes;    // of a block
+  bool turns_short_rows;   // many rows of few elements are walked as columns
 };
 
 inline constexpr int64_t kAnyLength = std::numeric_limits<int64_t>::max();
@@ -52,7 +54,9 @@ inline constexpr Target kCpu{.name = "cpu",
                              // In a tile of several rows the index is worked out for each element.
                              .shortest_slice = 512,
                              .max_buffers = 33,
-                             .max_threads = 0};
+                             .max_threads = 0,
+                             .shared_bytes = 0,
+                             .turns_short_rows = true};
 
 inline constexpr Target kCuda{.name = "cuda",
                               .float64 = false,
@@ -66,7 +70,9 @@ inline constexpr Target kCuda{.name = "cuda",
                               .longest_row = 8192,
                               .shortest_slice = 1,
                               .max_buffers = 33,
-                              .max_threads = 1024};
+                              .max_threads = 1024,
+                              .shared_bytes = 48 << 10,
+                              .turns_short_rows = false};
 
 inline constexpr Target kMetal{.name = "metal",
                                .float64 = false,
@@ -79,7 +85,9 @@ inline constexpr Target kMetal{.name = "metal",
                                .longest_row = 8192,
                                .shortest_slice = 1,
                                .max_buffers = 31,
-                               .max_threads = 1024};
+                               .max_threads = 1024,
+                               .shared_bytes = 32 << 10,
+                               .turns_short_rows = false};
 
 // The one gate for types: why the target has no such type; empty if it has.
 std::string missing_type(const Type& type, const Target& target);

@@ -53,6 +53,9 @@ enum class DType : uint8_t {
   JAXMPS_DTYPES(X)
 #undef X
 };
+#define X(name, bits, text, pjrt) +1
+inline constexpr int kDTypeCount = JAXMPS_DTYPES(X);
+#undef X
 
 // Bytes of one element as the host and our buffers store it.
 int byte_size(DType dtype);

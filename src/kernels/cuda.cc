@@ -16,58 +16,12 @@ static_assert(kKept * kMaxThreads == ir::kCuda.longest_row && kMaxThreads <= ir:
 
 }  // namespace
 
-void CudaPrinter::analyse() {
-  live_.assign(n_, false);
-  element_.assign(n_, false);
-  stage_.assign(n_, 0);
-  kept_.assign(n_, false);
-  for (const FusionOutput& o : f_.outputs) {
-    live_[static_cast<size_t>(o.value.re)] = true;
-    if (o.value.im >= 0) live_[static_cast<size_t>(o.value.im)] = true;
+std::vector<int32_t> CudaPrinter::live() const {
+  std::vector<int32_t> values;
+  for (int32_t v = 0; v < schedule_.size(); ++v) {
+    if (schedule_[v].live) values.push_back(v);
   }
-  for (size_t v = n_; v-- > 0;) {
-    const ScalarInstr& i = f_.program.instrs[v];
-    for (int32_t u : {i.a, i.b, i.c, i.d}) {
-      if (u >= 0 && live_[v]) live_[static_cast<size_t>(u)] = true;
-    }
-  }
-  for (size_t v = 0; v < n_; ++v) {
-    const ScalarInstr& i = f_.program.instrs[v];
-    for (int32_t u : {i.a, i.b, i.c, i.d}) {
-      if (u < 0) continue;
-      stage_[v] = std::max(stage_[v], stage_[static_cast<size_t>(u)]);
-      element_[v] = element_[v] || element_[static_cast<size_t>(u)];
-    }
-    if (i.op == Opcode::load) {
-      const Access& access = f_.accesses[i.imm];
-      for (int a = f_.reduced_begin; a < f_.reduced_end; ++a) {
-        if (access.strides[static_cast<size_t>(a)]) element_[v] = true;
-        for (const Bound& b : access.bounds) element_[v] = element_[v] || b.axis == a;
-      }
-    }
-    if (is_reduce(static_cast<int32_t>(v))) {
-      element_[v] = false;
-      ++stage_[v];
-    }
-    if (live_[v]) stages_ = std::max(stages_, stage_[v] + 1);
-    if (!reduces_) element_[v] = true;
-  }
-  for (size_t v = 0; v < n_; ++v) {
-    const ScalarInstr& i = f_.program.instrs[v];
-    const int used = stage_[v] - (is_reduce(static_cast<int32_t>(v)) ? 1 : 0);
-    for (int32_t u : {i.a, i.b, i.c, i.d}) {
-      if (u >= 0 && live_[v] && element_[static_cast<size_t>(u)] &&
-          used > stage_[static_cast<size_t>(u)]) {
-        kept_[static_cast<size_t>(u)] = true;
-      }
-    }
-  }
-  for (const FusionOutput& o : f_.outputs) {
-    for (int32_t v : {o.value.re, o.value.im}) {
-      if (v < 0 || !element_[static_cast<size_t>(v)]) continue;
-      if (stage_[static_cast<size_t>(v)] < output_stage(o)) kept_[static_cast<size_t>(v)] = true;
-    }
-  }
+  return values;
 }
 
 std::string CudaPrinter::position(int64_t offset, const std::vector<int64_t>& strides) const {
@@ -104,14 +58,14 @@ std::string CudaPrinter::load(const ScalarInstr& instr, int stage) const {
 
 std::string CudaPrinter::value(int32_t v, int stage) const {
   if (v < 0) return {};
-  const bool from_before = kept_[static_cast<size_t>(v)] && stage_[static_cast<size_t>(v)] < stage;
+  const bool from_before = schedule_[v].is_kept && schedule_[v].stage < stage;
   return from_before ? str("k", v, "[j]") : str("v", v);
 }
 
 Status CudaPrinter::define(int32_t v) {
   const ScalarInstr& i = instr(v);
   const std::string type = cuda_type(i.type);
-  const int s = stage_[static_cast<size_t>(v)];
+  const int s = schedule_[v].stage;
   if (i.op == Opcode::load) {
     line(str("const ", type, " v", v, " = ", load(i, s), ";"));
     return {};
@@ -142,17 +96,10 @@ void CudaPrinter::axes(std::string_view linear, int begin, int end) {
   }
 }
 
-void CudaPrinter::store(size_t o) {
-  const FusionOutput& out = f_.outputs[o];
-  int part = 0;
-  for (int32_t v : {out.value.re, out.value.im}) {
-    if (v < 0) continue;
-    const std::string type = cuda_type(instr(v).type);
-    const int s = output_stage(out);
-    line(str("((", type, "*)out", o, ")[", position(out.offset + part, out.strides),
-             "] = ", value(v, s), ";"));
-    ++part;
-  }
+void CudaPrinter::store(const OutputPart& part) {
+  const ScalarInstr& i = instr(part.value);
+  line(str("((", cuda_type(i.type), "*)out", part.output, ")[", position(part.offset, part.strides),
+           "] = ", value(part.value, schedule_[part.value].stage), ";"));
 }
 
 std::string CudaPrinter::signature(const CudaKernel& kernel) const {
@@ -168,23 +115,11 @@ std::string CudaPrinter::signature(const CudaKernel& kernel) const {
              "(", parameters, ") {\n");
 }
 
-int64_t CudaPrinter::reduced_length() const {
-  return ir::element_count({f_.dims.begin() + f_.reduced_begin, f_.dims.begin() + f_.reduced_end});
-}
-
-// Whether the output has a place for every walked point, not only for every result of a reduction.
-bool CudaPrinter::is_spread(const FusionOutput& output) const {
-  bool spread = element_[static_cast<size_t>(output.value.re)];
-  for (int a = f_.reduced_begin; a < f_.reduced_end; ++a)
-    spread |= output.strides[static_cast<size_t>(a)] != 0;
-  return spread;
-}
-
 void CudaPrinter::store_kept(std::string_view condition) {
   line(str("if (", condition, ") {"));
   ++depth_;
-  for (size_t o = 0; o < f_.outputs.size(); ++o) {
-    if (!is_spread(f_.outputs[o])) store(o);
+  for (const OutputPart& part : schedule_.parts()) {
+    if (!part.is_spread) store(part);
   }
   --depth_;
   line("}");
@@ -202,10 +137,8 @@ Status CudaPrinter::loop(CudaKernel* kernel) {
   line(str("const ", index, " n = start + u * ", kernel->threads, ";"));
   line(str("if (n >= ", n, ") continue;"));
   axes("n", 0, static_cast<int>(f_.dims.size()));
-  for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
-    if (live_[static_cast<size_t>(v)]) CHECK_OK(define(v));
-  }
-  for (size_t o = 0; o < f_.outputs.size(); ++o) store(o);
+  for (int32_t v : live()) CHECK_OK(define(v));
+  for (const OutputPart& part : schedule_.parts()) store(part);
   --depth_;
   line("}");
   return {};
@@ -235,20 +168,15 @@ void CudaPrinter::reduce_block(int32_t v, int64_t threads, int64_t row_groups) {
 }
 
 Status CudaPrinter::stage(int s, int64_t threads, int64_t per_thread) {
-  const int64_t length = reduced_length();
-  for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
-    const size_t k = static_cast<size_t>(v);
-    if (!live_[k]) continue;
-    if (!element_[k] && !is_reduce(v) && stage_[k] == s) CHECK_OK(define(v));
-    if (kept_[k] && stage_[k] == s)
-      line(str(cuda_type(instr(v).type), " k", v, "[", per_thread, "];"));
-  }
+  const int64_t length = schedule_.length();
   std::vector<int32_t> reductions;
-  for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
-    const size_t k = static_cast<size_t>(v);
-    if (!live_[k] || !is_reduce(v) || stage_[k] != s + 1) continue;
-    reductions.push_back(v);
+  CHECK_OK(kept_values(s));
+  for (int32_t v : live()) {
     const ScalarInstr& i = instr(v);
+    if (schedule_[v].is_kept && schedule_[v].stage == s)
+      line(str(cuda_type(i.type), " k", v, "[", per_thread, "];"));
+    if (!is_reduce(v) || schedule_[v].stage != s + 1) continue;
+    reductions.push_back(v);
     line(str(cuda_type(i.type), " part", v, " = ", cuda_neutral(i.op, i.type), ";"));
   }
   line("#pragma unroll");
@@ -257,14 +185,13 @@ Status CudaPrinter::stage(int s, int64_t threads, int64_t per_thread) {
   line(str("const ", index_type(), " r = lane + j * ", threads, ";"));
   if (per_thread * threads != length) line(str("if (r >= ", length, ") continue;"));
   axes("r", f_.reduced_begin, f_.reduced_end);
-  for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
-    const size_t k = static_cast<size_t>(v);
-    if (!live_[k] || !element_[k] || stage_[k] != s) continue;
+  for (int32_t v : live()) {
+    if (!schedule_[v].is_element() || schedule_[v].stage != s) continue;
     CHECK_OK(define(v));
-    if (kept_[k]) line(str("k", v, "[j] = v", v, ";"));
+    if (schedule_[v].is_kept) line(str("k", v, "[j] = v", v, ";"));
   }
-  for (size_t o = 0; o < f_.outputs.size(); ++o) {
-    if (is_spread(f_.outputs[o]) && output_stage(f_.outputs[o]) == s) store(o);
+  for (const OutputPart& part : schedule_.parts()) {
+    if (part.is_spread && schedule_[part.value].stage == s) store(part);
   }
   for (int32_t v : reductions) {
     const ScalarInstr& i = instr(v);
@@ -278,8 +205,7 @@ Status CudaPrinter::stage(int s, int64_t threads, int64_t per_thread) {
 }
 
 Status CudaPrinter::rows(CudaKernel* kernel) {
-  const int64_t length = reduced_length();
-  const int64_t count = ir::element_count({f_.dims.begin(), f_.dims.begin() + f_.reduced_begin});
+  const int64_t length = schedule_.length(), count = schedule_.groups();
   int64_t threads = 1;
   while (threads < kMaxThreads && threads * 4 < length) threads *= 2;
   const int64_t per_thread = (length + threads - 1) / threads;
@@ -292,7 +218,7 @@ Status CudaPrinter::rows(CudaKernel* kernel) {
   line(str(index, " row = (", index, ")blockIdx.x * ", row_groups, " + group;"));
   line(str("if (row >= ", count, ") row = ", count - 1, ";"));
   axes("row", 0, f_.reduced_begin);
-  for (int s = 0; s < stages_; ++s) CHECK_OK(stage(s, threads, per_thread));
+  for (int s = 0; s < schedule_.stages(); ++s) CHECK_OK(stage(s, threads, per_thread));
   store_kept("lane == 0");
   return {};
 }
@@ -310,15 +236,14 @@ void CudaPrinter::finish(CudaKernel* kernel, std::string_view kind) {
 
 Result<CudaFusion> CudaPrinter::print() {
   if (f_.size() == 0) return unimplemented("a CUDA kernel of nothing");
-  analyse();
   CudaFusion fusion;
   // What reads a reduction of the same elements needs them in registers; otherwise a long reduction
   // is cut in pieces, so that it fills the machine.
-  const bool is_row = f_.kind == Fusion::Kind::row && reduced_length() <= ir::kCuda.longest_row;
-  const int64_t rows_count = f_.size() / std::max<int64_t>(1, reduced_length());
+  const bool is_row =
+      f_.kind == Fusion::Kind::row && schedule_.length() <= ir::kCuda.longest_row;
   constexpr int64_t kFewRows = 64;
-  const bool rereads = stages_ > 2 || rereads_elements();
-  if (!reduces_ || (is_row && (rereads || rows_count >= kFewRows))) {
+  const bool rereads = schedule_.stages() > 2 || schedule_.rereads_elements();
+  if (!reduces_ || (is_row && (rereads || schedule_.groups() >= kFewRows))) {
     CudaKernel kernel;
     kernel.inputs.resize(f_.inputs.size());
     std::iota(kernel.inputs.begin(), kernel.inputs.end(), 0);
@@ -330,22 +255,11 @@ Result<CudaFusion> CudaPrinter::print() {
     return fusion;
   }
   if (rereads) {
-    return unimplemented(str("a CUDA reduction of ", reduced_length(),
+    return unimplemented(str("a CUDA reduction of ", schedule_.length(),
                              " elements that are read again with its result"));
   }
   CHECK_OK(split(&fusion));
   return fusion;
-}
-
-// Whether some element is computed from the result of a reduction.
-bool CudaPrinter::rereads_elements() const {
-  for (size_t v = 0; v < n_; ++v) {
-    if (live_[v] && element_[v] && stage_[v] > 0) return true;
-  }
-  for (const FusionOutput& o : f_.outputs) {
-    if (is_spread(o) && output_stage(o) > 0) return true;
-  }
-  return false;
 }
 
 Result<CudaFusion> print_cuda(const Fusion& fusion) { return CudaPrinter(fusion).print(); }

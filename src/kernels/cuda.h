@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "kernels/fusion.h"
+#include "fusion/fusion.h"
 
 namespace jaxmps::kernels {
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "fusion/schedule.h"
 #include "kernels/cuda.h"
 #include "kernels/cuda_expression.h"
 
@@ -12,7 +13,7 @@ namespace jaxmps::kernels {
 class CudaPrinter {
  public:
   explicit CudaPrinter(const Fusion& f)
-      : f_(f), reduces_(f.kind != Fusion::Kind::loop), n_(f.program.instrs.size()) {}
+      : f_(f), reduces_(f.kind != Fusion::Kind::loop), schedule_(f) {}
 
   Result<CudaFusion> print();
 
@@ -32,10 +33,6 @@ class CudaPrinter {
   void line(std::string text) {
     body_ += std::string(static_cast<size_t>(2 * depth_), ' ') + std::move(text) + '\n';
   }
-  int output_stage(const FusionOutput& o) const {
-    const int re = stage_[static_cast<size_t>(o.value.re)];
-    return o.value.im < 0 ? re : std::max(re, stage_[static_cast<size_t>(o.value.im)]);
-  }
   // Positions in arrays of fewer elements than this fit an int with all rounding up.
   static constexpr int64_t kIntRange = (int64_t{1} << 31) - (1 << 16);
   std::string index_type() const {
@@ -45,14 +42,13 @@ class CudaPrinter {
     return fits ? "int" : "s64";
   }
 
-  void analyse();
   std::string position(int64_t offset, const std::vector<int64_t>& strides) const;
   std::string inside(const Access& access) const;
   std::string load(const ScalarInstr& instr, int stage) const;
   std::string value(int32_t v, int stage) const;
   Status define(int32_t v);
   void axes(std::string_view linear, int begin, int end);
-  void store(size_t output);
+  void store(const OutputPart& part);
   Status loop(CudaKernel* kernel);
   Status rows(CudaKernel* kernel);
   Status split(CudaFusion* fusion);
@@ -61,9 +57,7 @@ class CudaPrinter {
   void fold_pieces(const Split& s);
   Status kept_values(int stage);
   void store_kept(std::string_view condition);
-  bool is_spread(const FusionOutput& output) const;
-  bool rereads_elements() const;
-  int64_t reduced_length() const;
+  std::vector<int32_t> live() const;
   Split plan_split() const;
   void finish(CudaKernel* kernel, std::string_view kind);
   Status stage(int s, int64_t threads, int64_t per_thread);
@@ -72,13 +66,9 @@ class CudaPrinter {
 
   const Fusion& f_;
   bool reduces_;
-  size_t n_;
+  FusionSchedule schedule_;
   std::string body_;
   int depth_ = 1;
-  std::vector<bool> live_, element_;
-  std::vector<int> stage_;
-  std::vector<bool> kept_;  // in registers from one stage to the next
-  int stages_ = 1;
 };
 
 }  // namespace jaxmps::kernels

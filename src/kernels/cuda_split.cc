@@ -22,8 +22,8 @@ int64_t up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 CudaPrinter::Split CudaPrinter::plan_split() const {
   Split s{};
-  s.length = reduced_length();
-  s.kept = f_.size() / s.length;
+  s.length = schedule_.length();
+  s.kept = schedule_.groups();
   s.inner = ir::element_count({f_.dims.begin() + f_.reduced_end, f_.dims.end()});
   s.columns = 1;
   while (s.columns < kWarp && s.columns < s.inner) s.columns *= 2;
@@ -33,8 +33,8 @@ CudaPrinter::Split CudaPrinter::plan_split() const {
   s.pieces = std::clamp<int64_t>(up(kBlocks, blocks), 1, most);
   s.piece = up(s.length, s.pieces);
   s.pieces = up(s.length, s.piece);
-  for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
-    if (!live_[static_cast<size_t>(v)] || !is_reduce(v)) continue;
+  for (int32_t v : live()) {
+    if (!is_reduce(v)) continue;
     s.values.push_back(v);
     s.offsets.push_back(s.bytes);
     s.bytes += up(s.pieces * s.kept * ir::byte_size(instr(v).type), 16) * 16;
@@ -44,9 +44,9 @@ CudaPrinter::Split CudaPrinter::plan_split() const {
 
 // Values that are one per result, of the given stage.
 Status CudaPrinter::kept_values(int stage) {
-  for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
-    const size_t k = static_cast<size_t>(v);
-    if (live_[k] && !element_[k] && !is_reduce(v) && stage_[k] == stage) CHECK_OK(define(v));
+  for (int32_t v : live()) {
+    const bool is_one = !schedule_[v].is_element() && !is_reduce(v);
+    if (is_one && schedule_[v].stage == stage) CHECK_OK(define(v));
   }
   return {};
 }
@@ -101,12 +101,11 @@ Status CudaPrinter::split_pieces(CudaKernel* kernel, const Split& s) {
   line(str("for (", index, " r = piece * ", s.piece, " + lane; r < end; r += ", s.lanes, ") {"));
   ++depth_;
   axes("r", f_.reduced_begin, f_.reduced_end);
-  for (int32_t v = 0; v < static_cast<int32_t>(n_); ++v) {
-    const size_t k = static_cast<size_t>(v);
-    if (live_[k] && element_[k]) CHECK_OK(define(v));
+  for (int32_t v : live()) {
+    if (schedule_[v].is_element()) CHECK_OK(define(v));
   }
-  for (size_t o = 0; o < f_.outputs.size(); ++o) {
-    if (is_spread(f_.outputs[o])) store(o);
+  for (const OutputPart& part : schedule_.parts()) {
+    if (part.is_spread) store(part);
   }
   for (int32_t v : s.values) {
     const ScalarInstr& i = instr(v);
@@ -179,9 +178,9 @@ Status CudaPrinter::split(CudaFusion* fusion) {
     pieces.inputs.push_back(static_cast<int>(i));
     total.inputs.push_back(static_cast<int>(i));
   }
-  for (size_t o = 0; o < f_.outputs.size(); ++o) {
-    const bool first = !is_cut || is_spread(f_.outputs[o]);
-    (first ? pieces : total).outputs.push_back(static_cast<int>(o));
+  for (const OutputPart& part : schedule_.parts()) {
+    auto& outputs = (!is_cut || part.is_spread ? pieces : total).outputs;
+    if (outputs.empty() || outputs.back() != part.output) outputs.push_back(part.output);
   }
   pieces.scratch_bytes = is_cut ? s.bytes : 0;
   CHECK_OK(split_pieces(&pieces, s));

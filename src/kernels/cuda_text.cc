@@ -2,8 +2,8 @@
 
 namespace jaxmps::kernels {
 
-// Integer and floating-point semantics as in scalar/scalar_math.h and scalar/scalar_int.h. One text, so one
-// function.
+// Integer and floating-point semantics as in scalar/scalar_math.h and scalar/scalar_int.h. One
+// text, so one function.
 std::string_view cuda_prelude() {  // NOLINT(readability-function-size)
   return R"(typedef signed char s8; typedef short s16; typedef int s32; typedef long long s64;
 typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32;

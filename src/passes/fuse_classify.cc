@@ -95,7 +95,7 @@ FuseClass classify(const ir::Op& op, std::string_view* why) {
   }
   if (!op.is(ir::traits::elementwise)) return FuseClass::none;
   *why = "types that the op's scalar function does not take";
-  return scalar::scalar_program(op).ok() ? FuseClass::elementwise : FuseClass::none;
+  return scalar::has_scalar_program(op) ? FuseClass::elementwise : FuseClass::none;
 }
 
 bool is_expensive(const ir::Op& op) {

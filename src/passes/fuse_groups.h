@@ -88,6 +88,7 @@ class RegionFuser {
   bool is_elsewhere_too(const ir::Op* op) const;
   void materialize();
   void materialize(const Group& g);
+  Status describe(ir::Op* fusion);
   void clean_up();
   void note(const ir::Op& op, std::string_view text);
 

@@ -45,6 +45,12 @@ bool RegionFuser::is_elsewhere_too(const Op* op) const {
   return info.stays || info.groups.size() > 1;
 }
 
+// Shows the target what the fusion is.
+Status RegionFuser::describe(Op* fusion) {
+  TRY(fusion::Fusion description, fusion::build_fusion(*fusion, target_.turns_short_rows));
+  return options_.accept ? options_.accept(*fusion, std::move(description)) : Status();
+}
+
 void RegionFuser::materialize(const Group& g) {
   std::vector<int> order;
   for (const Member& m : g.members) order.push_back(m.op);
@@ -87,7 +93,7 @@ void RegionFuser::materialize(const Group& g) {
   body->append(Op::create(OpId::return_, returned, {}));
   std::string_view reason = worthwhile(g) ? "" : "no company";
   Status accepted;
-  if (reason.empty() && options_.accept) accepted = options_.accept(*fusion);
+  if (reason.empty()) accepted = describe(fusion.get());
   if (!accepted.ok()) reason = accepted.error().text;
   for (const Member& m : g.members) {
     refused_gather_ |= !accepted.ok() && ops_[static_cast<size_t>(m.op)].kind == FuseClass::gather;

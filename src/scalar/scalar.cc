@@ -151,8 +151,23 @@ size_t ScalarBuilder::Hash::operator()(const ScalarInstr& i) const {
   return h;
 }
 
+ScalarBuilder ScalarBuilder::without_program() {
+  // The instruction with the number of a type is of that type.
+  static ScalarProgram types = [] {
+    ScalarProgram program;
+    for (int type = 0; type < ir::kDTypeCount; ++type) {
+      program.instrs.push_back({Opcode::input, static_cast<DType>(type)});
+    }
+    return program;
+  }();
+  ScalarBuilder builder(&types);
+  builder.appends_ = false;
+  return builder;
+}
+
 int32_t ScalarBuilder::emit(Opcode op, DType type, int32_t a, int32_t b, int32_t c, uint64_t imm,
                             int32_t d) {
+  if (!appends_) return static_cast<int32_t>(type);
   ScalarInstr i{op, type, a, b, c, d, imm};
   auto constant = [&](int32_t v) { return v >= 0 && instr(v).op == Opcode::constant; };
   if (op == Opcode::select && constant(a)) return instr(a).imm ? b : c;
@@ -195,7 +210,7 @@ int32_t ScalarBuilder::real_constant(DType machine, double value) {
 
 ScalarValue ScalarBuilder::input(DType dtype) {
   const uint64_t index = program_->inputs.size();
-  program_->inputs.push_back(dtype);
+  if (appends_) program_->inputs.push_back(dtype);
   const DType type = storage_machine_type(dtype);
   const int32_t re = emit(Opcode::input, type, -1, -1, -1, 2 * index);
   const int32_t im =

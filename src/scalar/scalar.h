@@ -7,6 +7,7 @@
 // see a few opcodes with one meaning. Programs are values: build once, evaluate from any thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -21,11 +22,12 @@ namespace jaxmps::scalar {
 using ir::DType;
 
 // Opcodes that are no functions of their operands' values alone; see ScalarInstr. X(name, operands)
-#define JAXMPS_STRUCTURAL_OPCODES(X)                                                  \
-  X(input, 0)                                                                         \
-  X(load, 0)                                                                          \
-  X(constant, 0) X(convert, 1) X(bitcast, 1) X(encode, 1) X(decode, 1) X(round_to, 1) \
-      X(reduce_precision, 1) X(wrap, 1) X(select, 3) X(threefry, 4) X(threefry_second, 1)
+#define JAXMPS_STRUCTURAL_OPCODES(X)                                                          \
+  X(input, 0)                                                                                 \
+  X(load, 0)                                                                                  \
+  X(constant, 0)                                                                              \
+  X(convert, 1) X(bitcast, 1) X(encode, 1) X(decode, 1) X(round_to, 1) X(reduce_precision, 1) \
+      X(wrap, 1) X(select, 3) X(threefry, 4) X(threefry_second, 1)
 
 // The others stand in ir/scalar_ops.def.
 enum class Opcode : uint8_t {
@@ -108,6 +110,7 @@ struct ScalarInstr {
   int32_t a = -1, b = -1, c = -1, d = -1;
   uint64_t imm = 0;
   bool operator==(const ScalarInstr&) const = default;
+  std::array<int32_t, 4> operands() const { return {a, b, c, d}; }  // -1 where there is none
 };
 
 // A value of any dtype: one instruction, or two for complex ones.
@@ -133,6 +136,8 @@ struct ScalarProgram {
 class ScalarBuilder {
  public:
   explicit ScalarBuilder(ScalarProgram* program) : program_(program) {}
+  // One that appends nothing and only says what it would refuse: all values of a type are one.
+  static ScalarBuilder without_program();
 
   ScalarValue input(DType dtype);
   ScalarValue constant(const ir::Dense& dense, int64_t index);
@@ -179,12 +184,15 @@ class ScalarBuilder {
   int32_t real_constant(DType machine, double value);
 
   ScalarProgram* program_;
+  bool appends_ = true;
   std::unordered_map<ScalarInstr, int32_t, Hash> known_;
 };
 
 // The program of one elementwise op, select, clamp or bitcast that keeps the width: inputs are its
 // operands, outputs its results. Refuses like ScalarBuilder::apply.
 Result<ScalarProgram> scalar_program(const ir::Op& op);
+// Whether there is one, which is not built.
+bool has_scalar_program(const ir::Op& op);
 
 // The program of a combiner (reduce, reduce_window, scatter, select_and_scatter), of a comparator
 // (sort) or of any region of scalars: inputs are the region's arguments, outputs what it returns.

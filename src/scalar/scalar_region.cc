@@ -44,19 +44,28 @@ struct Reader {
   }
 };
 
+Result<std::vector<ScalarValue>> results_of(const ir::Op& op, ScalarBuilder* builder) {
+  std::vector<ScalarValue> operands;
+  operands.reserve(op.operand_count());
+  for (const ir::Value* operand : op.operands()) {
+    operands.push_back(builder->input(operand->type.dtype));
+  }
+  return builder->apply(op, operands);
+}
+
 }  // namespace
 
 Result<ScalarProgram> scalar_program(const ir::Op& op) {
   ScalarProgram program;
   ScalarBuilder builder(&program);
-  std::vector<ScalarValue> operands;
-  operands.reserve(op.operand_count());
-  for (const ir::Value* operand : op.operands()) {
-    operands.push_back(builder.input(operand->type.dtype));
-  }
-  TRY(const auto results, builder.apply(op, operands));
+  TRY(const auto results, results_of(op, &builder));
   for (const ScalarValue& result : results) builder.output(result);
   return program;
+}
+
+bool has_scalar_program(const ir::Op& op) {
+  ScalarBuilder builder = ScalarBuilder::without_program();
+  return results_of(op, &builder).ok();
 }
 
 Result<ScalarProgram> scalar_program(const ir::Region& region) {

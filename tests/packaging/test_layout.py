@@ -9,8 +9,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 SRC = ROOT / "src"
-FOLDERS = ["base", "ir", "bytecode", "scalar", "passes", "kernels", "ops", "exec", "pjrt"]
-CORE = FOLDERS[:5]
+FOLDERS = ["base", "ir", "bytecode", "scalar", "fusion", "passes", "kernels", "ops", "exec", "pjrt"]
+CORE = FOLDERS[:6]
 SOURCES = sorted(p for p in SRC.rglob("*") if p.suffix in (".cc", ".h", ".def"))
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]', re.M)
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "base/result.h"
+#include "fusion/fusion.h"
 #include "kernels/cpu/vec.h"
-#include "kernels/fusion.h"
 
 namespace jaxmps::cpu {
 

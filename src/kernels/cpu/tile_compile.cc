@@ -65,57 +65,16 @@ void TileCompiler::choose_axes() {
         std::clamp<int64_t>(k_.clip || tiles < 4 ? (even + 15) / 16 * 16 : kTile, 1, kTile);
     k_.width = k_.rows = std::min(k_.rows, std::max<int64_t>(1, k_.red_count));
   }
-  for (int a = k_.red_begin; a < k_.red_end; ++a) red_mask_ |= 1ull << a;
-  for (int a = k_.red_end; a < rank; ++a) inner_mask_ |= 1ull << a;
   for (int a = k_.tile_begin; a < rank; ++a) tile_mask_ |= 1ull << a;
 }
 
-void TileCompiler::mark_live() {
-  for (const FusionOutput& o : f_.outputs) {
-    value(o.value.re).live = true;
-    if (o.value.im >= 0) value(o.value.im).live = true;
-  }
-  for (int32_t v = static_cast<int32_t>(values_.size()) - 1; v >= 0; --v) {
-    if (!value(v).live) continue;
-    const ScalarInstr& i = instr(v);
-    for (int32_t operand : {i.a, i.b, i.c, i.d}) {
-      if (operand >= 0) value(operand).live = true;
-    }
-  }
-}
-
-void TileCompiler::analyse() {
-  for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
+void TileCompiler::analyse(const kernels::FusionSchedule& schedule) {
+  stage_count_ = schedule.stages();
+  for (int32_t v = 0; v < schedule.size(); ++v) {
     TileValue& x = value(v);
-    if (!x.live) continue;
-    const ScalarInstr& i = instr(v);
-    if (i.op == Opcode::load) {
-      const Access& access = f_.accesses[i.imm];
-      for (size_t a = 0; a < access.strides.size(); ++a) {
-        if (access.strides[a]) x.axes |= 1ull << a;
-      }
-      for (const kernels::Bound& b : access.bounds) x.axes |= 1ull << b.axis;
-    }
-    for (int32_t operand : {i.a, i.b, i.c, i.d}) {
-      if (operand < 0) continue;
-      const TileValue& from = value(operand);
-      x.axes |= from.axes;
-      x.stage = std::max(x.stage, from.stage);
-      x.level = std::max(x.level, std::min(from.level, 1));
-    }
-    if (is_reduce(i)) {
-      // A vector over the inner axes, even if all its elements are equal.
-      x.axes = (x.axes & ~red_mask_) | inner_mask_;
-      x.stage = std::max(value(i.a).stage, value(i.b).stage) + 1;
-      stage_count_ = std::max(stage_count_, x.stage + 1);
-      x.level = 1;
-    } else if (x.axes & red_mask_) {
-      x.level = 2;
-    } else if (x.axes) {
-      x.level = 1;
-    }
+    static_cast<kernels::ScheduledValue&>(x) = schedule[v];
     x.single = (x.axes & tile_mask_) == 0;
-    k_.element_cost += x.level == 2 ? op_cost(i) : 0;
+    k_.element_cost += x.live && x.is_element() ? op_cost(instr(v)) : 0;
   }
   k_.element_cost = std::max(k_.element_cost, 0.1);
 }
@@ -129,7 +88,7 @@ void TileCompiler::find_multiply_adds() {
   };
   for (int32_t v = 0; v < count; ++v) {
     if (!value(v).live) continue;
-    for (int32_t operand : {instr(v).a, instr(v).b, instr(v).c, instr(v).d}) use(operand);
+    for (int32_t operand : instr(v).operands()) use(operand);
   }
   for (const FusionOutput& o : f_.outputs) {
     use(o.value.re);
@@ -138,11 +97,11 @@ void TileCompiler::find_multiply_adds() {
   for (int32_t v = 0; v < count; ++v) {
     const ScalarInstr& i = instr(v);
     TileValue& x = value(v);
-    if (!x.live || x.level != 2 || x.single || i.op != Opcode::add) continue;
+    if (!x.live || !x.is_element() || x.single || i.op != Opcode::add) continue;
     if (!k_.table->find_multiply_add(i.type, 0)) continue;
     for (int32_t product : {i.a, i.b}) {
       const TileValue& m = value(product);
-      if (instr(product).op != Opcode::mul || m.level != 2 || m.single || m.stage != x.stage ||
+      if (instr(product).op != Opcode::mul || !m.is_element() || m.single || m.stage != x.stage ||
           uses[static_cast<size_t>(product)] != 1) {
         continue;
       }
@@ -155,7 +114,7 @@ void TileCompiler::find_multiply_adds() {
 std::array<int32_t, 4> TileCompiler::operands(int32_t v) const {
   const ScalarInstr& i = instr(v);
   const int32_t product = value(v).product;
-  if (product < 0) return {i.a, i.b, i.c, i.d};
+  if (product < 0) return i.operands();
   // The loop takes the first factor as a vector only.
   int32_t a = instr(product).a, b = instr(product).b;
   if (value(a).single) std::swap(a, b);
@@ -170,30 +129,24 @@ void TileCompiler::choose_batch() {
     TileValue& x = value(v);
     const ScalarInstr& i = instr(v);
     if (!x.live) continue;
-    x.batched = x.level == 1 && x.single && !is_reduce(i) && i.op != Opcode::threefry &&
-                i.op != Opcode::threefry_second;
-    for (int32_t operand : {i.a, i.b, i.c, i.d}) {
-      if (operand >= 0) x.batched &= value(operand).level == 0 || value(operand).batched;
+    x.batched = x.level == TileValue::Level::group && x.single && !is_reduce(i) &&
+                i.op != Opcode::threefry && i.op != Opcode::threefry_second;
+    for (int32_t operand : i.operands()) {
+      if (operand >= 0)
+        x.batched &= value(operand).level == TileValue::Level::uniform || value(operand).batched;
     }
-    for (int32_t operand : {i.a, i.b, i.c, i.d}) {
+    for (int32_t operand : i.operands()) {
       if (operand >= 0 && !x.batched) read[static_cast<size_t>(operand)] = true;
     }
   }
-  for (int32_t v : part_value_) read[static_cast<size_t>(v)] = true;
+  for (const OutputPart& part : k_.parts) read[static_cast<size_t>(part.value)] = true;
   for (size_t v = 0; v < values_.size(); ++v) values_[v].is_read = read[v];
 }
 
-void TileCompiler::add_parts() {
-  for (size_t o = 0; o < f_.outputs.size(); ++o) {
-    const FusionOutput& out = f_.outputs[o];
-    for (int32_t v : {out.value.re, out.value.im}) {
-      if (v < 0) continue;
-      const int64_t part = v == out.value.im && v != out.value.re ? 1 : 0;
-      k_.parts.push_back({static_cast<int>(o), out.offset + part, out.strides, size_of(v)});
-      part_value_.push_back(v);
-      part_done_.push_back(false);
-    }
-    if (out.value.im >= 0 && out.value.im == out.value.re) k_.parts.back().offset += 1;
+void TileCompiler::add_parts(const kernels::FusionSchedule& schedule) {
+  for (const kernels::OutputPart& part : schedule.parts()) {
+    k_.parts.push_back({part, size_of(part.value)});
+    part_done_.push_back(false);
   }
 }
 
@@ -213,7 +166,7 @@ void TileCompiler::find_aliases() {
   std::vector<int> written(f_.outputs.size());
   for (size_t o = 0; o < f_.outputs.size(); ++o) {
     const TileValue& x = value(f_.outputs[o].value.re);
-    written[o] = x.level == 2 ? x.stage : stage_count_;
+    written[o] = x.is_element() ? x.stage : stage_count_;
     last = std::max(last, written[o]);
   }
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
@@ -387,9 +340,9 @@ Status TileCompiler::make_step(int32_t v, std::vector<Step>* steps,
       }
     }
     if (step.dst2 < 0) {
-      const Entry::Area area = value(v).level == 0   ? Entry::Area::uniform
-                               : value(v).level == 1 ? Entry::Area::group
-                                                     : Entry::Area::tile;
+      const Entry::Area area = value(v).level == TileValue::Level::uniform ? Entry::Area::uniform
+                               : value(v).level == TileValue::Level::group ? Entry::Area::group
+                                                                           : Entry::Area::tile;
       step.dst2 = new_entry(area, (step.single ? 1 : k_.width) * 4);
     }
     steps->push_back(step);
@@ -405,19 +358,21 @@ Status TileCompiler::fixed_values() {
   k_.stages.resize(static_cast<size_t>(stage_count_));
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
     TileValue& x = value(v);
-    if (!x.live || x.level == 2) continue;
+    if (!x.live || x.is_element()) continue;
     const ScalarInstr& i = instr(v);
     const int64_t bytes = (x.batched ? kBatch : x.single ? 1 : k_.width) * size_of(v);
-    x.entry = new_entry(x.level == 0 ? Entry::Area::uniform : Entry::Area::group, bytes);
+    x.entry = new_entry(
+        x.level == TileValue::Level::uniform ? Entry::Area::uniform : Entry::Area::group, bytes);
     if (i.op == Opcode::constant) k_.constants.emplace_back(x.entry, i.imm);
     if (x.batched && x.is_read) k_.batched.push_back({x.entry, size_of(v)});
   }
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
     const TileValue& x = value(v);
-    if (!x.live || x.level == 2 || instr(v).op == Opcode::constant || is_reduce(instr(v))) continue;
-    std::vector<Step>* steps = x.level == 0 ? &k_.uniform_steps
-                               : x.batched  ? &k_.batch_steps
-                                            : &k_.stages[static_cast<size_t>(x.stage)].group_steps;
+    if (!x.live || x.is_element() || instr(v).op == Opcode::constant || is_reduce(instr(v)))
+      continue;
+    std::vector<Step>* steps = x.level == TileValue::Level::uniform ? &k_.uniform_steps
+                               : x.batched                          ? &k_.batch_steps
+                                           : &k_.stages[static_cast<size_t>(x.stage)].group_steps;
     CHECK_OK(make_step(v, steps, nullptr));
   }
   return {};
@@ -425,8 +380,8 @@ Status TileCompiler::fixed_values() {
 
 void TileCompiler::finish_group() {
   for (size_t p = 0; p < k_.parts.size(); ++p) {
-    const int32_t v = part_value_[p];
-    if (value(v).level == 2) continue;
+    const int32_t v = k_.parts[p].value;
+    if (value(v).is_element()) continue;
     Step step;
     step.kind = Step::Kind::store;
     step.single = value(v).single;
@@ -465,29 +420,23 @@ void TileCompiler::place_bindings() {
 }
 
 Status TileCompiler::compile() {
-  if (f_.dims.size() > 60) return unimplemented("more than 60 axes");
   k_.accesses = f_.accesses;
   choose_axes();
-  mark_live();
-  analyse();
+  const kernels::FusionSchedule schedule(f_, k_.red_begin, k_.red_end);
+  analyse(schedule);
   find_multiply_adds();
-  add_parts();
+  add_parts(schedule);
   choose_batch();
   find_aliases();
   CHECK_OK(fixed_values());
   row_buffer_.assign(values_.size(), -1);
   const bool row = k_.red_end == static_cast<int>(f_.dims.size());
   if (stage_count_ > 1 && row) {
-    for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
-      const ScalarInstr& i = instr(v);
-      for (int32_t u : {i.a, i.b, i.c, i.d}) {
-        if (u < 0 || !value(v).live || value(u).level != 2 || is_cheap_load(u)) continue;
-        const int used = value(v).stage - (is_reduce(i) ? 1 : 0);
-        if (used == value(u).stage || row_buffer_[static_cast<size_t>(u)] >= 0) continue;
-        if (value(u).single || k_.red_count * size_of(u) > kRowBuffer) continue;
-        k_.tile_bytes = (k_.tile_bytes + 63) / 64 * 64;
-        row_buffer_[static_cast<size_t>(u)] = take(&k_.tile_bytes, k_.red_count * size_of(u));
-      }
+    for (int32_t v = 0; v < schedule.size(); ++v) {
+      if (!value(v).is_kept || value(v).single || is_cheap_load(v)) continue;
+      if (k_.red_count * size_of(v) > kRowBuffer) continue;
+      k_.tile_bytes = (k_.tile_bytes + 63) / 64 * 64;
+      row_buffer_[static_cast<size_t>(v)] = take(&k_.tile_bytes, k_.red_count * size_of(v));
     }
   }
   for (int s = 0; s < stage_count_; ++s) CHECK_OK(build_stage(s));

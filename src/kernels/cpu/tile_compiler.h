@@ -4,16 +4,13 @@
 
 #include <array>
 
+#include "fusion/schedule.h"
 #include "kernels/cpu/tile_program.h"
 
 namespace jaxmps::cpu {
 
 // What is known of one instruction.
-struct TileValue {
-  bool live = false;
-  uint64_t axes = 0;  // that it depends on
-  int level = 0;      // 0 uniform, 1 group, 2 element
-  int stage = 0;
+struct TileValue : kernels::ScheduledValue {
   bool single = true;    // one element for a whole tile
   bool batched = false;  // of a group value: computed for several groups at once,
   bool is_read = false;  // and read one by one
@@ -44,7 +41,7 @@ class TileCompiler {
   // A load that later stages repeat, rather than keep what it has read.
   bool is_cheap_load(int32_t v) {
     const ScalarInstr& i = instr(v);
-    return i.op == Opcode::load && (i.a < 0 || value(i.a).level < 2);
+    return i.op == Opcode::load && (i.a < 0 || !value(i.a).is_element());
   }
   uint8_t size_of(int32_t v) const { return static_cast<uint8_t>(ir::byte_size(instr(v).type)); }
 
@@ -52,11 +49,10 @@ class TileCompiler {
   std::array<int32_t, 4> operands(int32_t v) const;
 
   void choose_axes();
-  void mark_live();
-  void analyse();
+  void analyse(const kernels::FusionSchedule& schedule);
   void find_multiply_adds();
   void choose_batch();
-  void add_parts();
+  void add_parts(const kernels::FusionSchedule& schedule);
   void find_aliases();
   bool panel_helps(const ScalarInstr& load) const;
   bool dense_in_tile(const std::vector<int64_t>& strides) const;
@@ -85,10 +81,9 @@ class TileCompiler {
   TileKernel::Impl& k_;
   std::vector<TileValue> values_;
   int stage_count_ = 1;
-  uint64_t red_mask_ = 0, inner_mask_ = 0, tile_mask_ = 0;
+  uint64_t tile_mask_ = 0;
   std::vector<int64_t> row_buffer_;  // per value: offset in the tile area, or -1
-  std::vector<int32_t> part_value_;  // per output part
-  std::vector<bool> part_done_;      // written by its own computation
+  std::vector<bool> part_done_;      // per output part: written by its own computation
 };
 
 }  // namespace jaxmps::cpu

@@ -9,7 +9,7 @@
 
 namespace jaxmps::cpu {
 
-constexpr int kMaxAxes = 60;
+using kernels::kMaxAxes;
 
 struct Context {
   const TileKernel::Impl& k;

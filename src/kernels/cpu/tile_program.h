@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "fusion/schedule.h"
 #include "kernels/cpu/tile.h"
 #include "kernels/cpu/vec.h"
 
@@ -97,12 +98,8 @@ struct Stage {
   std::vector<Reduction> reductions;
 };
 
-// A real component of an output: complex outputs have two.
-struct OutputPart {
-  int output;
-  int64_t offset;
-  std::vector<int64_t> strides;
-  uint8_t size;
+struct OutputPart : kernels::OutputPart {
+  uint8_t size;  // of its elements, in bytes
 };
 
 struct TileKernel::Impl {

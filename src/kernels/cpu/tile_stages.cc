@@ -8,7 +8,7 @@ namespace jaxmps::cpu {
 void TileCompiler::collect(int s, Local* local) {
   std::vector<bool> needed(values_.size(), false);
   auto need = [&](int32_t v) {
-    if (v >= 0 && value(v).level == 2) needed[static_cast<size_t>(v)] = true;
+    if (v >= 0 && value(v).is_element()) needed[static_cast<size_t>(v)] = true;
   };
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
     const TileValue& x = value(v);
@@ -16,8 +16,8 @@ void TileCompiler::collect(int s, Local* local) {
     if (is_reduce(instr(v)) && x.stage == s + 1) need(instr(v).a);
     if (row_buffer_[static_cast<size_t>(v)] >= 0 && x.stage == s) need(v);
   }
-  for (int32_t v : part_value_) {
-    if (value(v).stage == s) need(v);
+  for (const OutputPart& part : k_.parts) {
+    if (value(part.value).stage == s) need(part.value);
   }
   for (int32_t v = static_cast<int32_t>(values_.size()) - 1; v >= 0; --v) {
     if (!needed[static_cast<size_t>(v)]) continue;
@@ -48,9 +48,9 @@ void TileCompiler::collect(int s, Local* local) {
       local->last_use[static_cast<size_t>(instr(v).a)] = end;
     }
   }
-  for (size_t p = 0; p < part_value_.size(); ++p) {
-    if (value(part_value_[p]).stage == s)
-      local->last_use[static_cast<size_t>(part_value_[p])] = end;
+  for (size_t p = 0; p < k_.parts.size(); ++p) {
+    if (value(k_.parts[p].value).stage == s)
+      local->last_use[static_cast<size_t>(k_.parts[p].value)] = end;
   }
 }
 
@@ -63,9 +63,9 @@ void TileCompiler::place_outputs(int s, Local* local) {
     position[static_cast<size_t>(local->order[at])] = static_cast<int32_t>(at);
   }
   for (size_t p = 0; p < k_.parts.size(); ++p) {
-    const int32_t v = part_value_[p];
+    const int32_t v = k_.parts[p].value;
     const TileValue& x = value(v);
-    if (x.level != 2 || x.stage != s || x.single || local->entry[static_cast<size_t>(v)] >= 0)
+    if (!x.is_element() || x.stage != s || x.single || local->entry[static_cast<size_t>(v)] >= 0)
       continue;
     if (row_buffer_[static_cast<size_t>(v)] >= 0 || !dense_in_tile(k_.parts[p].strides)) continue;
     if (instr(v).op == Opcode::load && panel_helps(instr(v))) continue;
@@ -140,7 +140,7 @@ bool TileCompiler::bind_load(int s, int32_t v, Local* local) {
   if (access.kind != Access::Kind::memory || !access.bounds.empty()) return false;
   Stage& stage = k_.stages[static_cast<size_t>(s)];
   // What says where to read must be there before the tile begins.
-  const bool is_known = i.a < 0 || (value(i.a).level < 2 && value(i.a).single);
+  const bool is_known = i.a < 0 || (!value(i.a).is_element() && value(i.a).single);
   if (is_known && (value(v).single || dense_in_tile(access.strides))) {
     const int32_t entry = new_entry(Entry::Area::bound, 0);
     local->entry[static_cast<size_t>(v)] = entry;
@@ -163,8 +163,8 @@ bool TileCompiler::bind_load(int s, int32_t v, Local* local) {
 // Stores the outputs that were not computed in place.
 void TileCompiler::store_parts(int s, Local* local) {
   for (size_t p = 0; p < k_.parts.size(); ++p) {
-    const int32_t v = part_value_[p];
-    if (value(v).level != 2 || value(v).stage != s || part_done_[p]) continue;
+    const int32_t v = k_.parts[p].value;
+    if (!value(v).is_element() || value(v).stage != s || part_done_[p]) continue;
     Step step;
     step.kind = Step::Kind::store;
     step.single = value(v).single;

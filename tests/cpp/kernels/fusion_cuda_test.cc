@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "kernels/cuda.h"
-#include "kernels/fusion_graph.h"
+#include "support/graph.h"
 
 namespace jaxmps::test {
 namespace {

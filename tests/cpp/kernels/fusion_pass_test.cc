@@ -5,8 +5,8 @@
 #include <random>
 
 #include "kernels/cpu/tile.h"
-#include "kernels/fusion_graph.h"
 #include "passes/fuse.h"
+#include "support/graph.h"
 
 namespace jaxmps::test {
 namespace {
@@ -49,8 +49,7 @@ struct Program {
       main->type.elements.push_back(main->body.arg(i)->type);
     for (V v : main->body.terminator()->operands()) main->type.results.push_back(v->type);
     options.dump = &dump;
-    options.accept = [](const ir::Op& op) -> Status {
-      TRY(kernels::Fusion f, kernels::build_fusion(op));
+    options.accept = [](const ir::Op&, const kernels::Fusion& f) -> Status {
       TRY(cpu::TileKernel kernel, cpu::compile_tile(f));
       return {};
     };
@@ -287,7 +286,9 @@ TEST(Fuse, ARefusedGroupIsTakenApart) {
   std::unordered_map<ir::Value*, ir::Value*> map;
   main->body.copy_from(g.region, map);
   passes::FuseOptions options;
-  options.accept = [](const ir::Op&) -> Status { return unimplemented("no"); };
+  options.accept = [](const ir::Op&, const kernels::Fusion&) -> Status {
+    return unimplemented("no");
+  };
   ASSERT_TRUE(passes::fuse(p.module, ir::kCpu, options).ok());
   EXPECT_EQ(0, count(p.body()).fusions);
   EXPECT_EQ(2, count(p.body()).others) << print(p.module);
@@ -317,7 +318,7 @@ TEST(Fuse, WithoutItsGatherARefusedGroupIsTriedAgain) {
   ir::Function* main = p.module.add_function("main");
   std::unordered_map<ir::Value*, ir::Value*> map;
   main->body.copy_from(g.region, map);
-  p.options.accept = [](const ir::Op& fusion) -> Status {
+  p.options.accept = [](const ir::Op& fusion, const kernels::Fusion&) -> Status {
     for (const ir::Op* op : fusion.region()) {
       if (op->id == OpId::gather) return unimplemented("no");
     }

@@ -7,7 +7,7 @@
 #include "kernels/cpu/threads.h"
 #include "kernels/cpu/tile.h"
 #include "kernels/cpu/vec.h"
-#include "kernels/fusion_graph.h"
+#include "support/graph.h"
 #include "passes/fuse.h"
 
 namespace jaxmps::test {

@@ -1,8 +1,8 @@
-#include "kernels/fusion_maps.h"
+#include "fusion/index_map.h"
 
 #include <algorithm>
 
-namespace jaxmps::kernels {
+namespace jaxmps::fusion {
 
 Affine constant_affine(int64_t value, size_t axes) {
   return {value, std::vector<int64_t>(axes, 0)};
@@ -148,4 +148,4 @@ void collapse_axes(Fusion* f) {
   }
 }
 
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::fusion

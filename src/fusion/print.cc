@@ -1,7 +1,7 @@
 // Descriptions of fusions as text.
-#include "kernels/fusion.h"
+#include "fusion/fusion.h"
 
-namespace jaxmps::kernels {
+namespace jaxmps::fusion {
 
 std::string print(const Fusion& f) {
   static constexpr std::string_view kKinds[] = {"loop", "row", "column"};
@@ -25,4 +25,4 @@ std::string print(const Fusion& f) {
   return text;
 }
 
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::fusion

@@ -5,9 +5,9 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/fusion.h"
+#include "fusion/fusion.h"
 
-namespace jaxmps::kernels {
+namespace jaxmps::fusion {
 
 // offset + sum(coeffs[a] * i[a])
 struct Affine {
@@ -45,4 +45,4 @@ Bound bound_of(const Affine& e, int axis, int64_t extent, int64_t lo, int64_t hi
 // Drops axes of extent 1 and merges neighbours that every access walks as one.
 void collapse_axes(Fusion* fusion);
 
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::fusion

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "fusion/fusion.h"
 #include "ir/gather_dims.h"
 #include "ir/module.h"
-#include "kernels/fusion.h"
 #include "scalar/scalar.h"
 
 namespace jaxmps::test {

@@ -1,14 +1,13 @@
-#include "kernels/fusion.h"
-
 #include <algorithm>
 #include <limits>
 #include <unordered_map>
 
+#include "fusion/fusion.h"
+#include "fusion/index_map.h"
 #include "ir/combiner.h"
 #include "ir/gather_dims.h"
-#include "kernels/fusion_maps.h"
 
-namespace jaxmps::kernels {
+namespace jaxmps::fusion {
 
 using ir::OpId;
 
@@ -236,6 +235,7 @@ Result<Fusion> FusionBuilder::build() {
     }
   }
   collapse_axes(&f_);
+  if (f_.dims.size() > kMaxAxes) return unimplemented(str("a fusion of ", f_.dims.size(), " axes"));
   return std::move(f_);
 }
 
@@ -568,4 +568,4 @@ Result<Fusion> build_fusion(const ir::Op& op, bool turn_short_rows) {
   return fusion;
 }
 
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::fusion

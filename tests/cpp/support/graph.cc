@@ -1,4 +1,4 @@
-#include "kernels/fusion_graph.h"
+#include "support/graph.h"
 
 #include <limits>
 #include <stdexcept>

@@ -15,7 +15,9 @@
 #include "ir/module.h"
 #include "scalar/scalar.h"
 
-namespace jaxmps::kernels {
+namespace jaxmps::fusion {
+
+using namespace scalar;
 
 // Where an index must lie for an access to touch memory: lo <= i[axis] < hi.
 struct Bound {
@@ -48,10 +50,12 @@ struct FusionOutput {
   std::vector<int64_t> strides;  // 0 along reduced axes for a value per row or column
 };
 
+inline constexpr size_t kMaxAxes = 60;
+
 struct Fusion {
   enum class Kind : uint8_t { loop, row, column };
   Kind kind = Kind::loop;
-  ir::Dims dims;
+  ir::Dims dims;  // kMaxAxes at most
   int reduced_begin = 0, reduced_end = 0;
   std::vector<ir::Type> inputs;
   std::vector<Access> accesses;
@@ -74,4 +78,9 @@ Result<Fusion> build_fusion(const ir::Region& region, bool turn_short_rows = tru
 
 std::string print(const Fusion& fusion);
 
-}  // namespace jaxmps::kernels
+}  // namespace jaxmps::fusion
+
+// Kernels are made from them.
+namespace jaxmps::kernels {
+using namespace fusion;
+}
