@@ -17,12 +17,11 @@ namespace {
 // What runs a fusion: made once, when the pass that builds the fusion asks whether it can run.
 struct FusionKernel : ir::Attachment {
   kernels::Fusion description;
-  std::optional<cpu::TileKernel> tile;         // on the CPU
-  std::optional<kernels::CudaFusion> printed;  // on a GPU
+  std::optional<cpu::TileKernel> tile;        // on the CPU
+  std::optional<kernels::GpuFusion> printed;  // on a GPU
 };
 
-Result<std::shared_ptr<const FusionKernel>> make_kernel(const ir::Op& fusion,
-                                                        kernels::Fusion description,
+Result<std::shared_ptr<const FusionKernel>> make_kernel(kernels::Fusion description,
                                                         const ir::Target& target) {
   auto kernel = std::make_shared<FusionKernel>();
   kernel->description = std::move(description);
@@ -38,13 +37,13 @@ Result<std::shared_ptr<const FusionKernel>> kernel_of(const ir::Op& fusion,
                                                       const ir::Target& target) {
   if (!fusion.attachment) {
     TRY(auto description, kernels::build_fusion(fusion, target.turns_short_rows));
-    return make_kernel(fusion, std::move(description), target);
+    return make_kernel(std::move(description), target);
   }
   return std::static_pointer_cast<const FusionKernel>(fusion.attachment);
 }
 
 Status attach_kernel(ir::Op& fusion, kernels::Fusion description, const ir::Target& target) {
-  auto kernel = make_kernel(fusion, std::move(description), target);
+  auto kernel = make_kernel(std::move(description), target);
   if (!kernel.ok()) {
     log(Level::debug, "not fused: ", kernel.error().text);
     return std::move(kernel).error();
@@ -120,7 +119,7 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   };
   CHECK_OK(passes::fuse(module, target, options));
   if (target.printer == Printer::tile) return {};
-  std::vector<const kernels::CudaFusion*> printed;
+  std::vector<const kernels::GpuFusion*> printed;
   for (const auto& function : module.functions) {
     for_fusions(function->body, [&](const ir::Op& fusion) {
       printed.push_back(&*static_cast<const FusionKernel&>(*fusion.attachment).printed);
@@ -150,7 +149,7 @@ std::string kernel_text(const ir::Op& fusion, const ir::Target& target) {
   std::string text;
   for (const auto& printed : (*kernel)->printed->kernels) {
     text += str("// ", ir::brief(fusion), "\n// <<<", printed.blocks, ", ", printed.threads,
-                ">>>\n", printed.source.substr(kernels::cuda_prelude().size()), '\n');
+                ">>>\n", printed.source.substr(kernels::cuda_dialect().prelude.size()), '\n');
   }
   return text;
 }

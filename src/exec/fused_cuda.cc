@@ -31,7 +31,7 @@ Result<std::string> architecture() {
 // thread that compiles; another virtual device gets one of its own at each call.
 class Launch {
  public:
-  static Result<Launch> create(const kernels::CudaKernel& kernel, const ir::Op& fusion) {
+  static Result<Launch> create(const kernels::GpuKernel& kernel, const ir::Op& fusion) {
     TRY(const std::string arch, architecture());
     Launch launch;
     TRY(launch.code_, kernels::compile_cuda(kernel, arch));
@@ -63,7 +63,7 @@ class Launch {
     return mx::array::make_arrays(shapes_, dtypes_, primitive_, inputs);
   }
 
-  const kernels::CudaKernel& kernel() const { return kernel_; }
+  const kernels::GpuKernel& kernel() const { return kernel_; }
 
  private:
   Arrays build(const std::vector<mx::array>& inputs) const {
@@ -74,7 +74,7 @@ class Launch {
                                              {threads, 1, 1}, 0, std::nullopt, true);
   }
 
-  kernels::CudaKernel kernel_;
+  kernels::GpuKernel kernel_;
   std::shared_ptr<const std::string> code_;
   std::vector<mx::Shape> shapes_;
   std::vector<mx::Dtype> dtypes_;
@@ -84,8 +84,8 @@ class Launch {
 
 }  // namespace
 
-Result<kernels::CudaFusion> print_cuda_fusion(const kernels::Fusion& description) {
-  TRY(kernels::CudaFusion printed, kernels::print_cuda(description));
+Result<kernels::GpuFusion> print_cuda_fusion(const kernels::Fusion& description) {
+  TRY(kernels::GpuFusion printed, kernels::print_gpu(description, kernels::cuda_dialect()));
   for (const auto& kernel : printed.kernels) {
     if (kernel.blocks * kernel.threads > std::numeric_limits<int>::max()) {
       return unimplemented("a CUDA kernel of more threads than MLX launches");
@@ -94,11 +94,11 @@ Result<kernels::CudaFusion> print_cuda_fusion(const kernels::Fusion& description
   return printed;
 }
 
-Status compile_cuda_kernels(const std::vector<const kernels::CudaFusion*>& fusions) {
+Status compile_cuda_kernels(const std::vector<const kernels::GpuFusion*>& fusions) {
   TRY(const std::string arch, architecture());
-  std::vector<kernels::CudaKernel> all;
+  std::vector<kernels::GpuKernel> all;
   std::unordered_set<std::string> seen;
-  for (const kernels::CudaFusion* fusion : fusions) {
+  for (const kernels::GpuFusion* fusion : fusions) {
     for (const auto& kernel : fusion->kernels) {
       if (seen.insert(kernel.name).second) all.push_back(kernel);
     }
@@ -115,7 +115,7 @@ Status compile_cuda_kernels(const std::vector<const kernels::CudaFusion*>& fusio
   return {};
 }
 
-Result<ops::Lowering> lower_cuda(const ir::Op& fusion, const kernels::CudaFusion& printed) {
+Result<ops::Lowering> lower_cuda(const ir::Op& fusion, const kernels::GpuFusion& printed) {
   std::vector<Launch> launches;
   for (const auto& kernel : printed.kernels) {
     TRY(Launch launch, Launch::create(kernel, fusion));

@@ -7,12 +7,12 @@
 namespace jaxmps::exec {
 
 // The fusion's kernels, or why it has none.
-Result<kernels::CudaFusion> print_cuda_fusion(const kernels::Fusion& description);
+Result<kernels::GpuFusion> print_cuda_fusion(const kernels::Fusion& description);
 
 // Compiles kernels on all cores into the process's cache, where lower_cuda finds them.
-Status compile_cuda_kernels(const std::vector<const kernels::CudaFusion*>& fusions);
+Status compile_cuda_kernels(const std::vector<const kernels::GpuFusion*>& fusions);
 
 // `printed`: the kernels of the fusion.
-Result<ops::Lowering> lower_cuda(const ir::Op& fusion, const kernels::CudaFusion& printed);
+Result<ops::Lowering> lower_cuda(const ir::Op& fusion, const kernels::GpuFusion& printed);
 
 }  // namespace jaxmps::exec

@@ -59,8 +59,8 @@ Result<std::string> compile(const std::string& source, const std::string& name,
     return internal("NVRTC refused a program");
   }
   const std::string arch = "--gpu-architecture=" + architecture;
-  const char* options[] = {arch.c_str(), "--std=c++17"};
-  const int failed = n->compile(program, 2, options);
+  const char* options[] = {arch.c_str(), "--std=c++17", "--fmad=false"};
+  const int failed = n->compile(program, std::size(options), options);
   std::string result;
   size_t size = 0;
   if (failed) {
@@ -101,7 +101,7 @@ class Cache {
   std::unordered_map<std::string, Binary> codes_;
 };
 
-std::string key_of(const CudaKernel& kernel, const std::string& architecture) {
+std::string key_of(const GpuKernel& kernel, const std::string& architecture) {
   return str(architecture, '\n', kernel.source);
 }
 
@@ -109,24 +109,24 @@ std::string key_of(const CudaKernel& kernel, const std::string& architecture) {
 
 bool has_cuda_compiler() { return nvrtc() != nullptr; }
 
-void compile_cuda_together(std::span<const CudaKernel> kernels, const std::string& architecture) {
-  std::string source(cuda_prelude());
-  std::vector<const CudaKernel*> wanted;
-  for (const CudaKernel& kernel : kernels) {
+void compile_cuda_together(std::span<const GpuKernel> kernels, const std::string& architecture) {
+  std::string source(cuda_dialect().prelude);
+  std::vector<const GpuKernel*> wanted;
+  for (const GpuKernel& kernel : kernels) {
     if (Cache::instance().find(key_of(kernel, architecture))) continue;
     wanted.push_back(&kernel);
-    source += std::string_view(kernel.source).substr(cuda_prelude().size());
+    source += std::string_view(kernel.source).substr(cuda_dialect().prelude.size());
   }
   if (wanted.empty()) return;
   auto code = compile(source, "kernels", architecture);
   if (!code.ok()) return;
   const auto shared = std::make_shared<const std::string>(std::move(code).value());
-  for (const CudaKernel* kernel : wanted) {
+  for (const GpuKernel* kernel : wanted) {
     Cache::instance().add(key_of(*kernel, architecture), shared);
   }
 }
 
-Result<std::shared_ptr<const std::string>> compile_cuda(const CudaKernel& kernel,
+Result<std::shared_ptr<const std::string>> compile_cuda(const GpuKernel& kernel,
                                                         const std::string& architecture) {
   const std::string key = key_of(kernel, architecture);
   if (Binary found = Cache::instance().find(key)) return found;

@@ -12,7 +12,7 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/fusion.h"
+#include "fusion/fusion.h"
 #include "kernels/threaded.h"
 
 namespace jaxmps::kernels {

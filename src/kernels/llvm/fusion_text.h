@@ -3,7 +3,7 @@
 // or ends, and what does not change in a loop is computed before it.
 #pragma once
 
-#include "kernels/fusion.h"
+#include "fusion/fusion.h"
 #include "kernels/llvm/text.h"
 
 namespace jaxmps::kernels {

@@ -12,8 +12,8 @@
 namespace jaxmps::test {
 namespace {
 
-using kernels::CudaFusion;
-using kernels::CudaKernel;
+using kernels::GpuFusion;
+using kernels::GpuKernel;
 
 void softmax(Graph& g, int64_t rows, int64_t length) {
   V x = g.arg(DType::f32, {rows, length});
@@ -36,22 +36,22 @@ void columns(Graph& g, Dims dims, ir::Ints reduced, bool with_elements) {
   g.ret(results);
 }
 
-CudaFusion print(Graph& g) {
+GpuFusion print(Graph& g) {
   auto fusion = kernels::build_fusion(g.region, false);
   EXPECT_TRUE(fusion.ok());
-  auto kernel = kernels::print_cuda(*fusion);
+  auto kernel = kernels::print_gpu(*fusion, kernels::cuda_dialect());
   EXPECT_TRUE(kernel.ok()) << kernel.error().text;
-  return kernel.ok() ? *kernel : CudaFusion{};
+  return kernel.ok() ? *kernel : GpuFusion{};
 }
 
-CudaKernel text_of(Graph& g) {
-  CudaFusion fusion = print(g);
+GpuKernel text_of(Graph& g) {
+  GpuFusion fusion = print(g);
   EXPECT_EQ(1u, fusion.kernels.size());
-  return fusion.kernels.empty() ? CudaKernel{} : fusion.kernels[0];
+  return fusion.kernels.empty() ? GpuKernel{} : fusion.kernels[0];
 }
 
 // A loop over a value of this type through every op that the type has.
-CudaKernel all_ops(DType t) {
+GpuKernel all_ops(DType t) {
   Graph g;
   const Dims s = {100, 30};
   V x = g.arg(t, s), y = g.arg(t, s);
@@ -90,13 +90,22 @@ CudaKernel all_ops(DType t) {
   return text_of(g);
 }
 
-std::vector<CudaKernel> kernels_to_compile() {
-  std::vector<CudaKernel> all;
-  for (DType t :
-       {DType::s4, DType::s8, DType::s16, DType::s32, DType::s64, DType::u8, DType::u16, DType::u32,
-        DType::u64, DType::f16, DType::bf16, DType::f32, DType::f64, DType::c64, DType::c128}) {
+std::vector<GpuKernel> kernels_to_compile() {
+  std::vector<GpuKernel> all;
+  for (DType t : {DType::s4, DType::s8, DType::s16, DType::s32, DType::s64, DType::u8, DType::u16,
+                  DType::u32, DType::u64, DType::f16, DType::bf16, DType::f32, DType::c64}) {
     all.push_back(all_ops(t));
   }
+  Graph narrow;
+  V wide = narrow.arg(DType::f32, {100});
+  std::vector<V> results;
+  for (DType t : {DType::f8e5m2, DType::f8e4m3fn, DType::f8e8m0fnu, DType::f8e4m3b11fnuz,
+                  DType::f6e2m3fn, DType::f4e2m1fn}) {
+    results.push_back(narrow.convert(wide, t));
+    results.push_back(narrow.convert(narrow.arg(t, {100}), DType::f32));
+  }
+  narrow.ret(results);
+  all.push_back(text_of(narrow));
   for (int64_t length : {7, 32, 100, 1000, 8192}) {
     Graph g;
     softmax(g, 50, length);
@@ -125,7 +134,7 @@ std::vector<CudaKernel> kernels_to_compile() {
                         Long{{1000000}, {0}}, Long{{3, 50000, 3}, {1}}, Long{{7, 20000}, {1}}}) {
     Graph h;
     columns(h, l.dims, l.reduced, l.dims.size() > 2);
-    for (CudaKernel& k : print(h).kernels) all.push_back(std::move(k));
+    for (GpuKernel& k : print(h).kernels) all.push_back(std::move(k));
   }
   return all;
 }
@@ -134,9 +143,9 @@ TEST(Cuda, TheTextOfAnElementwiseFusion) {
   Graph g;
   V x = g.arg(DType::f32, {1000});
   g.ret({g.same(OpId::multiply, {g.same(OpId::tanh, {x}), x})});
-  const CudaKernel k = text_of(g);
+  const GpuKernel k = text_of(g);
   EXPECT_EQ(std::string::npos, k.source.find("#include"));
-  EXPECT_NE(std::string::npos, k.source.find("tanhf(v0)")) << k.source;
+  EXPECT_NE(std::string::npos, k.source.find("f_tanh(v0)")) << k.source;
   EXPECT_NE(std::string::npos, k.source.find("if (n >= 1000) continue;")) << k.source;
   EXPECT_EQ(1, k.blocks);
   EXPECT_EQ(k.source, text_of(g).source);
@@ -146,9 +155,9 @@ TEST(Cuda, AGatherIsAnIndex) {
   Graph g;
   V rows = g.take(g.arg(DType::f32, {300, 70}), g.arg(DType::s32, {50}), 0);
   g.ret({g.same(OpId::sine, {rows})});
-  const CudaKernel k = text_of(g);
-  for (const char* text : {"const s32 v0 = ((const s32*)in0)[0 + i0];", "i_max<s32>(v0, v1)",
-                           "((const f32*)in1)[0 + i1 + v6]"}) {
+  const GpuKernel k = text_of(g);
+  for (const char* text :
+       {"const s32 v0 = in0[0 + i0];", "i_max<s32>(v0, v1)", "in1[0 + i1 + v6]"}) {
     EXPECT_NE(std::string::npos, k.source.find(text)) << text << "\n" << k.source;
   }
 }
@@ -159,18 +168,18 @@ TEST(Cuda, ARowOfGatheredElementsIsReadOnce) {
   V sum = g.reduce(OpId::add, x, g.splat(DType::f32, {}, 0.0f), {1});
   g.ret({g.same(OpId::divide, {x, g.broadcast(sum, {64, 1000}, {0})})});
   const std::string source = text_of(g).source;
-  const size_t first = source.find("(const f32*)in");
+  const size_t first = source.find(" = in1[");
   ASSERT_NE(std::string::npos, first) << source;
-  EXPECT_EQ(std::string::npos, source.find("(const f32*)in", first + 1)) << source;
+  EXPECT_EQ(std::string::npos, source.find(" = in1[", first + 1)) << source;
 }
 
 TEST(Cuda, ARowIsReadOnce) {
   Graph g;
   softmax(g, 64, 1000);
-  const CudaKernel k = text_of(g);
+  const GpuKernel k = text_of(g);
   size_t reads = 0;
-  for (size_t at = k.source.find("*)in0)["); at != std::string::npos;
-       at = k.source.find("*)in0)[", at + 1))
+  for (size_t at = k.source.find(" = in0["); at != std::string::npos;
+       at = k.source.find(" = in0[", at + 1))
     ++reads;
   EXPECT_EQ(1u, reads) << k.source;
 }
@@ -178,7 +187,7 @@ TEST(Cuda, ARowIsReadOnce) {
 TEST(Cuda, LongColumnsAreTwoKernels) {
   Graph g;
   columns(g, {64, 32, 32, 100}, {0, 1, 2}, true);
-  const CudaFusion f = print(g);
+  const GpuFusion f = print(g);
   ASSERT_EQ(2u, f.kernels.size());
   EXPECT_EQ((std::vector<int>{2}), f.kernels[0].outputs);
   EXPECT_EQ((std::vector<int>{0, 1}), f.kernels[1].outputs);
@@ -201,9 +210,9 @@ TEST(Cuda, ColumnsThatAreReadAgainAreRefused) {
   g.ret({g.same(OpId::subtract, {x, g.broadcast(sum, {100, 64}, {1})})});
   auto fusion = kernels::build_fusion(g.region, false);
   ASSERT_TRUE(fusion.ok());
-  auto kernel = kernels::print_cuda(*fusion);
+  auto kernel = kernels::print_gpu(*fusion, kernels::cuda_dialect());
   ASSERT_FALSE(kernel.ok());
-  EXPECT_EQ("a CUDA reduction of 100 elements that are read again with its result",
+  EXPECT_EQ("a GPU reduction of 100 elements that are read again with its result",
             kernel.error().text);
 }
 
@@ -217,10 +226,10 @@ TEST(Cuda, NvccCompilesEveryOpOfEveryType) {
       std::filesystem::temp_directory_path() / ("jaxmps_cuda_" + std::to_string(std::rand()));
   std::filesystem::create_directories(folder);
   std::ofstream file(folder / "all.cu");
-  file << kernels::cuda_prelude();
-  for (const CudaKernel& k : kernels_to_compile()) {
-    ASSERT_EQ(0u, k.source.find(kernels::cuda_prelude()));
-    file << k.source.substr(kernels::cuda_prelude().size());
+  file << kernels::cuda_dialect().prelude;
+  for (const GpuKernel& k : kernels_to_compile()) {
+    ASSERT_EQ(0u, k.source.find(kernels::cuda_dialect().prelude));
+    file << k.source.substr(kernels::cuda_dialect().prelude.size());
   }
   file.close();
   const std::string command = nvcc + " -arch=sm_90 -O1 -cubin -o " +

@@ -1,12 +1,13 @@
-// Long reductions, along rows or columns, as CUDA: one kernel reduces pieces of each, and if there
+// Long reductions, along rows or columns, on GPUs: one kernel reduces pieces of each, and if there
 // are several pieces, a second one combines them, one warp per result.
 //
 // The blocks of the first kernel are `columns` threads wide along the kept axes inside the reduced
 // ones, so that neighbours read neighbours; rows are the case of one column.
 #include <algorithm>
+#include <utility>
 
-#include "kernels/cuda.h"
-#include "kernels/cuda_printer.h"
+#include "kernels/gpu.h"
+#include "kernels/gpu_printer.h"
 
 namespace jaxmps::kernels {
 namespace {
@@ -20,7 +21,7 @@ int64_t up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 }  // namespace
 
-CudaPrinter::Split CudaPrinter::plan_split() const {
+GpuPrinter::Split GpuPrinter::plan_split() const {
   Split s{};
   s.length = schedule_.length();
   s.kept = schedule_.groups();
@@ -43,7 +44,7 @@ CudaPrinter::Split CudaPrinter::plan_split() const {
 }
 
 // Values that are one per result, of the given stage.
-Status CudaPrinter::kept_values(int stage) {
+Status GpuPrinter::kept_values(int stage) {
   for (int32_t v : live()) {
     const bool is_one = !schedule_[v].is_element() && !is_reduce(v);
     if (is_one && schedule_[v].stage == stage) CHECK_OK(define(v));
@@ -52,51 +53,54 @@ Status CudaPrinter::kept_values(int stage) {
 }
 
 // Combines what the lanes of a block have; the first lane ends up with the total.
-void CudaPrinter::fold_pieces(const Split& s) {
+void GpuPrinter::fold_pieces(const Split& s) {
   for (int32_t v : s.values) {
-    const std::string type = cuda_type(instr(v).type);
-    line(str("__shared__ ", type, " all", v, "[", kThreads, "];"));
-    line(str("all", v, "[threadIdx.x] = part", v, ";"));
+    share(instr(v).type, v, kThreads);
+    line(str("all", v, "[thread_id] = part", v, ";"));
   }
-  line("__syncthreads();");
+  line("BARRIER();");
   line("#pragma unroll");
   line(str("for (int half = ", kThreads / 2, "; half >= ", s.columns, "; half /= 2) {"));
   ++depth_;
-  line("if (threadIdx.x < half) {");
+  line("if (thread_id < half) {");
   for (int32_t v : s.values) {
-    const std::string all = str("all", v, "[threadIdx.x]");
+    const std::string all = str("all", v, "[thread_id]");
     line(str("  part", v, " = ",
-             cuda_combine(instr(v).op, instr(v).type, str("part", v),
-                          str("all", v, "[threadIdx.x + half]")),
+             gpu_combine(instr(v).op, instr(v).type, str("part", v),
+                         str("all", v, "[thread_id + half]")),
              ";"));
     line(str("  ", all, " = part", v, ";"));
   }
   line("}");
-  line("__syncthreads();");
+  line("BARRIER();");
   --depth_;
   line("}");
 }
 
-Status CudaPrinter::split_pieces(CudaKernel* kernel, const Split& s) {
+Status GpuPrinter::split_pieces(GpuKernel* kernel, const Split& s) {
   const int64_t tiles = up(s.inner, s.columns);
   kernel->threads = kThreads;
   kernel->blocks = s.kept / s.inner * tiles * s.pieces;
   const std::string index = index_type();
-  line(str("const int lane = threadIdx.x / ", s.columns, ";"));
-  line(str("const ", index, " piece = blockIdx.x % ", s.pieces, ", tile = blockIdx.x / ", s.pieces,
-           " % ", tiles, ", outer = blockIdx.x / ", s.pieces * tiles, ";"));
+  line(str("const int lane = thread_id / ", s.columns, ";"));
+  line(str("const ", index, " piece = block_id % ", s.pieces, ", tile = block_id / ", s.pieces,
+           " % ", tiles, ", outer = block_id / ", s.pieces * tiles, ";"));
   // Threads beyond the last column repeat it, so that all of them meet at the barriers.
-  line(str(index, " inner = tile * ", s.columns, " + threadIdx.x % ", s.columns, ";"));
-  line(str("if (inner >= ", s.inner, ") inner = ", s.inner - 1, ";"));
+  line(str(index, " inner = tile * ", s.columns, " + thread_id % ", s.columns, ";"));
+  if (s.inner % s.columns) {
+    line(str("const bool is_column = inner < ", s.inner, ";"));
+    line(str("if (!is_column) inner = ", s.inner - 1, ";"));
+    condition_ = "is_column";
+  }
   axes("outer", 0, f_.reduced_begin);
   axes("inner", f_.reduced_end, static_cast<int>(f_.dims.size()));
   CHECK_OK(kept_values(0));
   for (int32_t v : s.values) {
     const ScalarInstr& i = instr(v);
-    line(str(cuda_type(i.type), " part", v, " = ", cuda_neutral(i.op, i.type), ";"));
+    line(str(gpu_type(i.type), " part", v, " = ", gpu_neutral(i.op, i.type), ";"));
   }
-  line(str("const ", index, " end = min((", index, ")", s.length, ", (piece + 1) * ", s.piece,
-           ");"));
+  line(str("const ", index, " end = i_min<", index == "int" ? "s32" : index, ">(", s.length,
+           ", (piece + 1) * ", s.piece, ");"));
   line("#pragma unroll 4");
   line(str("for (", index, " r = piece * ", s.piece, " + lane; r < end; r += ", s.lanes, ") {"));
   ++depth_;
@@ -109,40 +113,41 @@ Status CudaPrinter::split_pieces(CudaKernel* kernel, const Split& s) {
   }
   for (int32_t v : s.values) {
     const ScalarInstr& i = instr(v);
-    line(str("part", v, " = ", cuda_combine(i.op, i.type, str("part", v), value(i.a, 0)), ";"));
+    line(str("part", v, " = ", gpu_combine(i.op, i.type, str("part", v), value(i.a, 0)), ";"));
   }
   --depth_;
   line("}");
   fold_pieces(s);
+  const std::string condition = std::exchange(condition_, "");
+  const std::string first = str("lane == 0", condition.empty() ? "" : " && ", condition);
   if (s.pieces > 1) {
-    line("if (lane == 0) {");
+    line(str("if (", first, ") {"));
     line(str("  const ", index, " at = piece * (", index, ")", s.kept, " + outer * ", s.inner,
              " + inner;"));
     for (size_t k = 0; k < s.values.size(); ++k) {
-      line(str("  ((", cuda_type(instr(s.values[k]).type), "*)((char*)scratch + ", s.offsets[k],
-               "))[at] = part", s.values[k], ";"));
+      line(str("  SCRATCH(", gpu_type(instr(s.values[k]).type), ", ", s.offsets[k], ")[at] = part",
+               s.values[k], ";"));
     }
     line("}");
     return {};
   }
   for (int32_t v : s.values) {
     const ScalarInstr& i = instr(v);
-    line(str("const ", cuda_type(i.type), " v", v, " = ",
-             cuda_combine(i.op, i.type, str("v", i.b), str("part", v)), ";"));
+    line(str("const ", gpu_type(i.type), " v", v, " = ",
+             gpu_combine(i.op, i.type, str("v", i.b), str("part", v)), ";"));
   }
   CHECK_OK(kept_values(1));
-  store_kept("lane == 0");
+  store_kept(first);
   return {};
 }
 
-Status CudaPrinter::split_total(CudaKernel* kernel, const Split& s) {
+Status GpuPrinter::split_total(GpuKernel* kernel, const Split& s) {
   constexpr int64_t kResults = kThreads / kWarp;  // of a block
   kernel->threads = kThreads;
   kernel->blocks = up(s.kept, kResults);
   const std::string index = index_type();
-  line(str("const int lane = threadIdx.x % ", kWarp, ";"));
-  line(str(index, " result = (", index, ")blockIdx.x * ", kResults, " + threadIdx.x / ", kWarp,
-           ";"));
+  line(str("const int lane = thread_id % ", kWarp, ";"));
+  line(str(index, " result = (", index, ")block_id * ", kResults, " + thread_id / ", kWarp, ";"));
   line(str("if (result >= ", s.kept, ") return;"));
   line(str("const ", index, " outer = result / ", s.inner, ", inner = result % ", s.inner, ";"));
   axes("outer", 0, f_.reduced_begin);
@@ -151,29 +156,29 @@ Status CudaPrinter::split_total(CudaKernel* kernel, const Split& s) {
   for (size_t k = 0; k < s.values.size(); ++k) {
     const int32_t v = s.values[k];
     const ScalarInstr& i = instr(v);
-    const std::string type = cuda_type(i.type), part = str("part", v);
-    line(str(type, " ", part, " = ", cuda_neutral(i.op, i.type), ";"));
+    const std::string type = gpu_type(i.type), part = str("part", v);
+    line(str(type, " ", part, " = ", gpu_neutral(i.op, i.type), ";"));
     line("#pragma unroll 4");
     line(str("for (", index, " p = lane; p < ", s.pieces, "; p += ", kWarp, ") ", part, " = ",
-             cuda_combine(i.op, i.type, part,
-                          str("((const ", type, "*)((const char*)scratch + ", s.offsets[k],
-                              "))[p * ", s.kept, " + result]")),
+             gpu_combine(
+                 i.op, i.type, part,
+                 str("SCRATCH(const ", type, ", ", s.offsets[k], ")[p * ", s.kept, " + result]")),
              ";"));
     for (int64_t mask = kWarp / 2; mask; mask /= 2) {
-      line(str(part, " = ",
-               cuda_combine(i.op, i.type, part, str("shuffle(", part, ", ", mask, ")")), ";"));
+      line(str(part, " = ", gpu_combine(i.op, i.type, part, str("shuffle(", part, ", ", mask, ")")),
+               ";"));
     }
-    line(str("const ", type, " v", v, " = ", cuda_combine(i.op, i.type, str("v", i.b), part), ";"));
+    line(str("const ", type, " v", v, " = ", gpu_combine(i.op, i.type, str("v", i.b), part), ";"));
   }
   CHECK_OK(kept_values(1));
   store_kept("lane == 0");
   return {};
 }
 
-Status CudaPrinter::split(CudaFusion* fusion) {
+Status GpuPrinter::split(GpuFusion* fusion) {
   const Split s = plan_split();
   const bool is_cut = s.pieces > 1;
-  CudaKernel pieces, total;
+  GpuKernel pieces, total;
   for (size_t i = 0; i < f_.inputs.size(); ++i) {
     pieces.inputs.push_back(static_cast<int>(i));
     total.inputs.push_back(static_cast<int>(i));
@@ -184,12 +189,12 @@ Status CudaPrinter::split(CudaFusion* fusion) {
   }
   pieces.scratch_bytes = is_cut ? s.bytes : 0;
   CHECK_OK(split_pieces(&pieces, s));
-  finish(&pieces, "pieces");
+  CHECK_OK(finish(&pieces, "pieces"));
   fusion->kernels.push_back(std::move(pieces));
   if (!is_cut) return {};
   total.reads_scratch = true;
   CHECK_OK(split_total(&total, s));
-  finish(&total, "total");
+  CHECK_OK(finish(&total, "total"));
   fusion->kernels.push_back(std::move(total));
   return {};
 }

@@ -1,21 +1,21 @@
-// The printer behind print_cuda; internal to cuda*.cc. One object prints one fusion, on one thread.
+// The printer behind print_gpu; internal to gpu*.cc. One object prints one fusion, on one thread.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "fusion/schedule.h"
-#include "kernels/cuda.h"
-#include "kernels/cuda_expression.h"
+#include "kernels/gpu.h"
+#include "kernels/gpu_expression.h"
 
 namespace jaxmps::kernels {
 
-class CudaPrinter {
+class GpuPrinter {
  public:
-  explicit CudaPrinter(const Fusion& f)
-      : f_(f), reduces_(f.kind != Fusion::Kind::loop), schedule_(f) {}
+  GpuPrinter(const Fusion& f, const Dialect& dialect)
+      : f_(f), dialect_(dialect), reduces_(f.kind != Fusion::Kind::loop), schedule_(f) {}
 
-  Result<CudaFusion> print();
+  Result<GpuFusion> print();
 
  private:
   // How a long reduction is cut.
@@ -39,7 +39,7 @@ class CudaPrinter {
     bool fits = f_.size() < kIntRange;
     for (const ir::Type& t : f_.inputs) fits = fits && 2 * t.size() < kIntRange;
     for (const FusionOutput& o : f_.outputs) fits = fits && 2 * o.type.size() < kIntRange;
-    return fits ? "int" : "s64";
+    return fits ? "s32" : "s64";
   }
 
   std::string position(int64_t offset, const std::vector<int64_t>& strides) const;
@@ -49,26 +49,31 @@ class CudaPrinter {
   Status define(int32_t v);
   void axes(std::string_view linear, int begin, int end);
   void store(const OutputPart& part);
-  Status loop(CudaKernel* kernel);
-  Status rows(CudaKernel* kernel);
-  Status split(CudaFusion* fusion);
-  Status split_pieces(CudaKernel* kernel, const Split& s);
-  Status split_total(CudaKernel* kernel, const Split& s);
+  Status loop(GpuKernel* kernel);
+  Status rows(GpuKernel* kernel);
+  Status split(GpuFusion* fusion);
+  Status split_pieces(GpuKernel* kernel, const Split& s);
+  Status split_total(GpuKernel* kernel, const Split& s);
   void fold_pieces(const Split& s);
   Status kept_values(int stage);
   void store_kept(std::string_view condition);
   std::vector<int32_t> live() const;
   Split plan_split() const;
-  void finish(CudaKernel* kernel, std::string_view kind);
+  bool has_float64() const;
+  void share(DType type, int32_t v, int64_t count);
+  Status finish(GpuKernel* kernel, std::string_view kind);
   Status stage(int s, int64_t threads, int64_t per_thread);
   void reduce_block(int32_t v, int64_t threads, int64_t row_groups);
-  std::string signature(const CudaKernel& kernel) const;
+  std::string signature(const GpuKernel& kernel) const;
 
   const Fusion& f_;
+  const Dialect& dialect_;
   bool reduces_;
   FusionSchedule schedule_;
   std::string body_;
+  int64_t shared_bytes_ = 0;  // of the kernel in hand
   int depth_ = 1;
+  std::string condition_;  // under which spread parts are stored
 };
 
 }  // namespace jaxmps::kernels

@@ -1,8 +1,10 @@
-#include "kernels/cuda_expression.h"
+#include "kernels/gpu_expression.h"
+
+#include "scalar/scalar_int.h"
 
 namespace jaxmps::kernels {
 
-std::string cuda_hex(uint64_t v) {
+std::string gpu_hex(uint64_t v) {
   static constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
   do text.insert(text.begin(), kDigits[v & 15]);
@@ -10,7 +12,7 @@ std::string cuda_hex(uint64_t v) {
   return "0x" + text;
 }
 
-std::string cuda_type(DType t) {
+std::string gpu_type(DType t) {
   switch (t) {
     case DType::s8:
       return "s8";
@@ -28,8 +30,6 @@ std::string cuda_type(DType t) {
       return "u64";
     case DType::f32:
       return "f32";
-    case DType::f64:
-      return "f64";
     default:
       return "u8";
   }
@@ -38,9 +38,31 @@ std::string cuda_type(DType t) {
 namespace {
 
 std::string constant_text(DType type, uint64_t bits) {
-  if (type == DType::f32) return str("__uint_as_float(", cuda_hex(bits), "u)");
-  if (type == DType::f64) return str("__longlong_as_double((s64)", cuda_hex(bits), "ull)");
-  return str("(", cuda_type(type), ")", cuda_hex(bits), "ull");
+  if (type == DType::f32) return str("from_bits(", gpu_hex(bits), "u)");
+  return str("(", gpu_type(type), ")", gpu_hex(bits), ir::byte_size(type) == 8 ? "ull" : "u");
+}
+
+// The functions of a narrow float's bits, up to "encode" and "decode", and the parameters.
+struct Codec {
+  std::string_view name;
+  std::string parameters;
+};
+Codec codec_of(DType narrow) {
+  auto small = [](int exponent, int mantissa, int bias, int top) {
+    return Codec{"small", str("<", exponent, ", ", mantissa, ", ", bias, ", ", top, ">")};
+  };
+  switch (narrow) {
+    case DType::f16:
+      return {"f16", ""};
+    case DType::bf16:
+      return {"bf16", ""};
+    case DType::f8e8m0fnu:
+      return {"power", ""};
+    default:
+      break;
+  }
+  const FloatFormat f = format_of(narrow);
+  return small(f.exponent, f.mantissa, f.bias, f.top);
 }
 
 // One instruction as an expression, its operands already being text.
@@ -51,12 +73,10 @@ class Expression {
       : i_(i), from_(from), a_(std::move(a)), b_(std::move(b)), c_(std::move(c)) {}
 
   Result<std::string> text() const {
-    const bool real = is_real_machine(i_.type);
+    const bool real = i_.type == DType::f32;
     switch (class_of(i_.op)) {
       case OpClass::structural:
         return structural();
-      case OpClass::real_test:
-        return str("(u8)(", call("fabs", a_, from_), " < ", infinity(from_), ")");
       case OpClass::equality:
       case OpClass::order:
         return str("(u8)(", a_, " ", sign(), " ", b_, ")");
@@ -69,13 +89,12 @@ class Expression {
         return int_call();
       case OpClass::number_unary:
         if (!real) return int_call();
-        if (i_.op == Opcode::neg) return str("(-", a_, ")");
-        return i_.op == Opcode::abs ? call("fabs", a_, i_.type)
-                                    : str("f_sign<", t(), ">(", a_, ")");
+        return i_.op == Opcode::neg ? str("(-", a_, ")") : real_call();
       case OpClass::wrapping_binary:
       case OpClass::number_binary:
         if (!real) return int_call();
         return sign().empty() ? real_call() : str("(", a_, " ", sign(), " ", b_, ")");
+      case OpClass::real_test:
       case OpClass::real_unary:
       case OpClass::trig_unary:
       case OpClass::real_binary:
@@ -83,47 +102,32 @@ class Expression {
       case OpClass::reduction:
         break;
     }
-    return unimplemented(str("no CUDA form for ", name(i_.op)));
+    return unimplemented(str("no GPU form for ", name(i_.op)));
   }
 
  private:
-  std::string t() const { return cuda_type(i_.type); }
-  static std::string infinity(DType t) {
-    return t == DType::f32 ? "__int_as_float(0x7f800000)"
-                           : "__longlong_as_double(0x7ff0000000000000ll)";
-  }
-  static std::string call(std::string_view f, const std::string& x, DType type) {
-    return str(f, type == DType::f32 ? "f(" : "(", x, ")");
-  }
-
-  std::string constant() const { return constant_text(i_.type, i_.imm); }
+  std::string t() const { return gpu_type(i_.type); }
   std::string convert() const {
     if (i_.type == DType::pred) return str("(u8)(", a_, " != 0)");
-    if (is_real_machine(from_) && !is_real_machine(i_.type))
-      return str("f_to_i<", t(), ", ", cuda_type(from_), ">(", a_, ")");
+    if (from_ == DType::f32 && i_.type != DType::f32) return str("f_to_i<", t(), ">(", a_, ")");
     return str("(", t(), ")", a_);
   }
-  Result<std::string> bitcast() const {
-    if (i_.type == DType::f32) return str("__uint_as_float((u32)", a_, ")");
-    if (i_.type == DType::f64) return str("__longlong_as_double((s64)", a_, ")");
-    if (from_ == DType::f32) return str("(", t(), ")__float_as_uint(", a_, ")");
-    if (from_ == DType::f64) return str("(", t(), ")__double_as_longlong(", a_, ")");
-    return str("(", t(), ")", a_);
+  std::string bitcast() const {
+    if (i_.type == DType::f32) return str("from_bits((u32)", a_, ")");
+    return from_ == DType::f32 ? str("(", t(), ")bits_of(", a_, ")") : str("(", t(), ")", a_);
   }
-  Result<std::string> narrow() const {
-    const DType narrow = static_cast<DType>(i_.imm);
-    if (narrow != DType::bf16 && narrow != DType::f16) {
-      return unimplemented(str("no CUDA form for ", ir::name(narrow)));
-    }
-    const std::string f = narrow == DType::bf16 ? "bf16" : "f16";
-    if (i_.op == Opcode::encode) return str(f, "_encode(", a_, ")");
-    if (i_.op == Opcode::decode) return str(f, "_decode(", a_, ")");
-    return str(f, "_decode(", f, "_encode(", a_, "))");
+  std::string narrow() const {
+    const Codec codec = codec_of(static_cast<DType>(i_.imm));
+    auto call = [&](std::string_view direction, const std::string& x) {
+      return str(codec.name, "_", direction, codec.parameters, "(", x, ")");
+    };
+    if (i_.op == Opcode::encode) return call("encode", a_);
+    return call("decode", i_.op == Opcode::decode ? a_ : call("encode", a_));
   }
   Result<std::string> structural() const {
     switch (i_.op) {
       case Opcode::constant:
-        return constant();
+        return constant_text(i_.type, i_.imm);
       case Opcode::convert:
         return convert();
       case Opcode::bitcast:
@@ -141,7 +145,7 @@ class Expression {
       case Opcode::select:
         return str("(", a_, " ? ", b_, " : ", c_, ")");
       default:
-        return unimplemented(str("no CUDA form for ", name(i_.op)));
+        return unimplemented(str("no GPU form for ", name(i_.op)));
     }
   }
   // The operator of the language for the op, if it has one with the meaning of ours.
@@ -174,27 +178,8 @@ class Expression {
     }
   }
   std::string operands() const { return b_.empty() ? a_ : str(a_, ", ", b_); }
-  // A function of CUDA's library, by its name there; functions of the prelude begin with f_.
-  std::string real_call() const {
-    switch (i_.op) {
-      case Opcode::max:
-        return str("f_max(", operands(), ")");
-      case Opcode::min:
-        return str("f_min(", operands(), ")");
-      case Opcode::logistic:
-        return str("f_logistic(", a_, ")");
-      case Opcode::round_afz:
-        return call("round", a_, i_.type);
-      case Opcode::round_even:
-        return call("rint", a_, i_.type);
-      case Opcode::erf_inv:
-        return call("erfinv", a_, i_.type);
-      case Opcode::rem:
-        return call("fmod", operands(), i_.type);
-      default:
-        return call(name(i_.op), operands(), i_.type);
-    }
-  }
+  // Functions of the prelude are named after the opcode.
+  std::string real_call() const { return str("f_", name(i_.op), "(", operands(), ")"); }
   std::string int_call() const { return str("i_", name(i_.op), "<", t(), ">(", operands(), ")"); }
 
   const ScalarInstr& i_;
@@ -204,26 +189,26 @@ class Expression {
 
 }  // namespace
 
-Result<std::string> cuda_expression(const ScalarProgram& program, const ScalarInstr& instr,
-                                    const std::string& a, const std::string& b,
-                                    const std::string& c) {
+Result<std::string> gpu_expression(const ScalarProgram& program, const ScalarInstr& instr,
+                                   const std::string& a, const std::string& b,
+                                   const std::string& c) {
   const DType from = instr.a < 0 ? instr.type : program.instrs[static_cast<size_t>(instr.a)].type;
   return Expression(instr, from, a, b, c).text();
 }
 
-std::string cuda_combine(Opcode reduce, DType type, const std::string& a, const std::string& b) {
+std::string gpu_combine(Opcode reduce, DType type, const std::string& a, const std::string& b) {
   return Expression({combining(reduce), type}, type, a, b, "").text().value();
 }
 
-std::string cuda_neutral(Opcode reduce, DType type) {
-  const bool real = is_real_machine(type), is_signed = ir::is_signed_int(type);
+std::string gpu_neutral(Opcode reduce, DType type) {
+  const bool real = type == DType::f32, is_signed = ir::is_signed_int(type);
   const int width = 8 * ir::byte_size(type);
   const uint64_t ones = width == 64 ? ~0ull : (1ull << width) - 1, sign = 1ull << (width - 1);
-  const uint64_t inf = type == DType::f32 ? 0x7f800000ull : 0x7ff0000000000000ull;
+  const uint64_t inf = 0x7f800000;
   uint64_t bits = 0;
   switch (reduce) {
     case Opcode::reduce_mul:
-      bits = type == DType::f32 ? 0x3f800000ull : type == DType::f64 ? 0x3ff0000000000000ull : 1;
+      bits = real ? 0x3f800000 : 1;
       break;
     case Opcode::reduce_max:
       bits = real ? inf | sign : is_signed ? sign : 0;

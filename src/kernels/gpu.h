@@ -1,0 +1,38 @@
+// Fusions as kernels of a GPU, in one of its languages.
+//
+// Printing is a pure function of the fusion and the dialect: shapes are constants of the text, so
+// equal fusions print equal text, which may be the key of a cache of compiled kernels.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "fusion/fusion.h"
+#include "kernels/gpu_dialect.h"
+
+namespace jaxmps::kernels {
+
+// Parameters, all of them pointers to dense row-major arrays: the inputs, the scratch memory if it
+// is read, the outputs, the scratch memory if it is written.
+struct GpuKernel {
+  std::string name;
+  std::string source;                // begins with the dialect's prelude
+  int64_t blocks = 1;                // along one axis,
+  int threads = 256;                 // each of so many
+  std::vector<int> inputs, outputs;  // of the fusion
+  int64_t scratch_bytes = 0;         // that it writes for the next kernel
+  bool reads_scratch = false;
+};
+
+// One kernel, or two for long reductions: the second reads what the first wrote to scratch memory.
+struct GpuFusion {
+  std::vector<GpuKernel> kernels;
+};
+
+// Loops, rows whose length one block of threads holds in registers, and reductions of any length
+// and along any axes whose elements are not read again with their result; other fusions are
+// refused, as are float64 and kernels beyond the target's limits.
+Result<GpuFusion> print_gpu(const Fusion& fusion, const Dialect& dialect);
+
+}  // namespace jaxmps::kernels

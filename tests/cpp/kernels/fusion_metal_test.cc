@@ -1,0 +1,398 @@
+// The Metal text of fusions, compiled and run on the CPU, against the tile machine: bit for bit,
+// but for reductions, which are ordered differently, and functions, which have their ulps.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <functional>
+#include <set>
+
+#include "kernels/cpu/tile.h"
+#include "kernels/gpu.h"
+#include "metal/metal.h"
+#include "support/graph.h"
+#include "support/random_fusion.h"
+
+namespace jaxmps::test {
+namespace {
+
+using kernels::Fusion;
+using kernels::GpuFusion;
+using kernels::GpuKernel;
+using kernels::metal_dialect;
+
+struct Printed {
+  Fusion fusion;
+  GpuFusion kernels;
+  double tolerance = 0;
+  std::string what;
+};
+
+bool fusion_is_narrow(const Fusion& f) {
+  return std::any_of(f.program.instrs.begin(), f.program.instrs.end(), [](const auto& i) {
+    return i.op == kernels::Opcode::encode || i.op == kernels::Opcode::round_to;
+  });
+}
+
+// Fusions that are compiled together.
+struct Program {
+  std::vector<Printed> fusions;
+
+  // False if there is no fusion or no kernel of it. Results of functions differ by their ulps, a
+  // float32's or a bfloat16's.
+  bool add(const Graph& g, double tolerance, const std::string& what) {
+    auto fusion = fusion::build_fusion(g.region, false);
+    if (!fusion.ok()) return false;
+    auto printed = kernels::print_gpu(*fusion, metal_dialect());
+    if (!printed.ok()) return false;
+    for (const auto& i : fusion->program.instrs) {
+      const bool is_exact = kernels::info(i.op).ulps <= 0.5;
+      if (tolerance == 0 && !is_exact) tolerance = fusion_is_narrow(*fusion) ? 2e-2 : 1e-5;
+    }
+    fusions.push_back({std::move(*fusion), std::move(*printed), tolerance, what});
+    return true;
+  }
+
+  std::string text() const {
+    std::string source(metal_dialect().prelude);
+    std::set<std::string> seen;
+    for (const Printed& p : fusions) {
+      for (const GpuKernel& k : p.kernels.kernels) {
+        if (seen.insert(k.name).second) source += k.source.substr(metal_dialect().prelude.size());
+      }
+    }
+    return source;
+  }
+};
+
+std::vector<Buffer> run_metal(metal::Library& library, const Printed& p,
+                              std::vector<Buffer>& inputs) {
+  std::vector<Buffer> outputs;
+  Buffer scratch;
+  for (const auto& o : p.fusion.outputs)
+    outputs.emplace_back(static_cast<size_t>(o.type.byte_count()), 0xee);
+  for (const GpuKernel& k : p.kernels.kernels) {
+    std::vector<metal::Buffer> buffers;
+    auto bind = [&](Buffer& b) { buffers.push_back({b.data(), b.size()}); };
+    for (int i : k.inputs) bind(inputs[static_cast<size_t>(i)]);
+    if (k.reads_scratch) bind(scratch);
+    for (int o : k.outputs) bind(outputs[static_cast<size_t>(o)]);
+    if (k.scratch_bytes) {
+      scratch.assign(static_cast<size_t>(k.scratch_bytes), 0xff);
+      bind(scratch);
+    }
+    const Status done = library.launch(k.name, {static_cast<uint32_t>(k.blocks)},
+                                       {static_cast<uint32_t>(k.threads)}, buffers);
+    EXPECT_TRUE(done.ok()) << done.error().text << "\n"
+                           << k.source.substr(metal_dialect().prelude.size());
+  }
+  return outputs;
+}
+
+std::vector<Buffer> run_tile(const Fusion& f, const std::vector<Buffer>& inputs) {
+  auto kernel = cpu::compile_tile(f);
+  EXPECT_TRUE(kernel.ok());
+  std::vector<const void*> in;
+  std::vector<void*> out;
+  std::vector<Buffer> results;
+  for (const Buffer& b : inputs) in.push_back(b.data());
+  for (const auto& o : f.outputs)
+    results.emplace_back(static_cast<size_t>(o.type.byte_count()), 0xee);
+  for (Buffer& b : results) out.push_back(b.data());
+  EXPECT_TRUE(kernel->run(in.data(), out.data()));
+  return results;
+}
+
+// NaNs of floats are alike.
+void expect_same_bits(const Type& type, const Buffer& want, const Buffer& have,
+                      const std::string& what) {
+  if (want == have) return;
+  ASSERT_EQ(want.size(), have.size());
+  const DType real = ir::real_type(type.dtype);
+  const size_t size = static_cast<size_t>(ir::byte_size(real));
+  for (size_t n = 0; n < want.size(); n += size) {
+    if (std::memcmp(&want[n], &have[n], size) == 0) continue;
+    uint32_t w = 0, h = 0;
+    std::memcpy(&w, &want[n], std::min<size_t>(size, 4));
+    std::memcpy(&h, &have[n], std::min<size_t>(size, 4));
+    const uint32_t magnitude = real == DType::f32 ? 0x7fffffff : 0x7fff;
+    const uint32_t infinity = real == DType::f32    ? 0x7f800000
+                              : real == DType::bf16 ? 0x7f80
+                              : real == DType::f16  ? 0x7c00
+                                                    : ~0u;
+    if ((w & magnitude) > infinity && (h & magnitude) > infinity) continue;
+    FAIL() << what << " element " << n / size << ": " << std::hex << w << " " << h;
+  }
+}
+
+// Compares as the fusions say, on random inputs or on those given.
+void check(const Program& program, bool checks_accesses,
+           const std::function<Buffer(const Type&, std::mt19937&)>& input = random_buffer) {
+  if (std::string why = metal::why_unavailable(); !why.empty()) GTEST_SKIP() << why;
+  auto library = metal::Library::compile(program.text(), {checks_accesses, false});
+  ASSERT_TRUE(library.ok()) << library.error().text;
+  uint32_t seed = 0;
+  for (const Printed& p : program.fusions) {
+    std::mt19937 rng(++seed);
+    std::vector<Buffer> inputs;
+    for (const Type& type : p.fusion.inputs) inputs.push_back(input(type, rng));
+    const auto want = run_tile(p.fusion, inputs);
+    const auto have = run_metal(**library, p, inputs);
+    for (size_t o = 0; o < want.size(); ++o) {
+      const std::string what = p.what + "\n" + print(p.fusion) +
+                               p.kernels.kernels[0].source.substr(metal_dialect().prelude.size());
+      if (p.tolerance == 0)
+        expect_same_bits(p.fusion.outputs[o].type, want[o], have[o], what);
+      else
+        expect_equal(p.fusion.outputs[o].type, want[o], have[o], p.tolerance, what);
+    }
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(FusionMetal, LoopsAreTheTileMachinesBitForBit) {
+  Program program;
+  for (uint32_t seed = 0; seed < 120; ++seed) {
+    Graph g;
+    random_loop(&g, seed, false);
+    program.add(g, 0, "seed " + std::to_string(seed));
+  }
+  EXPECT_GT(program.fusions.size(), 90u);
+  check(program, true);
+}
+
+TEST(FusionMetal, ReductionsAreTheTileMachines) {
+  Program program;
+  for (uint32_t seed = 0; seed < 60; ++seed) {
+    Graph g;
+    random_reduction(&g, seed);
+    program.add(g, 1e-3, "seed " + std::to_string(seed));
+  }
+  EXPECT_GT(program.fusions.size(), 30u);
+  check(program, true);
+}
+
+// --- every function of every type ---------------------------------------------------------------
+
+constexpr int64_t kCount = 4096;
+
+// All bit patterns alike.
+Buffer any_bits(const Type& type, std::mt19937& rng) {
+  Buffer b(static_cast<size_t>(type.byte_count()));
+  for (uint8_t& byte : b) byte = static_cast<uint8_t>(rng());
+  const bool is_int = type.dtype == DType::pred || ir::is_int(type.dtype);
+  const int drop = 8 - (is_int ? std::min(8, ir::int_bits(type.dtype)) : 8);
+  for (uint8_t& byte : b) {
+    byte = ir::is_signed_int(type.dtype)
+               ? static_cast<uint8_t>(static_cast<int8_t>(byte << drop) >> drop)
+               : static_cast<uint8_t>(byte & (0xff >> drop));
+  }
+  return b;
+}
+
+// Of 32-bit words also numbers around 1, and each with small ones beside it.
+Buffer mixed(const Type& type, std::mt19937& rng) {
+  Buffer b = any_bits(type, rng);
+  const size_t size = static_cast<size_t>(ir::byte_size(type.dtype));
+  std::normal_distribution<float> normal(0, 3);
+  for (size_t n = 0; n < b.size(); n += 2 * size) {
+    if (type.dtype == DType::f32) {
+      const float v = normal(rng);
+      std::memcpy(&b[n], &v, size);
+    } else if (ir::is_int(type.dtype)) {
+      std::fill(&b[n], &b[n] + size, uint8_t{0});
+      b[n] = static_cast<uint8_t>(rng() % (ir::int_bits(type.dtype) < 8 ? 2 : 70));
+    }
+  }
+  return b;
+}
+
+// Fusions of at most eight results, one for each op of `ops` that the type has.
+void add_ops(Program* program, DType t, const std::vector<std::pair<OpId, int>>& ops) {
+  for (size_t first = 0; first < ops.size(); first += 8) {
+    Graph g;
+    V x = g.arg(t, {kCount}), y = g.arg(t, {kCount});
+    std::vector<V> results;
+    for (size_t k = first; k < std::min(first + 8, ops.size()); ++k) {
+      const auto [id, operands] = ops[k];
+      results.push_back(g.same(id, operands == 1 ? std::vector<V>{x} : std::vector<V>{x, y}));
+    }
+    g.ret(results);
+    EXPECT_TRUE(program->add(g, 0, std::string(ir::name(t))));
+  }
+}
+
+std::vector<std::pair<OpId, int>> ops_of(DType t, bool exact) {
+  std::vector<std::pair<OpId, int>> ops;
+  auto add = [&](OpId id, kernels::Opcode op) {
+    Graph g;
+    V x = g.arg(t, {});
+    const int operands = kernels::operand_count(op);
+    const ir::Op& one = *g.same(id, std::vector<V>(static_cast<size_t>(operands), x))->op();
+    // Rounding once gives the same bits everywhere.
+    using kernels::OpClass;
+    const OpClass c = kernels::class_of(op);
+    const bool of_bits =
+        c == OpClass::bits_unary || c == OpClass::bits_binary || c == OpClass::int_binary;
+    const bool of_reals =
+        c == OpClass::real_unary || c == OpClass::trig_unary || c == OpClass::real_binary;
+    if (t == DType::f32 ? of_bits : of_reals) return;
+    const bool is_exact = t != DType::f32 || kernels::info(op).ulps <= 0.5;
+    if (scalar::has_scalar_program(one) && is_exact == exact && id != OpId::is_finite)
+      ops.emplace_back(id, operands);
+  };
+#define SCALAR_OP(opcode, class, id, ...) add(OpId::id, kernels::Opcode::opcode);
+#include "ir/scalar_ops.def"
+  return ops;
+}
+
+TEST(FusionMetal, ExactOpsOfEveryTypeAreTheTileMachinesBitForBit) {
+  Program program;
+  for (DType t :
+       {DType::pred, DType::s2, DType::s4, DType::s8, DType::s16, DType::s32, DType::s64, DType::u2,
+        DType::u4, DType::u8, DType::u16, DType::u32, DType::u64, DType::f32}) {
+    add_ops(&program, t, ops_of(t, true));
+  }
+  check(program, false, mixed);
+}
+
+TEST(FusionMetal, ConversionsAreTheTileMachinesBitForBit) {
+  constexpr DType kTypes[] = {
+      DType::pred,       DType::s4,         DType::s8,      DType::s32,      DType::s64,
+      DType::u2,         DType::u16,        DType::u32,     DType::u64,      DType::f16,
+      DType::bf16,       DType::f32,        DType::f8e5m2,  DType::f8e4m3fn, DType::f8e4m3b11fnuz,
+      DType::f8e5m2fnuz, DType::f8e4m3fnuz, DType::f8e4m3,  DType::f8e3m4,   DType::f8e8m0fnu,
+      DType::f4e2m1fn,   DType::f6e2m3fn,   DType::f6e3m2fn};
+  Program program;
+  for (DType from : kTypes) {
+    for (size_t first = 0; first < std::size(kTypes); first += 8) {
+      Graph g;
+      V x = g.arg(from, {kCount});
+      std::vector<V> results;
+      for (size_t k = first; k < std::min(first + 8, std::size(kTypes)); ++k)
+        results.push_back(g.convert(x, kTypes[k] == from ? DType::f32 : kTypes[k]));
+      g.ret(results);
+      EXPECT_TRUE(program.add(g, 0, std::string(ir::name(from))));
+    }
+  }
+  check(program, false, mixed);
+}
+
+double ulps_between(float have, double want) {
+  if (std::isnan(want)) return std::isnan(have) ? 0 : 1e9;
+  const float rounded = static_cast<float>(want);
+  if (have == rounded) return 0;
+  if (!std::isfinite(have) || !std::isfinite(rounded))
+    return std::fabs(want) > 3.4028e38 && std::fabs(have) > 3.4028e38f ? 1 : 1e9;
+  int exponent = 0;
+  std::frexp(want, &exponent);
+  return std::fabs(have - want) / std::ldexp(1.0, std::max(exponent - 24, -149));
+}
+
+// Float64 is the measure.
+TEST(FusionMetal, FunctionsAreWithinTheirUlps) {
+  if (std::string why = metal::why_unavailable(); !why.empty()) GTEST_SKIP() << why;
+  Program program;
+  const auto ops = ops_of(DType::f32, false);
+  ASSERT_GT(ops.size(), 20u);
+  add_ops(&program, DType::f32, ops);
+  auto library = metal::Library::compile(program.text(), {});
+  ASSERT_TRUE(library.ok()) << library.error().text;
+  std::mt19937 rng(7);
+  for (int round = 0; round < 30; ++round) {
+    size_t at = 0;
+    for (const Printed& p : program.fusions) {
+      std::vector<Buffer> inputs;
+      for (const Type& type : p.fusion.inputs) inputs.push_back(mixed(type, rng));
+      const auto have = run_metal(**library, p, inputs);
+      for (const Buffer& result : have) {
+        const kernels::Opcode op = *kernels::opcode_of(ops[at].first);
+        const bool is_binary = ops[at++].second == 2;
+        for (size_t n = 0; n < kCount; ++n) {
+          const double x = as_double(DType::f32, &inputs[0][4 * n]);
+          const double y = is_binary ? as_double(DType::f32, &inputs[1][4 * n]) : 0;
+          const uint64_t bits =
+              kernels::evaluate({op, DType::f64}, DType::f64, std::bit_cast<uint64_t>(x),
+                                std::bit_cast<uint64_t>(y), 0, 0);
+          const float r = static_cast<float>(as_double(DType::f32, &result[4 * n]));
+          ASSERT_LE(ulps_between(r, std::bit_cast<double>(bits)), kernels::info(op).ulps + 0.01)
+              << kernels::name(op) << " of " << x << " and " << y << " gives " << r << ", exact "
+              << std::bit_cast<double>(bits);
+        }
+      }
+    }
+  }
+}
+
+// --- what Metal has not -------------------------------------------------------------------------
+
+TEST(FusionMetal, LimitsHoldByConstruction) {
+  auto refusal = [](const Graph& g) {
+    auto fusion = fusion::build_fusion(g.region, false);
+    EXPECT_TRUE(fusion.ok());
+    auto printed = kernels::print_gpu(*fusion, metal_dialect());
+    return printed.ok() ? "printed" : printed.error().text;
+  };
+  Graph wide;
+  V x = wide.arg(DType::f64, {100});
+  wide.ret({wide.same(OpId::add, {x, x})});
+  EXPECT_EQ("a GPU kernel of float64", refusal(wide));
+  Graph many;
+  V sum = many.arg(DType::f32, {100});
+  for (int k = 0; k < 31; ++k) sum = many.same(OpId::add, {sum, many.arg(DType::f32, {100})});
+  many.ret({sum});
+  EXPECT_EQ("a metal kernel of 33 buffers", refusal(many));
+  Graph shared;
+  V y = shared.arg(DType::s64, {100000, 3}), zero = shared.splat(DType::s64, {}, int64_t{0});
+  std::vector<V> sums;
+  for (int k = 0; k < 20; ++k) {
+    V term = shared.same(OpId::multiply, {y, shared.splat(DType::s64, {100000, 3}, int64_t{k})});
+    sums.push_back(shared.reduce(OpId::add, term, zero, {0}));
+  }
+  shared.ret(sums);
+  EXPECT_EQ("a metal kernel with 40960 bytes of shared memory", refusal(shared));
+}
+
+TEST(FusionMetal, RowsAndLongReductions) {
+  Program program;
+  for (int64_t length : {7, 32, 100, 1000, 8192}) {
+    Graph g;
+    V x = g.arg(DType::f32, {50, length});
+    V top = g.reduce(OpId::maximum, x, g.splat(DType::f32, {}, -1e30f), {1});
+    V e = g.same(OpId::exponential,
+                 {g.same(OpId::subtract, {x, g.broadcast(top, {50, length}, {0})})});
+    V sum = g.reduce(OpId::add, e, g.splat(DType::f32, {}, 0.0f), {1});
+    g.ret({g.same(OpId::divide, {e, g.broadcast(sum, {50, length}, {0})})});
+    EXPECT_TRUE(program.add(g, 1e-5, "softmax"));
+  }
+  for (const auto& [dims, reduced] :
+       std::vector<std::pair<Dims, ir::Ints>>{{{64, 8, 8, 100}, {0, 1, 2}},
+                                              {{20, 100}, {0}},
+                                              {{100000}, {0}},
+                                              {{3, 5000, 3}, {1}},
+                                              {{7, 20000}, {1}}}) {
+    Graph g;
+    V x = g.arg(DType::f32, dims);
+    V doubled = g.same(OpId::add, {x, x});
+    g.ret({g.reduce(OpId::add, doubled, g.splat(DType::f32, {}, 0.0f), reduced),
+           g.reduce(OpId::maximum, doubled, g.splat(DType::f32, {}, -1e30f), reduced), doubled});
+    EXPECT_TRUE(program.add(g, 1e-5, "sums"));
+  }
+  check(program, true);
+}
+
+TEST(FusionMetal, ThreefryIsTheTileMachines) {
+  Program program;
+  Graph g;
+  V k = g.arg(DType::u32, {}), c = g.arg(DType::u32, {kCount});
+  V key = g.broadcast(k, {kCount}, {});
+  ir::Op* op = g.region.append(
+      ir::Op::create(OpId::threefry2x32, std::vector{key, key, c, c},
+                     std::vector{Type(DType::u32, {kCount}), Type(DType::u32, {kCount})}, {}));
+  g.ret({op->result(0), op->result(1)});
+  EXPECT_TRUE(program.add(g, 0, "threefry"));
+  check(program, true, any_bits);
+}
+
+}  // namespace
+}  // namespace jaxmps::test
