@@ -2,7 +2,7 @@
 // written out.
 #pragma once
 
-#include "kernels/fusion.h"
+#include "fusion/fusion.h"
 #include "kernels/llvm/text.h"
 
 namespace jaxmps::kernels {
