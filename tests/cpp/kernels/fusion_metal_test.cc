@@ -4,154 +4,15 @@
 
 #include <bit>
 #include <cmath>
-#include <functional>
-#include <set>
 
-#include "kernels/cpu/tile.h"
-#include "kernels/gpu.h"
-#include "metal/metal.h"
-#include "support/graph.h"
+#include "kernels/metal_fusions.h"
 #include "support/random_fusion.h"
 
 namespace jaxmps::test {
 namespace {
 
-using kernels::Fusion;
-using kernels::GpuFusion;
-using kernels::GpuKernel;
-using kernels::metal_dialect;
-
-struct Printed {
-  Fusion fusion;
-  GpuFusion kernels;
-  double tolerance = 0;
-  std::string what;
-};
-
-bool fusion_is_narrow(const Fusion& f) {
-  return std::any_of(f.program.instrs.begin(), f.program.instrs.end(), [](const auto& i) {
-    return i.op == kernels::Opcode::encode || i.op == kernels::Opcode::round_to;
-  });
-}
-
-// Fusions that are compiled together.
-struct Program {
-  std::vector<Printed> fusions;
-
-  // False if there is no fusion or no kernel of it. Results of functions differ by their ulps, a
-  // float32's or a bfloat16's.
-  bool add(const Graph& g, double tolerance, const std::string& what) {
-    auto fusion = fusion::build_fusion(g.region, false);
-    if (!fusion.ok()) return false;
-    auto printed = kernels::print_gpu(*fusion, metal_dialect());
-    if (!printed.ok()) return false;
-    for (const auto& i : fusion->program.instrs) {
-      const bool is_exact = kernels::info(i.op).ulps <= 0.5;
-      if (tolerance == 0 && !is_exact) tolerance = fusion_is_narrow(*fusion) ? 2e-2 : 1e-5;
-    }
-    fusions.push_back({std::move(*fusion), std::move(*printed), tolerance, what});
-    return true;
-  }
-
-  std::string text() const {
-    std::string source(metal_dialect().prelude);
-    std::set<std::string> seen;
-    for (const Printed& p : fusions) {
-      for (const GpuKernel& k : p.kernels.kernels) {
-        if (seen.insert(k.name).second) source += k.source.substr(metal_dialect().prelude.size());
-      }
-    }
-    return source;
-  }
-};
-
-std::vector<Buffer> run_metal(metal::Library& library, const Printed& p,
-                              std::vector<Buffer>& inputs) {
-  std::vector<Buffer> outputs;
-  Buffer scratch;
-  for (const auto& o : p.fusion.outputs)
-    outputs.emplace_back(static_cast<size_t>(o.type.byte_count()), 0xee);
-  for (const GpuKernel& k : p.kernels.kernels) {
-    std::vector<metal::Buffer> buffers;
-    auto bind = [&](Buffer& b) { buffers.push_back({b.data(), b.size()}); };
-    for (int i : k.inputs) bind(inputs[static_cast<size_t>(i)]);
-    if (k.reads_scratch) bind(scratch);
-    for (int o : k.outputs) bind(outputs[static_cast<size_t>(o)]);
-    if (k.scratch_bytes) {
-      scratch.assign(static_cast<size_t>(k.scratch_bytes), 0xff);
-      bind(scratch);
-    }
-    const Status done = library.launch(k.name, {static_cast<uint32_t>(k.blocks)},
-                                       {static_cast<uint32_t>(k.threads)}, buffers);
-    EXPECT_TRUE(done.ok()) << done.error().text << "\n"
-                           << k.source.substr(metal_dialect().prelude.size());
-  }
-  return outputs;
-}
-
-std::vector<Buffer> run_tile(const Fusion& f, const std::vector<Buffer>& inputs) {
-  auto kernel = cpu::compile_tile(f);
-  EXPECT_TRUE(kernel.ok());
-  std::vector<const void*> in;
-  std::vector<void*> out;
-  std::vector<Buffer> results;
-  for (const Buffer& b : inputs) in.push_back(b.data());
-  for (const auto& o : f.outputs)
-    results.emplace_back(static_cast<size_t>(o.type.byte_count()), 0xee);
-  for (Buffer& b : results) out.push_back(b.data());
-  EXPECT_TRUE(kernel->run(in.data(), out.data()));
-  return results;
-}
-
-// NaNs of floats are alike.
-void expect_same_bits(const Type& type, const Buffer& want, const Buffer& have,
-                      const std::string& what) {
-  if (want == have) return;
-  ASSERT_EQ(want.size(), have.size());
-  const DType real = ir::real_type(type.dtype);
-  const size_t size = static_cast<size_t>(ir::byte_size(real));
-  for (size_t n = 0; n < want.size(); n += size) {
-    if (std::memcmp(&want[n], &have[n], size) == 0) continue;
-    uint32_t w = 0, h = 0;
-    std::memcpy(&w, &want[n], std::min<size_t>(size, 4));
-    std::memcpy(&h, &have[n], std::min<size_t>(size, 4));
-    const uint32_t magnitude = real == DType::f32 ? 0x7fffffff : 0x7fff;
-    const uint32_t infinity = real == DType::f32    ? 0x7f800000
-                              : real == DType::bf16 ? 0x7f80
-                              : real == DType::f16  ? 0x7c00
-                                                    : ~0u;
-    if ((w & magnitude) > infinity && (h & magnitude) > infinity) continue;
-    FAIL() << what << " element " << n / size << ": " << std::hex << w << " " << h;
-  }
-}
-
-// Compares as the fusions say, on random inputs or on those given.
-void check(const Program& program, bool checks_accesses,
-           const std::function<Buffer(const Type&, std::mt19937&)>& input = random_buffer) {
-  if (std::string why = metal::why_unavailable(); !why.empty()) GTEST_SKIP() << why;
-  auto library = metal::Library::compile(program.text(), {checks_accesses, false});
-  ASSERT_TRUE(library.ok()) << library.error().text;
-  uint32_t seed = 0;
-  for (const Printed& p : program.fusions) {
-    std::mt19937 rng(++seed);
-    std::vector<Buffer> inputs;
-    for (const Type& type : p.fusion.inputs) inputs.push_back(input(type, rng));
-    const auto want = run_tile(p.fusion, inputs);
-    const auto have = run_metal(**library, p, inputs);
-    for (size_t o = 0; o < want.size(); ++o) {
-      const std::string what = p.what + "\n" + print(p.fusion) +
-                               p.kernels.kernels[0].source.substr(metal_dialect().prelude.size());
-      if (p.tolerance == 0)
-        expect_same_bits(p.fusion.outputs[o].type, want[o], have[o], what);
-      else
-        expect_equal(p.fusion.outputs[o].type, want[o], have[o], p.tolerance, what);
-    }
-    if (::testing::Test::HasFailure()) return;
-  }
-}
-
 TEST(FusionMetal, LoopsAreTheTileMachinesBitForBit) {
-  Program program;
+  MetalProgram program;
   for (uint32_t seed = 0; seed < 120; ++seed) {
     Graph g;
     random_loop(&g, seed, false);
@@ -162,7 +23,7 @@ TEST(FusionMetal, LoopsAreTheTileMachinesBitForBit) {
 }
 
 TEST(FusionMetal, ReductionsAreTheTileMachines) {
-  Program program;
+  MetalProgram program;
   for (uint32_t seed = 0; seed < 60; ++seed) {
     Graph g;
     random_reduction(&g, seed);
@@ -208,7 +69,7 @@ Buffer mixed(const Type& type, std::mt19937& rng) {
 }
 
 // Fusions of at most eight results, one for each op of `ops` that the type has.
-void add_ops(Program* program, DType t, const std::vector<std::pair<OpId, int>>& ops) {
+void add_ops(MetalProgram* program, DType t, const std::vector<std::pair<OpId, int>>& ops) {
   for (size_t first = 0; first < ops.size(); first += 8) {
     Graph g;
     V x = g.arg(t, {kCount}), y = g.arg(t, {kCount});
@@ -247,7 +108,7 @@ std::vector<std::pair<OpId, int>> ops_of(DType t, bool exact) {
 }
 
 TEST(FusionMetal, ExactOpsOfEveryTypeAreTheTileMachinesBitForBit) {
-  Program program;
+  MetalProgram program;
   for (DType t :
        {DType::pred, DType::s2, DType::s4, DType::s8, DType::s16, DType::s32, DType::s64, DType::u2,
         DType::u4, DType::u8, DType::u16, DType::u32, DType::u64, DType::f32}) {
@@ -263,7 +124,7 @@ TEST(FusionMetal, ConversionsAreTheTileMachinesBitForBit) {
       DType::bf16,       DType::f32,        DType::f8e5m2,  DType::f8e4m3fn, DType::f8e4m3b11fnuz,
       DType::f8e5m2fnuz, DType::f8e4m3fnuz, DType::f8e4m3,  DType::f8e3m4,   DType::f8e8m0fnu,
       DType::f4e2m1fn,   DType::f6e2m3fn,   DType::f6e3m2fn};
-  Program program;
+  MetalProgram program;
   for (DType from : kTypes) {
     for (size_t first = 0; first < std::size(kTypes); first += 8) {
       Graph g;
@@ -292,7 +153,7 @@ double ulps_between(float have, double want) {
 // Float64 is the measure.
 TEST(FusionMetal, FunctionsAreWithinTheirUlps) {
   if (std::string why = metal::why_unavailable(); !why.empty()) GTEST_SKIP() << why;
-  Program program;
+  MetalProgram program;
   const auto ops = ops_of(DType::f32, false);
   ASSERT_GT(ops.size(), 20u);
   add_ops(&program, DType::f32, ops);
@@ -301,7 +162,7 @@ TEST(FusionMetal, FunctionsAreWithinTheirUlps) {
   std::mt19937 rng(7);
   for (int round = 0; round < 30; ++round) {
     size_t at = 0;
-    for (const Printed& p : program.fusions) {
+    for (const PrintedFusion& p : program.fusions) {
       std::vector<Buffer> inputs;
       for (const Type& type : p.fusion.inputs) inputs.push_back(mixed(type, rng));
       const auto have = run_metal(**library, p, inputs);
@@ -330,7 +191,7 @@ TEST(FusionMetal, LimitsHoldByConstruction) {
   auto refusal = [](const Graph& g) {
     auto fusion = fusion::build_fusion(g.region, false);
     EXPECT_TRUE(fusion.ok());
-    auto printed = kernels::print_gpu(*fusion, metal_dialect());
+    auto printed = kernels::print_gpu(*fusion, kernels::metal_dialect());
     return printed.ok() ? "printed" : printed.error().text;
   };
   Graph wide;
@@ -354,7 +215,7 @@ TEST(FusionMetal, LimitsHoldByConstruction) {
 }
 
 TEST(FusionMetal, RowsAndLongReductions) {
-  Program program;
+  MetalProgram program;
   for (int64_t length : {7, 32, 100, 1000, 8192}) {
     Graph g;
     V x = g.arg(DType::f32, {50, length});
@@ -382,7 +243,7 @@ TEST(FusionMetal, RowsAndLongReductions) {
 }
 
 TEST(FusionMetal, ThreefryIsTheTileMachines) {
-  Program program;
+  MetalProgram program;
   Graph g;
   V k = g.arg(DType::u32, {}), c = g.arg(DType::u32, {kCount});
   V key = g.broadcast(k, {kCount}, {});
