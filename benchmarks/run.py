@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Times every workload on `mps` and on a peer, in interleaved rounds.
 
-    python benchmarks/run.py [--rounds 5] [--only NAME ...] [--growth] [--out benchmarks/results]
+    python benchmarks/run.py [--rounds 5] [--only NAME ...] [--growth] [--loops] [--out benchmarks/results]
                              [--peer cpu|cuda] [--update docs/performance.md:SECTION]
 
 The peer is JAX's own backend: of the CPU, with the workloads of the CPU table, or for NVIDIA GPUs,
-with those of the GPU table.
+with those of the GPU table. --loops takes the programs of loops.py instead, whose table also has the times
+of the first calls: tracing and compiling, and once per process the import of what compiles.
 
 Each measurement is a fresh process that runs one workload on one platform: compile, warm up, then
 executions for about half a second, ended by reading a value back; its figure is the median of three
@@ -35,11 +36,12 @@ def measure(name: str) -> dict:
     """Runs one workload in this process; what the parent reads as JSON."""
     sys.path.insert(0, str(HERE))
     import growth
+    import loops
     import workloads
 
     if name in growth.GROWTH:
         return growth.GROWTH[name]()
-    workload = (workloads.WORKLOADS | workloads.GPU_WORKLOADS)[name]()
+    workload = (workloads.WORKLOADS | workloads.GPU_WORKLOADS | loops.LOOPS)[name]()
     start = time.perf_counter()
     value = workload.run(1)
     first = time.perf_counter() - start
@@ -113,16 +115,21 @@ def summarize(name: str, peer: str, rounds: dict[str, list[dict]]) -> dict:
     return row
 
 
-def table(rows: list[dict], peer: str) -> str:
-    lines = [f"| workload | JAX {peer.upper()} | mps | time ratio (min–max of rounds) |", "|---|---:|---:|---:|"]
+def table(rows: list[dict], peer: str, compiling: bool = False) -> str:
+    more = (" first call: JAX | mps |", "---:|---:|") if compiling else ("", "")
+    lines = [
+        f"| workload | JAX {peer.upper()} | mps | time ratio (min–max of rounds) |{more[0]}",
+        f"|---|---:|---:|---:|{more[1]}",
+    ]
     for row in rows:
         if "error" in row:
-            lines.append(f"| {row['name']} | | | {row['error']} |")
+            lines.append(f"| {row['name']} | | | {row['error']} |{' | |' if compiling else ''}")
         else:
             low, high = row["spread"]
+            first = "".join(f" {row[who]['first_call'] * 1e3:.0f} ms |" for who in (peer, "mps"))
             lines.append(
                 f"| {row['name']} | {row[peer]['shown']} | {row['mps']['shown']} "
-                f"| **{row['ratio']:.2f}** ({low:.2f}–{high:.2f}) |"
+                f"| **{row['ratio']:.2f}** ({low:.2f}–{high:.2f}) |{first if compiling else ''}"
             )
     return "\n".join(lines) + "\n"
 
@@ -159,6 +166,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--growth", action="store_true", help="also the growth rows")
+    parser.add_argument("--loops", action="store_true", help="the programs of loops.py")
     parser.add_argument("--peer", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--update", help="FILE:SECTION to put the table into")
     parser.add_argument("--out", type=Path, default=HERE / "results")
@@ -168,12 +176,15 @@ def main() -> int:
         return 0
     sys.path.insert(0, str(HERE))
     import growth
+    import loops
     import workloads
 
     peer = options.peer
     known = workloads.WORKLOADS if peer == "cpu" else workloads.GPU_WORKLOADS
+    if options.loops:
+        known = loops.LOOPS
     names = options.only or list(known) + (list(growth.GROWTH) if options.growth else [])
-    unknown = set(names) - set(workloads.WORKLOADS) - set(workloads.GPU_WORKLOADS) - set(growth.GROWTH)
+    unknown = set(names) - set(workloads.WORKLOADS) - set(workloads.GPU_WORKLOADS) - set(growth.GROWTH) - set(loops.LOOPS)
     if unknown:
         parser.error(f"no such workload: {', '.join(sorted(unknown))}")
     results = {name: {target: [] for target in (peer, "mps")} for name in names}
@@ -186,11 +197,12 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "rounds": options.rounds}
     (options.out / "results.json").write_text(json.dumps({"setup": machine, "rows": rows}, indent=1))
-    (options.out / "table.md").write_text(table(rows, peer))
+    text = table(rows, peer, options.loops)
+    (options.out / "table.md").write_text(text)
     plot(rows, peer, options.out / "ratios.png")
-    print(table(rows, peer))
+    print(text)
     if options.update:
-        update(options.update, table(rows, peer))
+        update(options.update, text)
     return int(any("error" in row for row in rows))
 
 

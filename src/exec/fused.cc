@@ -10,6 +10,7 @@
 #include "fusion/fusion.h"
 #include "kernels/cpu/tile.h"
 #include "passes/fuse.h"
+#include "passes/pass.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -117,6 +118,7 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   options.accept = [&](ir::Op& fusion, kernels::Fusion description) {
     return attach_kernel(fusion, std::move(description), target);
   };
+  if (target.printer == Printer::tile) passes::expand_filters(module);
   CHECK_OK(passes::fuse(module, target, options));
   if (target.printer == Printer::tile) return {};
   std::vector<const kernels::GpuFusion*> printed;
@@ -170,6 +172,7 @@ Result<std::shared_ptr<const kernels::Fusion>> describe(const ir::Op& op) {
   results.reserve(copy->result_count());
   for (int i = 0; i < copy->result_count(); ++i) results.push_back(copy->result(i));
   body.append(ir::Op::create(ir::OpId::return_, results, {}));
+  if (passes::is_small_product(op)) passes::expand_small_product(copy);
   TRY(kernels::Fusion description, kernels::build_fusion(body));
   return std::make_shared<const kernels::Fusion>(std::move(description));
 }

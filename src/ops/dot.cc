@@ -9,6 +9,7 @@
 
 #include "kernels/cpu/gemm.h"
 #include "ops/elementwise.h"
+#include "passes/pass.h"
 
 namespace jaxmps::ops {
 
@@ -165,6 +166,13 @@ std::optional<Lowering> native_dot(const OpContext& ctx, const DotDims& dims) {
   plan->out = *out;
   const int64_t bytes = ctx.out().byte_count();
   const double work = static_cast<double>(ctx.out().size()) * static_cast<double>(plan->k);
+  if (passes::is_small_product(ctx.op)) {
+    return native(
+        [g = *plan](const void* const* operands, void* const* results) {
+          if (!cpu::gemm_halved(g, operands[0], operands[1], results[0])) throw std::bad_alloc();
+        },
+        work + 10);
+  }
   return native(
       [g = *plan, bytes](const void* const* operands, void* const* results) {
         if (bytes == 0) return;

@@ -31,6 +31,14 @@ Status recognize_threefry(ir::Module& module);
 Status sink_constants(ir::Module& module);
 Status share_loop_storage(ir::Module& module);
 
+// Not part of run_passes. Convolutions of one channel and a few taps become sums of products of
+// slices, for targets whose fusions are sooner done than a kernel's call.
+void expand_filters(ir::Module& module);
+// Whether a product sums so few terms that it is rather written out; then it is summed by halves.
+bool is_small_product(const ir::Op& dot_general);
+// Replaces such a product by broadcasts, a multiplication and a reduction.
+void expand_small_product(ir::Op* dot_general);
+
 // Whether an op does more than compute its results; control flow does what it runs.
 bool has_side_effect(const ir::Op& op);
 

@@ -21,7 +21,10 @@ def program(*args):
     def register(f):
         programs[f.__name__] = (f, args)
     return register
-def steps(n, body, *state): return lax.fori_loop(0, n, lambda i, s: tuple(body(i, *s)), state)
+def steps(n, body, *state):
+    def trip(i, state):
+        return tuple(new.astype(old.dtype) for new, old in zip(body(i.astype(np.int32), *state), state))
+    return lax.fori_loop(0, n, trip, state)
 UNARY = [jnp.exp, jnp.expm1, jnp.tanh, jnp.sin, jnp.cos, jnp.tan, jnp.arctan, jnp.arcsinh, jax.nn.sigmoid, jnp.cbrt,
          jnp.sinh, jnp.cosh, jnp.sign, jnp.abs, jnp.floor, jnp.ceil, jnp.round, lax.erf, lax.erfc]
 POSITIVE = [jnp.log, jnp.log1p, jnp.sqrt, lax.rsqrt, lambda x: x ** 0.3, lambda x: jnp.arctan2(x, x + 1), lax.lgamma]
@@ -121,7 +124,7 @@ def long_reductions(a, b, c, d, e):
 def integers(a, b, c, d, p):
     def trip(i, a, b, c, d, p):
         d = (d << 3) ^ (d >> 5) ^ lax.population_count(d) + lax.clz(d) + b
-        c = jnp.where(p, c // (a + 1), c % 17 - i) + lax.shift_right_arithmetic(c, 2)
+        c = jnp.where(p, c // (a + 1), c % 17 - i) + (c >> 2)
         return a * 3 + i.astype(a.dtype), b // 3 + 7, c, d, (c > 4) ^ p
     return steps(13, trip, a, b, c, d, p)
 
@@ -132,6 +135,21 @@ def narrow(*state):
 @program(real(7) + 1j * real(7))
 def complexes(z):
     return steps(9, lambda i, z: (z * z * 0.3 + jnp.exp(z * 0.1),), z)
+
+@program(real(3, 3), real(3), real(5, 2, 4), real(7, 5, 3), real(3, 3, dtype=np.float64))
+def products(a, x, b, c, d):
+    def trip(i, a, x, b, c, d):
+        p = jnp.einsum("bij,bkj->bik", b, b)
+        q = jnp.einsum("ijk,kl->jil", c, a) * 0.3
+        return a @ a.T * 0.3 + 0.1, a @ x * 0.5 + jnp.dot(x, x) * 0.1, p @ b * 0.1, q.transpose(1, 0, 2), d @ d * 0.5
+    return steps(5, trip, a, x, b, c, d)
+
+@program(real(40), real(9, 12), real(3), real(2, 2))
+def filters(x, image, taps, square):
+    def trip(i, x, image):
+        image = jax.scipy.signal.convolve2d(image, square, "same") * 0.2
+        return jnp.convolve(x, taps, "same") * 0.4 + jnp.correlate(x, taps[:2], "same") * 0.2, image
+    return steps(5, trip, x, image)
 
 @program(real(4, 4), real(16))
 def calls(a, x):
@@ -157,10 +175,12 @@ def run(program, **env):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_bits_are_those_of_threaded_code():
-    code, got, log = run(PROGRAMS, JAX_MPS_LLVM="2", JAX_MPS_STRICT="1", JAX_MPS_LOG="debug")
+@pytest.mark.parametrize("x64", ["0", "1"])
+def test_bits_are_those_of_threaded_code(x64):
+    env = {"JAX_ENABLE_X64": x64, "JAX_MPS_STRICT": "1"}
+    code, got, log = run(PROGRAMS, JAX_MPS_LLVM="2", JAX_MPS_LOG="debug", **env)
     assert code == 0, log
-    code, want, error = run(PROGRAMS, JAX_MPS_LLVM="0")
+    code, want, error = run(PROGRAMS, JAX_MPS_LLVM="0", **env)
     assert code == 0, error
     assert want and got.splitlines() == want.splitlines()
     # Every one of them has been compiled.

@@ -35,4 +35,9 @@ bool gemm_supported(Dtype in, Dtype out);
 // REQUIRES: gemm_supported. C may not overlap A or B. Returns false when memory ran out.
 [[nodiscard]] bool gemm(const Gemm& g, const void* a, const void* b, void* c);
 
+// The same for float32 and float64 and sums of up to kMostHalved terms: products, summed by halves
+// as reductions of a tile are, then added to 0.
+inline constexpr int64_t kMostHalved = 8;
+[[nodiscard]] bool gemm_halved(const Gemm& g, const void* a, const void* b, void* c);
+
 }  // namespace jaxmps::cpu
