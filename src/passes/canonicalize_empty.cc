@@ -66,9 +66,35 @@ Replacement product(Op* op) {
   return {Builder(op).splat(op->result()->type, 0)};
 }
 
-Replacement empty_scatter(Op* op) {
+// Index vectors without a component, of which there may yet be many, all name the origin. They get
+// the component of one dimension, zero.
+Replacement index_origin(Op* op, int indices, const char* map, const char* batching) {
+  const ir::Type& type = op->operand(indices)->type;
+  if (!is_empty(op->operand(indices)) || !op->ints(map).empty()) return {};
+  ir::Dims dims = type.dims;
+  dims[op->i64("index_vector_dim")] = 1;
+  if (type.with(dims).size() == 0) return {};
+  const ir::Ints& taken = op->ints(batching);
+  for (int64_t dim = 0; dim < op->operand(0)->type.rank(); ++dim) {
+    if (std::find(taken.begin(), taken.end(), dim) != taken.end()) continue;
+    op->set_operand(indices, Builder(op).splat(type.with(dims), 0));
+    op->set_attr(map, ir::Attr(ir::Ints{dim}));
+    Replacement same;
+    for (int i = 0; i < op->result_count(); ++i) same.push_back(op->result(i));
+    return same;
+  }
+  return {};
+}
+
+Replacement gather(Op* op) {
+  return index_origin(op, 1, "start_index_map", "operand_batching_dims");
+}
+
+Replacement scatter(Op* op) {
   const int inputs = (op->operand_count() - 1) / 2;
-  if (!is_empty(op->operand(inputs)) && !is_empty(op->operand(inputs + 1))) return {};
+  if (!is_empty(op->operand(inputs + 1))) {
+    return index_origin(op, inputs, "scatter_dims_to_operand_dims", "input_batching_dims");
+  }
   Replacement values;
   for (int i = 0; i < inputs; ++i) {
     if (!(op->operand(i)->type == op->result(i)->type)) return {};
@@ -109,7 +135,8 @@ void add_empty_rules(CanonicalRules& rules) {
   rules.add(OpId::reduce_window, reduce_window);
   rules.add(OpId::dot_general, product);
   rules.add(OpId::convolution, product);
-  rules.add(OpId::scatter, empty_scatter);
+  rules.add(OpId::gather, gather);
+  rules.add(OpId::scatter, scatter);
   rules.add(OpId::select_and_scatter, select_and_scatter);
   rules.add(OpId::pad, pad);
 }

@@ -150,8 +150,22 @@ CASES = {
     "select and scatter from nothing": (lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 2), (1, 1), "VALID"), ROWS[:, :1]),
     "windows without an element, gradient": (jax.grad(lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 4), (1, 1), "VALID").sum()), ROWS),
     "attention over nothing": (lambda q, k: jax.nn.dot_product_attention(q, k, k), np.ones((2, 3, 2, 4), np.float32), Z((2, 0, 2, 4), np.float32)),
+    "scatter at the origin": (lambda x, y: (x.at[:].add(y), x.at[0:4].max(y), x.at[:].set(y), x.at[:].multiply(y)), ROWS, ROWS[::-1]),
+    "scatter at the origin of a scalar": (lambda x: (x.at[()].add(2), x.at[...].set(5)), np.float32(3)),
+    "scatter of many at the origin": (lambda x, y: scatter_at_origin(x, y), ROWS, np.arange(12, dtype=np.float32).reshape(3, 2, 2)),
+    "gather at the origin": (lambda x: (x[...], gather_at_origin(x)), ROWS),
     "identity": (lambda x: x, E),
 }
+
+
+def scatter_at_origin(x, updates):
+    places = lax.ScatterDimensionNumbers((1, 2), (), ())
+    return lax.scatter_add(x, Z((3, 0), np.int32), updates, places)
+
+
+def gather_at_origin(x):
+    places = lax.GatherDimensionNumbers((1, 2), (), ())
+    return lax.gather(x, Z((3, 0), np.int32), places, (2, 3))
 
 
 @pytest.mark.parametrize("name", CASES)
