@@ -40,6 +40,7 @@ FN s16 shuffle(s16 v, int mask) { return (s16)__shfl_xor_sync(0xffffffffu, (int)
 )";
 
 constexpr std::string_view kMetal = R"(#include <metal_stdlib>
+using namespace metal;
 #pragma METAL fp math_mode(safe)
 #pragma METAL fp contract(off)
 typedef char s8; typedef short s16; typedef int s32; typedef long s64;

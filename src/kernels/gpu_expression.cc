@@ -39,7 +39,8 @@ namespace {
 
 std::string constant_text(DType type, uint64_t bits) {
   if (type == DType::f32) return str("from_bits(", gpu_hex(bits), "u)");
-  return str("(", gpu_type(type), ")", gpu_hex(bits), ir::byte_size(type) == 8 ? "ull" : "u");
+  // Without a suffix the number has the type that holds it; Metal has no long long.
+  return str("(", gpu_type(type), ")", gpu_hex(bits));
 }
 
 // The functions of a narrow float's bits, up to "encode" and "decode", and the parameters.

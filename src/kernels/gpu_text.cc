@@ -11,7 +11,7 @@ std::string_view gpu_text() {  // NOLINT(readability-function-size): one text
 TRAITS(s8, u8, s8, 8, -128, 127) TRAITS(u8, u8, s8, 8, 0, 255)
 TRAITS(s16, u16, s16, 16, -32768, 32767) TRAITS(u16, u16, s16, 16, 0, 65535)
 TRAITS(s32, u32, s32, 32, -2147483647 - 1, 2147483647) TRAITS(u32, u32, s32, 32, 0, 4294967295u)
-TRAITS(s64, u64, s64, 64, 1ull << 63, ~0ull >> 1) TRAITS(u64, u64, s64, 64, 0, ~0ull)
+TRAITS(s64, u64, s64, 64, (u64)1 << 63, ~(u64)0 >> 1) TRAITS(u64, u64, s64, 64, 0, ~(u64)0)
 template <typename T> FN T i_add(T a, T b) { typedef typename Traits<T>::uns U; return (T)((U)a + (U)b); }
 template <typename T> FN T i_sub(T a, T b) { typedef typename Traits<T>::uns U; return (T)((U)a - (U)b); }
 template <typename T> FN T i_neg(T a) { return i_sub<T>(0, a); }

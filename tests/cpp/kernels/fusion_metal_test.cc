@@ -69,7 +69,8 @@ Buffer mixed(const Type& type, std::mt19937& rng) {
 }
 
 // Fusions of at most eight results, one for each op of `ops` that the type has.
-void add_ops(MetalProgram* program, DType t, const std::vector<std::pair<OpId, int>>& ops) {
+void add_ops(MetalProgram* program, DType t, const std::vector<std::pair<OpId, int>>& ops,
+             double tolerance = 0) {
   for (size_t first = 0; first < ops.size(); first += 8) {
     Graph g;
     V x = g.arg(t, {kCount}), y = g.arg(t, {kCount});
@@ -79,7 +80,7 @@ void add_ops(MetalProgram* program, DType t, const std::vector<std::pair<OpId, i
       results.push_back(g.same(id, operands == 1 ? std::vector<V>{x} : std::vector<V>{x, y}));
     }
     g.ret(results);
-    EXPECT_TRUE(program->add(g, 0, std::string(ir::name(t))));
+    EXPECT_TRUE(program->add(g, tolerance, std::string(ir::name(t))));
   }
 }
 
@@ -137,6 +138,31 @@ TEST(FusionMetal, ConversionsAreTheTileMachinesBitForBit) {
     }
   }
   check(program, false, mixed);
+}
+
+TEST(FusionMetal, ComplexFunctionsAreTheTileMachines) {
+  MetalProgram program;
+  add_ops(&program, DType::c64,
+          {{OpId::add, 2},
+           {OpId::subtract, 2},
+           {OpId::multiply, 2},
+           {OpId::divide, 2},
+           {OpId::power, 2},
+           {OpId::atan2, 2},
+           {OpId::exponential, 1},
+           {OpId::log, 1},
+           {OpId::log_plus_one, 1},
+           {OpId::sqrt, 1},
+           {OpId::rsqrt, 1},
+           {OpId::tanh, 1},
+           {OpId::tan, 1},
+           {OpId::sine, 1},
+           {OpId::cosine, 1},
+           {OpId::logistic, 1},
+           {OpId::sign, 1},
+           {OpId::exponential_minus_one, 1}},
+          1e-4);
+  check(program, false);
 }
 
 double ulps_between(float have, double want) {

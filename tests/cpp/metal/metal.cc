@@ -222,6 +222,8 @@ class Compiled : public Library {
     if (!mkdtemp(name)) return internal("no folder for compiling Metal");
     folder_ = name;
     TRY(const std::string expanded, expand(text));
+    static const std::regex wide(R"(\blong\s+long\b|\b(0x[\da-fA-F]+|\d+)[uU]?(ll|LL)[uU]?\b)");
+    if (std::regex_search(expanded, wide)) return invalid("Metal has no long long");
     TRY(kernels_, find_kernels(expanded));
     if (kernels_.empty()) return invalid("no kernel in the text");
     write("kernels.cc",

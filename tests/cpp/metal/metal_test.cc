@@ -43,6 +43,7 @@ TEST_F(Metal, RefusesWhatApplesCompilerRefuses) {
   expect_refused("kernel void k(device float* x [[buffer(0)]]) { double d = 1; x[0] = d; }",
                  "double_does_not_exist_in_Metal");
   expect_refused("kernel void k(device float* x [[buffer(0)]]) { x[0] = x[0] * 0.1; }", "double");
+  expect_refused("kernel void k(device ulong* x [[buffer(0)]]) { x[0] = 1ull; }", "long long");
   expect_refused("kernel void k(device float* x) { x[0] = 1; }", "without an attribute");
   expect_refused("kernel void k(float* x [[buffer(0)]]) { x[0] = 1; }", "without an address space");
   expect_refused("kernel void k(device float* x [[buffer(31)]]) { x[0] = 1; }",
