@@ -26,6 +26,7 @@ namespace {
 // Memory beyond this stays with the plan: its kernels take so long that a loop costs nothing.
 constexpr int64_t kLargestArena = 512 << 10, kLargestMachineArena = 8 << 20;
 constexpr size_t kMostInstructions = 4096;
+constexpr int64_t kKnownConstant = 1024;  // bytes
 constexpr int64_t kMostStack = 64 << 10;  // for arrays of machine code
 constexpr int64_t kUnknownTrips = 1 << 20;
 constexpr double kInstruction = 1.5, kTrip = 1;  // nanoseconds
@@ -419,6 +420,12 @@ Result<std::shared_ptr<LoopProgram>> LoopBuilder::build(const Op& loop,
     const int32_t address = new_address();
     program_->inputs.push_back(address);
     input_bytes_.push_back(input->type.byte_count());
+    // Known numbers are rather seen than read.
+    const Op* source = input->op();
+    if (source && source->id == OpId::constant && input->type.byte_count() <= kKnownConstant) {
+      if (values_.count(input) == 0) CHECK_OK(add_op(*source));
+      continue;
+    }
     values_[input] = {std::nullopt, address, new_root(address, input->type.byte_count(), 0, false),
                       0};
     if (input->type.is_scalar()) as_scalar(input);

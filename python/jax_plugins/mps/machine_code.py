@@ -70,7 +70,8 @@ class _Processor:
         with self.machine() as machine, self.llvm.parse_assembly(text, context) as module:
             options = self.llvm.create_pipeline_tuning_options(speed_level=2)
             options.loop_vectorization = True
-            options.slp_vectorization = True
+            # Takes most of the time, more than in proportion to the text.
+            options.slp_vectorization = len(text) < 32_000
             options.loop_interleaving = True
             options.loop_unrolling = True
             passes = self.llvm.create_pass_builder(machine, options)
