@@ -43,14 +43,17 @@ std::string read(const std::filesystem::path& path) {
   return std::string((std::istreambuf_iterator<char>(file)), {});
 }
 
-// A parameter of a kernel.
+// A parameter of a kernel: a buffer, or a position of the thread.
 struct Parameter {
   std::string type, attribute;
   int buffer = -1;
 };
 
 struct Kernel {
-  std::string name;
+  std::string name;      // for launches
+  std::string function;  // as it is called; of a template, with its arguments
+  std::string base;      // the function's own name
+  bool is_template = false;
   std::vector<Parameter> parameters;
   uint32_t max_threads = kMaxThreads;
   bool meets = false;
@@ -85,17 +88,24 @@ std::vector<std::string> split_parameters(const std::string& text) {
   return parts;
 }
 
-Result<Parameter> parse_parameter(const std::string& kernel, const std::string& text) {
+// Buffers without a number get the next one.
+Result<Parameter> parse_parameter(const std::string& kernel, const std::string& text, int* next) {
   static const std::regex pattern(
-      R"(^\s*([\w:\s*&<>]*?[\w*&>])\s*\b(\w+)\s*\[\[\s*(\w+)\s*(?:\(\s*(\d+)\s*\))?\s*\]\]\s*$)");
+      R"(^\s*([\w:\s*&<>]*?[\w*&>])\s*\b(\w+)\s*(?:\[\[\s*(\w+)\s*(?:\(\s*(\d+)\s*\))?\s*\]\])?\s*$)");
   std::smatch match;
   if (!std::regex_match(text, match, pattern)) {
-    return invalid(str("kernel ", kernel, ": a parameter without an attribute: ", text));
+    return invalid(str("kernel ", kernel, ": a parameter that is not understood: ", text));
   }
   Parameter p{match[1], match[3], -1};
-  if (p.attribute != "buffer") return p;
-  p.buffer = match[4].matched ? std::stoi(match[4]) : -1;
-  if (p.buffer < 0 || p.buffer >= kMaxBuffers) {
+  const bool is_buffer = p.type.back() == '*' || p.type.back() == '&';
+  if (!is_buffer) {
+    if (p.attribute.empty())
+      return invalid(str("kernel ", kernel, ": a parameter without an attribute: ", text));
+    return p;
+  }
+  p.buffer = match[4].matched ? std::stoi(match[4]) : *next;
+  *next = p.buffer + 1;
+  if (p.buffer >= kMaxBuffers) {
     return invalid(str("kernel ", kernel, ": there is no buffer ", p.buffer));
   }
   static const std::regex space(R"(\b(device|constant)\b)");
@@ -105,21 +115,41 @@ Result<Parameter> parse_parameter(const std::string& kernel, const std::string& 
   return p;
 }
 
-// The kernels of text whose macros are expanded.
+// Templates that are kernels under names of their own; takes what says so out of the text.
+void add_instances(std::string* text, std::vector<Kernel>* kernels) {
+  static const std::regex instance(
+      R"re(template\s*\[\[\s*host_name\("(\w+)"\)\s*\]\]\s*\[\[\s*kernel\s*\]\]\s*decltype\(((\w+)[^;]*)\)\s*\3\b[^;]*;)re");
+  std::vector<Kernel> instances;
+  for (std::sregex_iterator it(text->begin(), text->end(), instance), end; it != end; ++it) {
+    for (const Kernel& k : *kernels) {
+      if (!k.is_template || k.base != (*it)[3]) continue;
+      instances.push_back(k);
+      instances.back().name = (*it)[1];
+      instances.back().function = (*it)[2];
+    }
+  }
+  std::erase_if(*kernels, [](const Kernel& k) { return k.is_template; });
+  kernels->insert(kernels->end(), instances.begin(), instances.end());
+  *text = std::regex_replace(*text, instance, "");
+}
+
+// The kernels of text whose macros are expanded, templates among them.
 Result<std::vector<Kernel>> find_kernels(const std::string& text) {
   static const std::regex head(
-      R"((?:\[\[\s*kernel\b[^\]]*(?:\((\d+)\))?[^\]]*\]\]\s*void|\bkernel\s+void)\s+(\w+)\s*\()");
+      R"((>\s*)?(?:\[\[\s*kernel\b[^\]]*\]\]\s*void|\bkernel\s+void)\s+(\w+)\s*\()");
   static const std::regex limit(R"(max_total_threads_per_threadgroup\((\d+)\))");
   static const std::regex meeting(R"(\b\w*(barrier|shuffle|simd_)\w*\s*\()");
   std::vector<Kernel> kernels;
   for (std::sregex_iterator it(text.begin(), text.end(), head), end; it != end; ++it) {
     Kernel k;
-    k.name = (*it)[2];
+    k.is_template = (*it)[1].matched;
+    k.name = k.function = k.base = (*it)[2];
     const size_t open = static_cast<size_t>(it->position() + it->length() - 1);
     const size_t close = closing(text, open), body = text.find('{', close);
     if (close == std::string::npos || body == std::string::npos) return invalid("an open bracket");
+    int next = 0;
     for (const std::string& p : split_parameters(text.substr(open + 1, close - open - 1))) {
-      TRY(Parameter parameter, parse_parameter(k.name, p));
+      TRY(Parameter parameter, parse_parameter(k.name, p, &next));
       k.parameters.push_back(std::move(parameter));
     }
     std::smatch match;
@@ -139,42 +169,40 @@ std::string with_static_arrays(const std::string& text, const std::vector<Kernel
   std::string result;
   size_t done = 0;
   for (const Kernel& k : kernels) {
-    const size_t at = text.find(str("void ", k.name), done);
+    const size_t at = text.find(str("void ", k.base), done);
     const size_t end = closing(text, text.find('{', at)) + 1;
     result += text.substr(done, at - done);
     result +=
-        std::regex_replace(text.substr(at, end - at), local, str("METAL_LOCAL(", k.name, ")$1"));
+        std::regex_replace(text.substr(at, end - at), local, str("METAL_LOCAL(", k.base, ")$1"));
     done = end;
   }
   return result + text.substr(done);
 }
 
-// A function of plain pointers for each kernel.
+// A function of plain pointers for each kernel, and one that says where its threadgroup memory is.
 std::string callers_of(const std::vector<Kernel>& kernels) {
   std::string text =
       "\n#define METAL_EXPORT extern \"C\" __attribute__((visibility(\"default\"), "
-      "no_sanitize(\"thread\")))\n"
-      "metal_functions metal_host;\n";
+      "no_sanitize(\"thread\")))\nmetal_functions metal_host;\n";
   for (const Kernel& k : kernels) {
     text += str("METAL_EXPORT void call_", k.name,
-                "(void* const* buffers, const metal_position* at) {\n  ", k.name, "(");
+                "(void* const* buffers, const metal_position* at) {\n  ", k.function, "(");
     std::string_view comma;
     for (const Parameter& p : k.parameters) {
       text += comma;
       comma = ", ";
       if (p.buffer < 0) {
         text += str("metal_argument<", p.type, ">::of(at->", p.attribute, ")");
-      } else if (p.type.back() == '&') {
-        text += str("*(", p.type.substr(0, p.type.size() - 1), "*)(size_t)buffers[", p.buffer, "]");
       } else {
-        text += str("(", p.type, ")(size_t)buffers[", p.buffer, "]");
+        text += str(p.type.back() == '&' ? "metal_reference" : "metal_pointer", "{buffers[",
+                    p.buffer, "]}");
       }
     }
     text += ");\n}\n";
     text += str("extern \"C\" __attribute__((weak, visibility(\"hidden\"))) char __start_shared_",
-                k.name, "[], __stop_shared_", k.name, "[];\nMETAL_EXPORT char* shared_of_", k.name,
-                "(size_t* bytes) {\n  *bytes = (size_t)(__stop_shared_", k.name,
-                " - __start_shared_", k.name, ");\n  return __start_shared_", k.name, ";\n}\n");
+                k.base, "[], __stop_shared_", k.base, "[];\nMETAL_EXPORT char* shared_of_", k.name,
+                "(size_t* bytes) {\n  *bytes = (size_t)(__stop_shared_", k.base,
+                " - __start_shared_", k.base, ");\n  return __start_shared_", k.base, ";\n}\n");
   }
   return text;
 }
@@ -225,9 +253,10 @@ class Compiled : public Library {
     static const std::regex wide(R"(\blong\s+long\b|\b(0x[\da-fA-F]+|\d+)[uU]?(ll|LL)[uU]?\b)");
     if (std::regex_search(expanded, wide)) return invalid("Metal has no long long");
     TRY(kernels_, find_kernels(expanded));
+    std::string code = with_static_arrays(expanded, kernels_);
+    add_instances(&code, &kernels_);
     if (kernels_.empty()) return invalid("no kernel in the text");
-    write("kernels.cc",
-          str(shim_text(), "\n", with_static_arrays(expanded, kernels_), callers_of(kernels_)));
+    write("kernels.cc", str(shim_text(), "\n", code, callers_of(kernels_)));
     constexpr std::string_view kFlags =
         " -x c++ -std=c++17 -nostdinc -fno-exceptions -fno-rtti -fno-math-errno -fno-builtin "
         "-ffp-contract=off -march=native -Xclang -fallow-half-arguments-and-returns "

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <fstream>
 #include <numeric>
 
 namespace jaxmps::test {
@@ -44,7 +46,7 @@ TEST_F(Metal, RefusesWhatApplesCompilerRefuses) {
                  "double_does_not_exist_in_Metal");
   expect_refused("kernel void k(device float* x [[buffer(0)]]) { x[0] = x[0] * 0.1; }", "double");
   expect_refused("kernel void k(device ulong* x [[buffer(0)]]) { x[0] = 1ull; }", "long long");
-  expect_refused("kernel void k(device float* x) { x[0] = 1; }", "without an attribute");
+  expect_refused("kernel void k(device float* x, uint t) { x[t] = 1; }", "without an attribute");
   expect_refused("kernel void k(float* x [[buffer(0)]]) { x[0] = 1; }", "without an address space");
   expect_refused("kernel void k(device float* x [[buffer(31)]]) { x[0] = 1; }",
                  "there is no buffer 31");
@@ -151,6 +153,69 @@ TEST_F(Metal, ThreadsThatDoNotMeetAreFound) {
   const Status done = (*library)->launch("total", {1}, {256}, a.buffers());
   ASSERT_FALSE(done.ok());
   EXPECT_NE(std::string::npos, done.error().text.find("do not meet")) << done.error().text;
+}
+
+TEST_F(Metal, TemplatesAreKernelsUnderOtherNames) {
+  auto library = Library::compile(
+      str(kHead,
+          "template <typename T, int N> [[kernel]] void scaled(const device T* x, device T* "
+          "y, constant T& by, uint i [[thread_position_in_grid]]) {\n"
+          "  threadgroup T part[N]; part[0] = x[i]; y[i] = part[0] * by; }\n"
+          "template [[host_name(\"scaled_int\")]] [[kernel]] decltype(scaled<int, 4>) "
+          "scaled<int, 4>;\n"
+          "template [[host_name(\"scaled_float\")]] [[kernel]] decltype(scaled<float, 4>) "
+          "scaled<float, 4>;\n"),
+      {true, false});
+  ASSERT_TRUE(library.ok()) << library.error().text;
+  EXPECT_EQ((std::vector<std::string>{"scaled_int", "scaled_float"}), (*library)->kernels());
+  Arrays a;
+  float by = 0.5f;
+  auto buffers = a.buffers();
+  buffers.push_back({&by, 4});
+  const Status done = (*library)->launch("scaled_float", {4}, {1}, buffers);
+  ASSERT_TRUE(done.ok()) << done.error().text;
+  EXPECT_EQ((std::vector<float>{0, 0.5, 1, 1.5}), a.y);
+}
+
+// Kernels of others: those of MLX, from the folder `mlx` of the mlx-metal wheel.
+TEST_F(Metal, TakesKernelsOfMlx) {
+  const char* folder = std::getenv("JAXMPS_MLX_METAL");
+  if (!folder) GTEST_SKIP() << "JAXMPS_MLX_METAL is not set";
+  std::ifstream file(std::string(folder) + "/include/mlx/backend/metal/kernels/softmax.h");
+  const std::string header((std::istreambuf_iterator<char>(file)), {});
+  ASSERT_FALSE(header.empty());
+  std::string text = str(kHead,
+                         "#define SOFTMAX_N_READS 4\n#define SOFTMAX_LOOPED_LIMIT 4096\n"
+                         "template <typename T, typename U> constexpr T ceildiv(T n, U by) { "
+                         "return (n + by - 1) / by; }\n"
+                         "template <typename T> struct Limits;\n"
+                         "template <> struct Limits<float> { static constexpr constant float min = "
+                         "-__builtin_inff(), finite_min = -3e38f; };\n",
+                         header);
+  for (std::string_view form : {"single_row", "looped"}) {
+    text += str("template [[host_name(\"", form, "\")]] [[kernel]] decltype(softmax_", form,
+                "<float>) softmax_", form, "<float>;\n");
+  }
+  auto library = Library::compile(text, {true, false});
+  ASSERT_TRUE(library.ok()) << library.error().text;
+  for (const char* form : {"single_row", "looped"}) {
+    std::vector<float> x(4 * 1000), y(4 * 1000);
+    for (size_t n = 0; n < x.size(); ++n) x[n] = static_cast<float>(n * 7919 % 1013) * 0.01f;
+    int length = 1000;
+    const std::vector<Buffer> buffers = {
+        {x.data(), 4 * x.size()}, {y.data(), 4 * y.size()}, {&length, 4}};
+    // All 32 simdgroups take part in it, as MLX launches it.
+    const Status done = (*library)->launch(form, {4}, {1024}, buffers);
+    ASSERT_TRUE(done.ok()) << form << ": " << done.error().text;
+    for (size_t row = 0; row < 4; ++row) {
+      double sum = 0;
+      for (size_t n = 0; n < 1000; ++n) sum += std::exp(x[1000 * row + n]);
+      for (size_t n = 0; n < 1000; ++n) {
+        const double want = std::exp(x[1000 * row + n]) / sum;
+        ASSERT_NEAR(want, y[1000 * row + n], 1e-5 * want) << form << " " << n;
+      }
+    }
+  }
 }
 
 TEST_F(Metal, LaunchesThatCannotBeAreRefused) {

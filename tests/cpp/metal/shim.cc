@@ -45,6 +45,21 @@ template <> struct metal_argument<ushort> { static ushort of(uint3 p) { return p
 template <> struct metal_argument<uint2> { static uint2 of(uint3 p) { return {p.x, p.y}; } };
 template <> struct metal_argument<uint3> { static uint3 of(uint3 p) { return p; } };
 template <> struct metal_argument<ushort3> { static ushort3 of(uint3 p) { return {(ushort)p.x, (ushort)p.y, (ushort)p.z}; } };
+// A buffer as the kernel's parameter wants it.
+struct metal_pointer {
+  void* at;
+#ifdef METAL_SPACES
+  template <typename T> operator constant T*() const { return (constant T*)(size_t)at; }
+#endif
+  template <typename T> operator device T*() const { return (device T*)(size_t)at; }
+};
+struct metal_reference {
+  void* at;
+#ifdef METAL_SPACES
+  template <typename T> operator constant T&() const { return *(constant T*)(size_t)at; }
+#endif
+  template <typename T> operator device T&() const { return *(device T*)(size_t)at; }
+};
 template <typename To, typename From> static inline To as_type(From x) { return __builtin_bit_cast(To, x); }
 namespace metal {
 enum class mem_flags { mem_none, mem_device, mem_threadgroup, mem_texture };
@@ -84,6 +99,7 @@ static inline float exp(float x) { return __builtin_expf(x); }
 static inline float log(float x) { return __builtin_logf(x); }
 }
 using precise::sqrt; using precise::exp; using precise::log;
+namespace fast = precise;
 }
 #ifdef METAL_CHECKS
 #define METAL_QUIET __attribute__((no_sanitize("thread")))
