@@ -127,9 +127,12 @@ std::string GpuPrinter::signature(const GpuKernel& kernel) const {
 }
 
 void GpuPrinter::store_kept(std::string_view condition) {
+  const auto& parts = schedule_.parts();
+  if (std::all_of(parts.begin(), parts.end(), [](const auto& part) { return part.is_spread; }))
+    return;
   line(str("if (", condition, condition_.empty() ? "" : " && ", condition_, ") {"));
   ++depth_;
-  for (const OutputPart& part : schedule_.parts()) {
+  for (const OutputPart& part : parts) {
     if (!part.is_spread) store(part);
   }
   --depth_;
