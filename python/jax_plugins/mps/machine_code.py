@@ -65,9 +65,15 @@ class _Processor:
         target = self.llvm.Target.from_default_triple()
         return target.create_target_machine(cpu=self.cpu, features=self.features, opt=2)
 
+    def parse(self, text, machine, context=None):
+        module = self.llvm.parse_assembly(text, context)
+        module.triple = machine.triple
+        module.data_layout = str(machine.target_data)
+        return module
+
     def object_code(self, text):
         context = self.llvm.create_context()
-        with self.machine() as machine, self.llvm.parse_assembly(text, context) as module:
+        with self.machine() as machine, self.parse(text, machine, context) as module:
             options = self.llvm.create_pipeline_tuning_options(speed_level=2)
             options.loop_vectorization = True
             # Takes most of the time, more than in proportion to the text.
@@ -80,8 +86,8 @@ class _Processor:
 
     def load(self, code):
         # The engine takes the machine and the module over.
-        module = self.llvm.parse_assembly("")
-        engine = self.llvm.create_mcjit_compiler(module, self.machine())
+        machine = self.machine()
+        engine = self.llvm.create_mcjit_compiler(self.parse("", machine), machine)
         engine.add_object_file(self.llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         return engine
