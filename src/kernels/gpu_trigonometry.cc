@@ -5,7 +5,7 @@ namespace jaxmps::kernels {
 
 // Arguments beyond 8192 are multiplied by as many bits of 2 / pi as matter (M. Payne, R. Hanek,
 // "Radian reduction for trigonometric functions", 1983), the others are reduced in three steps.
-std::string_view gpu_trigonometric_text() {
+std::string_view gpu_trigonometric_text() {  // NOLINT(readability-function-size): one text
   return R"(struct Angle { Two rest; u32 quadrant; };
 FN Angle large_angle(f32 a) {
   const u32 bits[8] = {0u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u, 0x3c439041u, 0xfe5163abu};
