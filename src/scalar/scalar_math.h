@@ -123,8 +123,9 @@ JAXMPS_INLINE double atan2_d(double y, double x) {
 struct SinCos {
   double sin, cos;
 };
-// |x| up to about 1e8; larger ones go through the C library.
-inline constexpr float kTrigLimit = 1e8f;
+// The multiple of pi / 2 is below 2^22, whose product with the first part, of 31 bits, is exact also
+// where it is rounded; larger arguments go through the C library.
+inline constexpr float kTrigLimit = 6e6f;
 JAXMPS_INLINE SinCos sin_cos_d(double x) {
   const double magic = 0x1.8p52;
   const double t = x * 0.63661977236758134308 + magic;

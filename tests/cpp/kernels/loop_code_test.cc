@@ -8,6 +8,8 @@
 #include <cstring>
 #include <random>
 
+#include "kernels/cpu/vec.h"
+
 namespace jaxmps::kernels {
 namespace {
 
@@ -61,6 +63,8 @@ class Grower {
     const DType type = kMachine[pick(std::size(kMachine))];
     auto emit = [&](Opcode op, DType result, int32_t a, int32_t b = -1, int32_t c = -1,
                     uint64_t imm = 0, int32_t d = -1) {
+      // The vector loops' functions differ from the interpreter's in their last bits.
+      if (called_function({op, result}, program_.instrs[static_cast<size_t>(a)].type)) return;
       values.push_back(builder_.emit(op, result, a, b, c, imm, d));
     };
     auto any_of = [&](std::initializer_list<OpClass> classes) {
@@ -341,6 +345,35 @@ TEST(LoopCode, LoopsInBranchesInLoops) {
     expect_same(body, interpret(body, body.start, 6), code, unchanged, r, seed);
     if (HasFatalFailure()) return;
   }
+}
+
+// Functions of more than a few instructions have the bits of the vector loops, whatever flags these
+// are compiled with.
+TEST(LoopCode, FunctionsAreThoseOfTheVectorLoops) {
+  int called = 0;
+  for (int code = 0; code < kOpcodeCount; ++code) {
+    const auto op = static_cast<Opcode>(code);
+    if (!called_function({op, DType::f32}, DType::f32)) continue;
+    ++called;
+    ScalarProgram program;
+    ScalarBuilder builder(&program);
+    const int32_t x = builder.input(DType::f32).re, y = builder.input(DType::f32).re;
+    const int32_t result = builder.emit(op, DType::f32, x, operand_count(op) == 2 ? y : -1);
+    const RegisterCode threaded = emit_code(program, block_of(program), {result});
+    const cpu::VecFn loop = cpu::vec_table().find(op, DType::f32, DType::f32, cpu::kAllVectors);
+    for (float value = -40; value < 40; value += 0.37f) {
+      std::vector<uint64_t> r = threaded.registers;
+      const float other = value * 0.5f + 3;
+      float want = 0, got = 0;
+      std::memcpy(&r[static_cast<size_t>(x)], &value, 4);
+      std::memcpy(&r[static_cast<size_t>(y)], &other, 4);
+      threaded.run(r.data());
+      std::memcpy(&got, &r[static_cast<size_t>(threaded.home[static_cast<size_t>(result)])], 4);
+      loop(&want, &value, &other, nullptr, 1, 0);
+      EXPECT_TRUE(got == want || (got != got && want != want)) << name(op) << " of " << value;
+    }
+  }
+  EXPECT_GT(called, 15);
 }
 
 }  // namespace
