@@ -5,6 +5,7 @@ function's address. The object code is kept in JAX's persistent compilation cach
 in the folder `mps_code` of `jax_compilation_cache_dir`.
 """
 
+import _thread
 import atexit
 import contextlib
 import ctypes
@@ -131,7 +132,10 @@ def _compile(text, size, name, symbols, addresses, count, handle, sink, fail):
             handle[0] = next(_numbers)
             _engines[handle[0]] = engine
             return address
-    except Exception as error:  # whatever it is, the plugin has another way
+    except BaseException as error:  # whatever it is, the plugin has another way
+        if isinstance(error, KeyboardInterrupt):
+            # No exception leaves this call; it is raised again where one can.
+            threading.Timer(0.01, _thread.interrupt_main).start()
         message = f"{type(error).__name__}: {error}".encode()
         ctypes.cast(fail, _FAIL)(sink, message, len(message))
         return None

@@ -210,7 +210,7 @@ void LoopPrinter::offset(std::string* to, const CodeItem& item) {
 // A table of addresses for a call.
 std::string LoopPrinter::pointers(std::string* to, const std::vector<int32_t>& addresses,
                                   size_t begin, size_t end) {
-  const std::string table = local(static_cast<int64_t>((end - begin) * sizeof(void*)));
+  std::string table = local(static_cast<int64_t>((end - begin) * sizeof(void*)));
   for (size_t k = begin; k < end; ++k) {
     *to += str("  store ptr ", read(addresses[k]), ", ptr ",
                moved(to, table, static_cast<int64_t>((k - begin) * sizeof(void*))), ", align 8\n");

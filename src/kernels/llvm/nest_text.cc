@@ -496,7 +496,7 @@ std::string Printer::load(const ScalarInstr& i, const Point& p, size_t level) {
     more = 0;
   }
   const std::string address = element(inputs_[at(access.input)], index, more, i.type, level);
-  const std::string value = text_.emit(
+  std::string value = text_.emit(
       to, str("load ", t, ", ptr ", address, ", align ", ir::byte_size(i.type), group(level)));
   if (!test) return value;
   return text_.emit(

@@ -425,7 +425,7 @@ std::string LlvmText::unary(std::string* to, const ScalarInstr& instr, DType fro
         return emit(to, str("select i1 ", test, ", ", t, ' ', a, ", ", t, ' ', one));
       }
       const std::string some = emit(to, str("icmp ne ", t, ' ', a, ", 0"));
-      const std::string one = emit(to, str("zext i1 ", some, " to ", t));
+      std::string one = emit(to, str("zext i1 ", some, " to ", t));
       if (!ir::is_signed_int(from)) return one;
       const std::string test = emit(to, str("icmp slt ", t, ' ', a, ", 0"));
       return emit(to, str("select i1 ", test, ", ", t, " -1, ", t, ' ', one));
