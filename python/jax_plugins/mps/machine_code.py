@@ -60,6 +60,7 @@ class _Processor:
         self.cpu = binding.get_host_cpu_name()
         self.features = binding.get_host_cpu_features().flatten()
         version = ".".join(map(str, binding.llvm_version_info))
+        self.printer = self.machine()  # engines own theirs
         self.version = f"{version} {binding.get_default_triple()} {self.cpu} {self.features}"
 
     def machine(self):
@@ -74,7 +75,8 @@ class _Processor:
 
     def object_code(self, text):
         context = self.llvm.create_context()
-        with self.machine() as machine, self.parse(text, machine, context) as module:
+        machine = self.printer
+        with self.parse(text, machine, context) as module:
             options = self.llvm.create_pipeline_tuning_options(speed_level=2)
             options.loop_vectorization = True
             # Takes most of the time, more than in proportion to the text.
@@ -156,7 +158,9 @@ for _kept in (_table, _engines):
 
 @atexit.register
 def _close():
-    _table.open = 0
+    # Whoever is inside gets out first.
+    with _lock:
+        _table.open = 0
 
 
 def address() -> int | None:
