@@ -5,6 +5,7 @@
 #include "exec/fused.h"
 #include "exec/loop_builder.h"
 #include "kernels/cpu/gather.h"
+#include "kernels/cpu/threads.h"
 #include "kernels/llvm/fusion_text.h"
 
 namespace jaxmps::exec {
@@ -268,8 +269,12 @@ Status LoopBuilder::bind_call(const Op& op, const std::vector<int>& reuse, Kerne
 }
 
 bool LoopBuilder::prints(const kernels::Fusion& fusion, const cpu::TileKernel& kernel) const {
-  const Status can = kernels::can_print(fusion);
-  return kernel.reduces_one_tile() && can.ok();
+  // Machine code runs on one thread, kernels on all: long ones are rather called. The bits are
+  // equal.
+  constexpr double kShared = 1e6, kLeast = 60e3;  // nanoseconds
+  const int threads = cpu::thread_count();
+  if (threads > 1 && kernel.nanoseconds() > std::max(kLeast, kShared / threads)) return false;
+  return kernel.reduces_one_tile() && kernels::can_print(fusion).ok();
 }
 
 void LoopBuilder::append_fusion(std::shared_ptr<const kernels::Fusion> fusion,

@@ -151,6 +151,11 @@ def filters(x, image, taps, square):
         return jnp.convolve(x, taps, "same") * 0.4 + jnp.correlate(x, taps[:2], "same") * 0.2, image
     return steps(5, trip, x, image)
 
+# Long enough for several threads, which machine code does not have.
+@program(real(700_000))
+def large(x):
+    return steps(3, lambda i, x: [jnp.tanh(x) * 0.9 + jnp.sin(x)], x)
+
 @program(real(4, 4), real(16))
 def calls(a, x):
     def trip(i, a, x):
