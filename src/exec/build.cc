@@ -9,6 +9,7 @@
 #include "exec/memory.h"
 #include "exec/plan.h"
 #include "exec/reuse.h"
+#include "exec/trace.h"
 #include "exec/views.h"
 
 namespace jaxmps::exec {
@@ -75,30 +76,20 @@ class Builder {
 
   void add(const Op& op) {
     if (op.id == OpId::constant && add_constant(op)) return;
+    if (op.id == OpId::while_) return add_loop(op);
+    if (op.id == OpId::case_) return add_branch(op);
+    if (op.id == OpId::fusion) return add_fusion(op);
+    auto lowering = lower_op(op);
+    if (!lowering.ok()) return refuse(op, std::move(lowering).error());
+    add_lowering(op, std::move(lowering).value());
+  }
+
+  Step step_of(const Op& op, Step::Kind kind) {
     Step step;
+    step.kind = kind;
     step.op = &op;
     for (Value* operand : op.operands()) step.inputs.push_back(ref(operand));
-    if (op.id == OpId::while_) {
-      add_loop(op, step);
-    } else if (op.id == OpId::case_) {
-      add_branch(op, step);
-    } else if (op.id == OpId::fusion) {
-      if (!add_fusion(op, step)) return;
-    } else {
-      auto lowering = lower_op(op);
-      if (!lowering.ok()) {
-        refuse(op, std::move(lowering).error());
-        return;
-      }
-      const bool is_view = target_.runs_native && lowering->view && views_->may_be_view(op);
-      set_lowering(step, std::move(lowering).value());
-      if (is_view) step.kind = Step::Kind::view;
-    }
-    // The memory of a part is not the step's to keep.
-    for (auto& operands : step.reuse) {
-      std::erase_if(operands, [&](int i) { return views_->is_part(op.operand(i)); });
-    }
-    append(op, std::move(step));
+    return step;
   }
 
   // On the CPU a kernel of ours, of the op's own block or of the fusion compiler, before MLX.
@@ -112,37 +103,112 @@ class Builder {
     return alone.ok() ? std::move(alone) : std::move(lowering);
   }
 
-  void set_lowering(Step& step, ops::Lowering lowering) {
+  void add_lowering(const Op& op, ops::Lowering lowering) {
+    plan_->is_native = plan_->is_native && target_.runs_native;
     plan_->nanoseconds += lowering.nanoseconds;
+    const bool on_host = lowering.on_host && !lowering.graph;
+    if (!lowering.launches.empty()) {
+      add_launches(op, std::move(lowering.launches));
+    } else if (lowering.native && (target_.runs_native || on_host)) {
+      add_native(op, step_of(op, Step::Kind::native), std::move(lowering));
+    } else if (lowering.alias) {
+      append(op, step_of(op, Step::Kind::alias));
+    } else {
+      add_graph(op, lowering.graph);
+    }
+  }
+
+  void add_native(const Op& op, Step step, ops::Lowering lowering) {
+    const bool is_view = target_.runs_native && lowering.view && views_->may_be_view(op);
+    step.kind = is_view ? Step::Kind::view : Step::Kind::native;
+    step.native = std::move(lowering.native);
+    step.view = std::move(lowering.view);
     step.reuse = std::move(lowering.choices);
     for (const int operand : lowering.reuse) {
       step.reuse.push_back(operand < 0 ? std::vector<int>() : std::vector{operand});
     }
-    step.view = std::move(lowering.view);
-    const bool native = target_.runs_native;
-    const bool on_host = lowering.on_host && !lowering.graph;
-    if (lowering.native && (native || on_host)) {
-      step.kind = Step::Kind::native;
-      step.native = std::move(lowering.native);
-      if (!native) plan_->graph_free = false;
-    } else {
-      step.kind = lowering.alias ? Step::Kind::alias : Step::Kind::graph;
-      step.graph = std::move(lowering.graph);
-      if (!lowering.alias || !native) plan_->graph_free = false;
+    // The memory of a part is not the step's to keep.
+    for (auto& operands : step.reuse) {
+      std::erase_if(operands, [&](int i) { return views_->is_part(op.operand(i)); });
+    }
+    append(op, std::move(step));
+  }
+
+  void add_launches(const Op& op, std::vector<ops::Launch> launches) {
+    if (!check_sizes(op)) return;
+    std::vector<int> results;
+    for (int i = 0; i < op.result_count(); ++i) results.push_back(new_result(op, i));
+    int scratch = -1;
+    for (ops::Launch& launch : launches) {
+      Step step;
+      step.kind = Step::Kind::launch;
+      step.op = &op;
+      for (const int i : launch.inputs) step.inputs.push_back(ref(op.operand(i)));
+      if (launch.reads_scratch) step.inputs.push_back(scratch);
+      for (const int i : launch.outputs) add_output(step, op.result(i)->type, results[i]);
+      if (launch.scratch_bytes) {
+        scratch = plan_->slots++;
+        step.outputs.push_back(scratch);
+        step.shapes.push_back({static_cast<mx::ShapeElem>(launch.scratch_bytes)});
+        step.dtypes.push_back(mx::uint8);
+      }
+      step.launch = std::move(launch);
+      plan_->steps.push_back(std::move(step));
+    }
+  }
+
+  // A step for each primitive of the graph, which is built once, of stand-ins for the operands.
+  void add_graph(const Op& op, const ops::Graph& graph) {
+    if (!check_sizes(op)) return;
+    plan_->is_native = false;
+    std::vector<mx::array> operands;
+    std::vector<const mx::array*> inputs;
+    std::unordered_map<std::uintptr_t, Ref> known;
+    for (Value* operand : op.operands()) {
+      const ir::Type& type = operand->type;
+      operands.emplace_back(ops::storage_shape(type), ops::storage_dtype(type.dtype), nullptr,
+                            std::vector<mx::array>());
+      known.emplace(operands.back().id(), ref(operand));
+    }
+    inputs.reserve(operands.size());
+    for (const mx::array& operand : operands) inputs.push_back(&operand);
+    ops::Arrays results;
+    try {
+      results = graph(ops::Inputs(inputs));
+    } catch (const std::bad_alloc&) {  // says nothing about the op
+      throw;
+    } catch (const std::exception& error) {
+      return refuse(op, ir::refuse(op, error.what()));
+    }
+    const auto ref_of = [&](const mx::array& array) {
+      const auto [found, is_new] = known.emplace(array.id(), ~static_cast<Ref>(plan_->constants.size()));
+      if (is_new) plan_->constants.push_back(array);  // no operand, not computed: a constant
+      return found->second;
+    };
+    for (PrimitiveCall& call : primitive_calls(results)) {
+      Step step;
+      step.kind = Step::Kind::primitive;
+      step.op = &op;
+      for (const mx::array& input : call.inputs) step.inputs.push_back(ref_of(input));
+      for (const mx::array& output : call.outputs) {
+        known[output.id()] = plan_->slots;
+        step.outputs.push_back(plan_->slots++);
+        step.shapes.push_back(output.shape());
+        step.dtypes.push_back(output.dtype());
+      }
+      step.primitive = std::move(call.primitive);
+      plan_->steps.push_back(std::move(step));
+    }
+    for (int i = 0; i < op.result_count(); ++i) {
+      refs_[const_cast<Value*>(op.result(i))] = ref_of(results[static_cast<size_t>(i)]);
     }
   }
 
   // A fused op is one kernel, or, where the target has no kernel for it, its ops one by one.
-  bool add_fusion(const Op& op, Step& step) {
+  void add_fusion(const Op& op) {
     auto lowering = lower_fusion(op, target_);
-    if (lowering.ok()) {
-      set_lowering(step, std::move(lowering).value());
-      return true;
-    }
-    if (is_strict()) {
-      refuse(op, std::move(lowering).error());
-      return false;
-    }
+    if (lowering.ok()) return add_lowering(op, std::move(lowering).value());
+    if (is_strict()) return refuse(op, std::move(lowering).error());
     report_unfused(op, lowering.error());
     const ir::Region& body = op.region();
     for (int i = 0; i < body.arg_count(); ++i) refs_[body.arg(i)] = ref(op.operand(i));
@@ -153,18 +219,20 @@ class Builder {
       const auto found = refs_.find(body.terminator()->operand(i));
       if (found != refs_.end()) refs_[const_cast<Value*>(op.result(i))] = found->second;
     }
-    return false;
   }
 
-  void add_loop(const Op& op, Step& step) {
+  void add_loop(const Op& op) {
+    Step step = step_of(op, Step::Kind::loop);
     const auto captures = captured_values(op);
     for (Value* capture : captures) step.inputs.push_back(ref(capture));
     if (target_.runs_native && uses_kernels()) {
       auto whole = lower_loop(op, captures);
-      if (whole.ok()) return set_lowering(step, std::move(whole).value());
+      if (whole.ok()) {
+        plan_->nanoseconds += whole->nanoseconds;
+        return add_native(op, std::move(step), std::move(whole).value());
+      }
       if (is_strict() && whole.error().code == Code::internal) {
-        refused_->push_back(std::move(whole).error());
-        return;
+        return refuse(op, std::move(whole).error());
       }
       log(Level::debug, "a loop of several steps: ", whole.error().text);
     }
@@ -177,12 +245,12 @@ class Builder {
     loop->body = build_plan(op.region(1), captures, target_, refused_);
     note_nested(*loop->condition, loop->trip_count.value_or(1000));
     note_nested(*loop->body, loop->trip_count.value_or(1000));
-    step.kind = Step::Kind::loop;
     step.loop = std::move(loop);
+    append(op, std::move(step));
   }
 
-  void add_branch(const Op& op, Step& step) {
-    step.kind = Step::Kind::branch;
+  void add_branch(const Op& op) {
+    Step step = step_of(op, Step::Kind::branch);
     const auto captures = captured_values(op);
     for (Value* capture : captures) step.inputs.push_back(ref(capture));
     auto branch = std::make_unique<CaseStep>();
@@ -191,10 +259,11 @@ class Builder {
       note_nested(*branch->branches.back(), 1);
     }
     step.branch = std::move(branch);
+    append(op, std::move(step));
   }
 
   void note_nested(const Plan& nested, int64_t times) {
-    plan_->graph_free = plan_->graph_free && nested.graph_free;
+    plan_->is_native = plan_->is_native && nested.is_native;
     plan_->nanoseconds += static_cast<double>(times) * (nested.nanoseconds + 500);
   }
 
@@ -217,20 +286,33 @@ class Builder {
     return true;
   }
 
-  void append(const Op& op, Step step) {
+  // Refuses what is too large for MLX.
+  bool check_sizes(const Op& op) {
     for (int i = 0; i < op.result_count(); ++i) {
       const ir::Type& type = op.result(i)->type;
-      if (!ops::fits_dimensions(type) && step.kind != Step::Kind::alias) {
-        return refuse(op, ir::refuse(op, str("the result ", ir::brief(type),
-                                             " has a dimension larger than ", ops::kLargestDim)));
-      }
+      if (ops::fits_dimensions(type)) continue;
+      refuse(op, ir::refuse(op, str("the result ", ir::brief(type),
+                                    " has a dimension larger than ", ops::kLargestDim)));
+      return false;
     }
+    return true;
+  }
+
+  int new_result(const Op& op, int i) {
+    refs_[const_cast<Value*>(op.result(i))] = plan_->slots;
+    return plan_->slots++;
+  }
+
+  static void add_output(Step& step, const ir::Type& type, int slot) {
+    step.outputs.push_back(slot);
+    step.shapes.push_back(ops::storage_shape(type));
+    step.dtypes.push_back(ops::storage_dtype(type.dtype));
+  }
+
+  void append(const Op& op, Step step) {
+    if (step.kind != Step::Kind::alias && !check_sizes(op)) return;
     for (int i = 0; i < op.result_count(); ++i) {
-      const ir::Type& type = op.result(i)->type;
-      step.outputs.push_back(plan_->slots);
-      step.shapes.push_back(ops::storage_shape(type));
-      step.dtypes.push_back(ops::storage_dtype(type.dtype));
-      refs_[const_cast<Value*>(op.result(i))] = plan_->slots++;
+      add_output(step, op.result(i)->type, new_result(op, i));
     }
     plan_->steps.push_back(std::move(step));
   }
@@ -238,9 +320,7 @@ class Builder {
   void refuse(const Op& op, Error error) {
     refused_->push_back(std::move(error));
     // Later ops still need a slot, so that all refusals are found.
-    for (int i = 0; i < op.result_count(); ++i) {
-      refs_[const_cast<Value*>(op.result(i))] = plan_->slots++;
-    }
+    for (int i = 0; i < op.result_count(); ++i) new_result(op, i);
   }
 
   void find_last_uses() {

@@ -201,6 +201,7 @@ class Compiler {
     program->info_.temporary_bytes = live_peak(module.main()->body);
     TRY(const std::vector<Device*>* all, devices());
     const StreamScope scope(*all->front());
+    program->stream_ = all->front()->stream().index;
     program->plan_ = build_plan(module.main()->body, {}, target, &refused);
     if (!refused.empty()) return join(refused, program->info_.name);
     if (dumps()) {

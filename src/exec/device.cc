@@ -84,6 +84,12 @@ mx::Stream Device::stream() const {
   return *stream_;
 }
 
+Encoder& Device::encoder() {
+  const mx::Stream current = stream();
+  if (!encoder_) encoder_ = make_encoder(current);
+  return *encoder_;
+}
+
 mx::Stream Device::new_stream() const {
   const PlainFloats plain;  // MLX starts a thread
   return mx::new_thread_unsafe_stream(mlx_device(target_));
@@ -214,6 +220,7 @@ void Device::restart_in_child() {
   renew(room_);
   renew(wake_);
   stream_.reset();
+  if (encoder_) encoder_.release()->lose();  // kept: somebody may be in the middle of it
   Work* lost = queue_.release();
   queue_end_ = &queue_;
   queued_ = 0;

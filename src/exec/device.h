@@ -1,7 +1,7 @@
 // Devices: one MLX device, its stream and the one thread that runs programs on it, in order.
 // Several Devices may share a physical device (virtual devices, JAX_MPS_NUM_DEVICES).
-// MLX streams belong to threads; this file is the one place that hands them out: graph work runs on
-// the device's own thread only, whose default MLX device and stream are set once.
+// MLX streams belong to threads; this file is the one place that hands them out: what MLX computes
+// is sent by the device's own thread only, whose default MLX device and stream are set once.
 // Devices live until the process ends. Thread-safe.
 // In the child of a fork a CPU device starts anew: the parent's unfinished work fails there, and a
 // new thread with a new stream takes what comes. A GPU refuses, because its driver is lost.
@@ -17,6 +17,7 @@
 #include "base/event.h"
 #include "base/floats.h"
 #include "base/result.h"
+#include "exec/encoder.h"
 #include "mlx/mlx.h"
 #include "ops/op.h"
 
@@ -68,7 +69,7 @@ class Device {
   // computed behind it) all that is queued is done now, because nobody else would do it.
   void catch_up(const Event& event);
   // Runs `work` on the calling thread if the device has nothing to do, else answers false at once.
-  // `work` must not build MLX graphs and must be short.
+  // `work` must not use the encoder and must be short.
   template <typename Work>
   bool run_inline(Work&& work) {
     if (pending_.load(std::memory_order_acquire) != 0) return false;  // so on the own thread
@@ -87,9 +88,11 @@ class Device {
   // Unique work and what came before it is spared the first time, so that an interrupted training
   // keeps its state.
   void interrupt(uint64_t last);
-  // The MLX stream of the device. Only the device's thread evaluates on it; any thread may build
-  // graphs for it.
+  // The MLX stream of the device. Only the device's thread sends work to it; any thread may make
+  // primitives for it.
   mx::Stream stream() const;
+  // Of that stream; for the device's thread.
+  Encoder& encoder();
   // Whether the calling thread is the device's own.
   bool is_current() const;
   // An error in the child of a fork that cannot use the device, or not for work of MLX.
@@ -115,6 +118,7 @@ class Device {
   std::mutex run_mutex_;            // held while work of this device runs
   mutable std::mutex queue_mutex_;  // guards what follows
   mutable std::optional<mx::Stream> stream_;
+  std::unique_ptr<Encoder> encoder_;
   std::condition_variable wake_, room_;
   std::unique_ptr<Work> queue_;    // first to run, and those behind it
   std::unique_ptr<Work> running_;  // innermost first; more than one where callbacks run programs

@@ -138,7 +138,7 @@ void release_kernels(const ir::Module& module) {
 
 Result<ops::Lowering> lower_fusion(const ir::Op& fusion, const ir::Target& target) {
   TRY(const auto kernel, kernel_of(fusion, target));
-  if (kernel->printed) return lower_cuda(fusion, *kernel->printed);
+  if (kernel->printed) return lower_cuda(*kernel->printed);
   return as_lowering(*kernel->tile, fusion);
 }
 

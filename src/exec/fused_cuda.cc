@@ -2,17 +2,15 @@
 
 #include <unordered_set>
 
+#include "exec/encoder.h"
 #include "exec/fused.h"
 #include "kernels/cpu/threads.h"
-#include "mlx/fast.h"
+#include "mlx/mlx.h"
 
 namespace jaxmps::exec {
 namespace {
 
 namespace mx = mlx::core;
-using ops::Arrays;
-using ops::Inputs;
-
 // "sm_90" of the device.
 Result<std::string> architecture() {
   const auto& info = mx::device_info(mx::Device(mx::Device::gpu));
@@ -27,68 +25,13 @@ Result<std::string> architecture() {
   return str("sm_", major, minor);
 }
 
-// One kernel with what MLX needs to launch it. The primitive is made once, for the stream of the
-// thread that compiles; another virtual device gets one of its own at each call.
-class Launch {
- public:
-  static Result<Launch> create(const kernels::GpuKernel& kernel, const ir::Op& fusion) {
-    TRY(const std::string arch, architecture());
-    Launch launch;
-    TRY(launch.code_, kernels::compile_cuda(kernel, arch));
-    launch.kernel_ = kernel;
-    launch.kernel_.source.clear();
-    for (int o : kernel.outputs) {
-      const ir::Type& type = fusion.result(o)->type;
-      launch.shapes_.push_back(ops::storage_shape(type));
-      launch.dtypes_.push_back(ops::storage_dtype(type.dtype));
-    }
-    if (kernel.scratch_bytes) {
-      launch.shapes_.push_back({static_cast<mx::ShapeElem>(kernel.scratch_bytes)});
-      launch.dtypes_.push_back(mx::uint8);
-    }
-    std::vector<mx::array> inputs;
-    for (int i : kernel.inputs) {
-      const ir::Type& type = fusion.operand(i)->type;
-      inputs.push_back(
-          mx::array(ops::storage_shape(type), ops::storage_dtype(type.dtype), nullptr, {}));
-    }
-    if (kernel.reads_scratch) inputs.push_back(mx::array(mx::Shape{1}, mx::uint8, nullptr, {}));
-    launch.stream_ = mx::default_stream(mx::Device(mx::Device::gpu)).index;
-    launch.primitive_ = launch.build(inputs)[0].primitive_ptr();
-    return launch;
-  }
-
-  Arrays operator()(const std::vector<mx::array>& inputs) const {
-    if (mx::default_stream(mx::Device(mx::Device::gpu)).index != stream_) return build(inputs);
-    return mx::array::make_arrays(shapes_, dtypes_, primitive_, inputs);
-  }
-
-  const kernels::GpuKernel& kernel() const { return kernel_; }
-
- private:
-  Arrays build(const std::vector<mx::array>& inputs) const {
-    // MLX counts threads, not blocks.
-    const int threads = kernel_.threads;
-    return mx::fast::precompiled_cuda_kernel(kernel_.name, *code_, inputs, shapes_, dtypes_, {},
-                                             {static_cast<int>(kernel_.blocks * threads), 1, 1},
-                                             {threads, 1, 1}, 0, std::nullopt, true);
-  }
-
-  kernels::GpuKernel kernel_;
-  std::shared_ptr<const std::string> code_;
-  std::vector<mx::Shape> shapes_;
-  std::vector<mx::Dtype> dtypes_;
-  int stream_ = -1;
-  std::shared_ptr<mx::Primitive> primitive_;
-};
-
 }  // namespace
 
 Result<kernels::GpuFusion> print_cuda_fusion(const kernels::Fusion& description) {
   TRY(kernels::GpuFusion printed, kernels::print_gpu(description, kernels::cuda_dialect()));
   for (const auto& kernel : printed.kernels) {
-    if (kernel.blocks * kernel.threads > std::numeric_limits<int>::max()) {
-      return unimplemented("a CUDA kernel of more threads than MLX launches");
+    if (kernel.blocks > std::numeric_limits<int>::max()) {
+      return unimplemented("a CUDA kernel of more blocks than a launch takes");
     }
   }
   return printed;
@@ -115,32 +58,22 @@ Status compile_cuda_kernels(const std::vector<const kernels::GpuFusion*>& fusion
   return {};
 }
 
-Result<ops::Lowering> lower_cuda(const ir::Op& fusion, const kernels::GpuFusion& printed) {
-  std::vector<Launch> launches;
-  for (const auto& kernel : printed.kernels) {
-    TRY(Launch launch, Launch::create(kernel, fusion));
-    launches.push_back(std::move(launch));
+Result<ops::Lowering> lower_cuda(const kernels::GpuFusion& printed) {
+  TRY(const std::string arch, architecture());
+  ops::Lowering lowering;
+  for (const kernels::GpuKernel& kernel : printed.kernels) {
+    TRY(const auto code, kernels::compile_cuda(kernel, arch));
+    TRY(auto function, load_cuda_kernel(code, kernel.name));
+    lowering.launches.push_back({.name = kernel.name,
+                                 .function = std::move(function),
+                                 .blocks = kernel.blocks,
+                                 .threads = kernel.threads,
+                                 .inputs = kernel.inputs,
+                                 .outputs = kernel.outputs,
+                                 .reads_scratch = kernel.reads_scratch,
+                                 .scratch_bytes = kernel.scratch_bytes});
   }
-  return ops::graph([launches = std::move(launches), count = fusion.result_count()](Inputs in) {
-    std::vector<std::optional<mx::array>> results(static_cast<size_t>(count));
-    std::optional<mx::array> scratch;
-    for (const Launch& launch : launches) {
-      std::vector<mx::array> inputs;
-      inputs.reserve(launch.kernel().inputs.size() + 1);
-      for (int i : launch.kernel().inputs) inputs.push_back(in[static_cast<size_t>(i)]);
-      if (launch.kernel().reads_scratch) inputs.push_back(*scratch);
-      Arrays out = launch(inputs);
-      const auto& outputs = launch.kernel().outputs;
-      for (size_t o = 0; o < outputs.size(); ++o) {
-        results[static_cast<size_t>(outputs[o])].emplace(std::move(out[o]));
-      }
-      if (launch.kernel().scratch_bytes) scratch.emplace(std::move(out.back()));
-    }
-    Arrays all;
-    all.reserve(results.size());
-    for (auto& result : results) all.push_back(std::move(*result));
-    return all;
-  });
+  return lowering;
 }
 
 }  // namespace jaxmps::exec

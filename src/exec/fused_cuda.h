@@ -1,4 +1,4 @@
-// Fusions on NVIDIA GPUs: compiled kernels as nodes of MLX's graph. Thread-safe.
+// Fusions on NVIDIA GPUs: compiled kernels as launches. Thread-safe.
 #pragma once
 
 #include "kernels/cuda.h"
@@ -12,7 +12,7 @@ Result<kernels::GpuFusion> print_cuda_fusion(const kernels::Fusion& description)
 // Compiles kernels on all cores into the process's cache, where lower_cuda finds them.
 Status compile_cuda_kernels(const std::vector<const kernels::GpuFusion*>& fusions);
 
-// `printed`: the kernels of the fusion.
-Result<ops::Lowering> lower_cuda(const ir::Op& fusion, const kernels::GpuFusion& printed);
+// The kernels of a fusion, ready to be launched.
+Result<ops::Lowering> lower_cuda(const kernels::GpuFusion& printed);
 
 }  // namespace jaxmps::exec

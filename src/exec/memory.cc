@@ -165,7 +165,7 @@ mx::array share(const mx::array& dense, const mx::Shape& shape, mx::Dtype dtype,
   // MLX has set the strides of a dense array.
   view.copy_shared_buffer(dense, mx::Strides(view.strides()), {true, true, shape.size() < 2},
                           view.size(), offset);
-  view.set_status(mx::array::Status::available);
+  view.set_status(dense.status());
   return view;
 }
 

@@ -1,7 +1,9 @@
 // Plans: a compiled region as a flat list of steps on numbered slots.
-// A slot holds one array; a step names the slots it reads, writes and frees (those whose last use
-// it is), so storage goes as soon as it is dead, and native steps take over operands nobody else
-// holds. Control flow is a step with plans of its own. A Plan is immutable once built and may run
+// A step is a primitive of MLX, a kernel of ours that a GPU launches, a native kernel of the CPU, or
+// an array given another shape; control flow is a step with plans of its own. A slot holds one
+// array; a step names the slots it reads, writes and frees (those whose last use it is), so storage
+// goes as soon as it is dead, and native steps take over operands nobody else holds. All steps are
+// data that passes and tools can look into. A Plan is immutable once built and may run
 // on several threads at once, each with its own Frame.
 #pragma once
 
@@ -9,7 +11,7 @@
 #include <optional>
 #include <vector>
 
-#include "exec/device.h"
+#include "exec/encoder.h"
 #include "ir/module.h"
 #include "ops/op.h"
 
@@ -37,10 +39,11 @@ struct CaseStep {
 };
 
 struct Step {
-  enum class Kind : uint8_t { graph, native, alias, view, loop, branch };
-  Kind kind = Kind::graph;
+  enum class Kind : uint8_t { primitive, launch, native, alias, view, loop, branch };
+  Kind kind = Kind::native;
   const ir::Op* op = nullptr;  // for messages
-  ops::Graph graph;
+  std::shared_ptr<mx::Primitive> primitive;
+  ops::Launch launch;
   ops::Native native;
   std::function<int64_t(const void* const* in)> view;  // elements from the start of operand 0
   std::vector<Ref> inputs;
@@ -64,11 +67,11 @@ struct Plan {
   std::vector<Ref> results;
   std::vector<bool> moved_results;  // those that no later result is too: they leave their slots
   std::vector<mx::array> constants;
-  bool graph_free = true;  // no step builds an MLX graph, here or in nested plans
+  bool is_native = true;  // no step needs the encoder, here or in nested plans
   double nanoseconds = 0;  // estimated time on one core
 };
 
-// Builds the plan of a region for a target. `captures` are outer values that the region uses, in
+// Builds the plan of a region for a target and MLX's default stream of the calling thread. `captures` are outer values that the region uses, in
 // the order in which they become parameters behind the region's own arguments. All refused ops are
 // appended to `refused`; the plan is complete only if none were.
 std::unique_ptr<Plan> build_plan(const ir::Region& region, const std::vector<ir::Value*>& captures,
@@ -78,10 +81,20 @@ std::unique_ptr<Plan> build_plan(const ir::Region& region, const std::vector<ir:
 // and which slots are free behind it; nested plans are indented.
 std::string print(const Plan& plan);
 
+// What one execution asks of the device. Trips of loops count as often as is known, else once, and
+// of a branch the one that asks most.
+struct Count {
+  int64_t launches = 0;    // of kernels of ours
+  int64_t primitives = 0;  // of MLX that compute or copy; others only see memory another way
+  int64_t natives = 0;
+};
+Count count(const Plan& plan);
+
 // Runs a plan: parameters are taken from `arguments` (moved from). With `dense`, results are dense
-// row-major and on the CPU evaluated; on a GPU they are lazy. Throws what MLX throws, and
-// std::bad_alloc. Graph work must be on the device's own thread.
-ops::Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, const ir::Target& target,
+// row-major; on the CPU they are computed, on a GPU their computation has been sent. Throws what MLX
+// throws, and std::bad_alloc. A plan that is not native runs on the encoder's thread, and was built
+// for its stream.
+ops::Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, Encoder& encoder,
                      bool dense);
 
 }  // namespace jaxmps::exec

@@ -1,13 +1,19 @@
 // Plans as text, for JAX_MPS_DUMP.
+#include <algorithm>
+
 #include "exec/plan.h"
+#include "exec/trace.h"
+#include "mlx/primitives.h"
 
 namespace jaxmps::exec {
 namespace {
 
 std::string_view name(Step::Kind kind) {
   switch (kind) {
-    case Step::Kind::graph:
-      return "graph";
+    case Step::Kind::primitive:
+      return "primitive";
+    case Step::Kind::launch:
+      return "launch";
     case Step::Kind::native:
       return "native";
     case Step::Kind::alias:
@@ -53,7 +59,7 @@ class Printer {
 
   void print_step(const Step& step) {
     std::string text = str(joined(step.outputs, text_of), " = ", name(step.kind), ' ',
-                           ir::brief(*step.op), " (", joined(step.inputs, text_of), ')');
+                           what(step), ir::brief(*step.op), " (", joined(step.inputs, text_of), ')');
     for (size_t i = 0; i < step.reuse.size(); ++i) {
       if (step.reuse[i].empty()) continue;
       text += str("  ", text_of(step.outputs[i]), " over ",
@@ -77,6 +83,13 @@ class Printer {
     --depth_;
   }
 
+  // What runs, where the op does not say it.
+  static std::string what(const Step& step) {
+    if (step.primitive) return str(step.primitive->name(), " of ");
+    if (step.kind != Step::Kind::launch) return {};
+    return str(step.launch.name, "<<<", step.launch.blocks, ", ", step.launch.threads, ">>> of ");
+  }
+
   void nested(const std::string& title, const Plan& plan) {
     line(title);
     ++depth_;
@@ -91,5 +104,32 @@ class Printer {
 }  // namespace
 
 std::string print(const Plan& plan) { return Printer().print(plan); }
+
+Count count(const Plan& plan) {
+  Count all;
+  const auto add = [&](const Count& nested, int64_t times) {
+    all.launches += times * nested.launches;
+    all.primitives += times * nested.primitives;
+    all.natives += times * nested.natives;
+  };
+  for (const Step& step : plan.steps) {
+    if (step.kind == Step::Kind::launch) ++all.launches;
+    if (step.kind == Step::Kind::primitive && !is_view(*step.primitive)) ++all.primitives;
+    if (step.kind == Step::Kind::native) ++all.natives;
+    if (step.loop) {
+      add(count(*step.loop->condition), step.loop->trip_count ? 0 : 1);
+      add(count(*step.loop->body), step.loop->trip_count.value_or(1));
+    }
+    if (!step.branch) continue;
+    const auto work = [](const Count& c) { return c.launches + c.primitives + c.natives; };
+    Count most;
+    for (const auto& branch : step.branch->branches) {
+      most = std::max(most, count(*branch),
+                      [&](const Count& a, const Count& b) { return work(a) < work(b); });
+    }
+    add(most, 1);
+  }
+  return all;
+}
 
 }  // namespace jaxmps::exec

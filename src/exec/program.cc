@@ -59,6 +59,7 @@ uint64_t content_hash(std::string_view bytes, uint64_t seed) {
 // One execution on its way: what it reads, and what it must set.
 struct Program::Run {
   const Program* program;
+  const Plan* plan;
   Device* device;
   std::vector<PayloadPtr> arguments;
   std::vector<PayloadPtr> results;
@@ -97,7 +98,7 @@ struct Program::Run {
     }
     try {
       check_stopped();
-      ops::Arrays out = run_plan(*program->plan_, std::move(values), *program->target_, true);
+      ops::Arrays out = run_plan(*plan, std::move(values), device->encoder(), true);
       if (!borrowed.empty()) copy_borrowed(borrowed, out);
       for (size_t i = 0; i < results.size(); ++i) results[i]->publish(std::move(out[i]));
     } catch (...) {
@@ -111,13 +112,13 @@ struct Program::Run {
     done.set();
   }
 
-  // Sends the graph to the device; a marker evaluated with it tells another thread when it ends.
+  // A marker behind what was sent tells another thread when that has ended.
   void finish_when_device_does();
 };
 
 struct Program::Task : Device::Work {
   Task(Run run, std::shared_ptr<const Program> program)
-      : Work(!program->plan_->graph_free), execution(std::move(run)), program(std::move(program)) {}
+      : Work(!run.plan->is_native), execution(std::move(run)), program(std::move(program)) {}
   void run() override { execution(); }
   void fail(const Error& error) noexcept override { execution.fail(error); }
   void abandon(const Error& error) noexcept override { execution.abandon(error); }
@@ -192,9 +193,8 @@ class Program::Completions {
 void Program::Run::finish_when_device_does() {
   std::list<Completions::Pending> pending;
   pending.push_back({*this, end_marker()});
-  std::vector<mx::array> graph{pending.front().end};
-  for (auto& result : results) graph.push_back(result->value());
-  mx::async_eval(std::move(graph));
+  device->encoder().release();
+  mx::async_eval(std::vector<mx::array>{pending.front().end});
   Completions::instance().push(std::move(pending));
 }
 
@@ -228,6 +228,28 @@ bool Program::execute_inline(Run& run, Execution& execution, const Donate& donat
   });
 }
 
+// Primitives of MLX belong to a stream: another virtual device has a plan of its own, and so has
+// the child of a fork.
+Result<const Plan*> Program::plan_for(const Device& device) const {
+  if (plan_->is_native) return plan_.get();
+  const int stream = device.stream().index;
+  if (stream == stream_) return plan_.get();
+  static auto* mutex = [] {
+    auto* made = new std::mutex;
+    hold_over_fork(*made);
+    return made;
+  }();
+  std::lock_guard lock(*mutex);
+  std::unique_ptr<Plan>& plan = plans_[stream];
+  if (plan) return plan.get();
+  std::vector<Error> refused;
+  const StreamScope scope(device);
+  plan = build_plan(module_->main()->body, {}, *target_, &refused);
+  if (refused.empty()) return plan.get();
+  plan = nullptr;
+  return refused.front();
+}
+
 Result<Program::Execution> Program::execute(Device* device, std::span<const BufferPtr> arguments,
                                             std::span<const int64_t> no_donation) const {
   if (arguments.size() != info_.parameters.size()) {
@@ -237,7 +259,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   if (&device->target() != target_) {
     return invalid(str(info_.name, " was compiled for another kind of device"));
   }
-  CHECK_OK(device->check_usable(!plan_->graph_free));
+  CHECK_OK(device->check_usable(!plan_->is_native));
   std::vector<bool> donated(arguments.size());
   for (size_t i = 0; i < arguments.size(); ++i) {
     CHECK_OK(check_argument(*arguments[i], info_.parameters[i], device, i, info_.name));
@@ -252,7 +274,8 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
       }
     }
   }
-  Run run{this, device, {}, {}, Event()};
+  TRY(const Plan* const plan, plan_for(*device));
+  Run run{this, plan, device, {}, {}, Event()};
   run.arguments.reserve(arguments.size());
   // First look at all of them, then take: an error must not leave some donated.
   for (size_t i = 0; i < arguments.size(); ++i) {
@@ -270,7 +293,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   };
 
   Execution execution;
-  const bool cheap = device->target().runs_native && plan_->graph_free &&
+  const bool cheap = device->target().runs_native && plan_->is_native &&
                      plan_->nanoseconds < kInlineNanoseconds &&
                      std::all_of(run.arguments.begin(), run.arguments.end(),
                                  [](const PayloadPtr& p) { return p->ready.is_set(); });

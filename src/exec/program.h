@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/event.h"
@@ -73,11 +74,14 @@ class Program : public std::enable_shared_from_this<Program> {
   // Runs now, on this thread, if the device is idle.
   template <typename Donate>
   bool execute_inline(Run& run, Execution& execution, const Donate& donate) const;
+  Result<const Plan*> plan_for(const Device& device) const;
   ProgramInfo info_;
   std::shared_ptr<const std::string> artifact_;
   std::unique_ptr<ir::Module> module_;
   std::unique_ptr<Plan> plan_;
   const ir::Target* target_ = nullptr;
+  int stream_ = -1;  // of MLX, for which that plan is made
+  mutable std::unordered_map<int, std::unique_ptr<Plan>> plans_;  // for others, made when needed
   std::string text_;
   std::string fingerprint_;
 };

@@ -30,30 +30,10 @@ class Small {
   std::vector<T> heap_;
 };
 
-// Evaluated, on the device's own thread at least, and dense row-major.
-bool is_dense(const mx::array& array) {
-  return array.status() != mx::array::Status::unscheduled && array.flags().row_contiguous;
-}
-
-// Such an array that any thread of the CPU may read: what evaluated it has also ended.
-bool is_readable(const mx::array& array) {
-  return array.status() == mx::array::Status::available && array.flags().row_contiguous;
-}
-
-// A readable array of the same values. (Evaluating an array does not make it `available`, waiting
-// for it does.)
-mx::array densify(mx::array array) {
-  array.eval();
-  if (array.flags().row_contiguous) return array;
-  mx::array dense = mx::contiguous(array);
-  dense.eval();
-  return dense;
-}
-
 class Runner {
  public:
-  Runner(const Plan& plan, const Target& target)
-      : plan_(plan), target_(target), frame_(plan.slots) {}
+  Runner(const Plan& plan, Encoder& encoder)
+      : plan_(plan), encoder_(encoder), frame_(plan.slots) {}
 
   Arrays run(std::vector<mx::array> arguments, bool dense) {
     for (size_t i = 0; i < plan_.parameters.size(); ++i) {
@@ -67,8 +47,11 @@ class Runner {
         case Step::Kind::native:
           run_native(step);
           break;
-        case Step::Kind::graph:
-          run_graph(step);
+        case Step::Kind::primitive:
+          put(step, encoder_.send(step.primitive, take_all(step), step.shapes, step.dtypes));
+          break;
+        case Step::Kind::launch:
+          put(step, encoder_.send(step.launch, take_all(step), step.shapes, step.dtypes));
           break;
         case Step::Kind::alias:
           run_alias(step);
@@ -106,16 +89,23 @@ class Runner {
   }
 
   void make_dense(Ref ref) {
-    if (ref >= 0 && !is_readable(*frame_[ref])) frame_[ref].emplace(densify(*frame_[ref]));
+    if (ref >= 0 && !at(ref).flags().row_contiguous) {
+      frame_[ref].emplace(encoder_.dense(*std::move(frame_[ref])));
+    }
+  }
+
+  // Dense row-major, its values there for the CPU: arrays that are `available` were never sent.
+  const mx::array& readable(Ref ref) {
+    make_dense(ref);
+    const mx::array& array = at(ref);
+    if (array.status() != mx::array::Status::available) encoder_.wait();
+    return array;
   }
 
   void run_native(const Step& step) {
     Small<const void*> in(step.inputs.size());
     Small<void*> out(step.outputs.size());
-    for (size_t i = 0; i < step.inputs.size(); ++i) {
-      make_dense(step.inputs[i]);
-      in[i] = at(step.inputs[i]).data<void>();
-    }
+    for (size_t i = 0; i < step.inputs.size(); ++i) in[i] = readable(step.inputs[i]).data<void>();
     for (size_t i = 0; i < step.outputs.size(); ++i) {
       auto& slot = frame_[step.outputs[i]];
       const auto takes = [&](int operand) { return take_over(step, step.inputs[operand], i); };
@@ -142,33 +132,20 @@ class Runner {
     return true;
   }
 
-  void run_graph(const Step& step) {
-    Small<const mx::array*> in(step.inputs.size());
-    for (size_t i = 0; i < step.inputs.size(); ++i) in[i] = &at(step.inputs[i]);
-    Arrays out = step.graph(ops::Inputs({in.data(), step.inputs.size()}));
-    for (size_t i = 0; i < step.outputs.size(); ++i) {
-      frame_[step.outputs[i]].emplace(std::move(out[i]));
-    }
-  }
-
   void run_alias(const Step& step) {
-    if (!target_.runs_native) return run_graph(step);
     make_dense(step.inputs[0]);
     frame_[step.outputs[0]].emplace(share(at(step.inputs[0]), step.shapes[0], step.dtypes[0]));
   }
 
   void run_view(const Step& step) {
     Small<const void*> in(step.inputs.size());
-    for (size_t i = 0; i < step.inputs.size(); ++i) {
-      make_dense(step.inputs[i]);
-      in[i] = at(step.inputs[i]).data<void>();
-    }
+    for (size_t i = 0; i < step.inputs.size(); ++i) in[i] = readable(step.inputs[i]).data<void>();
     frame_[step.outputs[0]].emplace(
         share(at(step.inputs[0]), step.shapes[0], step.dtypes[0], step.view(in.data())));
   }
 
-  // Operand `i` for a nested plan: moved out of its slot where this step is its last use.
-  mx::array pass(const Step& step, size_t i) {
+  // Operand `i`, moved out of its slot where this step is its last use.
+  mx::array take(const Step& step, size_t i) {
     const Ref ref = step.inputs[i];
     if (!step.last_read[i]) return at(ref);
     mx::array moved = std::move(*frame_[ref]);
@@ -176,43 +153,55 @@ class Runner {
     return moved;
   }
 
+  std::vector<mx::array> take_all(const Step& step) {
+    std::vector<mx::array> arrays;
+    arrays.reserve(step.inputs.size());
+    for (size_t i = 0; i < step.inputs.size(); ++i) arrays.push_back(take(step, i));
+    return arrays;
+  }
+
+  void put(const Step& step, Arrays results) {
+    for (size_t i = 0; i < step.outputs.size(); ++i) {
+      frame_[step.outputs[i]].emplace(std::move(results[i]));
+    }
+  }
+
   void run_loop(const Step& step) {
     const WhileStep& loop = *step.loop;
     std::vector<mx::array> carried, captured;
     for (size_t i = 0; i < step.inputs.size(); ++i) {
       const bool is_carried = static_cast<int>(i) < loop.carried;
-      (is_carried ? carried : captured).push_back(pass(step, i));
+      (is_carried ? carried : captured).push_back(take(step, i));
     }
     for (int64_t trip = 0;; ++trip) {
       if (loop.trip_count ? trip >= *loop.trip_count : !holds(loop, carried, captured)) break;
       carried.insert(carried.end(), captured.begin(), captured.end());
-      carried = run_plan(*loop.body, std::move(carried), target_, false);
+      carried = run_plan(*loop.body, std::move(carried), encoder_, false);
     }
-    for (size_t i = 0; i < step.outputs.size(); ++i) {
-      frame_[step.outputs[i]].emplace(std::move(carried[i]));
-    }
+    put(step, std::move(carried));
   }
 
   bool holds(const WhileStep& loop, const std::vector<mx::array>& carried,
-             const std::vector<mx::array>& captured) const {
+             const std::vector<mx::array>& captured) {
     std::vector<mx::array> arguments = carried;
     arguments.insert(arguments.end(), captured.begin(), captured.end());
-    mx::array verdict = run_plan(*loop.condition, std::move(arguments), target_, false)[0];
-    return verdict.item<bool>();
+    return scalar<bool>(run_plan(*loop.condition, std::move(arguments), encoder_, false)[0]);
+  }
+
+  template <typename T>
+  T scalar(const mx::array& array) {
+    if (array.status() != mx::array::Status::available) encoder_.wait();
+    return *array.data<T>();
   }
 
   void run_branch(const Step& step) {
     const CaseStep& branch = *step.branch;
-    mx::array selector = at(step.inputs[0]);
     const auto count = static_cast<int64_t>(branch.branches.size());
-    int64_t index = selector.item<int32_t>();
+    int64_t index = scalar<int32_t>(at(step.inputs[0]));
     if (index < 0 || index >= count) index = count - 1;
     std::vector<mx::array> captured;
-    for (size_t i = 1; i < step.inputs.size(); ++i) captured.push_back(pass(step, i));
-    Arrays out = run_plan(*branch.branches[index], std::move(captured), target_, false);
-    for (size_t i = 0; i < step.outputs.size(); ++i) {
-      frame_[step.outputs[i]].emplace(std::move(out[i]));
-    }
+    for (size_t i = 1; i < step.inputs.size(); ++i) captured.push_back(take(step, i));
+    put(step, run_plan(*branch.branches[index], std::move(captured), encoder_, false));
   }
 
   Arrays results(bool dense) {
@@ -231,28 +220,22 @@ class Runner {
   }
 
   // What leaves the device's thread: dense, and on the CPU readable by any thread.
-  void settle(Arrays& out) const {
-    bool is_lazy = false;
-    for (mx::array& array : out) {
-      if (is_dense(array)) continue;
-      array = mx::contiguous(array);
-      is_lazy = true;
-    }
-    if (!target_.runs_native) return;
-    if (is_lazy) mx::eval(out);
-    for (mx::array& array : out) array.wait();
+  void settle(Arrays& out) {
+    for (mx::array& array : out) array = encoder_.dense(std::move(array));
+    if (!encoder_.on_cpu()) return;
+    encoder_.wait();
+    for (mx::array& array : out) array.set_status(mx::array::Status::available);
   }
 
   const Plan& plan_;
-  const Target& target_;
+  Encoder& encoder_;
   Frame frame_;
 };
 
 }  // namespace
 
-Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, const Target& target,
-                bool dense) {
-  return Runner(plan, target).run(std::move(arguments), dense);
+Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, Encoder& encoder, bool dense) {
+  return Runner(plan, encoder).run(std::move(arguments), dense);
 }
 
 }  // namespace jaxmps::exec

@@ -5,8 +5,10 @@
 //     return graph([=](Inputs in) { return one(mx::slice(in[0], start, stop, step)); });
 //   }
 //
-// The block runs once, when the program is compiled; what it returns runs at every execution:
-//   graph   builds MLX arrays, on every device; MLX evaluates them later;
+// The block runs once, when the program is compiled; what it returns is what an execution does:
+//   graph   builds MLX arrays, on every device: it runs once, on stand-ins for the operands, and
+//           what it built is called at every execution, primitive by primitive;
+//   launch  kernels of ours on a GPU;
 //   native  a CPU kernel on dense row-major memory, preferred on the CPU where the block gives one;
 //   alias   the result is the first operand's memory under another shape;
 //   view    beside native: the result is a part of the first operand's memory.
@@ -16,6 +18,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -30,7 +33,7 @@ namespace mx = mlx::core;
 using ir::DType;
 using ir::Target;
 
-// The operands of one execution. Arrays may be lazy and of any layout in a graph.
+// The operands in a graph, without values.
 class Inputs {
  public:
   explicit Inputs(std::span<const mx::array* const> arrays) : arrays_(arrays) {}
@@ -47,9 +50,24 @@ using Graph = std::function<Arrays(Inputs)>;
 // memory of the operand they reuse). May throw std::bad_alloc and Failure; may use every core.
 using Native = std::function<void(const void* const* in, void* const* out)>;
 
+// A kernel of ours on a GPU, as data: what is launched, on what.
+struct Launch {
+  std::string name;
+  std::shared_ptr<const void> function;  // the target's
+  int64_t blocks = 1;
+  int threads = 1;  // of a block
+  // Its parameters, in this order: operands, scratch memory that the launch before it has written,
+  // results, scratch memory that it writes.
+  std::vector<int> inputs, outputs;
+  bool reads_scratch = false;
+  int64_t scratch_bytes = 0;
+};
+
 struct Lowering {
   Graph graph;
   Native native;
+  // On a GPU, before `graph`: what computes the results, one after the other.
+  std::vector<Launch> launches = {};
   bool alias = false;
   // On the CPU: where in the memory of the first operand the result lies as it is, in elements of
   // their type, given the operands. The executor takes it instead of `native` where nothing is

@@ -1,6 +1,5 @@
 // Arrays without elements on a GPU, whose kernels cannot be launched for none: after the passes no
-// step makes one, and no node of the graphs that are built reads or makes one. The plans are a
-// GPU's, their graphs evaluated on MLX's CPU device.
+// step makes or reads one. The plans are a GPU's, run by MLX's CPU primitives.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -30,25 +29,6 @@ using testing::Program;
 using testing::s32;
 using testing::Value;
 
-// Nodes that read or make arrays without elements, up to the arrays that were there before.
-std::string empty_nodes(const std::vector<mx::array>& roots) {
-  std::string found;
-  std::vector<mx::array> pending = roots;
-  std::unordered_set<std::uintptr_t> seen;
-  while (!pending.empty()) {
-    const mx::array node = pending.back();
-    pending.pop_back();
-    if (!node.has_primitive() || !seen.insert(node.id()).second) continue;
-    bool is_empty = node.size() == 0;
-    for (const mx::array& input : node.inputs()) {
-      is_empty = is_empty || input.size() == 0;
-      pending.push_back(input);
-    }
-    if (is_empty) found += str(node.primitive().name(), " ");
-  }
-  return found;
-}
-
 std::vector<mx::array> arguments_of(const Program& program) {
   std::vector<mx::array> arguments;
   for (const Type& type : program.module.main()->type.elements) {
@@ -61,14 +41,25 @@ std::vector<mx::array> arguments_of(const Program& program) {
   return arguments;
 }
 
+bool is_empty(const mx::Shape& shape) {
+  return std::find(shape.begin(), shape.end(), 0) != shape.end();
+}
+
+// What runs on the device makes and reads no array without elements.
 void expect_no_empty_step(const Plan& plan) {
+  std::vector<bool> empty(plan.slots);
   for (const Step& step : plan.steps) {
-    if (step.kind == Step::Kind::loop || step.kind == Step::Kind::branch) continue;
-    bool some = step.shapes.empty();
-    for (const mx::Shape& shape : step.shapes) {
-      some = some || std::find(shape.begin(), shape.end(), 0) == shape.end();
+    for (size_t i = 0; i < step.outputs.size(); ++i) {
+      empty[step.outputs[i]] = is_empty(step.shapes[i]);
     }
-    EXPECT_TRUE(some) << ir::brief(*step.op);
+    if (step.kind == Step::Kind::loop || step.kind == Step::Kind::branch) continue;
+    const bool is_native = step.kind == Step::Kind::native;
+    bool some = step.outputs.empty(), reads = false;
+    for (const int output : step.outputs) some = some || !empty[output];
+    for (const Ref input : step.inputs) {
+      reads = reads || (input < 0 ? plan.constants[~input].size() == 0 : empty[input]);
+    }
+    EXPECT_TRUE(some && (is_native || !reads)) << ir::brief(*step.op) << "\n" << print(plan);
   }
 }
 
@@ -85,8 +76,8 @@ void check(const std::function<void(Program&)>& build) {
     for (const Error& error : refused) ADD_FAILURE() << error.text;
     if (!refused.empty()) return;
     expect_no_empty_step(*plan);
-    results.push_back(run_plan(*plan, arguments_of(program), *target, false));
-    EXPECT_EQ(empty_nodes(results.back()), "") << ir::print(program.module);
+    const auto encoder = make_encoder(mx::default_stream(mx::Device::cpu));
+    results.push_back(run_plan(*plan, arguments_of(program), *encoder, true));
   }
   for (size_t t = 1; t < results.size(); ++t) {
     for (size_t i = 0; i < results[0].size(); ++i) {
@@ -142,13 +133,6 @@ Attrs conv_attrs() {
           {"feature_group_count", Attr(int64_t(1))},
           {"batch_group_count", Attr(int64_t(1))},
           {"precision_config", Attr(Attr::Value(ir::AttrList{}))}};
-}
-
-TEST(Empty, TheCheckSeesThem) {
-  const auto nothing = mx::zeros({0, 3}), ones = mx::ones({2, 3});
-  EXPECT_EQ(empty_nodes({mx::abs(mx::contiguous(ones))}), "");
-  EXPECT_NE(empty_nodes({mx::concatenate({nothing, ones}, 0)}), "");
-  EXPECT_NE(empty_nodes({mx::exp(nothing)}), "");
 }
 
 TEST(Empty, ResultsWithoutElements) {

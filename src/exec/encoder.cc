@@ -1,0 +1,119 @@
+#include "exec/encoder.h"
+
+#include <algorithm>
+
+#include "exec/device.h"
+#include "mlx/backend/cpu/encoder.h"
+#include "mlx/primitives.h"
+
+namespace jaxmps::exec {
+namespace {
+
+using ops::Arrays;
+
+// MLX's CPU primitives queue their work on the stream's thread.
+class CpuEncoder final : public Encoder {
+ public:
+  using Encoder::Encoder;
+
+ private:
+  void encode(mx::Primitive& primitive, const std::vector<mx::array>& inputs,
+              std::vector<mx::array>& outputs) override {
+    primitive.eval_cpu(inputs, outputs);
+  }
+
+  void encode(const ops::Launch& launch, const std::vector<mx::array>&,
+              std::vector<mx::array>&) override {
+    throw Failure(internal(str("the kernel ", launch.name, " is none of the CPU's")));
+  }
+
+  void hold(const mx::array& array) override {
+    mx::cpu::get_command_encoder(stream()).add_temporary(array);
+  }
+
+  void sent() override {
+    auto& encoder = mx::cpu::get_command_encoder(stream());
+    encoder.dispatch([held = std::move(encoder.temporaries())] {});
+  }
+};
+
+}  // namespace
+
+Arrays Encoder::send(const std::shared_ptr<mx::Primitive>& primitive,
+                     std::vector<mx::array> inputs, std::span<const mx::Shape> shapes,
+                     std::span<const mx::Dtype> dtypes) {
+  begin();
+  std::vector<mx::array> outputs = make(shapes, dtypes, primitive);
+  encode(*primitive, inputs, outputs);
+  return finish(inputs, std::move(outputs));
+}
+
+Arrays Encoder::send(const ops::Launch& launch, std::vector<mx::array> inputs,
+                     std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes) {
+  for (mx::array& input : inputs) {
+    if (!input.flags().row_contiguous) input = dense(std::move(input));
+  }
+  begin();
+  std::vector<mx::array> outputs = make(shapes, dtypes, allocation_);
+  encode(launch, inputs, outputs);
+  return finish(inputs, std::move(outputs));
+}
+
+// MLX's code asks the outputs for their primitive.
+Arrays Encoder::make(std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
+                     const std::shared_ptr<mx::Primitive>& primitive) const {
+  Arrays outputs;
+  outputs.reserve(shapes.size());
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    outputs.emplace_back(shapes[i], dtypes[i], primitive, std::vector<mx::array>());
+  }
+  return outputs;
+}
+
+void Encoder::begin() {
+  if (is_lost_) throw Failure(lost_in_fork());
+  is_idle_ = false;
+}
+
+Arrays Encoder::finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs) {
+  for (mx::array& output : outputs) {
+    output.set_status(mx::array::Status::evaluated);
+    output.detach();
+  }
+  for (const mx::array& input : inputs) {
+    const bool is_passed_on =
+        std::any_of(outputs.begin(), outputs.end(), [&](const mx::array& output) {
+          return output.data_shared_ptr() == input.data_shared_ptr();
+        });
+    if (!is_passed_on) hold(input);
+  }
+  sent();
+  return outputs;
+}
+
+mx::array Encoder::dense(mx::array array) {
+  if (array.flags().row_contiguous) return array;
+  if (!contiguous_) contiguous_ = mx::contiguous(array, false, stream_).primitive_ptr();
+  const mx::Shape shape = array.shape();
+  const mx::Dtype dtype = array.dtype();
+  std::vector<mx::array> inputs;
+  inputs.push_back(std::move(array));
+  return send(contiguous_, std::move(inputs), {&shape, 1}, {&dtype, 1})[0];
+}
+
+void Encoder::wait() {
+  if (is_idle_) return;
+  begin();
+  release();
+  synchronize();
+  is_idle_ = true;
+}
+
+void Encoder::synchronize() { mx::synchronize(stream_); }
+
+std::unique_ptr<Encoder> make_encoder(mx::Stream stream) {
+  if (stream.device == mx::Device::gpu) return make_cuda_encoder(stream);
+  return std::make_unique<CpuEncoder>(stream);
+}
+
+}  // namespace jaxmps::exec

@@ -1,0 +1,85 @@
+// Encoders: where the device work of a plan goes, call by call, in order, on one MLX stream.
+// Nothing of it is an MLX graph: primitives of MLX are called as MLX's own evaluation would call
+// them, and kernels of ours are encoded beside them. What is sent runs later; what it reads and
+// writes is kept until it has ended.
+// An encoder belongs to its device's thread.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "mlx/mlx.h"
+#include "ops/op.h"
+
+namespace jaxmps::exec {
+
+namespace mx = mlx::core;
+
+class Encoder {
+ public:
+  explicit Encoder(mx::Stream stream) : stream_(stream) {}
+  virtual ~Encoder() = default;
+  Encoder(const Encoder&) = delete;
+
+  mx::Stream stream() const { return stream_; }
+  // Whether results are in memory of the CPU, which may read them after wait().
+  bool on_cpu() const { return stream_.device == mx::Device::cpu; }
+
+  // One primitive of MLX, made for this stream. An input that is moved in and that nobody else
+  // holds may give its memory to the result. The results have memory, but not yet their values.
+  ops::Arrays send(const std::shared_ptr<mx::Primitive>& primitive, std::vector<mx::array> inputs,
+                   std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes);
+  // One kernel of ours; inputs of any layout.
+  ops::Arrays send(const ops::Launch& launch, std::vector<mx::array> inputs,
+                   std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes);
+  // The array, or a dense row-major copy.
+  mx::array dense(mx::array array);
+
+  // Waits for all that was sent. Throws what went wrong there.
+  void wait();
+  // Nothing was sent since the last wait().
+  bool is_idle() const { return is_idle_; }
+  // Before the stream is committed by others: hands over what must live until the work has ended.
+  virtual void release() {}
+  // In the child of a fork, where the stream is gone: from now on everything fails.
+  void lose() { is_lost_ = true; }
+
+ protected:
+  // Gives the outputs their memory. `inputs` stays as it is while the call lasts.
+  virtual void encode(mx::Primitive& primitive, const std::vector<mx::array>& inputs,
+                      std::vector<mx::array>& outputs) = 0;
+  virtual void encode(const ops::Launch& launch, const std::vector<mx::array>& inputs,
+                      std::vector<mx::array>& outputs) = 0;
+  // Keeps the memory until what was sent so far has ended.
+  virtual void hold(const mx::array& array) = 0;
+  // After each piece of work.
+  virtual void sent() {}
+  virtual void synchronize();
+
+  // That the outputs of launches have while they are encoded.
+  std::shared_ptr<mx::Primitive> allocation_;
+
+ private:
+  void begin();
+  ops::Arrays make(std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
+                   const std::shared_ptr<mx::Primitive>& primitive) const;
+  ops::Arrays finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs);
+
+  const mx::Stream stream_;
+  std::shared_ptr<mx::Primitive> contiguous_;
+  bool is_idle_ = true;
+  bool is_lost_ = false;
+};
+
+// For MLX's CPU or the GPU that it has, by the stream's device.
+std::unique_ptr<Encoder> make_encoder(mx::Stream stream);
+
+// The function of a kernel on the NVIDIA GPU that MLX uses, from its machine code. Loaded code is
+// kept for the life of the process.
+Result<std::shared_ptr<const void>> load_cuda_kernel(const std::shared_ptr<const std::string>& code,
+                                                     const std::string& name);
+std::unique_ptr<Encoder> make_cuda_encoder(mx::Stream stream);
+
+}  // namespace jaxmps::exec

@@ -1,0 +1,211 @@
+// The encoder of NVIDIA GPUs. MLX adds each call to a CUDA graph, whose edges it finds by the memory
+// that calls read and write, and launches that graph at a commit.
+// MLX's CPU library has none of this, and CUDA's headers are not needed for it: the few names of
+// both are declared here, weak, for the libraries that have them.
+#include <dlfcn.h>
+
+#include <mutex>
+#include <unordered_map>
+
+#include "exec/encoder.h"
+#include "mlx/primitives.h"
+
+// As CUDA's C interface has them.
+struct CUfunc_st;
+struct CUmod_st;
+struct dim3 {
+  unsigned x, y, z;
+};
+
+#define WEAK __attribute__((weak, visibility("default")))
+
+namespace mlx::core::cu {
+
+class CommandEncoder {
+ public:
+  WEAK void set_input_array(const array& array);
+  WEAK void set_output_array(const array& array);
+  WEAK void add_kernel_node_raw(CUfunc_st* function, dim3 grid, dim3 block, dim3 cluster,
+                                unsigned shared_bytes, void** parameters);
+  WEAK void add_completed_handler(std::function<void()> task);
+  WEAK bool needs_commit();
+  WEAK void commit();
+};
+
+class Device {
+ public:
+  WEAK void make_current();
+};
+
+WEAK CommandEncoder& get_command_encoder(Stream stream);
+WEAK Device& device(mlx::core::Device device);
+
+}  // namespace mlx::core::cu
+
+namespace jaxmps::exec {
+namespace {
+
+using Data = std::shared_ptr<mx::allocator::Data>;
+
+// CUDA's driver, as far as it is needed. Results are ints, and 0 is success.
+struct Driver {
+  int (*load)(CUmod_st**, const void* image) = nullptr;
+  int (*function)(CUfunc_st**, CUmod_st*, const char* name) = nullptr;
+  int (*error_text)(int code, const char** text) = nullptr;
+
+  static Result<const Driver*> instance() {
+    static const Driver driver = [] {
+      Driver loaded;
+      if (void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL)) {
+        find(library, "cuModuleLoadData", &loaded.load);
+        find(library, "cuModuleGetFunction", &loaded.function);
+        find(library, "cuGetErrorString", &loaded.error_text);
+      }
+      return loaded;
+    }();
+    if (driver.load && driver.function && driver.error_text) return &driver;
+    return Error(Code::failed_precondition, "libcuda.so.1, NVIDIA's driver, cannot be loaded");
+  }
+
+  Status check(int code, std::string_view what) const {
+    if (code == 0) return {};
+    const char* text = nullptr;
+    error_text(code, &text);
+    return internal(str("CUDA: ", what, ": ", text ? text : "error ", text ? "" : str(code)));
+  }
+
+ private:
+  template <typename F>
+  static void find(void* library, const char* symbol, F* function) {
+    *function = reinterpret_cast<F>(dlsym(library, symbol));
+  }
+};
+
+// Of each piece of machine code, its module.
+class Modules {
+ public:
+  static Modules& instance() {
+    static auto* modules = new Modules;
+    return *modules;
+  }
+
+  Result<CUmod_st*> find(const std::shared_ptr<const std::string>& code, const Driver& driver) {
+    std::lock_guard lock(mutex_);
+    Module& module = modules_[code.get()];
+    if (!module.handle) {
+      CHECK_OK(driver.check(driver.load(&module.handle, code->data()), "cannot load kernels"));
+      module.code = code;
+    }
+    return module.handle;
+  }
+
+ private:
+  struct Module {
+    CUmod_st* handle = nullptr;
+    std::shared_ptr<const std::string> code;  // so that its address stays its name
+  };
+  std::mutex mutex_;
+  std::unordered_map<const std::string*, Module> modules_;
+};
+
+// Where an array begins in the GPU's memory. A buffer of MLX begins with that address.
+void* address(const mx::array& array) {
+  return static_cast<char*>(*static_cast<void* const*>(array.buffer().ptr())) + array.offset();
+}
+
+class CudaEncoder final : public Encoder {
+ public:
+  explicit CudaEncoder(mx::Stream stream) : Encoder(stream) {
+    allocation_ = mx::abs(mx::array(0.0f), stream).primitive_ptr();
+    nothing_.emplace_back(mx::Shape{0}, mx::float32, nullptr, std::vector<mx::array>());
+    nothing_[0].set_data(mx::allocator::malloc(1), 0, {1}, {false, false, false});
+  }
+
+ private:
+  mx::cu::CommandEncoder& commands() {
+    if (!commands_) {
+      mx::cu::device(stream().device).make_current();  // of this thread
+      commands_ = &mx::cu::get_command_encoder(stream());
+    }
+    return *commands_;
+  }
+
+  void encode(mx::Primitive& primitive, const std::vector<mx::array>& inputs,
+              std::vector<mx::array>& outputs) override {
+    (void)commands();
+    primitive.eval_gpu(inputs, outputs);
+  }
+
+  void encode(const ops::Launch& launch, const std::vector<mx::array>& inputs,
+              std::vector<mx::array>& outputs) override {
+    mx::cu::CommandEncoder& commands = this->commands();
+    allocate(outputs);
+    addresses_.clear();
+    parameters_.clear();
+    for (const mx::array& input : inputs) {
+      commands.set_input_array(input);
+      addresses_.push_back(address(input));
+    }
+    for (const mx::array& output : outputs) {
+      commands.set_output_array(output);
+      addresses_.push_back(address(output));
+    }
+    for (void*& address : addresses_) parameters_.push_back(&address);
+    auto* function = const_cast<CUfunc_st*>(static_cast<const CUfunc_st*>(launch.function.get()));
+    commands.add_kernel_node_raw(function, {static_cast<unsigned>(launch.blocks), 1, 1},
+                                 {static_cast<unsigned>(launch.threads), 1, 1}, {1, 1, 1}, 0,
+                                 parameters_.data());
+  }
+
+  // MLX's allocator in the order of the stream is not exported, but a unary primitive asks it for
+  // its output, and has nothing else to do for an input that has no elements and is not contiguous.
+  // Before the launch names what it reads and writes: other calls would take that for theirs.
+  void allocate(std::vector<mx::array>& outputs) {
+    std::vector<mx::array> one;
+    for (mx::array& output : outputs) {
+      one.assign(1, output);
+      allocation_->eval_gpu(nothing_, one);
+    }
+  }
+
+  void hold(const mx::array& array) override { held_.push_back(array.data_shared_ptr()); }
+
+  void sent() override {
+    mx::cu::CommandEncoder& commands = this->commands();
+    if (!commands.needs_commit()) return;
+    release();
+    commands.commit();
+    // Not to run ahead of the memory that there is.
+    if (mx::get_active_memory() > mx::get_memory_limit()) synchronize();
+  }
+
+  void release() override {
+    if (held_.empty()) return;
+    commands().add_completed_handler([held = std::move(held_)] {});
+    held_.clear();
+  }
+
+  mx::cu::CommandEncoder* commands_ = nullptr;
+  std::vector<mx::array> nothing_;
+  std::vector<Data> held_;
+  std::vector<void*> addresses_, parameters_;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<const void>> load_cuda_kernel(const std::shared_ptr<const std::string>& code,
+                                                     const std::string& name) {
+  TRY(const Driver* driver, Driver::instance());
+  mx::cu::device(mx::Device::gpu).make_current();
+  TRY(CUmod_st* const module, Modules::instance().find(code, *driver));
+  CUfunc_st* function = nullptr;
+  CHECK_OK(driver->check(driver->function(&function, module, name.c_str()),
+                         str("cannot find the kernel ", name)));
+  return std::shared_ptr<const void>(code, function);
+}
+
+std::unique_ptr<Encoder> make_cuda_encoder(mx::Stream stream) {
+  return std::make_unique<CudaEncoder>(stream);
+}
+
+}  // namespace jaxmps::exec

@@ -1,0 +1,52 @@
+#include "exec/trace.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <unordered_set>
+
+#include "mlx/primitives.h"
+
+namespace jaxmps::exec {
+
+namespace mx = mlx::core;
+
+std::vector<PrimitiveCall> primitive_calls(const std::vector<mx::array>& results) {
+  std::vector<PrimitiveCall> calls;
+  std::unordered_set<std::uintptr_t> seen;
+  struct Visit {
+    mx::array array;
+    size_t next_input = 0;
+  };
+  std::vector<Visit> pending;
+  const auto visit = [&](const mx::array& array) {
+    const bool is_leaf =
+        !array.has_primitive() || array.status() != mx::array::Status::unscheduled;
+    if (is_leaf || !seen.insert(array.id()).second) return;
+    for (const mx::array& sibling : array.siblings()) seen.insert(sibling.id());
+    pending.push_back({array});
+  };
+  for (const mx::array& result : results) {
+    visit(result);
+    while (!pending.empty()) {
+      Visit& top = pending.back();
+      if (top.next_input < top.array.inputs().size()) {
+        visit(top.array.inputs()[top.next_input++]);
+        continue;
+      }
+      const mx::array& array = top.array;
+      calls.push_back({array.primitive_ptr(), array.inputs(), array.outputs()});
+      pending.pop_back();
+    }
+  }
+  return calls;
+}
+
+bool is_view(mx::Primitive& primitive) {
+  static constexpr auto kViews = std::to_array<std::string_view>(
+      {"AsStrided", "Broadcast", "BroadcastAxes", "ExpandDims", "Flatten", "Reshape", "Slice",
+       "Split", "Squeeze", "StopGradient", "Transpose", "Unflatten", "View"});
+  return std::find(kViews.begin(), kViews.end(), primitive.name()) != kViews.end();
+}
+
+}  // namespace jaxmps::exec
