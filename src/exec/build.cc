@@ -137,6 +137,7 @@ class Builder {
   void add_launches(const Op& op, std::vector<ops::Launch> launches) {
     if (!check_sizes(op)) return;
     std::vector<int> results;
+    results.reserve(static_cast<size_t>(op.result_count()));
     for (int i = 0; i < op.result_count(); ++i) results.push_back(new_result(op, i));
     int scratch = -1;
     for (ops::Launch& launch : launches) {
@@ -181,7 +182,8 @@ class Builder {
       return refuse(op, ir::refuse(op, error.what()));
     }
     const auto ref_of = [&](const mx::array& array) {
-      const auto [found, is_new] = known.emplace(array.id(), ~static_cast<Ref>(plan_->constants.size()));
+      const auto [found, is_new] =
+          known.emplace(array.id(), ~static_cast<Ref>(plan_->constants.size()));
       if (is_new) plan_->constants.push_back(array);  // no operand, not computed: a constant
       return found->second;
     };
@@ -291,8 +293,8 @@ class Builder {
     for (int i = 0; i < op.result_count(); ++i) {
       const ir::Type& type = op.result(i)->type;
       if (ops::fits_dimensions(type)) continue;
-      refuse(op, ir::refuse(op, str("the result ", ir::brief(type),
-                                    " has a dimension larger than ", ops::kLargestDim)));
+      refuse(op, ir::refuse(op, str("the result ", ir::brief(type), " has a dimension larger than ",
+                                    ops::kLargestDim)));
       return false;
     }
     return true;

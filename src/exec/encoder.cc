@@ -24,7 +24,7 @@ class CpuEncoder final : public Encoder {
 
   void encode(const ops::Launch& launch, const std::vector<mx::array>&,
               std::vector<mx::array>&) override {
-    throw Failure(internal(str("the kernel ", launch.name, " is none of the CPU's")));
+    throw Failure{internal(str("the kernel ", launch.name, " is none of the CPU's"))};
   }
 
   void hold(const mx::array& array) override {
@@ -39,9 +39,8 @@ class CpuEncoder final : public Encoder {
 
 }  // namespace
 
-Arrays Encoder::send(const std::shared_ptr<mx::Primitive>& primitive,
-                     std::vector<mx::array> inputs, std::span<const mx::Shape> shapes,
-                     std::span<const mx::Dtype> dtypes) {
+Arrays Encoder::send(const std::shared_ptr<mx::Primitive>& primitive, std::vector<mx::array> inputs,
+                     std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes) {
   begin();
   std::vector<mx::array> outputs = make(shapes, dtypes, primitive);
   encode(*primitive, inputs, outputs);
@@ -71,7 +70,7 @@ Arrays Encoder::make(std::span<const mx::Shape> shapes, std::span<const mx::Dtyp
 }
 
 void Encoder::begin() {
-  if (is_lost_) throw Failure(lost_in_fork());
+  if (is_lost_) throw Failure{lost_in_fork()};
   is_idle_ = false;
 }
 
@@ -112,7 +111,7 @@ void Encoder::wait() {
 void Encoder::synchronize() { mx::synchronize(stream_); }
 
 std::unique_ptr<Encoder> make_encoder(mx::Stream stream) {
-  if (stream.device == mx::Device::gpu) return make_cuda_encoder(stream);
+  if (stream.device == mx::Device::gpu) return make_gpu_encoder(stream);
   return std::make_unique<CpuEncoder>(stream);
 }
 

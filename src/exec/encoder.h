@@ -80,6 +80,7 @@ std::unique_ptr<Encoder> make_encoder(mx::Stream stream);
 // kept for the life of the process.
 Result<std::shared_ptr<const void>> load_cuda_kernel(const std::shared_ptr<const std::string>& code,
                                                      const std::string& name);
-std::unique_ptr<Encoder> make_cuda_encoder(mx::Stream stream);
+// For an NVIDIA GPU on Linux, an Apple one on macOS.
+std::unique_ptr<Encoder> make_gpu_encoder(mx::Stream stream);
 
 }  // namespace jaxmps::exec

@@ -1,7 +1,9 @@
-// The encoder of NVIDIA GPUs. MLX adds each call to a CUDA graph, whose edges it finds by the memory
-// that calls read and write, and launches that graph at a commit.
-// MLX's CPU library has none of this, and CUDA's headers are not needed for it: the few names of
-// both are declared here, weak, for the libraries that have them.
+// The encoder of NVIDIA GPUs. MLX adds each call to a CUDA graph, whose edges it finds by the
+// memory that calls read and write, and launches that graph at a commit. MLX's CPU library has none
+// of this, and CUDA's headers are not needed for it: the few names of both are declared here, weak,
+// for the libraries that have them.
+#ifndef __APPLE__
+
 #include <dlfcn.h>
 
 #include <mutex>
@@ -204,8 +206,10 @@ Result<std::shared_ptr<const void>> load_cuda_kernel(const std::shared_ptr<const
   return std::shared_ptr<const void>(code, function);
 }
 
-std::unique_ptr<Encoder> make_cuda_encoder(mx::Stream stream) {
+std::unique_ptr<Encoder> make_gpu_encoder(mx::Stream stream) {
   return std::make_unique<CudaEncoder>(stream);
 }
 
 }  // namespace jaxmps::exec
+
+#endif

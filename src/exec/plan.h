@@ -1,6 +1,6 @@
 // Plans: a compiled region as a flat list of steps on numbered slots.
-// A step is a primitive of MLX, a kernel of ours that a GPU launches, a native kernel of the CPU, or
-// an array given another shape; control flow is a step with plans of its own. A slot holds one
+// A step is a primitive of MLX, a kernel of ours that a GPU launches, a native kernel of the CPU,
+// or an array given another shape; control flow is a step with plans of its own. A slot holds one
 // array; a step names the slots it reads, writes and frees (those whose last use it is), so storage
 // goes as soon as it is dead, and native steps take over operands nobody else holds. All steps are
 // data that passes and tools can look into. A Plan is immutable once built and may run
@@ -67,13 +67,14 @@ struct Plan {
   std::vector<Ref> results;
   std::vector<bool> moved_results;  // those that no later result is too: they leave their slots
   std::vector<mx::array> constants;
-  bool is_native = true;  // no step needs the encoder, here or in nested plans
+  bool is_native = true;   // no step needs the encoder, here or in nested plans
   double nanoseconds = 0;  // estimated time on one core
 };
 
-// Builds the plan of a region for a target and MLX's default stream of the calling thread. `captures` are outer values that the region uses, in
-// the order in which they become parameters behind the region's own arguments. All refused ops are
-// appended to `refused`; the plan is complete only if none were.
+// Builds the plan of a region for a target and MLX's default stream of the calling thread.
+// `captures` are outer values that the region uses, in the order in which they become parameters
+// behind the region's own arguments. All refused ops are appended to `refused`; the plan is
+// complete only if none were.
 std::unique_ptr<Plan> build_plan(const ir::Region& region, const std::vector<ir::Value*>& captures,
                                  const ir::Target& target, std::vector<Error>* refused);
 
@@ -91,9 +92,9 @@ struct Count {
 Count count(const Plan& plan);
 
 // Runs a plan: parameters are taken from `arguments` (moved from). With `dense`, results are dense
-// row-major; on the CPU they are computed, on a GPU their computation has been sent. Throws what MLX
-// throws, and std::bad_alloc. A plan that is not native runs on the encoder's thread, and was built
-// for its stream.
+// row-major; on the CPU they are computed, on a GPU their computation has been sent. Throws what
+// MLX throws, and std::bad_alloc. A plan that is not native runs on the encoder's thread, and was
+// built for its stream.
 ops::Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, Encoder& encoder,
                      bool dense);
 

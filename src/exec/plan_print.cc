@@ -58,8 +58,8 @@ class Printer {
   }
 
   void print_step(const Step& step) {
-    std::string text = str(joined(step.outputs, text_of), " = ", name(step.kind), ' ',
-                           what(step), ir::brief(*step.op), " (", joined(step.inputs, text_of), ')');
+    std::string text = str(joined(step.outputs, text_of), " = ", name(step.kind), ' ', what(step),
+                           ir::brief(*step.op), " (", joined(step.inputs, text_of), ')');
     for (size_t i = 0; i < step.reuse.size(); ++i) {
       if (step.reuse[i].empty()) continue;
       text += str("  ", text_of(step.outputs[i]), " over ",

@@ -9,7 +9,6 @@
 namespace jaxmps::exec {
 namespace {
 
-using ir::Target;
 using ops::Arrays;
 
 // Calls on operands and results with up to this many arrays do not allocate.
@@ -32,8 +31,7 @@ class Small {
 
 class Runner {
  public:
-  Runner(const Plan& plan, Encoder& encoder)
-      : plan_(plan), encoder_(encoder), frame_(plan.slots) {}
+  Runner(const Plan& plan, Encoder& encoder) : plan_(plan), encoder_(encoder), frame_(plan.slots) {}
 
   Arrays run(std::vector<mx::array> arguments, bool dense) {
     for (size_t i = 0; i < plan_.parameters.size(); ++i) {

@@ -20,8 +20,7 @@ std::vector<PrimitiveCall> primitive_calls(const std::vector<mx::array>& results
   };
   std::vector<Visit> pending;
   const auto visit = [&](const mx::array& array) {
-    const bool is_leaf =
-        !array.has_primitive() || array.status() != mx::array::Status::unscheduled;
+    const bool is_leaf = !array.has_primitive() || array.status() != mx::array::Status::unscheduled;
     if (is_leaf || !seen.insert(array.id()).second) return;
     for (const mx::array& sibling : array.siblings()) seen.insert(sibling.id());
     pending.push_back({array});

@@ -1,4 +1,5 @@
-// An MLX graph taken apart: the primitives that compute it, in an order in which they can be called.
+// An MLX graph taken apart: the primitives that compute it, in an order in which they can be
+// called.
 #pragma once
 
 #include <memory>

@@ -66,7 +66,7 @@ Value* component(const Builder& build, Value* indices, int64_t i) {
 }
 
 // A gather of a single slice is a dynamic slice: both move the start so that the slice fits.
-Replacement gather(Op* op) {
+Replacement gather_of_one_slice(Op* op) {
   Value *from = op->operand(0), *indices = op->operand(1);
   const Ints& map = op->ints("start_index_map");
   if (!from->type.is_static() || !indices->type.is_static() || map.empty()) return {};
@@ -94,7 +94,7 @@ bool overwrites(const ir::Region& region) {
 
 // A scatter that overwrites one slice inside the operand. (One that sticks out is dropped by
 // scatter but moved by dynamic_update_slice, so the index must be known or the slice span it all.)
-Replacement scatter(Op* op) {
+Replacement scatter_of_one_slice(Op* op) {
   if (op->operand_count() != 3 || !overwrites(op->region())) return {};
   Value *into = op->operand(0), *indices = op->operand(1), *updates = op->operand(2);
   const Ints& map = op->ints("scatter_dims_to_operand_dims");
@@ -128,8 +128,8 @@ Replacement scatter(Op* op) {
 void add_index_rules(CanonicalRules& rules) {
   rules.add(OpId::dynamic_slice, dynamic_slice);
   rules.add(OpId::dynamic_update_slice, dynamic_update_slice);
-  rules.add(OpId::gather, gather);
-  rules.add(OpId::scatter, scatter);
+  rules.add(OpId::gather, gather_of_one_slice);
+  rules.add(OpId::scatter, scatter_of_one_slice);
 }
 
 }  // namespace jaxmps::passes

@@ -1,0 +1,130 @@
+// Plans as data: what a program asks of a device, counted and run without one.
+#include "exec/plan.h"
+
+#include <gtest/gtest.h>
+
+#include "exec/trace.h"
+#include "ir/builder.h"
+#include "mlx/primitives.h"
+
+namespace jaxmps::exec {
+namespace {
+
+using ir::OpId;
+using testing::f32;
+using testing::Program;
+using testing::Value;
+
+// Counts what it is sent, and computes nothing.
+class NullEncoder final : public Encoder {
+ public:
+  explicit NullEncoder(mx::Stream stream) : Encoder(stream) {}
+  int primitives = 0, launches = 0, held = 0;
+
+ private:
+  static void allocate(std::vector<mx::array>& outputs) {
+    for (mx::array& output : outputs) output.set_data(mx::allocator::malloc(output.nbytes()));
+  }
+  void encode(mx::Primitive&, const std::vector<mx::array>&,
+              std::vector<mx::array>& outputs) override {
+    ++primitives;
+    allocate(outputs);
+  }
+  void encode(const ops::Launch&, const std::vector<mx::array>&,
+              std::vector<mx::array>& outputs) override {
+    ++launches;
+    allocate(outputs);
+  }
+  void hold(const mx::array&) override { ++held; }
+  void synchronize() override {}
+};
+
+std::unique_ptr<Plan> plan_of(Program& program, const ir::Target& target) {
+  std::vector<Error> refused;
+  auto plan = build_plan(program.module.main()->body, {}, target, &refused);
+  for (const Error& error : refused) ADD_FAILURE() << error.text;
+  return plan;
+}
+
+mx::Stream cpu_stream() { return mx::default_stream(mx::Device::cpu); }
+
+TEST(Plan, AGraphIsTakenApartOnce) {
+  Program program;
+  Value* x = program.arg(f32(2, 3));
+  program.ret({program.unary(OpId::exponential, program.unary(OpId::negate, x))});
+  const auto plan = plan_of(program, ir::kCuda);
+  EXPECT_EQ(count(*plan).primitives, 2) << print(*plan);
+  EXPECT_EQ(count(*plan).launches, 0);
+  NullEncoder null(cpu_stream());
+  std::vector<mx::array> arguments{mx::zeros({2, 3})};
+  arguments[0].eval();
+  for (int i = 0; i < 2; ++i) run_plan(*plan, arguments, null, true);
+  EXPECT_EQ(null.primitives, 4);
+  EXPECT_EQ(null.held, 4);
+}
+
+TEST(Plan, PrimitivesGiveTheValuesOfTheirGraph) {
+  Program program;
+  Value* x = program.arg(f32(2, 3));
+  program.ret({program.unary(OpId::exponential, program.unary(OpId::negate, x)), x});
+  const auto plan = plan_of(program, ir::kCuda);
+  const mx::array argument = mx::reshape(mx::arange(6.0f), {2, 3});
+  std::vector<mx::array> arguments{argument};
+  arguments[0].eval();
+  const auto encoder = make_encoder(cpu_stream());
+  const ops::Arrays results = run_plan(*plan, std::move(arguments), *encoder, true);
+  EXPECT_EQ(results[0].status(), mx::array::Status::available);
+  EXPECT_TRUE(mx::array_equal(results[0], mx::exp(mx::negative(argument))).item<bool>());
+  EXPECT_TRUE(mx::array_equal(results[1], argument).item<bool>());
+}
+
+TEST(Plan, LaunchesFollowEachOtherThroughScratchMemory) {
+  Plan plan;
+  plan.slots = 3;
+  plan.parameters = {0};
+  const auto op = ir::Op::create(OpId::return_, std::vector<Value*>(), {});
+  for (int i = 0; i < 2; ++i) {
+    Step step;
+    step.kind = Step::Kind::launch;
+    step.op = op.get();
+    step.launch.name = "part";
+    step.inputs = {i};
+    step.outputs = {i + 1};
+    step.frees = {i};
+    step.last_read = {true};
+    step.shapes = {{4}};
+    step.dtypes = {mx::float32};
+    plan.steps.push_back(std::move(step));
+  }
+  plan.results = {2};
+  plan.moved_results = {true};
+  EXPECT_EQ(count(plan).launches, 2);
+  NullEncoder null(cpu_stream());
+  std::vector<mx::array> arguments{mx::zeros({4})};
+  arguments[0].eval();
+  EXPECT_EQ(run_plan(plan, std::move(arguments), null, true)[0].shape(), mx::Shape{4});
+  EXPECT_EQ(null.launches, 2);
+}
+
+TEST(Trace, PrimitivesComeBehindWhatTheyRead) {
+  const mx::array leaf(mx::Shape{4}, mx::float32, nullptr, {});
+  const mx::array sum = mx::add(leaf, mx::sin(leaf));
+  const auto parts = mx::split(sum, 2);
+  const auto calls = primitive_calls({parts[1], parts[0], sum});
+  ASSERT_EQ(calls.size(), 3u);
+  EXPECT_STREQ(calls[0].primitive->name(), "Sin");
+  EXPECT_STREQ(calls[1].primitive->name(), "Add");
+  EXPECT_EQ(calls[2].outputs.size(), 2u);
+  EXPECT_TRUE(is_view(*calls[2].primitive));
+}
+
+// The kernels of another target are refused where they would run.
+TEST(Encoder, TheCpuLaunchesNothing) {
+  const auto encoder = make_encoder(cpu_stream());
+  const mx::Shape shape{1};
+  const mx::Dtype dtype = mx::float32;
+  EXPECT_THROW(encoder->send(ops::Launch{}, {}, {&shape, 1}, {&dtype, 1}), Failure);
+}
+
+}  // namespace
+}  // namespace jaxmps::exec
