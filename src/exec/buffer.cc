@@ -116,6 +116,12 @@ Result<PayloadPtr> Buffer::donate() {
   return std::exchange(payload_, nullptr);
 }
 
+void Buffer::give_back(PayloadPtr payload) {
+  std::lock_guard lock(mutex_);
+  payload_ = std::move(payload);
+  donated_ = false;
+}
+
 void Buffer::delete_storage() {
   PayloadPtr dropped;  // freed outside the lock
   std::lock_guard lock(mutex_);

@@ -100,6 +100,8 @@ class Buffer {
   // Takes the payload for an execution that donates it: the buffer reads as deleted from now on.
   // Nothing is taken (a shared payload is returned) while external references are held.
   Result<PayloadPtr> donate();
+  // Takes a donation back: the payload is the buffer's again.
+  void give_back(PayloadPtr payload);
 
   void delete_storage();
   bool is_deleted() const;

@@ -207,14 +207,18 @@ Status Program::start_threads() {
 }
 
 template <typename Donate>
-bool Program::execute_inline(Run& run, Execution& execution, const Donate& donate) const {
+bool Program::execute_inline(Run& run, Execution& execution, const Donate& donate,
+                             Status& refused) const {
   return run.device->run_inline([&] {
     for (const ir::Type& type : info_.results) {
       auto payload = std::make_shared<Payload>(Event::ready());
       execution.results.push_back(std::make_shared<Buffer>(run.device, type, payload));
       run.results.push_back(std::move(payload));
     }
-    donate();
+    if (Status given = donate(run); !given.ok()) {
+      refused = std::move(given);
+      return;
+    }
     Status status = run.compute();
     run.arguments.clear();
     if (status.ok()) {
@@ -286,10 +290,18 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
     run.arguments.push_back(std::move(payload).value());
   }
   // Once everything has its memory, so that want of it cannot cost the client its arguments.
-  const auto donate = [&] {
+  // Another thread may have taken one meanwhile: then those that this one took go back.
+  const auto donate = [&](const Run& taker) -> Status {
     for (size_t i = 0; i < arguments.size(); ++i) {
-      if (donated[i]) (void)arguments[i]->donate();
+      if (!donated[i]) continue;
+      auto taken = arguments[i]->donate();
+      if (taken.ok()) continue;
+      for (size_t k = 0; k < i; ++k) {
+        if (donated[k]) arguments[k]->give_back(taker.arguments[k]);
+      }
+      return std::move(taken).error().in(str("argument ", i, " of ", info_.name));
     }
+    return {};
   };
 
   Execution execution;
@@ -297,7 +309,10 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
                      plan_->nanoseconds < kInlineNanoseconds &&
                      std::all_of(run.arguments.begin(), run.arguments.end(),
                                  [](const PayloadPtr& p) { return p->ready.is_set(); });
-  if (cheap && execute_inline(run, execution, donate)) return execution;
+  if (Status refused; cheap && execute_inline(run, execution, donate, refused)) {
+    if (!refused.ok()) return refused.error();
+    return execution;
+  }
   for (const ir::Type& type : info_.results) {
     execution.results.push_back(Buffer::pending(device, type));
     run.results.push_back(execution.results.back()->payload().value());
@@ -306,7 +321,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   auto task = std::make_unique<Task>(std::move(run), shared_from_this());
   task->is_interruptible = watch_interrupts();
   task->is_unique = std::find(donated.begin(), donated.end(), true) != donated.end();
-  donate();
+  CHECK_OK(donate(task->execution));
   // The client may write its memory as soon as this returns.
   for (const PayloadPtr& argument : task->execution.arguments) {
     if (Status owned = argument->own(); !owned.ok()) {

@@ -73,7 +73,7 @@ class Program : public std::enable_shared_from_this<Program> {
   class Completions;
   // Runs now, on this thread, if the device is idle.
   template <typename Donate>
-  bool execute_inline(Run& run, Execution& execution, const Donate& donate) const;
+  bool execute_inline(Run& run, Execution& execution, const Donate& donate, Status& refused) const;
   Result<const Plan*> plan_for(const Device& device) const;
   ProgramInfo info_;
   std::shared_ptr<const std::string> artifact_;

@@ -63,10 +63,10 @@ float round_small(float x, uint32_t format) {
   const auto f = format_of(static_cast<DType>(format));
   return decode_small(encode_small(x, f), f);
 }
-uint8_t encode_byte(float x, uint32_t format) {
+uint8_t byte_of_float(float x, uint32_t format) {
   return static_cast<uint8_t>(encode_small(x, format_of(static_cast<DType>(format))));
 }
-float decode_byte(uint8_t x, uint32_t format) {
+float float_of_byte(uint8_t x, uint32_t format) {
   return decode_small(x, format_of(static_cast<DType>(format)));
 }
 float round_half(float x) { return round_f16(x); }
@@ -363,9 +363,9 @@ std::string LlvmText::narrow(std::string* to, const ScalarInstr& instr, const st
   const std::string own = str("jaxmps_", scalar::name(instr.op), half ? "_half" : "_small");
   const void* address;
   if (instr.op == Opcode::decode) {
-    address = half ? address_of(decode_half) : address_of(decode_byte);
+    address = half ? address_of(decode_half) : address_of(float_of_byte);
   } else if (instr.op == Opcode::encode) {
-    address = half ? address_of(encode_half) : address_of(encode_byte);
+    address = half ? address_of(encode_half) : address_of(byte_of_float);
   } else {
     address = half ? address_of(round_half) : address_of(round_small);
   }
