@@ -43,6 +43,21 @@ void copy_borrowed(const std::vector<mx::array>& borrowed, ops::Arrays& results)
   }
 }
 
+// Another thread may have taken one meanwhile: then those that this one took go back.
+Status donate_all(std::span<const BufferPtr> arguments, const std::vector<bool>& donated,
+                  const std::vector<PayloadPtr>& payloads, const std::string& program) {
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    if (!donated[i]) continue;
+    auto taken = arguments[i]->donate();
+    if (taken.ok()) continue;
+    for (size_t k = 0; k < i; ++k) {
+      if (donated[k]) arguments[k]->give_back(payloads[k]);
+    }
+    return std::move(taken).error().in(str("argument ", i, " of ", program));
+  }
+  return {};
+}
+
 }  // namespace
 
 Program::~Program() = default;
@@ -290,18 +305,8 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
     run.arguments.push_back(std::move(payload).value());
   }
   // Once everything has its memory, so that want of it cannot cost the client its arguments.
-  // Another thread may have taken one meanwhile: then those that this one took go back.
-  const auto donate = [&](const Run& taker) -> Status {
-    for (size_t i = 0; i < arguments.size(); ++i) {
-      if (!donated[i]) continue;
-      auto taken = arguments[i]->donate();
-      if (taken.ok()) continue;
-      for (size_t k = 0; k < i; ++k) {
-        if (donated[k]) arguments[k]->give_back(taker.arguments[k]);
-      }
-      return std::move(taken).error().in(str("argument ", i, " of ", info_.name));
-    }
-    return {};
+  const auto donate = [&](const Run& taker) {
+    return donate_all(arguments, donated, taker.arguments, info_.name);
   };
 
   Execution execution;
