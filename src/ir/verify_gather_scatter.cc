@@ -76,14 +76,17 @@ Reason check_gather(const Op& op, const Ints* sizes) {
        brief(operand), ", is ", brief(result_type(op)));
   NEED_OK(check_axes("offset_dims", n.window, result_type(op).rank(), true));
   Dims window;
+  // An element of the result is one of the operand.
+  const Type& result = result_type(op);
+  const int64_t least = result.is_static() && result.size() > 0 ? 1 : 0;
   if (sizes) NEED_OK(check_length("slice_sizes", *sizes, operand.rank()));
   for (int64_t i = 0; i < operand.rank(); ++i) {
     const bool removed = contains(n.collapsed, i) || contains(n.batching, i);
     const int64_t size = sizes ? (*sizes)[i] : kDynamic;
     NEED(!sizes || (size >= 0 && (!is_known(operand.dims[i]) || size <= operand.dims[i])),
          "slice size ", size, " of dimension ", i, ", which has size ", operand.dims[i]);
-    NEED(!sizes || !removed || size <= 1, "slice size ", size, " of dimension ", i,
-         ", which is collapsed");
+    NEED(!sizes || !removed || (least <= size && size <= 1), "slice size ", size, " of dimension ",
+         i, ", which is collapsed");
     if (!removed) window.push_back(size);
   }
   return match_dims("the result", gathered_shape(indices, window, n), result_type(op).dims);

@@ -142,9 +142,9 @@ std::optional<Program> prepare(const Bytes& bytes, bool fuse) {
   program.exact = is_exact(m.main()->body);
   int64_t budget = kMostElements;
   program.small = is_small(m.main()->body, 1, &budget);
-  if (fuse && !exec::fuse_module(m, ops::Target::cpu).ok()) return std::nullopt;
+  if (fuse && !exec::fuse_module(m, ir::kCpu).ok()) return std::nullopt;
   std::vector<Error> refused;
-  program.plan = exec::build_plan(m.main()->body, {}, ops::Target::cpu, &refused);
+  program.plan = exec::build_plan(m.main()->body, {}, ir::kCpu, &refused);
   if (!refused.empty()) return std::nullopt;
   counts.planned += fuse;
   return program;
@@ -195,7 +195,8 @@ std::optional<ops::Arrays> run(const Program& program, uint64_t seed) {
     arguments.push_back(std::move(a));
   }
   try {
-    return exec::run_plan(*program.plan, std::move(arguments), ops::Target::cpu, true);
+    const auto encoder = exec::make_encoder(mx::default_stream(mx::Device::cpu));
+    return exec::run_plan(*program.plan, std::move(arguments), *encoder, true);
   } catch (const std::exception&) {
     return std::nullopt;  // becomes the error of the execution
   }

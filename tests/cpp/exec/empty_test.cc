@@ -24,7 +24,6 @@ using testing::Attrs;
 using testing::Body;
 using testing::f32;
 using testing::flag;
-using testing::pred;
 using testing::Program;
 using testing::s32;
 using testing::Value;

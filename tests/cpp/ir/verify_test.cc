@@ -217,6 +217,14 @@ TEST(Verify, Gathers) {
                 "must have the shape [3,4]");
   expect_reason(failure_of(OpId::gather, {f32(8, 3), s32(3, 1)}, {f32(3, 4)}, gather_attrs()),
                 "slice size 4 of dimension 1");
+  // A slice of nothing has no element to give.
+  Attrs nothing = gather_attrs();
+  for (auto& attr : nothing) {
+    if (attr.name == "slice_sizes") attr.value = Ints{0, 4};
+  }
+  expect_reason(failure_of(OpId::gather, {f32(8, 4), s32(3, 1)}, {f32(3, 4)}, nothing),
+                "slice size 0 of dimension 0, which is collapsed");
+  EXPECT_EQ(failure_of(OpId::gather, {f32(8, 4), s32(0, 1)}, {f32(0, 4)}, nothing), "");
 }
 
 TEST(Verify, Scatters) {
