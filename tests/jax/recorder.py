@@ -9,14 +9,11 @@ chunk's file in RECORD_CLAIMS runs its tests. Environment:
   RECORD_CLAIMS  folder of the claimed chunks
   RECORD_WORKER  name of this process
   RECORD_CORES   cores to stay on, so that no worker's thread pools are as large as the machine
-  RECORD_DEVICE  what JAX's test utilities are to take the device for: cpu or gpu; they skip and
-                 choose tolerances by the name of the platform
 """
 
 import json
 import os
 import pathlib
-import sys
 
 import pytest
 
@@ -51,13 +48,6 @@ def _claim(chunk):
         except FileExistsError:
             _claimed[chunk] = False
     return _claimed[chunk]
-
-
-def pytest_configure(config):
-    # Test modules read JAX's flags from there. JAX's test utilities must not be imported here: they
-    # keep the stdout of that moment.
-    if device := os.environ.get("RECORD_DEVICE"):
-        sys.argv.append(f"--jax_test_dut={device}")
 
 
 @pytest.hookimpl(trylast=True)

@@ -21,6 +21,25 @@ def test_register_backend_factory():
     assert {"priority", "fail_quietly"} <= set(parameters)
 
 
+def test_names_of_the_platform():
+    import dataclasses
+
+    from jax._src import array, xla_bridge
+    from jax._src.export import _export
+    from jax._src.lax.control_flow import conditionals
+    from jax._src.lib import xla_client
+
+    for owner in (xla_client.Client, xla_client.Device):
+        assert isinstance(owner.platform, property)
+    assert callable(array.ArrayImpl.platform)
+    assert list(inspect.signature(xla_bridge.canonicalize_platform).parameters) == ["platform"]
+    assert "exported" in inspect.signature(_export._call_exported_lowering).parameters
+    assert "platforms" in {field.name for field in dataclasses.fields(_export.Exported)}
+    assert "platforms" in inspect.signature(conditionals._platform_index_lowering).parameters
+    assert callable(conditionals._cond_lowering)
+    assert conditionals.cond_p.name == "cond" and _export.call_exported_p.name == "call_exported"
+
+
 def test_platforms_with_donation():
     from jax._src.interpreters import mlir
 

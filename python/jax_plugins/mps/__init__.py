@@ -4,6 +4,7 @@ JAX finds this module by itself, through the namespace package `jax_plugins` and
 point, and calls `initialize`. Importing it changes nothing in JAX.
 """
 
+import os
 import pathlib
 import sys
 import threading
@@ -39,6 +40,10 @@ def initialize() -> None:
             private.register_broken_platform(PLATFORM, problem)
             return
         from jax_plugins.mps import callbacks, lowerings
+
+        name = os.environ.get("JAX_MPS_PLATFORM_NAME", PLATFORM)
+        if name in ("cpu", "gpu"):  # the library refuses other names when its client is made
+            private.present(PLATFORM, name)
 
         private.allow_donation(PLATFORM)
         private.allow_export(lowerings.custom_call_targets())

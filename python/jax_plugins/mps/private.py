@@ -4,6 +4,7 @@ Each use is guarded: a JAX that moved a name costs the feature and a warning, no
 name is pinned by a test in tests/private_api.
 """
 
+import dataclasses
 import inspect
 import logging
 
@@ -29,6 +30,67 @@ def register_broken_platform(platform: str, problem: str) -> None:
 
     # Quietly: where another platform can serve, JAX logs the reason and goes on.
     xla_bridge.register_backend_factory(platform, fail, priority=400, fail_quietly=True)
+
+
+def present(platform: str, name: str) -> None:
+    """Makes our platform answer to `name` wherever JAX tells the name of a platform or is told one. Its
+    programs are lowered under `platform` all the same: the name is what callers see and write."""
+    try:
+        from jax._src import array, xla_bridge
+        from jax._src.lib import xla_client
+
+        for owner in (xla_client.Client, xla_client.Device):
+            owner.platform = property(_renaming(owner.platform.__get__, platform, name))
+        array.ArrayImpl.platform = _renaming(array.ArrayImpl.platform, platform, name)
+        canonical = xla_bridge.canonicalize_platform
+
+        def canonicalize_platform(asked):
+            ours = asked == name and platform in xla_bridge.backends()
+            return platform if ours else canonical(asked)
+
+        xla_bridge.canonicalize_platform = canonicalize_platform
+        _answer_in_programs(platform, name)
+    except (ImportError, AttributeError, TypeError) as error:
+        _warn(f"the platform is not called {name} everywhere", error)
+
+
+def _renaming(tell, platform: str, name: str):
+    def presented_platform(self):
+        told = tell(self)
+        return name if told == platform else told
+
+    return presented_platform
+
+
+def _answer_in_programs(platform: str, name: str) -> None:
+    """Branches of `platform_dependent` for `name`, and programs exported for it, are for us too; of CUDA's
+    and ROCm's, that JAX calls `gpu`, the programs: kernels of theirs are refused when compiled."""
+    from jax._src.export import _export
+    from jax._src.interpreters import mlir
+    from jax._src.lax.control_flow import conditionals
+
+    def branches(groups):
+        return groups and tuple(group and (*group, platform) if name in (group or ()) else group for group in groups)
+
+    def program(exported):
+        names = list(exported.platforms)
+        theirs = [n for n in ({"gpu": ("cuda", "rocm")}.get(name, (name,))) if n in names]
+        if platform not in names and theirs:
+            names[names.index(theirs[0])] = platform
+        return dataclasses.replace(exported, platforms=tuple(names))
+
+    for prim, rule, option, ours in (
+        (conditionals.platform_index_p, conditionals._platform_index_lowering, "platforms", branches),
+        (conditionals.cond_p, conditionals._cond_lowering, "branches_platforms", branches),
+        (_export.call_exported_p, _export._call_exported_lowering, "exported", program),
+    ):
+
+        def lower(ctx, *operands, _rule=rule, _option=option, _ours=ours, **options):
+            if _option in options:
+                options[_option] = _ours(options[_option])
+            return _rule(ctx, *operands, **options)
+
+        mlir.register_lowering(prim, lower, platform=platform)
 
 
 def allow_donation(platform: str) -> None:

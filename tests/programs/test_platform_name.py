@@ -1,0 +1,63 @@
+"""JAX_MPS_PLATFORM_NAME: what JAX and libraries are told that the platform is called."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+import jax, jax.numpy as jnp, numpy as np
+from jax import export, lax
+
+name, theirs = sys.argv[1:]
+device, = jax.devices()
+assert jax.default_backend() == device.platform == device.client.platform == name
+assert jax.devices(name) == jax.devices("mps") == jax.local_devices(backend=name) == [device]
+x = jnp.arange(6.0).reshape(2, 3)
+assert x.platform() == name
+# Lowered by the rules for mps: elsewhere this is another platform's custom call.
+np.testing.assert_allclose(jnp.linalg.svd(x)[1], np.linalg.svd(np.asarray(x))[1], rtol=1e-5)
+kept = jnp.ones(3)
+assert jax.jit(lambda x: x + 1, donate_argnums=0)(kept).sum() == 6 and kept.is_deleted()
+assert jax.jit(lambda x: x + 1, backend=name)(1.0).devices() == {device}
+seen = []
+jax.jit(lambda x: jax.debug.callback(lambda v: seen.append(float(v)), x))(1.0)
+jax.effects_barrier()
+assert seen == [1.0]
+
+# What is written for CUDA is not for us.
+branches = {theirs: lambda x: x + 1, "tpu": lambda x: x + 2, "default": lambda x: x + 3}
+choose = lambda x: lax.platform_dependent(x, **branches)
+added = 1.0 if name == theirs else 3.0
+assert choose(1.0) == 1.0 + added and jax.grad(choose)(1.0) == 1.0
+np.testing.assert_array_equal(jax.jit(jax.vmap(choose))(jnp.zeros(2)), [added, added])
+assert lax.platform_dependent(1.0, tpu=lambda x: x, default=lambda x: -x) == -1.0
+
+for platforms in (None, (theirs,), ("tpu", theirs)):
+    exported = export.export(jax.jit(jnp.sin), platforms=platforms)(x)
+    assert exported.platforms == (platforms or ("mps",))
+    np.testing.assert_array_equal(exported.call(x), jnp.sin(x))
+try:
+    export.export(jax.jit(jnp.sin), platforms=("tpu",))(x).call(x)
+    raise AssertionError("a program for another platform was accepted")
+except ValueError as error:
+    assert "was exported for platforms" in str(error)
+"""
+
+
+def run(name, *command):
+    environment = {**os.environ, "JAX_MPS_PLATFORM_NAME": name, "JAX_PLATFORMS": "mps", "JAX_MPS_DEVICE": "cpu"}
+    return subprocess.run([sys.executable, "-c", *command], env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("name, theirs", [("gpu", "cuda"), ("cpu", "cpu")])
+def test_the_platform_answers_to_the_name(name, theirs):
+    done = run(name, PROGRAM, name, theirs)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_other_names_are_refused():
+    done = run("tpu", "import jax; jax.devices()")
+    assert done.returncode != 0 and "JAX_MPS_PLATFORM_NAME" in done.stderr, done.stderr[-2000:]
