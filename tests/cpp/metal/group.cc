@@ -1,5 +1,3 @@
-// Fibers are left by longjmp across their stacks, which glibc's checks take for an error.
-#undef _FORTIFY_SOURCE
 #include "metal/group.h"
 
 #include <setjmp.h>
@@ -11,11 +9,41 @@
 
 #include "base/result.h"
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 namespace jaxmps::metal {
 namespace {
 
 constexpr size_t kStack = 64 << 10;
 constexpr uint32_t kLanes = 32;
+
+// A stack that may be left and entered again.
+struct Context {
+  ucontext_t at;
+  const void* stack = nullptr;
+  size_t bytes = 0;
+  void* frames = nullptr;  // ASan's
+};
+
+// Goes on in `to`; comes back when somebody goes on in `from`. ASan has to know which stack is used.
+void switch_stack(Context* from, Context* to) {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_start_switch_fiber(&from->frames, to->stack, to->bytes);
+  swapcontext(&from->at, &to->at);
+  __sanitizer_finish_switch_fiber(from->frames, nullptr, nullptr);
+#else
+  swapcontext(&from->at, &to->at);
+#endif
+}
+
+// At the begin of a new stack: where the one that it was entered from lies.
+void begin_stack([[maybe_unused]] Context* from) {
+#ifdef __SANITIZE_ADDRESS__
+  __sanitizer_finish_switch_fiber(nullptr, &from->stack, &from->bytes);
+#endif
+}
 
 // Who touched a byte of memory last, and when. Times are counted in barriers of the group.
 struct Shadow {
@@ -36,8 +64,7 @@ struct Fiber {
   enum class State { ready, at_barrier, at_simd_barrier, at_exchange, done };
   State state = State::ready;
   bool is_started = false;
-  jmp_buf at;
-  ucontext_t start;
+  Context context;
   Position position;
   // Of an exchange.
   const void* value = nullptr;
@@ -93,7 +120,7 @@ class Runner {
   void meet(Fiber::State state) {
     Fiber& fiber = fibers_[current_];
     fiber.state = state;
-    if (_setjmp(fiber.at) == 0) _longjmp(scheduler_, 1);
+    switch_stack(&fiber.context, &scheduler_);
   }
   void exchange(const void* value, void* result, uint32_t bytes, uint32_t source) {
     Fiber& fiber = fibers_[current_];
@@ -103,9 +130,9 @@ class Runner {
   uint32_t lane() const { return current_ % kLanes; }
   void access(const void* address, uint32_t bytes, bool is_write);
   void enter() {
+    begin_stack(&scheduler_);
     launch_.body(fibers_[current_].position);
-    fibers_[current_].state = Fiber::State::done;
-    _longjmp(scheduler_, 1);
+    meet(Fiber::State::done);
   }
 
  private:
@@ -117,6 +144,11 @@ class Runner {
   void exchange_in(uint32_t first, uint32_t end);
   void resume(uint32_t thread);
   bool touch(Memory* memory, size_t at, bool is_write);
+  // Leaves the thread that runs, for good.
+  void give_up() {
+    if (!launch_.meets) _longjmp(alone_, 1);
+    meet(Fiber::State::done);
+  }
   void fail(std::string text) {
     if (error_.empty()) error_ = std::move(text);
   }
@@ -128,7 +160,8 @@ class Runner {
   char* stacks_ = nullptr;
   size_t stack_bytes_ = 0;
   std::vector<Memory> memory_;
-  jmp_buf scheduler_;
+  Context scheduler_;
+  jmp_buf alone_;
   std::string error_;
 };
 
@@ -155,7 +188,7 @@ Position Runner::position_of(uint32_t thread, uint32_t x, uint32_t y, uint32_t z
 
 // A thread that meets no others. What fails in it comes back here.
 void Runner::run_alone(const Position& position) {
-  if (_setjmp(scheduler_) == 0) launch_.body(position);
+  if (_setjmp(alone_) == 0) launch_.body(position);
 }
 
 void Runner::run_group(uint32_t x, uint32_t y, uint32_t z) {
@@ -180,15 +213,17 @@ void enter_fiber() { running->enter(); }
 void Runner::resume(uint32_t thread) {
   current_ = thread;
   Fiber& fiber = fibers_[thread];
-  if (_setjmp(scheduler_) != 0) return;
-  if (fiber.is_started) _longjmp(fiber.at, 1);
-  fiber.is_started = true;
-  getcontext(&fiber.start);
-  fiber.start.uc_stack.ss_sp = stacks_ + thread * kStack;
-  fiber.start.uc_stack.ss_size = kStack;
-  fiber.start.uc_link = nullptr;
-  makecontext(&fiber.start, enter_fiber, 0);
-  setcontext(&fiber.start);
+  if (!fiber.is_started) {
+    fiber.is_started = true;
+    fiber.context.stack = stacks_ + thread * kStack;
+    fiber.context.bytes = kStack;
+    getcontext(&fiber.context.at);
+    fiber.context.at.uc_stack.ss_sp = stacks_ + thread * kStack;
+    fiber.context.at.uc_stack.ss_size = kStack;
+    fiber.context.at.uc_link = nullptr;
+    makecontext(&fiber.context.at, enter_fiber, 0);
+  }
+  switch_stack(&scheduler_, &fiber.context);
 }
 
 // Until all are done: each that can go on does, up to where it waits.
@@ -257,7 +292,7 @@ void Runner::access(const void* address, uint32_t bytes, bool is_write) {
       ok = touch(&m, at + k, is_write);
       if (!ok) fail(str("threads race for byte ", at + k, " of ", m.name));
     }
-    if (!ok) _longjmp(scheduler_, 1);
+    if (!ok) give_up();
     return;
   }
   const bool is_stack =
@@ -266,7 +301,7 @@ void Runner::access(const void* address, uint32_t bytes, bool is_write) {
           : std::abs(p - static_cast<const char*>(__builtin_frame_address(0))) < (1 << 20);
   if (is_stack || (!is_write && launch_.is_constant(address))) return;
   fail(str(is_write ? "a write" : "a read", " outside of all memory"));
-  _longjmp(scheduler_, 1);
+  give_up();
 }
 
 // Notes an access; false if another thread's is in its way.
