@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "bytecode/tables.h"
-#include "ir/small_float.h"
+#include "ir/float_format.h"
 
 namespace jaxmps::bytecode {
 namespace {
@@ -23,22 +23,6 @@ int width(ir::DType dtype) {
     default:
       return ir::int_bits(dtype);
   }
-}
-
-// A float of 16 or 19 bits; NaN without its payload.
-double short_float(uint64_t bits, ir::DType dtype) {
-  const int exponent_bits = dtype == ir::DType::f16 ? 5 : 8;
-  const int fraction_bits = dtype == ir::DType::bf16 ? 7 : 10;
-  const int top = (1 << exponent_bits) - 1, bias = top / 2;
-  const bool negative = bits >> (exponent_bits + fraction_bits) & 1;
-  const int exponent = static_cast<int>(bits >> fraction_bits) & top;
-  const int fraction = static_cast<int>(bits & ((1u << fraction_bits) - 1));
-  if (exponent == top && fraction) return std::nan("");
-  const int whole = (exponent ? 1 << fraction_bits : 0) + fraction;
-  const double value = exponent == top
-                           ? HUGE_VAL
-                           : std::ldexp(whole, (exponent ? exponent : 1) - bias - fraction_bits);
-  return negative ? -value : value;
 }
 
 }  // namespace
@@ -219,10 +203,7 @@ Result<double> Decoder::floating(Text field, ir::DType dtype) {
   TRY(const int64_t raw, integer(field, dtype));
   if (dtype == ir::DType::f64) return std::bit_cast<double>(raw);
   if (dtype == ir::DType::f32) return std::bit_cast<float>(static_cast<uint32_t>(raw));
-  if (const auto format = ir::small_float(dtype)) {
-    return ir::decode_small_float(*format, static_cast<uint8_t>(raw));
-  }
-  return short_float(static_cast<uint64_t>(raw), dtype);
+  return ir::decode_float(static_cast<uint32_t>(raw), ir::float_format(dtype));
 }
 
 }  // namespace jaxmps::bytecode

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ir/small_float.h"
+#include "ir/float_format.h"
 
 namespace jaxmps::ir {
 namespace {
@@ -12,27 +12,6 @@ template <typename T>
 T load(const uint8_t* at) {
   T value;
   std::memcpy(&value, at, sizeof value);
-  return value;
-}
-
-double half_to_double(uint16_t bits) {
-  const int exponent = (bits >> 10) & 31, fraction = bits & 1023;
-  double magnitude;
-  if (exponent == 31) {
-    magnitude = fraction ? std::numeric_limits<double>::quiet_NaN()
-                         : std::numeric_limits<double>::infinity();
-  } else {
-    magnitude = exponent ? (1024 + fraction) / 1024.0 : fraction / 1024.0;
-    const int shift = (exponent ? exponent : 1) - 15;
-    magnitude = shift >= 0 ? magnitude * (1 << shift) : magnitude / (1 << -shift);
-  }
-  return bits & 0x8000 ? -magnitude : magnitude;
-}
-
-double bfloat_to_double(uint16_t bits) {
-  const uint32_t wide = uint32_t(bits) << 16;
-  float value;
-  std::memcpy(&value, &wide, sizeof value);
   return value;
 }
 
@@ -54,18 +33,26 @@ int64_t Dense::int_at(int64_t index) const {
     case DType::pred:
     case DType::u2:
     case DType::u4:
-    case DType::u8: return *at;
+    case DType::u8:
+      return *at;
     case DType::s2:
     case DType::s4:
-    case DType::s8: return static_cast<int8_t>(*at);
-    case DType::s16: return load<int16_t>(at);
-    case DType::u16: return load<uint16_t>(at);
-    case DType::s32: return load<int32_t>(at);
-    case DType::u32: return load<uint32_t>(at);
+    case DType::s8:
+      return static_cast<int8_t>(*at);
+    case DType::s16:
+      return load<int16_t>(at);
+    case DType::u16:
+      return load<uint16_t>(at);
+    case DType::s32:
+      return load<int32_t>(at);
+    case DType::u32:
+      return load<uint32_t>(at);
     case DType::s64:
     case DType::u64:
-    case DType::index: return load<int64_t>(at);
-    default: return static_cast<int64_t>(float_at(index));
+    case DType::index:
+      return load<int64_t>(at);
+    default:
+      return static_cast<int64_t>(float_at(index));
   }
 }
 
@@ -73,15 +60,20 @@ double Dense::float_at(int64_t index) const {
   const uint8_t* at = data + (splat ? 0 : index) * byte_size(type.dtype);
   switch (type.dtype) {
     case DType::f64:
-    case DType::c128: return load<double>(at);
+    case DType::c128:
+      return load<double>(at);
     case DType::f32:
-    case DType::c64: return load<float>(at);
-    case DType::f16: return half_to_double(load<uint16_t>(at));
-    case DType::bf16: return bfloat_to_double(load<uint16_t>(at));
-    case DType::u64: return static_cast<double>(load<uint64_t>(at));
-    default: break;
+    case DType::c64:
+      return load<float>(at);
+    case DType::f16:
+    case DType::bf16:
+      return decode_float(load<uint16_t>(at), float_format(type.dtype));
+    case DType::u64:
+      return static_cast<double>(load<uint64_t>(at));
+    default:
+      break;
   }
-  if (const auto format = small_float(type.dtype)) return decode_small_float(*format, *at);
+  if (is_small_float(type.dtype)) return decode_float(*at, float_format(type.dtype));
   return static_cast<double>(int_at(index));
 }
 

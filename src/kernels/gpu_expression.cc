@@ -62,7 +62,7 @@ Codec codec_of(DType narrow) {
     default:
       break;
   }
-  const FloatFormat f = format_of(narrow);
+  const FloatFormat f = float_format(narrow);
   return small(f.exponent, f.mantissa, f.bias, f.top);
 }
 

@@ -83,7 +83,7 @@ FN u16 bf16_encode(f32 x) {
   return x != x ? (u16)((u >> 16) | 0x40) : (u16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
 }
 // Floats of 8 bits and less: E exponent and M mantissa bits. `top`: 0 has infinities, 1 has NaN of all
-// ones instead, 2 has NaN of -0, 3 has neither. NaN is what encode_small of scalar_int.h makes it.
+// ones instead, 2 has NaN of -0, 3 has neither. NaN is what ir::encode_float makes it.
 template <int E, int M, int bias, int top> FN u8 small_encode(f32 x) {
   const u32 ones = (1u << (E + M)) - 1, infinity = ((1u << E) - 1) << M, u = bits_of(x) & 0x7fffffffu;
   const u32 sign = (bits_of(x) >> 31) << (E + M);
@@ -111,13 +111,13 @@ template <int E, int M, int bias, int top> FN f32 small_decode(u8 h) {
   const f32 r = m >> M ? from_bits((m << (23 - M)) + ((u32)(127 - bias) << 23)) : small;
   return from_bits(bits_of(r) | sign);
 }
-// Powers of two: ties go to the even exponent field.
+// Powers of two: ties go up.
 FN u8 power_encode(f32 x) {
   const u32 u = bits_of(x);
   if (!(x > 0) || u >= 0x7f800000u) return 0xff;
   const u32 field = u >> 23, rest = u & 0x7fffffu;
-  if (field == 0) return rest > 0x600000u ? 1 : 0;
-  const u32 up = rest > 0x400000u || (rest == 0x400000u && (field & 1u));
+  if (field == 0) return rest >= 0x600000u ? 1 : 0;
+  const u32 up = rest >= 0x400000u ? 1u : 0u;
   return (u8)(field + up > 255u ? 255u : field + up);
 }
 FN f32 power_decode(u8 h) { return from_bits(h == 0xff ? 0x7fc00000u : h == 0 ? 0x400000u : (u32)h << 23); }

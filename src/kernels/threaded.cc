@@ -38,27 +38,6 @@ struct to_pred_fn {
     return a != 0;
   }
 };
-struct round_bf16_fn {
-  static JAXMPS_INLINE float call(float a) { return round_bf16(a); }
-};
-struct round_f16_fn {
-  static JAXMPS_INLINE float call(float a) { return round_f16(a); }
-};
-struct encode_bf16_fn {
-  static JAXMPS_INLINE uint16_t call(float a) {
-    return static_cast<uint16_t>(bits(round_bf16(a)) >> 16);
-  }
-};
-struct encode_f16_fn {
-  static JAXMPS_INLINE uint16_t call(float a) { return encode_f16(a); }
-};
-struct decode_bf16_fn {
-  static JAXMPS_INLINE float call(uint16_t a) { return from_bits(static_cast<uint32_t>(a) << 16); }
-};
-struct decode_f16_fn {
-  static JAXMPS_INLINE float call(uint16_t a) { return decode_f16(a); }
-};
-
 template <typename T, typename Fn>
 const Op* unary(const Op* op, uint64_t* r) {
   write(r, op->d, Fn::call(read<T>(r, op->a)));
@@ -107,17 +86,17 @@ const Op* wrap_byte(const Op* op, uint64_t* r) {
   JAXMPS_NEXT;
 }
 const Op* encode_byte(const Op* op, uint64_t* r) {
-  const auto code = encode_small(read<float>(r, op->a), format_of(static_cast<DType>(op->imm)));
+  const auto code = encode_float(read<float>(r, op->a), float_format(static_cast<DType>(op->imm)));
   write(r, op->d, static_cast<uint8_t>(code));
   JAXMPS_NEXT;
 }
 const Op* decode_byte(const Op* op, uint64_t* r) {
-  write(r, op->d, decode_small(read<uint8_t>(r, op->a), format_of(static_cast<DType>(op->imm))));
+  write(r, op->d, decode_float(read<uint8_t>(r, op->a), float_format(static_cast<DType>(op->imm))));
   JAXMPS_NEXT;
 }
 const Op* round_byte(const Op* op, uint64_t* r) {
-  const FloatFormat format = format_of(static_cast<DType>(op->imm));
-  write(r, op->d, decode_small(encode_small(read<float>(r, op->a), format), format));
+  const FloatFormat format = float_format(static_cast<DType>(op->imm));
+  write(r, op->d, decode_float(encode_float(read<float>(r, op->a), format), format));
   JAXMPS_NEXT;
 }
 const Op* threefry(const Op* op, uint64_t* r) {

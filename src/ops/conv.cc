@@ -188,13 +188,13 @@ std::vector<int> inverse(const std::vector<int>& order) {
 // The kernel takes any dimension order through strides.
 std::optional<Lowering> native_conv(const OpContext& ctx, const ConvDims& dims) {
   const ir::Type &lhs = ctx.in(0), &rhs = ctx.in(1), &out = ctx.out();
-  const auto type = kernel_dtype(lhs.dtype);
-  if (!type || lhs.dtype != rhs.dtype || lhs.dtype != out.dtype) return std::nullopt;
+  if (!cpu::is_computed(lhs.dtype) || lhs.dtype != rhs.dtype || lhs.dtype != out.dtype)
+    return std::nullopt;
   const ir::Dims a = ir::row_major_strides(lhs.dims), b = ir::row_major_strides(rhs.dims);
   const ir::Dims c = ir::row_major_strides(out.dims);
   const size_t last = dims.input.size() - 1;
   cpu::ConvShape shape;
-  shape.type = *type;
+  shape.type = lhs.dtype;
   shape.batch = lhs.dims[dims.input[0]];
   shape.in_features = lhs.dims[dims.input[last]];
   shape.out_features = rhs.dims[dims.kernel[0]];

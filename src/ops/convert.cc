@@ -136,7 +136,7 @@ mx::array convert_array(const mx::array& a, DType from, DType to) {
     from = DType::f32;
   }
   if (ir::is_float(from) && ir::is_int(to)) return float_to_int(x, to);
-  if (small_float(to)) return narrow(mx::astype(x, mx::float32), to);
+  if (is_small_float(to)) return narrow(mx::astype(x, mx::float32), to);
   return narrow(mx::astype(x, storage_dtype(to)), to);
 }
 

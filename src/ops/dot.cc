@@ -13,42 +13,6 @@
 
 namespace jaxmps::ops {
 
-std::optional<cpu::Dtype> kernel_dtype(DType type) {
-  using enum cpu::Dtype;
-  switch (type) {
-    case DType::s8:
-      return kI8;
-    case DType::s16:
-      return kI16;
-    case DType::s32:
-      return kI32;
-    case DType::s64:
-      return kI64;
-    case DType::u8:
-      return kU8;
-    case DType::u16:
-      return kU16;
-    case DType::u32:
-      return kU32;
-    case DType::u64:
-      return kU64;
-    case DType::f16:
-      return kF16;
-    case DType::bf16:
-      return kBF16;
-    case DType::f32:
-      return kF32;
-    case DType::f64:
-      return kF64;
-    case DType::c64:
-      return kC64;
-    case DType::c128:
-      return kC128;
-    default:
-      return std::nullopt;
-  }
-}
-
 namespace {
 
 struct DotDims {
@@ -156,14 +120,13 @@ std::optional<cpu::Gemm> plan_gemm(const ir::Type& lhs, const ir::Type& rhs, Dot
 }
 
 std::optional<Lowering> native_dot(const OpContext& ctx, const DotDims& dims) {
-  const auto in = kernel_dtype(ctx.in(0).dtype), out = kernel_dtype(ctx.out().dtype);
-  if (!in || !out || ctx.in(0).dtype != ctx.in(1).dtype || !cpu::gemm_supported(*in, *out)) {
-    return std::nullopt;
-  }
+  const DType in = ctx.in(0).dtype, out = ctx.out().dtype;
+  const bool is_computed = cpu::is_computed(in) && cpu::is_computed(out);
+  if (!is_computed || in != ctx.in(1).dtype || !cpu::gemm_supported(in, out)) return std::nullopt;
   auto plan = plan_gemm(ctx.in(0), ctx.in(1), dims);
   if (!plan) return std::nullopt;
-  plan->in = *in;
-  plan->out = *out;
+  plan->in = in;
+  plan->out = out;
   const int64_t bytes = ctx.out().byte_count();
   const double work = static_cast<double>(ctx.out().size()) * static_cast<double>(plan->k);
   if (passes::is_small_product(ctx.op)) {

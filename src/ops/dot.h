@@ -2,9 +2,6 @@
 // Pure functions on lazy arrays; any thread.
 #pragma once
 
-#include <optional>
-
-#include "kernels/cpu/dtype.h"
 #include "ops/op.h"
 
 namespace jaxmps::ops {
@@ -21,8 +18,5 @@ Result<ProductType> product_type(const OpContext& ctx);
 
 // [..., M, K] x [..., K, N] in storage types, with equal leading dimensions.
 mx::array multiply_matrices(const mx::array& a, const mx::array& b, const ProductType& type);
-
-// The CPU kernels' name of the type; nothing where they have none.
-std::optional<cpu::Dtype> kernel_dtype(DType type);
 
 }  // namespace jaxmps::ops

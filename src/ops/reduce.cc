@@ -76,7 +76,7 @@ mx::array reduce_one(const mx::array& operand, const mx::array& init, const std:
   const auto start = accumulator(init, type, id);
   const auto reduced = mx::astype(reduce_simple(x, axes, id), start.dtype());
   const auto result = combine(start, reduced, id);
-  return narrow(small_float(type) ? result : mx::astype(result, storage_dtype(type)), type);
+  return narrow(is_small_float(type) ? result : mx::astype(result, storage_dtype(type)), type);
 }
 
 // Whether the region is the reducer of an arg-max or arg-min over (values, indices): the better

@@ -7,40 +7,42 @@ namespace jaxmps::ops {
 namespace {
 
 // All 256 codes as float32.
-mx::array decode_table(const SmallFloat& format) {
+mx::array decode_table(const ir::FloatFormat& format) {
   std::array<float, 256> values;
-  for (int code = 0; code < 256; ++code) {
-    values[code] = decode_small_float(format, static_cast<uint8_t>(code));
+  for (uint32_t code = 0; code < 256; ++code) {
+    values[code] = ir::decode_float(code, format);
   }
   return mx::array(values.begin(), {256}, mx::float32);
 }
 
 // The code of |x|, not yet limited: rounding to nearest, ties to even, on the bits of the float.
-mx::array encode_magnitude(const mx::array& x, const SmallFloat& format) {
+mx::array encode_magnitude(const mx::array& x, const ir::FloatFormat& format) {
   const auto magnitude = mx::bitwise_and(mx::view(x, mx::uint32), u32(0x7fffffffu));
-  const int drop = 23 - format.mantissa_bits;
+  const int drop = 23 - format.mantissa;
   const auto odd = mx::bitwise_and(mx::right_shift(magnitude, u32(drop)), u32(1));
   const auto rounded =
       mx::right_shift(mx::add(mx::add(magnitude, odd), u32((1u << (drop - 1)) - 1)), u32(drop));
   const auto normal =
-      mx::subtract(rounded, u32(static_cast<uint32_t>(127 - format.bias) << format.mantissa_bits));
+      mx::subtract(rounded, u32(static_cast<uint32_t>(127 - format.bias) << format.mantissa));
   // Below the smallest normal number codes count units of the smallest subnormal one.
   const auto tiny = mx::less(mx::abs(x), mx::array(std::ldexp(1.0f, 1 - format.bias)));
   const auto units =
-      mx::multiply(mx::abs(x), mx::array(std::ldexp(1.0f, format.bias - 1 + format.mantissa_bits)));
+      mx::multiply(mx::abs(x), mx::array(std::ldexp(1.0f, format.bias - 1 + format.mantissa)));
   const auto subnormal = mx::astype(mx::round(mx::where(tiny, units, mx::array(0.0f))), mx::uint32);
   return mx::where(tiny, subnormal, normal);
 }
 
-mx::array encode(const mx::array& a, const SmallFloat& format) {
+mx::array encode(const mx::array& a, const ir::FloatFormat& format) {
   const auto x = mx::astype(a, mx::float32);
   auto code = encode_magnitude(x, format);
-  code = mx::where(mx::greater(code, u32(format.max_code)), u32(format.overflow_code), code);
+  code = mx::where(mx::greater(code, u32(format.largest())), u32(format.overflow()), code);
   const auto negative = mx::greater(mx::view(x, mx::uint32), u32(0x7fffffffu));
-  auto with_sign = mx::bitwise_or(code, u32(format.sign_mask));
-  if (!format.negative_zero) with_sign = mx::where(mx::equal(code, u32(0)), code, with_sign);
-  auto nan = u32(format.nan_code);
-  if (format.signed_nan) nan = mx::where(negative, u32(format.nan_code | format.sign_mask), nan);
+  auto with_sign = mx::bitwise_or(code, u32(format.sign_bit()));
+  const bool is_uz = format.top == ir::FloatFormat::uz;
+  if (is_uz) with_sign = mx::where(mx::equal(code, u32(0)), code, with_sign);
+  auto nan = u32(format.nan());
+  if (!is_uz && format.top != ir::FloatFormat::finite)
+    nan = mx::where(negative, u32(format.nan() | format.sign_bit()), nan);
   return mx::astype(mx::where(mx::isnan(x), nan, mx::where(negative, with_sign, code)), mx::uint8);
 }
 
@@ -56,22 +58,18 @@ mx::array encode_exponent(const mx::array& a) {
 
 }  // namespace
 
-DType widened(DType dtype) {
-  if (small_float(dtype)) return DType::f32;
-  return dtype;
-}
+DType widened(DType dtype) { return is_small_float(dtype) ? DType::f32 : dtype; }
 
 mx::array widen(const mx::array& a, DType dtype) {
   // Hosts leave the bits above a 2- or 4-bit value as they like.
   if (ir::is_int(dtype) && ir::int_bits(dtype) < 8) return narrow(a, dtype);
-  const auto format = small_float(dtype);
-  if (!format) return a;
-  return mx::take(decode_table(*format), mx::astype(a, mx::uint32));
+  if (!is_small_float(dtype)) return a;
+  return mx::take(decode_table(ir::float_format(dtype)), mx::astype(a, mx::uint32));
 }
 
 mx::array narrow(const mx::array& a, DType dtype) {
   if (dtype == DType::f8e8m0fnu) return encode_exponent(a);
-  if (const auto format = small_float(dtype)) return encode(a, *format);
+  if (is_small_float(dtype)) return encode(a, ir::float_format(dtype));
   switch (dtype) {
     case DType::s2:
     case DType::s4: {

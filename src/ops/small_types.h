@@ -4,13 +4,12 @@
 // are the identity for every other type. Pure functions on lazy arrays; any thread.
 #pragma once
 
-#include "ir/small_float.h"
+#include "ir/float_format.h"
 #include "ops/op.h"
 
 namespace jaxmps::ops {
 
-using ir::small_float;
-using ir::SmallFloat;
+using ir::is_small_float;
 
 // The type that widened values have.
 DType widened(DType dtype);

@@ -11,10 +11,6 @@ namespace {
 
 using ir::OpId;
 
-std::optional<cpu::Dtype> pool_dtype(DType type) {
-  return type == DType::pred ? cpu::Dtype::kBool : kernel_dtype(type);
-}
-
 std::optional<cpu::Reduction> pool_reduction(OpId id, DType type) {
   switch (id) {
     case OpId::add:
@@ -49,21 +45,22 @@ std::vector<cpu::WindowDim> pool_dims(const WindowDims& dims) {
 }  // namespace
 
 Native native_reduce_window(const OpContext& ctx, const WindowDims& dims, OpId combiner) {
-  const auto type = pool_dtype(ctx.in(0).dtype);
-  const auto reduction = pool_reduction(combiner, ctx.in(0).dtype);
-  if (!type || !reduction || !cpu::reduce_window_supported(*type, *reduction)) return nullptr;
-  return [windows = cpu::ReduceWindow{*type, *reduction, pool_dims(dims)}](const void* const* in,
-                                                                           void* const* out) {
+  const DType type = ctx.in(0).dtype;
+  const auto reduction = pool_reduction(combiner, type);
+  const bool is_known = reduction && (type == DType::pred || cpu::is_computed(type));
+  if (!is_known || !cpu::reduce_window_supported(type, *reduction)) return nullptr;
+  return [windows = cpu::ReduceWindow{type, *reduction, pool_dims(dims)}](const void* const* in,
+                                                                          void* const* out) {
     if (!cpu::reduce_window(windows, in[0], in[1], out[0])) throw std::bad_alloc();
   };
 }
 
 Native native_select_and_scatter(const OpContext& ctx, const WindowDims& dims, bool select_greater,
                                  bool select_equal) {
-  const auto type = kernel_dtype(ctx.in(0).dtype);
-  if (!type || ir::is_complex(ctx.in(0).dtype)) return nullptr;
+  const DType type = ctx.in(0).dtype;
+  if (!cpu::is_computed(type) || ir::is_complex(type)) return nullptr;
   cpu::SelectAndScatter windows;
-  windows.type = *type;
+  windows.type = type;
   windows.select = select_greater ? (select_equal ? cpu::Select::kGe : cpu::Select::kGt)
                                   : (select_equal ? cpu::Select::kLe : cpu::Select::kLt);
   windows.dims = pool_dims(dims);

@@ -162,5 +162,25 @@ R with_combining(Opcode reduction, DType type, G g) {
   }
 }
 
+// The conversions of 16-bit floats, as functions of the same form.
+struct round_bf16_fn {
+  static JAXMPS_INLINE float call(float a) { return round_bf16(a); }
+};
+struct round_f16_fn {
+  static JAXMPS_INLINE float call(float a) { return round_f16(a); }
+};
+struct encode_bf16_fn {
+  static JAXMPS_INLINE uint16_t call(float a) { return encode_bf16(a); }
+};
+struct encode_f16_fn {
+  static JAXMPS_INLINE uint16_t call(float a) { return encode_f16(a); }
+};
+struct decode_bf16_fn {
+  static JAXMPS_INLINE float call(uint16_t a) { return decode_bf16(a); }
+};
+struct decode_f16_fn {
+  static JAXMPS_INLINE float call(uint16_t a) { return decode_f16(a); }
+};
+
 }  // namespace
 }  // namespace jaxmps::scalar

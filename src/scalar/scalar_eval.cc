@@ -20,20 +20,20 @@ uint64_t pack(T value) {
 
 uint64_t narrow_op(const ScalarInstr& i, uint64_t a) {
   const DType narrow = static_cast<DType>(i.imm);
-  const FloatFormat format = format_of(narrow);
+  const FloatFormat format = float_format(narrow);
   const float x = unpack<float>(a);
   const bool bf16 = narrow == DType::bf16, f16 = narrow == DType::f16;
   switch (i.op) {
     case Opcode::encode:
-      if (bf16) return bits(round_bf16(x)) >> 16;
-      return f16 ? encode_f16(x) : encode_small(x, format);
+      if (bf16) return encode_bf16(x);
+      return f16 ? encode_f16(x) : encode_float(x, format);
     case Opcode::decode:
-      if (bf16) return pack(from_bits(static_cast<uint32_t>(a) << 16));
+      if (bf16) return pack(decode_bf16(static_cast<uint16_t>(a)));
       return pack(f16 ? decode_f16(static_cast<uint16_t>(a))
-                      : decode_small(static_cast<uint32_t>(a), format));
+                      : decode_float(static_cast<uint32_t>(a), format));
     case Opcode::round_to:
       if (bf16) return pack(round_bf16(x));
-      return pack(f16 ? round_f16(x) : decode_small(encode_small(x, format), format));
+      return pack(f16 ? round_f16(x) : decode_float(encode_float(x, format), format));
     default: {  // wrap
       const int drop = 8 - static_cast<int>(i.imm);
       const uint8_t up = static_cast<uint8_t>(a << drop);

@@ -3,6 +3,7 @@
 // the width or more give 0 or the sign. max and min return NaN if either is NaN and order -0 < +0.
 #pragma once
 
+#include "ir/float_format.h"
 #include "scalar/scalar.h"
 #include "scalar/scalar_math.h"
 
@@ -210,162 +211,12 @@ JAXMPS_INLINE To convert_of(From x) {
   }
 }
 
-// --- narrow floats: f32 <-> bits ----------------------------------------------------------------
+// --- narrow floats of any format, slow: 8-bit and smaller ones ----------------------------------
 
-struct FloatFormat {
-  int exponent, mantissa, bias;
-  // ieee: infinities and NaNs on top; fn: no infinity, all ones is NaN; uz: no infinity, NaN is
-  // negative zero; finite: neither.
-  enum Top { ieee, fn, uz, finite } top;
-  bool has_sign = true;
-};
-
-JAXMPS_INLINE constexpr FloatFormat format_of(ir::DType dtype) {
-  using ir::DType;
-  switch (dtype) {
-    case DType::f16:
-      return {5, 10, 15, FloatFormat::ieee};
-    case DType::bf16:
-      return {8, 7, 127, FloatFormat::ieee};
-    case DType::f8e5m2:
-      return {5, 2, 15, FloatFormat::ieee};
-    case DType::f8e4m3:
-      return {4, 3, 7, FloatFormat::ieee};
-    case DType::f8e3m4:
-      return {3, 4, 3, FloatFormat::ieee};
-    case DType::f8e4m3fn:
-      return {4, 3, 7, FloatFormat::fn};
-    case DType::f8e4m3b11fnuz:
-      return {4, 3, 11, FloatFormat::uz};
-    case DType::f8e5m2fnuz:
-      return {5, 2, 16, FloatFormat::uz};
-    case DType::f8e4m3fnuz:
-      return {4, 3, 8, FloatFormat::uz};
-    case DType::f8e8m0fnu:
-      return {8, 0, 127, FloatFormat::fn, false};
-    case DType::f4e2m1fn:
-      return {2, 1, 1, FloatFormat::finite};
-    case DType::f6e2m3fn:
-      return {2, 3, 1, FloatFormat::finite};
-    case DType::f6e3m2fn:
-      return {3, 2, 3, FloatFormat::finite};
-    default:
-      return {8, 23, 127, FloatFormat::ieee};
-  }
-}
-
-JAXMPS_INLINE float round_bf16(float x) {
-  const uint32_t u = bits(x);
-  const uint32_t r = (u + 0x7fffu + ((u >> 16) & 1u)) & 0xffff0000u;
-  return x != x ? from_bits((u & 0xffff0000u) | 0x00400000u) : from_bits(r);
-}
-
-// Round to nearest even at f16's precision: adding and subtracting a power of two whose last place
-// is the one to keep; exponents below the normal range keep the place of the smallest normal.
-JAXMPS_INLINE float round_f16(float x) {
-  const float a = absolute(x);
-  uint32_t e = bits(a) & 0x7f800000u;
-  e = e < 0x38800000u ? 0x38800000u : e;  // 2^-14
-  e = e > 0x47800000u ? 0x47800000u : e;
-  const float magic = from_bits(e + (13u << 23));
-  float r = from_bits(bits(a + magic)) - magic;
-  r = a >= 65520.0f ? kInf<float> : r;
-  return x != x ? x : with_sign(r, x);
-}
-
-JAXMPS_INLINE uint16_t encode_f16(float x) {
-  const float r = round_f16(x), a = absolute(r);
-  const uint32_t normal = (bits(a) - (112u << 23)) >> 13;
-  const uint32_t tiny = bits(a + 0.5f) & 0x3ffu;  // units of 2^-24 in the last places
-  uint32_t h = a < 6.103515625e-05f ? tiny : normal;
-  h = a == kInf<float> ? 0x7c00u : h;
-  h = x != x ? 0x7e00u | ((bits(x) >> 13) & 0x1ffu) : h;
-  return static_cast<uint16_t>(h | ((bits(x) >> 16) & 0x8000u));
-}
-
-JAXMPS_INLINE float decode_f16(uint16_t h) {
-  const uint32_t m = h & 0x7fffu;
-  const float normal = from_bits((m << 13) + (112u << 23));
-  const float tiny = from_bits(m | 0x3f000000u) - 0.5f;
-  // m as units of 2^-24: 0.5 has its last place at 2^-24.
-  float r = m < 0x400u ? tiny : normal;
-  r = m >= 0x7c00u ? from_bits((m << 13) + (224u << 23)) : r;
-  return from_bits(bits(r) | (static_cast<uint32_t>(h & 0x8000u) << 16));
-}
-
-// Any format by integer steps; slow, for 8-bit and smaller floats.
-inline uint32_t encode_small(float x, FloatFormat f) {
-  const uint32_t sign = f.has_sign ? (bits(x) >> 31) << (f.exponent + f.mantissa) : 0;
-  const uint32_t ones = (1u << (f.exponent + f.mantissa)) - 1;
-  const uint32_t infinity = ((1u << f.exponent) - 1) << f.mantissa;
-  const uint32_t sign_bit = f.has_sign ? 1u << (f.exponent + f.mantissa) : 0;
-  const uint32_t nan = f.top == FloatFormat::uz   ? sign_bit
-                       : f.top == FloatFormat::fn ? sign | ones
-                                                  : sign | infinity | (1u << f.mantissa >> 1);
-  if (f.top == FloatFormat::finite) {
-    if (x != x) return sign_bit;  // no NaN: -0, as XLA has it
-  } else if (x != x || (!f.has_sign && !(x > 0 && x < kInf<float>))) {
-    return f.has_sign ? nan : 0xffu;
-  }
-  const double a = absolute(static_cast<double>(x));
-  const uint32_t largest = f.top == FloatFormat::ieee ? infinity - 1
-                           : f.top == FloatFormat::fn ? ones - 1
-                                                      : ones;
-  if (a == kInf<double>) {
-    return f.top == FloatFormat::ieee     ? sign | infinity
-           : f.top == FloatFormat::finite ? sign | largest
-                                          : nan;
-  }
-  int e = 0;
-  if (a > 0) std::frexp(a, &e);
-  e = e - 1 < 1 - f.bias ? 1 - f.bias : e - 1;
-  if (!f.has_sign) e = a > 0 ? std::ilogb(a) : 0;
-  const double unit = std::ldexp(1.0, e - f.mantissa);
-  double units = std::nearbyint(a / unit);
-  uint32_t result;
-  if (!f.has_sign) {
-    // A power of two only: ties go to the even exponent field.
-    const double low = std::ldexp(1.0, e);
-    const int up = a > 1.5 * low || (a == 1.5 * low && ((e + f.bias) & 1));
-    const int field = e + f.bias + up;
-    return field < 0 ? 0 : field >= 255 ? 0xffu : static_cast<uint32_t>(field);
-  }
-  const double one = std::ldexp(1.0, f.mantissa);
-  if (units < one) {
-    result = static_cast<uint32_t>(units);  // subnormal; e is the smallest
-  } else {
-    // A carry out of the mantissa moves on to the next exponent by itself.
-    result = (static_cast<uint32_t>(e + f.bias) << f.mantissa) + static_cast<uint32_t>(units - one);
-  }
-  if (result > largest) {
-    return f.top == FloatFormat::ieee     ? sign | infinity
-           : f.top == FloatFormat::finite ? sign | largest
-                                          : nan;
-  }
-  return f.top == FloatFormat::uz && result == 0 ? 0 : sign | result;
-}
-
-inline float decode_small(uint32_t v, FloatFormat f) {
-  const uint32_t ones = (1u << (f.exponent + f.mantissa)) - 1;
-  const uint32_t magnitude = v & ones;
-  const bool negative = f.has_sign && (v >> (f.exponent + f.mantissa) & 1);
-  const uint32_t infinity = ((1u << f.exponent) - 1) << f.mantissa;
-  if (!f.has_sign) {
-    return v == 0xff ? kNan<float>
-                     : static_cast<float>(std::ldexp(1.0, static_cast<int>(v) - f.bias));
-  }
-  if (f.top == FloatFormat::ieee && magnitude >= infinity) {
-    return magnitude > infinity ? kNan<float> : negative ? -kInf<float> : kInf<float>;
-  }
-  if (f.top == FloatFormat::fn && magnitude == ones) return kNan<float>;
-  if (f.top == FloatFormat::uz && negative && magnitude == 0) return kNan<float>;
-  const int field = static_cast<int>(magnitude >> f.mantissa);
-  const double fraction = magnitude & ((1u << f.mantissa) - 1);
-  const double one = std::ldexp(1.0, f.mantissa);
-  const double r = field ? std::ldexp(one + fraction, field - f.bias - f.mantissa)
-                         : std::ldexp(fraction, 1 - f.bias - f.mantissa);
-  return static_cast<float>(negative ? -r : r);
-}
+using ir::decode_float;
+using ir::encode_float;
+using ir::float_format;
+using ir::FloatFormat;
 
 // To `e` exponent and `m` mantissa bits: round to nearest even, overflow to infinity, and flush
 // what is below the smallest normal to zero of the same sign.

@@ -12,10 +12,11 @@
 #include <limits>
 #include <type_traits>
 
+#include "scalar/half.h"
+
 namespace jaxmps::scalar {
 namespace {
 
-#define JAXMPS_INLINE inline __attribute__((always_inline, unused))
 // A product and a sum stay two roundings: GCC would contract them across statements, where the
 // processor can; clang does not.
 #if defined(__GNUC__) && !defined(__clang__)
@@ -24,27 +25,8 @@ namespace {
 #define JAXMPS_NO_CONTRACT
 #endif
 
-JAXMPS_INLINE uint32_t bits(float x) { return __builtin_bit_cast(uint32_t, x); }
-JAXMPS_INLINE uint64_t bits(double x) { return __builtin_bit_cast(uint64_t, x); }
-template <typename U>
-JAXMPS_INLINE auto from_bits(U x) {
-  return __builtin_bit_cast(std::conditional_t<sizeof(U) == 4, float, double>, x);
-}
-JAXMPS_INLINE float absolute(float x) { return from_bits(bits(x) & 0x7fffffffu); }
-JAXMPS_INLINE double absolute(double x) { return from_bits(bits(x) & 0x7fffffffffffffffull); }
-JAXMPS_INLINE float with_sign(float x, float s) {
-  return from_bits((bits(x) & 0x7fffffffu) | (bits(s) & 0x80000000u));
-}
-JAXMPS_INLINE double with_sign(double x, double s) {
-  return from_bits((bits(x) & 0x7fffffffffffffffull) | (bits(s) & 0x8000000000000000ull));
-}
 JAXMPS_INLINE float square_root(float x) { return __builtin_sqrtf(x); }
 JAXMPS_INLINE double square_root(double x) { return __builtin_sqrt(x); }
-
-template <typename T>
-inline constexpr T kInf = std::numeric_limits<T>::infinity();
-template <typename T>
-inline constexpr T kNan = std::numeric_limits<T>::quiet_NaN();
 
 // sum(c[i] * x^i), highest power first to evaluate.
 template <typename T, int n>

@@ -23,7 +23,7 @@ void copy_lhs(const ConvLayout& plan, const void* from, void* to) {
     source.push_back(before.spatial[d].lhs_stride);
     target.push_back(after.spatial[d].lhs_stride);
   }
-  strided_copy(item_size(after.type), extents, source, from, target, to);
+  strided_copy(ir::byte_size(after.type), extents, source, from, target, to);
 }
 
 template <typename T>
@@ -56,20 +56,21 @@ void run(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
   if (plan.form == ConvForm::kEmpty) return;
   if (plan.form == ConvForm::kZeros) {
     const uint64_t zero[2] = {0, 0};
-    return fill(item_size(plan.shape.type), zero, plan.out_span, out);
+    return fill(ir::byte_size(plan.shape.type), zero, plan.out_span, out);
   }
   if (plan.form == ConvForm::kPlain) return conv_plain(plan, lhs, rhs, out);
-  Scratch copy(plan.copy_lhs ? static_cast<size_t>(plan.lhs_span) * item_size(plan.shape.type) : 0);
+  Scratch copy(plan.copy_lhs ? static_cast<size_t>(plan.lhs_span) * ir::byte_size(plan.shape.type)
+                             : 0);
   if (plan.copy_lhs) {
     copy_lhs(plan, lhs, copy.as<void>());
     lhs = copy.as<void>();
   }
   switch (plan.shape.type) {
-    case Dtype::kBF16:
+    case DType::bf16:
       return run_half<BF16>(plan, lhs, rhs, out);
-    case Dtype::kF16:
+    case DType::f16:
       return run_half<F16>(plan, lhs, rhs, out);
-    case Dtype::kF64:
+    case DType::f64:
       return run_form(plan, static_cast<const double*>(lhs), static_cast<const double*>(rhs),
                       static_cast<double*>(out));
     default:

@@ -32,7 +32,7 @@ struct ConvDim {
 };
 
 struct ConvShape {
-  Dtype type = Dtype::kF32;  // of all three arrays
+  DType type = DType::f32;   // of all three arrays
   int64_t batch = 1;         // of lhs
   int64_t in_features = 1;   // of lhs
   int64_t out_features = 1;  // of rhs and out

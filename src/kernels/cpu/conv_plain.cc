@@ -146,29 +146,26 @@ template void conv_lanes(const ConvLayout&, const double*, const double*, double
 
 void conv_plain(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
   switch (plan.shape.type) {
-    case Dtype::kBool:
+    case DType::pred:
       return plain<bool>(plan, lhs, rhs, out);
-    case Dtype::kI8:
-    case Dtype::kU8:
+    case DType::s8:
+    case DType::u8:
       return plain<int8_t>(plan, lhs, rhs, out);
-    case Dtype::kI16:
-    case Dtype::kU16:
+    case DType::s16:
+    case DType::u16:
       return plain<int16_t>(plan, lhs, rhs, out);
-    case Dtype::kI32:
-    case Dtype::kU32:
+    case DType::s32:
+    case DType::u32:
       return plain<int32_t>(plan, lhs, rhs, out);
-    case Dtype::kI64:
-    case Dtype::kU64:
+    case DType::s64:
+    case DType::u64:
       return plain<int64_t>(plan, lhs, rhs, out);
-    case Dtype::kF16:
-    case Dtype::kBF16:
-    case Dtype::kF32:
-    case Dtype::kF64:
-      return;  // never of this form
-    case Dtype::kC64:
+    case DType::c64:
       return plain<std::complex<float>>(plan, lhs, rhs, out);
-    case Dtype::kC128:
+    case DType::c128:
       return plain<std::complex<double>>(plan, lhs, rhs, out);
+    default:
+      return;  // real floats are never of this form
   }
 }
 

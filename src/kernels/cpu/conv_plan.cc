@@ -61,10 +61,6 @@ void set_spans(ConvLayout& plan) {
   plan.out_span = last + 1;
 }
 
-bool is_float(Dtype type) {
-  return type == Dtype::kF32 || type == Dtype::kF64 || type == Dtype::kBF16 || type == Dtype::kF16;
-}
-
 // Strides of a dense copy of lhs with features last, or with the batch last.
 void use_copy(ConvLayout& plan, bool features_last) {
   plan.copy_lhs = true;
@@ -86,7 +82,7 @@ ConvForm choose_form(ConvLayout& plan) {
   int64_t elements = plan.ins * plan.windows;
   for (const ConvDim& dim : s.spatial) elements *= dim.in;
   if (elements == 0) return ConvForm::kZeros;
-  if (!is_float(s.type)) return ConvForm::kPlain;
+  if (!ir::is_float(s.type)) return ConvForm::kPlain;
   if (plan.groups > 1 && plan.outs == 1 && plan.lhs_group == 1 && plan.rhs_group == 1 &&
       plan.out_group == 1) {
     return ConvForm::kLanes;

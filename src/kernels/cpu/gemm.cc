@@ -156,19 +156,19 @@ template <typename Src>
 void gemm_half(const Gemm& g, const void* a, const void* b, void* c) {
   if constexpr (std::is_same_v<Src, BF16>) {
     if (const auto* micro = micro_bf16()) {
-      if (g.out == Dtype::kF32) return gemm_mixed<Src, uint32_t, float, float>(*micro, g, a, b, c);
+      if (g.out == DType::f32) return gemm_mixed<Src, uint32_t, float, float>(*micro, g, a, b, c);
       return gemm_mixed<Src, uint32_t, float, Src>(*micro, g, a, b, c);
     }
   }
   const auto& micro = micro_f32();
-  if (g.out == Dtype::kF32) return gemm_mixed<Src, float, float, float>(micro, g, a, b, c);
+  if (g.out == DType::f32) return gemm_mixed<Src, float, float, float>(micro, g, a, b, c);
   gemm_mixed<Src, float, float, Src>(micro, g, a, b, c);
 }
 
 bool gemm_bytes(const Gemm& g, const void* a, const void* b, void* c) {
   const auto* micro = micro_i16();
-  if (micro == nullptr || (g.out != Dtype::kI32 && g.out != Dtype::kU32)) return false;
-  if (g.in == Dtype::kI8) {
+  if (micro == nullptr || (g.out != DType::s32 && g.out != DType::u32)) return false;
+  if (g.in == DType::s8) {
     gemm_mixed<int8_t, uint32_t, int32_t, int32_t>(*micro, g, a, b, c);
   } else {
     gemm_mixed<uint8_t, uint32_t, int32_t, int32_t>(*micro, g, a, b, c);
@@ -179,25 +179,25 @@ bool gemm_bytes(const Gemm& g, const void* a, const void* b, void* c) {
 // One product; REQUIRES: c_col == 1, m and n positive.
 void gemm_one(const Gemm& g, const void* a, const void* b, void* c) {
   const bool same = g.in == g.out;
-  const bool complex = g.in == Dtype::kC64 || g.in == Dtype::kC128;
+  const bool complex = g.in == DType::c64 || g.in == DType::c128;
   if (same && (complex || !micro_is_fast()) && blas_takes(g)) return gemm_blas(g, a, b, c);
-  if (g.in == Dtype::kF32 && same) {
+  if (g.in == DType::f32 && same) {
     return gemm_float(micro_f32(), g, static_cast<const float*>(a), static_cast<const float*>(b),
                       static_cast<float*>(c));
   }
-  if (g.in == Dtype::kF64 && same) {
+  if (g.in == DType::f64 && same) {
     return gemm_float(micro_f64(), g, static_cast<const double*>(a), static_cast<const double*>(b),
                       static_cast<double*>(c));
   }
-  if (g.in == Dtype::kBF16) return gemm_half<BF16>(g, a, b, c);
-  if (g.in == Dtype::kF16) return gemm_half<F16>(g, a, b, c);
-  if ((g.in == Dtype::kI8 || g.in == Dtype::kU8) && gemm_bytes(g, a, b, c)) return;
+  if (g.in == DType::bf16) return gemm_half<BF16>(g, a, b, c);
+  if (g.in == DType::f16) return gemm_half<F16>(g, a, b, c);
+  if ((g.in == DType::s8 || g.in == DType::u8) && gemm_bytes(g, a, b, c)) return;
   gemm_plain(g, a, b, c);
 }
 
 void gemm_batch(const Gemm& g, const char* a, const char* b, char* c) {
-  const auto in = static_cast<int64_t>(item_size(g.in));
-  const auto out = static_cast<int64_t>(item_size(g.out));
+  const auto in = static_cast<int64_t>(ir::byte_size(g.in));
+  const auto out = static_cast<int64_t>(ir::byte_size(g.out));
   int64_t count = 1;
   for (const GemmBatch& dim : g.batch) count *= dim.size;
   const int64_t work = std::max<int64_t>(1, g.m * g.n * std::max<int64_t>(g.k, 1));
@@ -223,13 +223,12 @@ void gemm_batch(const Gemm& g, const char* a, const char* b, char* c) {
 
 }  // namespace
 
-bool gemm_supported(Dtype in, Dtype out) {
+bool gemm_supported(DType in, DType out) {
   if (in == out) return true;
-  const bool small_int =
-      in == Dtype::kI8 || in == Dtype::kU8 || in == Dtype::kI16 || in == Dtype::kU16;
-  if (in == Dtype::kBF16 || in == Dtype::kF16) return out == Dtype::kF32;
-  if (in == Dtype::kF32) return out == Dtype::kF64;
-  return small_int && (out == Dtype::kI32 || out == Dtype::kU32);
+  const bool small_int = in == DType::s8 || in == DType::u8 || in == DType::s16 || in == DType::u16;
+  if (in == DType::bf16 || in == DType::f16) return out == DType::f32;
+  if (in == DType::f32) return out == DType::f64;
+  return small_int && (out == DType::s32 || out == DType::u32);
 }
 
 bool gemm(const Gemm& g, const void* a, const void* b, void* c) {

@@ -19,8 +19,8 @@ struct GemmBatch {
 };
 
 struct Gemm {
-  Dtype in = Dtype::kF32;  // of A and B
-  Dtype out = Dtype::kF32;
+  DType in = DType::f32;  // of A and B
+  DType out = DType::f32;
   int64_t m = 0, n = 0, k = 0;
   int64_t a_row = 0, a_col = 1;  // strides of A[m, k], in elements
   int64_t b_row = 0, b_col = 1;  // of B[k, n]
@@ -30,7 +30,7 @@ struct Gemm {
 };
 
 // in == out for every type, and bf16 -> f32, f16 -> f32, i8/u8/i16/u16 -> i32 or u32, f32 -> f64.
-bool gemm_supported(Dtype in, Dtype out);
+bool gemm_supported(DType in, DType out);
 
 // REQUIRES: gemm_supported. C may not overlap A or B. Returns false when memory ran out.
 [[nodiscard]] bool gemm(const Gemm& g, const void* a, const void* b, void* c);

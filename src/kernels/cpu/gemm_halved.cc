@@ -62,7 +62,7 @@ bool all_products(const Gemm& g, const T* a, const T* b, T* c) {
 
 bool gemm_halved(const Gemm& g, const void* a, const void* b, void* c) {
   assert(g.k > 0 && g.k <= kMostHalved);
-  if (g.in == Dtype::kF32) {
+  if (g.in == DType::f32) {
     return all_products(g, static_cast<const float*>(a), static_cast<const float*>(b),
                         static_cast<float*>(c));
   }

@@ -89,7 +89,7 @@ void plain(const Gemm& g, const void* a_data, const void* b_data, void* c_data) 
 
 template <typename In>
 void plain_to_wide(const Gemm& g, const void* a, const void* b, void* c) {
-  if (g.out == Dtype::kI32 || g.out == Dtype::kU32) return plain<In, int32_t>(g, a, b, c);
+  if (g.out == DType::s32 || g.out == DType::u32) return plain<In, int32_t>(g, a, b, c);
   plain<In, In>(g, a, b, c);
 }
 
@@ -168,7 +168,7 @@ void through_blas(const Gemm& g, const void* a_data, const void* b_data, void* c
 bool blas_takes(const Gemm& g) {
   const int64_t limit = std::numeric_limits<int>::max();
   const bool type =
-      g.in == Dtype::kF32 || g.in == Dtype::kF64 || g.in == Dtype::kC64 || g.in == Dtype::kC128;
+      g.in == DType::f32 || g.in == DType::f64 || g.in == DType::c64 || g.in == DType::c128;
   const bool size =
       g.k > 0 && g.m <= limit && g.n <= limit && g.k <= limit && g.c_row <= limit && g.c_row >= g.n;
   return type && size && g.m * g.n * g.k >= 4096 && blas() != nullptr;
@@ -176,11 +176,11 @@ bool blas_takes(const Gemm& g) {
 
 void gemm_blas(const Gemm& g, const void* a, const void* b, void* c) {
   switch (g.in) {
-    case Dtype::kF32:
+    case DType::f32:
       return through_blas<float>(g, a, b, c);
-    case Dtype::kF64:
+    case DType::f64:
       return through_blas<double>(g, a, b, c);
-    case Dtype::kC64:
+    case DType::c64:
       return through_blas<std::complex<float>>(g, a, b, c);
     default:
       return through_blas<std::complex<double>>(g, a, b, c);
@@ -189,34 +189,34 @@ void gemm_blas(const Gemm& g, const void* a, const void* b, void* c) {
 
 void gemm_plain(const Gemm& g, const void* a, const void* b, void* c) {
   switch (g.in) {
-    case Dtype::kBool:
+    case DType::pred:
       return plain<bool, bool>(g, a, b, c);
-    case Dtype::kI8:
+    case DType::s8:
       return plain_to_wide<int8_t>(g, a, b, c);
-    case Dtype::kU8:
+    case DType::u8:
       return plain_to_wide<uint8_t>(g, a, b, c);
-    case Dtype::kI16:
+    case DType::s16:
       return plain_to_wide<int16_t>(g, a, b, c);
-    case Dtype::kU16:
+    case DType::u16:
       return plain_to_wide<uint16_t>(g, a, b, c);
-    case Dtype::kI32:
-    case Dtype::kU32:
+    case DType::s32:
+    case DType::u32:
       return plain<int32_t, int32_t>(g, a, b, c);
-    case Dtype::kI64:
-    case Dtype::kU64:
+    case DType::s64:
+    case DType::u64:
       return plain<int64_t, int64_t>(g, a, b, c);
-    case Dtype::kF16:
+    case DType::f16:
       return plain<F16, F16>(g, a, b, c);
-    case Dtype::kBF16:
+    case DType::bf16:
       return plain<BF16, BF16>(g, a, b, c);
-    case Dtype::kF32:
-      return g.out == Dtype::kF64 ? plain<float, double>(g, a, b, c)
-                                  : plain<float, float>(g, a, b, c);
-    case Dtype::kF64:
+    case DType::f32:
+      return g.out == DType::f64 ? plain<float, double>(g, a, b, c)
+                                 : plain<float, float>(g, a, b, c);
+    case DType::f64:
       return plain<double, double>(g, a, b, c);
-    case Dtype::kC64:
+    case DType::c64:
       return plain<std::complex<float>, std::complex<float>>(g, a, b, c);
-    case Dtype::kC128:
+    default:
       return plain<std::complex<double>, std::complex<double>>(g, a, b, c);
   }
 }

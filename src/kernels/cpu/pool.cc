@@ -280,39 +280,39 @@ void reduce_half(const ReduceWindow& r, const void* in, const void* init, void* 
 
 void reduce(const ReduceWindow& r, const void* in, const void* init, void* out) {
   switch (r.type) {
-    case Dtype::kBool: {
+    case DType::pred: {
       ReduceWindow b = r;  // of zeros and ones, on which max is "or" and min is "and"
       const bool either = r.op == Reduction::kAdd || r.op == Reduction::kMax;
       b.op = either ? Reduction::kMax : Reduction::kMin;
       return reduce_as<uint8_t>(b, in, init, out);
     }
-    case Dtype::kI8:
+    case DType::s8:
       return reduce_as<int8_t>(r, in, init, out);
-    case Dtype::kI16:
+    case DType::s16:
       return reduce_as<int16_t>(r, in, init, out);
-    case Dtype::kI32:
+    case DType::s32:
       return reduce_as<int32_t>(r, in, init, out);
-    case Dtype::kI64:
+    case DType::s64:
       return reduce_as<int64_t>(r, in, init, out);
-    case Dtype::kU8:
+    case DType::u8:
       return reduce_as<uint8_t>(r, in, init, out);
-    case Dtype::kU16:
+    case DType::u16:
       return reduce_as<uint16_t>(r, in, init, out);
-    case Dtype::kU32:
+    case DType::u32:
       return reduce_as<uint32_t>(r, in, init, out);
-    case Dtype::kU64:
+    case DType::u64:
       return reduce_as<uint64_t>(r, in, init, out);
-    case Dtype::kF16:
+    case DType::f16:
       return reduce_half<F16>(r, in, init, out);
-    case Dtype::kBF16:
+    case DType::bf16:
       return reduce_half<BF16>(r, in, init, out);
-    case Dtype::kF32:
+    case DType::f32:
       return reduce_as<float>(r, in, init, out);
-    case Dtype::kF64:
+    case DType::f64:
       return reduce_as<double>(r, in, init, out);
-    case Dtype::kC64:
+    case DType::c64:
       return reduce_as<std::complex<float>>(r, in, init, out);
-    case Dtype::kC128:
+    default:
       return reduce_as<std::complex<double>>(r, in, init, out);
   }
 }
@@ -325,8 +325,8 @@ int64_t WindowDim::out() const {
   return padded < covered ? 0 : (padded - covered) / stride + 1;
 }
 
-bool reduce_window_supported(Dtype type, Reduction op) {
-  const bool complex = type == Dtype::kC64 || type == Dtype::kC128;
+bool reduce_window_supported(DType type, Reduction op) {
+  const bool complex = type == DType::c64 || type == DType::c128;
   return !complex || op == Reduction::kAdd || op == Reduction::kMul;
 }
 
@@ -337,7 +337,7 @@ bool reduce_window(const ReduceWindow& r, const void* in, const void* init, void
   try {
     std::vector<int64_t> strides;
     for (const WindowDim& dim : r.dims) strides.push_back(dim.in_stride);
-    const Dense dense(item_size(r.type), extents_of(r.dims), strides, in);
+    const Dense dense(ir::byte_size(r.type), extents_of(r.dims), strides, in);
     reduce(r, dense.data(), init, out);
     return true;
   } catch (const std::bad_alloc&) {

@@ -29,12 +29,12 @@ struct WindowDim {
 };
 
 struct ReduceWindow {
-  Dtype type = Dtype::kF32;
+  DType type = DType::f32;
   Reduction op = Reduction::kAdd;
   std::vector<WindowDim> dims;
 };
 
-bool reduce_window_supported(Dtype type, Reduction op);
+bool reduce_window_supported(DType type, Reduction op);
 
 // REQUIRES: reduce_window_supported. `init` points to one element. Returns false when memory ran
 // out.
@@ -45,7 +45,7 @@ bool reduce_window_supported(Dtype type, Reduction op);
 enum class Select { kGe, kGt, kLe, kLt };
 
 struct SelectAndScatter {
-  Dtype type = Dtype::kF32;  // a real type other than bool
+  DType type = DType::f32;  // a real type other than bool
   Select select = Select::kGe;
   std::vector<WindowDim> dims;          // of the operand; no dilations
   std::vector<int64_t> source_strides;  // of the source, whose extents are dims' out()

@@ -187,27 +187,27 @@ void scatter_half(const SelectAndScatter& s, const void* operand, const void* so
 void scatter(const SelectAndScatter& s, const void* operand, const void* source, const void* init,
              void* out) {
   switch (s.type) {
-    case Dtype::kI8:
+    case DType::s8:
       return scatter_as<int8_t>(s, operand, source, init, out);
-    case Dtype::kI16:
+    case DType::s16:
       return scatter_as<int16_t>(s, operand, source, init, out);
-    case Dtype::kI32:
+    case DType::s32:
       return scatter_as<int32_t>(s, operand, source, init, out);
-    case Dtype::kI64:
+    case DType::s64:
       return scatter_as<int64_t>(s, operand, source, init, out);
-    case Dtype::kU8:
+    case DType::u8:
       return scatter_as<uint8_t>(s, operand, source, init, out);
-    case Dtype::kU16:
+    case DType::u16:
       return scatter_as<uint16_t>(s, operand, source, init, out);
-    case Dtype::kU32:
+    case DType::u32:
       return scatter_as<uint32_t>(s, operand, source, init, out);
-    case Dtype::kU64:
+    case DType::u64:
       return scatter_as<uint64_t>(s, operand, source, init, out);
-    case Dtype::kF16:
+    case DType::f16:
       return scatter_half<F16>(s, operand, source, init, out);
-    case Dtype::kBF16:
+    case DType::bf16:
       return scatter_half<BF16>(s, operand, source, init, out);
-    case Dtype::kF64:
+    case DType::f64:
       return scatter_as<double>(s, operand, source, init, out);
     default:
       return scatter_as<float>(s, operand, source, init, out);
@@ -225,8 +225,8 @@ bool select_and_scatter(const SelectAndScatter& s, const void* operand, const vo
       outs.push_back(dim.out());
       strides.push_back(dim.in_stride);
     }
-    const Dense dense_operand(item_size(s.type), ins, strides, operand);
-    const Dense dense_source(item_size(s.type), outs, s.source_strides, source);
+    const Dense dense_operand(ir::byte_size(s.type), ins, strides, operand);
+    const Dense dense_source(ir::byte_size(s.type), outs, s.source_strides, source);
     scatter(s, dense_operand.data(), dense_source.data(), init, out);
     return true;
   } catch (const std::bad_alloc&) {

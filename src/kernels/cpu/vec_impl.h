@@ -107,46 +107,26 @@ void reduce_precision_loop(void* dst, const void* pa, const void*, const void*, 
   for (int64_t i = 0; i < n; ++i) d[i] = reduce_precision_of(a[i], imm);
 }
 
-struct round_bf16_fn {
-  static JAXMPS_INLINE float call(float a) { return round_bf16(a); }
-};
-struct round_f16_fn {
-  static JAXMPS_INLINE float call(float a) { return round_f16(a); }
-};
-struct encode_bf16_fn {
-  static JAXMPS_INLINE uint16_t call(float a) {
-    return static_cast<uint16_t>(bits(round_bf16(a)) >> 16);
-  }
-};
-struct encode_f16_fn {
-  static JAXMPS_INLINE uint16_t call(float a) { return encode_f16(a); }
-};
-struct decode_bf16_fn {
-  static JAXMPS_INLINE float call(uint16_t a) { return from_bits(static_cast<uint32_t>(a) << 16); }
-};
-struct decode_f16_fn {
-  static JAXMPS_INLINE float call(uint16_t a) { return decode_f16(a); }
-};
 void encode_small_loop(void* dst, const void* pa, const void*, const void*, int64_t n,
                        uint64_t imm) {
-  const FloatFormat format = format_of(static_cast<ir::DType>(imm));
+  const FloatFormat format = float_format(static_cast<ir::DType>(imm));
   const float* a = static_cast<const float*>(pa);
   uint8_t* d = static_cast<uint8_t*>(dst);
-  for (int64_t i = 0; i < n; ++i) d[i] = static_cast<uint8_t>(encode_small(a[i], format));
+  for (int64_t i = 0; i < n; ++i) d[i] = static_cast<uint8_t>(encode_float(a[i], format));
 }
 void decode_small_loop(void* dst, const void* pa, const void*, const void*, int64_t n,
                        uint64_t imm) {
-  const FloatFormat format = format_of(static_cast<ir::DType>(imm));
+  const FloatFormat format = float_format(static_cast<ir::DType>(imm));
   const uint8_t* a = static_cast<const uint8_t*>(pa);
   float* d = static_cast<float*>(dst);
-  for (int64_t i = 0; i < n; ++i) d[i] = decode_small(a[i], format);
+  for (int64_t i = 0; i < n; ++i) d[i] = decode_float(a[i], format);
 }
 void round_small_loop(void* dst, const void* pa, const void*, const void*, int64_t n,
                       uint64_t imm) {
-  const FloatFormat format = format_of(static_cast<ir::DType>(imm));
+  const FloatFormat format = float_format(static_cast<ir::DType>(imm));
   const float* a = static_cast<const float*>(pa);
   float* d = static_cast<float*>(dst);
-  for (int64_t i = 0; i < n; ++i) d[i] = decode_small(encode_small(a[i], format), format);
+  for (int64_t i = 0; i < n; ++i) d[i] = decode_float(encode_float(a[i], format), format);
 }
 template <typename T>
 void wrap_loop(void* dst, const void* pa, const void*, const void*, int64_t n, uint64_t imm) {

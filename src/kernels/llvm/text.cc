@@ -60,14 +60,14 @@ bool is_printed(Opcode op) {
 
 // Whole functions of a format that have no text here.
 float round_small(float x, uint32_t format) {
-  const auto f = format_of(static_cast<DType>(format));
-  return decode_small(encode_small(x, f), f);
+  const auto f = float_format(static_cast<DType>(format));
+  return decode_float(encode_float(x, f), f);
 }
 uint8_t byte_of_float(float x, uint32_t format) {
-  return static_cast<uint8_t>(encode_small(x, format_of(static_cast<DType>(format))));
+  return static_cast<uint8_t>(encode_float(x, float_format(static_cast<DType>(format))));
 }
 float float_of_byte(uint8_t x, uint32_t format) {
-  return decode_small(x, format_of(static_cast<DType>(format)));
+  return decode_float(x, float_format(static_cast<DType>(format)));
 }
 float round_half(float x) { return round_f16(x); }
 uint16_t encode_half(float x) { return encode_f16(x); }

@@ -192,7 +192,7 @@ class ConvTest : public ::testing::Test {
   static void TearDownTestSuite() { set_thread_count(0); }
 
   template <typename T, typename S>
-  static void random_shapes(Dtype type, int count) {
+  static void random_shapes(DType type, int count) {
     std::mt19937 rng(11);
     for (int i = 0; i < count; ++i) {
       ConvShape s = random_shape(rng, i % 4 == 0 ? 6 : 2);
@@ -203,13 +203,13 @@ class ConvTest : public ::testing::Test {
   }
 };
 
-TEST_F(ConvTest, F32) { random_shapes<float, double>(Dtype::kF32, 1500); }
-TEST_F(ConvTest, F64) { random_shapes<double, double>(Dtype::kF64, 300); }
-TEST_F(ConvTest, BF16) { random_shapes<BF16, float>(Dtype::kBF16, 200); }
-TEST_F(ConvTest, F16) { random_shapes<F16, float>(Dtype::kF16, 200); }
-TEST_F(ConvTest, I32) { random_shapes<int32_t, int32_t>(Dtype::kI32, 100); }
-TEST_F(ConvTest, I8) { random_shapes<int8_t, int8_t>(Dtype::kI8, 100); }
-TEST_F(ConvTest, C64) { random_shapes<std::complex<float>, std::complex<float>>(Dtype::kC64, 100); }
+TEST_F(ConvTest, F32) { random_shapes<float, double>(DType::f32, 1500); }
+TEST_F(ConvTest, F64) { random_shapes<double, double>(DType::f64, 300); }
+TEST_F(ConvTest, BF16) { random_shapes<BF16, float>(DType::bf16, 200); }
+TEST_F(ConvTest, F16) { random_shapes<F16, float>(DType::f16, 200); }
+TEST_F(ConvTest, I32) { random_shapes<int32_t, int32_t>(DType::s32, 100); }
+TEST_F(ConvTest, I8) { random_shapes<int8_t, int8_t>(DType::s8, 100); }
+TEST_F(ConvTest, C64) { random_shapes<std::complex<float>, std::complex<float>>(DType::c64, 100); }
 
 ConvShape image(int64_t batch, int64_t size, int64_t in, int64_t out, int64_t kernel,
                 int64_t stride) {

@@ -97,7 +97,7 @@ void check_product(Gemm g, int limit, std::mt19937& rng) {
 }
 
 template <typename In, typename Out>
-void check_many(Dtype in, Dtype out, int limit = 4) {
+void check_many(DType in, DType out, int limit = 4) {
   std::mt19937 rng(7);
   const std::vector<std::vector<int64_t>> shapes = {
       {0, 3, 2},     {3, 0, 2},     {3, 2, 0},   {1, 1, 1},   {1, 37, 19},
@@ -131,34 +131,34 @@ class GemmTest : public ::testing::Test {
   static void TearDownTestSuite() { set_thread_count(0); }
 };
 
-TEST_F(GemmTest, F32) { check_many<float, float>(Dtype::kF32, Dtype::kF32); }
-TEST_F(GemmTest, F64) { check_many<double, double>(Dtype::kF64, Dtype::kF64); }
+TEST_F(GemmTest, F32) { check_many<float, float>(DType::f32, DType::f32); }
+TEST_F(GemmTest, F64) { check_many<double, double>(DType::f64, DType::f64); }
 TEST_F(GemmTest, C64) {
-  check_many<std::complex<float>, std::complex<float>>(Dtype::kC64, Dtype::kC64);
+  check_many<std::complex<float>, std::complex<float>>(DType::c64, DType::c64);
 }
 TEST_F(GemmTest, C128) {
-  check_many<std::complex<double>, std::complex<double>>(Dtype::kC128, Dtype::kC128);
+  check_many<std::complex<double>, std::complex<double>>(DType::c128, DType::c128);
 }
-TEST_F(GemmTest, BF16) { check_many<BF16, BF16>(Dtype::kBF16, Dtype::kBF16); }
-TEST_F(GemmTest, BF16ToF32) { check_many<BF16, float>(Dtype::kBF16, Dtype::kF32); }
-TEST_F(GemmTest, F16) { check_many<F16, F16>(Dtype::kF16, Dtype::kF16, 2); }
-TEST_F(GemmTest, F16ToF32) { check_many<F16, float>(Dtype::kF16, Dtype::kF32); }
-TEST_F(GemmTest, F32ToF64) { check_many<float, double>(Dtype::kF32, Dtype::kF64); }
-TEST_F(GemmTest, Bool) { check_many<bool, bool>(Dtype::kBool, Dtype::kBool); }
-TEST_F(GemmTest, I8) { check_many<int8_t, int8_t>(Dtype::kI8, Dtype::kI8, 100); }
-TEST_F(GemmTest, I8ToI32) { check_many<int8_t, int32_t>(Dtype::kI8, Dtype::kI32, 127); }
-TEST_F(GemmTest, U8ToI32) { check_many<uint8_t, int32_t>(Dtype::kU8, Dtype::kI32, 100); }
-TEST_F(GemmTest, I16ToI32) { check_many<int16_t, int32_t>(Dtype::kI16, Dtype::kI32, 1000); }
-TEST_F(GemmTest, I32) { check_many<int32_t, int32_t>(Dtype::kI32, Dtype::kI32); }
-TEST_F(GemmTest, U32) { check_many<uint32_t, uint32_t>(Dtype::kU32, Dtype::kU32); }
-TEST_F(GemmTest, I64) { check_many<int64_t, int64_t>(Dtype::kI64, Dtype::kI64); }
-TEST_F(GemmTest, U16) { check_many<uint16_t, uint16_t>(Dtype::kU16, Dtype::kU16); }
+TEST_F(GemmTest, BF16) { check_many<BF16, BF16>(DType::bf16, DType::bf16); }
+TEST_F(GemmTest, BF16ToF32) { check_many<BF16, float>(DType::bf16, DType::f32); }
+TEST_F(GemmTest, F16) { check_many<F16, F16>(DType::f16, DType::f16, 2); }
+TEST_F(GemmTest, F16ToF32) { check_many<F16, float>(DType::f16, DType::f32); }
+TEST_F(GemmTest, F32ToF64) { check_many<float, double>(DType::f32, DType::f64); }
+TEST_F(GemmTest, Bool) { check_many<bool, bool>(DType::pred, DType::pred); }
+TEST_F(GemmTest, I8) { check_many<int8_t, int8_t>(DType::s8, DType::s8, 100); }
+TEST_F(GemmTest, I8ToI32) { check_many<int8_t, int32_t>(DType::s8, DType::s32, 127); }
+TEST_F(GemmTest, U8ToI32) { check_many<uint8_t, int32_t>(DType::u8, DType::s32, 100); }
+TEST_F(GemmTest, I16ToI32) { check_many<int16_t, int32_t>(DType::s16, DType::s32, 1000); }
+TEST_F(GemmTest, I32) { check_many<int32_t, int32_t>(DType::s32, DType::s32); }
+TEST_F(GemmTest, U32) { check_many<uint32_t, uint32_t>(DType::u32, DType::u32); }
+TEST_F(GemmTest, I64) { check_many<int64_t, int64_t>(DType::s64, DType::s64); }
+TEST_F(GemmTest, U16) { check_many<uint16_t, uint16_t>(DType::u16, DType::u16); }
 
 TEST_F(GemmTest, IntegersWrap) {
   const std::vector<int32_t> a = {1 << 30, 1 << 30}, b = {2, 2};
   int32_t c = 5;
   Gemm g;
-  g.in = g.out = Dtype::kI32;
+  g.in = g.out = DType::s32;
   g.m = g.n = 1;
   g.k = g.a_row = 2;
   g.b_row = g.c_row = 1;

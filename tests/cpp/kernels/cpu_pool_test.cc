@@ -130,7 +130,7 @@ void check_reduce(const ReduceWindow& r, int init_value, std::mt19937& rng) {
 }
 
 template <typename T>
-void check_type(Dtype type) {
+void check_type(DType type) {
   std::mt19937 rng(4);
   for (int i = 0; i < 120; ++i) {
     ReduceWindow r;
@@ -149,18 +149,18 @@ class PoolTest : public ::testing::Test {
   static void TearDownTestSuite() { set_thread_count(0); }
 };
 
-TEST_F(PoolTest, F32) { check_type<float>(Dtype::kF32); }
-TEST_F(PoolTest, F64) { check_type<double>(Dtype::kF64); }
-TEST_F(PoolTest, BF16) { check_type<BF16>(Dtype::kBF16); }
-TEST_F(PoolTest, F16) { check_type<F16>(Dtype::kF16); }
-TEST_F(PoolTest, I8) { check_type<int8_t>(Dtype::kI8); }
-TEST_F(PoolTest, I32) { check_type<int32_t>(Dtype::kI32); }
-TEST_F(PoolTest, U64) { check_type<uint64_t>(Dtype::kU64); }
-TEST_F(PoolTest, C64) { check_type<std::complex<float>>(Dtype::kC64); }
+TEST_F(PoolTest, F32) { check_type<float>(DType::f32); }
+TEST_F(PoolTest, F64) { check_type<double>(DType::f64); }
+TEST_F(PoolTest, BF16) { check_type<BF16>(DType::bf16); }
+TEST_F(PoolTest, F16) { check_type<F16>(DType::f16); }
+TEST_F(PoolTest, I8) { check_type<int8_t>(DType::s8); }
+TEST_F(PoolTest, I32) { check_type<int32_t>(DType::s32); }
+TEST_F(PoolTest, U64) { check_type<uint64_t>(DType::u64); }
+TEST_F(PoolTest, C64) { check_type<std::complex<float>>(DType::c64); }
 
 TEST_F(PoolTest, BooleansAreAndAndOr) {
   ReduceWindow r;
-  r.type = Dtype::kBool;
+  r.type = DType::pred;
   r.dims = {{4, 2, 1, 0, 0, 1, 1, 1}};
   const bool in[] = {true, true, false, false};
   bool out[3];
@@ -211,7 +211,7 @@ TEST_F(PoolTest, NaNWins) {
 }
 
 template <typename T>
-void check_scatter(Dtype type) {
+void check_scatter(DType type) {
   std::mt19937 rng(6);
   for (int i = 0; i < 120; ++i) {
     SelectAndScatter s;
@@ -255,10 +255,10 @@ void check_scatter(Dtype type) {
   }
 }
 
-TEST_F(PoolTest, ScatterF32) { check_scatter<float>(Dtype::kF32); }
-TEST_F(PoolTest, ScatterF64) { check_scatter<double>(Dtype::kF64); }
-TEST_F(PoolTest, ScatterBF16) { check_scatter<BF16>(Dtype::kBF16); }
-TEST_F(PoolTest, ScatterI32) { check_scatter<int32_t>(Dtype::kI32); }
+TEST_F(PoolTest, ScatterF32) { check_scatter<float>(DType::f32); }
+TEST_F(PoolTest, ScatterF64) { check_scatter<double>(DType::f64); }
+TEST_F(PoolTest, ScatterBF16) { check_scatter<BF16>(DType::bf16); }
+TEST_F(PoolTest, ScatterI32) { check_scatter<int32_t>(DType::s32); }
 
 TEST_F(PoolTest, SameBitsForAnyThreadCount) {
   std::mt19937 rng(2);
