@@ -66,7 +66,7 @@ class Builder {
       add(*op);
     }
     for (Value* result : region.terminator()->operands()) plan_->results.push_back(ref(result));
-    delay_updates(*plan_);
+    if (reuses_memory()) delay_updates(*plan_);
     find_last_uses();
     return std::move(plan_);
   }
@@ -119,7 +119,8 @@ class Builder {
   }
 
   void add_native(const Op& op, Step step, ops::Lowering lowering) {
-    const bool is_view = target_.runs_native && lowering.view && views_->may_be_view(op);
+    const bool is_view =
+        target_.runs_native && lowering.view && reuses_memory() && views_->may_be_view(op);
     step.kind = is_view ? Step::Kind::view : Step::Kind::native;
     step.native = std::move(lowering.native);
     step.view = std::move(lowering.view);
@@ -354,7 +355,8 @@ class Builder {
         step.frees.push_back(input);
       }
       for (size_t k = dead; k < step.frees.size(); ++k) {
-        if (const int at = reader[step.frees[k]]; at != kTwice) step.last_read[at] = true;
+        const int at = reader[step.frees[k]];
+        if (at != kTwice && reuses_memory()) step.last_read[at] = true;
       }
     }
     for (int slot : plan_->parameters) {

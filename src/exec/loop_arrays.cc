@@ -4,6 +4,7 @@
 
 #include "exec/fused.h"
 #include "exec/loop_builder.h"
+#include "exec/reuse.h"
 #include "kernels/cpu/gather.h"
 #include "kernels/cpu/threads.h"
 #include "kernels/llvm/fusion_text.h"
@@ -61,7 +62,7 @@ void LoopBuilder::bind(ir::Value* v, int32_t address, int root) {
 // Whether the op may overwrite the memory of its operand: nothing else reads it from now on.
 bool LoopBuilder::may_take(const Op& op, int operand) {
   const Value& v = value(op.operand(operand));
-  if (v.root < 0) return false;
+  if (v.root < 0 || !reuses_memory()) return false;
   const Root& root = roots_[static_cast<size_t>(v.root)];
   int readers = 0;
   for (ir::Value* other : op.operands()) readers += value(other).root == v.root;
@@ -251,6 +252,7 @@ Status LoopBuilder::add_call(const Op& op, std::unique_ptr<KernelCall> call,
 
 // Sets the registers of the call's operands and results.
 Status LoopBuilder::bind_call(const Op& op, const std::vector<int>& reuse, KernelCall* call) {
+  call->op = &op;
   if (op.operand_count() > static_cast<int>(KernelCall::kMost) ||
       op.result_count() > static_cast<int>(KernelCall::kMost)) {
     return ir::refuse(op, "too many operands or results");

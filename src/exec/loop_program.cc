@@ -3,6 +3,7 @@
 #include <cstring>
 #include <exception>
 
+#include "exec/run_context.h"
 #include "kernels/cpu/scratch.h"
 
 namespace jaxmps::exec {
@@ -29,7 +30,7 @@ struct Pointers {
 const ThreadedOp* call_native(const ThreadedOp* op, uint64_t* r) {
   const auto& call = *reinterpret_cast<const KernelCall*>(op->imm);
   const Pointers at(call, r);
-  call.native(at.in, at.out);
+  call.run(at.in, at.out, nullptr);
   return op + 1;
 }
 
@@ -76,8 +77,13 @@ kernels::ThreadedFn KernelCall::function() const { return tile ? call_tile : cal
 void KernelCall::run(const void* const* in, void* const* out, void* session_memory) const {
   if (tile) {
     cpu::TileKernel::run_session(session_memory, in, out);
-  } else {
+    return;
+  }
+  try {
     native(in, out);
+  } catch (...) {
+    if (RunContext* run = RunContext::current(); run && op) run->op = op;
+    throw;
   }
 }
 

@@ -27,6 +27,7 @@ Result<ops::Lowering> lower_loop(const ir::Op& loop, const std::vector<ir::Value
 // to run: a native kernel, or a tile kernel whose session lies at the address in `session`.
 struct KernelCall {
   static constexpr size_t kMost = 24;  // operands, and results
+  const ir::Op* op = nullptr;          // for messages
   ops::Native native;
   std::shared_ptr<cpu::TileKernel> tile;
   int32_t session = -1;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "exec/loop_builder.h"
+#include "exec/reuse.h"
 #include "ir/combiner.h"
 #include "ir/gather_dims.h"
 #include "kernels/cpu/gather.h"
@@ -62,7 +63,7 @@ int32_t LoopBuilder::window_address(const Op& op, const ir::Dims& sizes, int fir
 // A window that is one run of memory needs no copy.
 bool LoopBuilder::add_dynamic_slice(const Op& op) {
   const ir::Type& type = op.result(0)->type;
-  if (type.dims.empty() || type.size() == 0) return false;
+  if (type.dims.empty() || type.size() == 0 || !reuses_memory()) return false;
   if (window_of(op.operand(0)->type, type.dims).single_run() == 0) return false;
   const int32_t base = as_memory(op.operand(0));
   const int32_t address = window_address(op, type.dims, 1, base);

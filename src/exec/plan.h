@@ -11,7 +11,7 @@
 #include <optional>
 #include <vector>
 
-#include "exec/encoder.h"
+#include "exec/run_context.h"
 #include "ir/module.h"
 #include "ops/op.h"
 
@@ -49,7 +49,8 @@ struct Step {
   std::vector<Ref> inputs;
   std::vector<int> outputs;  // slots; -1 where the result has no use
   std::vector<int> frees;    // slots dead after this step
-  // Per input: read here for the last time and nowhere else in this step.
+  // Per input: read here for the last time and nowhere else in this step, so that its memory is
+  // free.
   std::vector<bool> last_read;
   // Native: the operands whose memory result i may take, in the order in which they are tried.
   std::vector<std::vector<int>> reuse;
@@ -93,9 +94,9 @@ Count count(const Plan& plan);
 
 // Runs a plan: parameters are taken from `arguments` (moved from). With `dense`, results are dense
 // row-major; on the CPU they are computed, on a GPU their computation has been sent. Throws what
-// MLX throws, and std::bad_alloc. A plan that is not native runs on the encoder's thread, and was
-// built for its stream.
-ops::Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, Encoder& encoder,
+// MLX throws, Failure and std::bad_alloc; `run` then tells at which op. A plan that is not native
+// runs on the encoder's thread, and was built for its stream.
+ops::Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, RunContext& run,
                      bool dense);
 
 }  // namespace jaxmps::exec

@@ -111,13 +111,14 @@ struct Program::Run {
       }
       values.push_back(Payload::take(argument, borrowed));
     }
+    RunContext context(device->encoder());
     try {
       check_stopped();
-      ops::Arrays out = run_plan(*plan, std::move(values), device->encoder(), true);
+      ops::Arrays out = run_plan(*plan, std::move(values), context, true);
       if (!borrowed.empty()) copy_borrowed(borrowed, out);
       for (size_t i = 0; i < results.size(); ++i) results[i]->publish(std::move(out[i]));
     } catch (...) {
-      return current_exception_as_error().in(program->info_.name);
+      return context.locate(current_exception_as_error(), program->info_.name);
     }
     return {};
   }

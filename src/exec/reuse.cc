@@ -4,6 +4,8 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/env.h"
+
 namespace jaxmps::exec {
 namespace {
 
@@ -148,6 +150,8 @@ class Delay {
 };
 
 }  // namespace
+
+bool reuses_memory() { return env::flag(env::Var::JAX_MPS_REUSE); }
 
 std::vector<std::vector<int>> order_choices(const std::vector<std::vector<int>>& choices,
                                             const std::function<bool(int)>& preferred) {

@@ -10,6 +10,9 @@
 
 namespace jaxmps::exec {
 
+// JAX_MPS_REUSE. Without it no result takes the memory of an operand, and nothing is a view.
+bool reuses_memory();
+
 // For each result its choices in the order in which they are to be tried. `choices[i]` are the
 // operands whose memory result i may take, `preferred` says which are likely to be free.
 std::vector<std::vector<int>> order_choices(const std::vector<std::vector<int>>& choices,

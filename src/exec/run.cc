@@ -1,6 +1,7 @@
 // Running plans.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "base/stop.h"
 #include "exec/memory.h"
@@ -31,7 +32,8 @@ class Small {
 
 class Runner {
  public:
-  Runner(const Plan& plan, Encoder& encoder) : plan_(plan), encoder_(encoder), frame_(plan.slots) {}
+  Runner(const Plan& plan, RunContext& run)
+      : plan_(plan), run_(run), encoder_(run.encoder), frame_(plan.slots) {}
 
   Arrays run(std::vector<mx::array> arguments, bool dense) {
     for (size_t i = 0; i < plan_.parameters.size(); ++i) {
@@ -41,6 +43,7 @@ class Runner {
     for (int slot : plan_.dead_parameters) frame_[slot].reset();
     for (const Step& step : plan_.steps) {
       check_stopped();
+      run_.op = step.op;
       switch (step.kind) {
         case Step::Kind::native:
           run_native(step);
@@ -92,11 +95,17 @@ class Runner {
     }
   }
 
+  void wait() {
+    const ir::Op* op = std::exchange(run_.op, nullptr);
+    encoder_.wait();
+    run_.op = op;
+  }
+
   // Dense row-major, its values there for the CPU: arrays that are `available` were never sent.
   const mx::array& readable(Ref ref) {
     make_dense(ref);
     const mx::array& array = at(ref);
-    if (array.status() != mx::array::Status::available) encoder_.wait();
+    if (array.status() != mx::array::Status::available) wait();
     return array;
   }
 
@@ -174,7 +183,7 @@ class Runner {
     for (int64_t trip = 0;; ++trip) {
       if (loop.trip_count ? trip >= *loop.trip_count : !holds(loop, carried, captured)) break;
       carried.insert(carried.end(), captured.begin(), captured.end());
-      carried = run_plan(*loop.body, std::move(carried), encoder_, false);
+      carried = run_plan(*loop.body, std::move(carried), run_, false);
     }
     put(step, std::move(carried));
   }
@@ -183,12 +192,12 @@ class Runner {
              const std::vector<mx::array>& captured) {
     std::vector<mx::array> arguments = carried;
     arguments.insert(arguments.end(), captured.begin(), captured.end());
-    return scalar<bool>(run_plan(*loop.condition, std::move(arguments), encoder_, false)[0]);
+    return scalar<bool>(run_plan(*loop.condition, std::move(arguments), run_, false)[0]);
   }
 
   template <typename T>
   T scalar(const mx::array& array) {
-    if (array.status() != mx::array::Status::available) encoder_.wait();
+    if (array.status() != mx::array::Status::available) wait();
     return *array.data<T>();
   }
 
@@ -199,10 +208,11 @@ class Runner {
     if (index < 0 || index >= count) index = count - 1;
     std::vector<mx::array> captured;
     for (size_t i = 1; i < step.inputs.size(); ++i) captured.push_back(take(step, i));
-    put(step, run_plan(*branch.branches[index], std::move(captured), encoder_, false));
+    put(step, run_plan(*branch.branches[index], std::move(captured), run_, false));
   }
 
   Arrays results(bool dense) {
+    run_.op = nullptr;
     Arrays out;
     out.reserve(plan_.results.size());
     for (size_t i = 0; i < plan_.results.size(); ++i) {
@@ -221,19 +231,20 @@ class Runner {
   void settle(Arrays& out) {
     for (mx::array& array : out) array = encoder_.dense(std::move(array));
     if (!encoder_.on_cpu()) return;
-    encoder_.wait();
+    wait();
     for (mx::array& array : out) array.set_status(mx::array::Status::available);
   }
 
   const Plan& plan_;
+  RunContext& run_;
   Encoder& encoder_;
   Frame frame_;
 };
 
 }  // namespace
 
-Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, Encoder& encoder, bool dense) {
-  return Runner(plan, encoder).run(std::move(arguments), dense);
+Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, RunContext& run, bool dense) {
+  return Runner(plan, run).run(std::move(arguments), dense);
 }
 
 }  // namespace jaxmps::exec

@@ -5,6 +5,7 @@
 // not yet overwritten is the one that would be read from there.
 #include <optional>
 
+#include "base/env.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
 
@@ -155,6 +156,7 @@ class Scan {
 }  // namespace
 
 Status share_loop_storage(ir::Module& module) {
+  if (!env::flag(env::Var::JAX_MPS_REUSE)) return {};
   for (const auto& function : module.functions) {
     walk(function->body, [&](Op* op) {
       if (op->id == OpId::while_) Scan(op, *function).rewrite();

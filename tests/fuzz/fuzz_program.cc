@@ -196,7 +196,8 @@ std::optional<ops::Arrays> run(const Program& program, uint64_t seed) {
   }
   try {
     const auto encoder = exec::make_encoder(mx::default_stream(mx::Device::cpu));
-    return exec::run_plan(*program.plan, std::move(arguments), *encoder, true);
+    exec::RunContext run(*encoder);
+    return exec::run_plan(*program.plan, std::move(arguments), run, true);
   } catch (const std::exception&) {
     return std::nullopt;  // becomes the error of the execution
   }

@@ -76,7 +76,8 @@ void check(const std::function<void(Program&)>& build) {
     if (!refused.empty()) return;
     expect_no_empty_step(*plan);
     const auto encoder = make_encoder(mx::default_stream(mx::Device::cpu));
-    results.push_back(run_plan(*plan, arguments_of(program), *encoder, true));
+    RunContext run(*encoder);
+    results.push_back(run_plan(*plan, arguments_of(program), run, true));
   }
   for (size_t t = 1; t < results.size(); ++t) {
     for (size_t i = 0; i < results[0].size(); ++i) {

@@ -56,9 +56,10 @@ TEST(Plan, AGraphIsTakenApartOnce) {
   EXPECT_EQ(count(*plan).primitives, 2) << print(*plan);
   EXPECT_EQ(count(*plan).launches, 0);
   NullEncoder null(cpu_stream());
+  RunContext run(null);
   std::vector<mx::array> arguments{mx::zeros({2, 3})};
   arguments[0].eval();
-  for (int i = 0; i < 2; ++i) run_plan(*plan, arguments, null, true);
+  for (int i = 0; i < 2; ++i) run_plan(*plan, arguments, run, true);
   EXPECT_EQ(null.primitives, 4);
   EXPECT_EQ(null.held, 4);
 }
@@ -72,7 +73,8 @@ TEST(Plan, PrimitivesGiveTheValuesOfTheirGraph) {
   std::vector<mx::array> arguments{argument};
   arguments[0].eval();
   const auto encoder = make_encoder(cpu_stream());
-  const ops::Arrays results = run_plan(*plan, std::move(arguments), *encoder, true);
+  RunContext run(*encoder);
+  const ops::Arrays results = run_plan(*plan, std::move(arguments), run, true);
   EXPECT_EQ(results[0].status(), mx::array::Status::available);
   EXPECT_TRUE(mx::array_equal(results[0], mx::exp(mx::negative(argument))).item<bool>());
   EXPECT_TRUE(mx::array_equal(results[1], argument).item<bool>());
@@ -100,10 +102,45 @@ TEST(Plan, LaunchesFollowEachOtherThroughScratchMemory) {
   plan.moved_results = {true};
   EXPECT_EQ(count(plan).launches, 2);
   NullEncoder null(cpu_stream());
+  RunContext run(null);
   std::vector<mx::array> arguments{mx::zeros({4})};
   arguments[0].eval();
-  EXPECT_EQ(run_plan(plan, std::move(arguments), null, true)[0].shape(), mx::Shape{4});
+  EXPECT_EQ(run_plan(plan, std::move(arguments), run, true)[0].shape(), mx::Shape{4});
   EXPECT_EQ(null.launches, 2);
+}
+
+// The CPU's encoder takes no launches; what throws is at the op of its step.
+TEST(Plan, WhatThrowsIsAtAnOp) {
+  Program program;
+  Value* x = program.arg(f32(4));
+  program.ret({program.unary(OpId::negate, x)});
+  Plan plan;
+  plan.slots = 2;
+  plan.parameters = {0};
+  Step step;
+  step.kind = Step::Kind::launch;
+  step.op = *program.module.main()->body.begin();
+  step.inputs = {0};
+  step.outputs = {1};
+  step.last_read = {true};
+  step.shapes = {{4}};
+  step.dtypes = {mx::float32};
+  plan.steps.push_back(std::move(step));
+  plan.results = {1};
+  plan.moved_results = {true};
+  const auto encoder = make_encoder(cpu_stream());
+  RunContext run(*encoder);
+  std::vector<mx::array> arguments{mx::zeros({4})};
+  arguments[0].eval();
+  EXPECT_THROW(run_plan(plan, std::move(arguments), run, true), Failure);
+  EXPECT_EQ(RunContext::current(), &run);
+  const std::string text = run.locate(internal("broken"), "step").text;
+  EXPECT_NE(text.find("step: stablehlo.negate (f32[4]) -> f32[4] at model.py:1:1: broken"),
+            std::string::npos)
+      << text;
+  EXPECT_EQ(run.locate(Error(Code::cancelled, "stopped"), "step").text, "step: stopped");
+  run.op = nullptr;
+  EXPECT_EQ(run.locate(internal("broken"), "step").text, "step: broken");
 }
 
 TEST(Trace, PrimitivesComeBehindWhatTheyRead) {

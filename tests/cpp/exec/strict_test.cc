@@ -51,7 +51,8 @@ void build(Program& program) {
   if (!errors.empty()) std::exit(1);
   std::vector<mx::array> arguments{mx::array({1.0f, 2.0f, 3.0f})};
   const auto encoder = make_encoder(mx::default_stream(mx::Device::cpu));
-  const mx::array out = run_plan(*plan, std::move(arguments), *encoder, true)[0];
+  RunContext run(*encoder);
+  const mx::array out = run_plan(*plan, std::move(arguments), run, true)[0];
   const float want[] = {2, 8, 3, 8, 4};
   if (out.size() != 5) std::exit(2);
   std::exit(std::equal(want, want + 5, out.data<float>()) ? 0 : 3);
