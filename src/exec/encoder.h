@@ -39,8 +39,6 @@ class Encoder {
 
   // Waits for all that was sent. Throws what went wrong there.
   void wait();
-  // Nothing was sent since the last wait().
-  bool is_idle() const { return is_idle_; }
   // Before the stream is committed by others: hands over what must live until the work has ended.
   virtual void release() {}
   // In the child of a fork, where the stream is gone: from now on everything fails.
@@ -69,7 +67,7 @@ class Encoder {
 
   const mx::Stream stream_;
   std::shared_ptr<mx::Primitive> contiguous_;
-  bool is_idle_ = true;
+  bool is_idle_ = true;  // nothing was sent since the last wait()
   bool is_lost_ = false;
 };
 

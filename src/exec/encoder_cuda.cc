@@ -9,7 +9,7 @@
 #include <mutex>
 #include <unordered_map>
 
-#include "exec/encoder.h"
+#include "exec/encoder_gpu.h"
 #include "mlx/primitives.h"
 
 // As CUDA's C interface has them.
@@ -46,8 +46,6 @@ WEAK Device& device(mlx::core::Device device);
 
 namespace jaxmps::exec {
 namespace {
-
-using Data = std::shared_ptr<mx::allocator::Data>;
 
 // CUDA's driver, as far as it is needed. Results are ints, and 0 is success.
 struct Driver {
@@ -115,9 +113,9 @@ void* address(const mx::array& array) {
   return static_cast<char*>(*static_cast<void* const*>(array.buffer().ptr())) + array.offset();
 }
 
-class CudaEncoder final : public Encoder {
+class CudaEncoder final : public GpuEncoder {
  public:
-  explicit CudaEncoder(mx::Stream stream) : Encoder(stream) {
+  explicit CudaEncoder(mx::Stream stream) : GpuEncoder(stream) {
     allocation_ = mx::abs(mx::array(0.0f), stream).primitive_ptr();
     nothing_.emplace_back(mx::Shape{0}, mx::float32, nullptr, std::vector<mx::array>());
     nothing_[0].set_data(mx::allocator::malloc(1), 0, {1}, {false, false, false});
@@ -170,26 +168,15 @@ class CudaEncoder final : public Encoder {
     }
   }
 
-  void hold(const mx::array& array) override { held_.push_back(array.data_shared_ptr()); }
+  bool needs_commit() override { return commands().needs_commit(); }
 
-  void sent() override {
-    mx::cu::CommandEncoder& commands = this->commands();
-    if (!commands.needs_commit()) return;
-    release();
-    commands.commit();
-    // Not to run ahead of the memory that there is.
-    if (mx::get_active_memory() > mx::get_memory_limit()) synchronize();
-  }
-
-  void release() override {
-    if (held_.empty()) return;
-    commands().add_completed_handler([held = std::move(held_)] {});
-    held_.clear();
+  void commit(Held held) override {
+    commands().add_completed_handler([held = std::move(held)] {});
+    commands().commit();
   }
 
   mx::cu::CommandEncoder* commands_ = nullptr;
   std::vector<mx::array> nothing_;
-  std::vector<Data> held_;
   std::vector<void*> addresses_, parameters_;
 };
 

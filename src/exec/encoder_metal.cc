@@ -5,7 +5,7 @@
 
 #include <dlfcn.h>
 
-#include "exec/encoder.h"
+#include "exec/encoder_gpu.h"
 #include "mlx/primitives.h"
 
 namespace mlx::core::metal {
@@ -23,8 +23,6 @@ CommandEncoder& get_command_encoder(Stream stream);
 
 namespace jaxmps::exec {
 namespace {
-
-using Data = std::shared_ptr<mx::allocator::Data>;
 
 // What Objective-C objects made meanwhile are released at the end of. libmlx has loaded the
 // runtime.
@@ -53,9 +51,9 @@ class AutoreleasePool {
   void* const pool_;
 };
 
-class MetalEncoder final : public Encoder {
+class MetalEncoder final : public GpuEncoder {
  public:
-  using Encoder::Encoder;
+  using GpuEncoder::GpuEncoder;
 
  private:
   void encode(mx::Primitive& primitive, const std::vector<mx::array>& inputs,
@@ -69,25 +67,14 @@ class MetalEncoder final : public Encoder {
     throw Failure{internal(str("the kernel ", launch.name, " is none of Metal's"))};
   }
 
-  void hold(const mx::array& array) override { held_.push_back(array.data_shared_ptr()); }
+  bool needs_commit() override { return mx::metal::get_command_encoder(stream()).needs_commit(); }
 
-  void sent() override {
-    if (!mx::metal::get_command_encoder(stream()).needs_commit()) return;
-    release();
-    // Not to run ahead of the memory that there is.
-    if (mx::get_active_memory() > mx::get_memory_limit()) synchronize();
-  }
-
-  void release() override {
-    if (held_.empty()) return;
+  void commit(Held held) override {
     const AutoreleasePool pool;
     mx::metal::CommandEncoder& commands = mx::metal::get_command_encoder(stream());
     commands.end_encoding(false);
-    commands.commit([held = std::move(held_)] {});
-    held_.clear();
+    commands.commit([held = std::move(held)] {});
   }
-
-  std::vector<Data> held_;
 };
 
 }  // namespace
