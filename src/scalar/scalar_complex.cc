@@ -43,15 +43,17 @@ V Complex::over(V x, V y) const {
 }
 
 // R. Smith's division: scaled by the larger part of the divisor, so that it does not overflow.
+// Zero divides each part by itself.
 V Complex::over_finite(V x, V y) const {
-  const int32_t wide = test(Opcode::le, op(Opcode::abs, y.im), op(Opcode::abs, y.re));
+  const int32_t re_size = op(Opcode::abs, y.re), im_size = op(Opcode::abs, y.im);
+  const int32_t is_zero = test(Opcode::eq, add(re_size, im_size), real(0));
+  const int32_t wide = test(Opcode::le, im_size, re_size);
   const int32_t big = pick(wide, y.re, y.im), small = pick(wide, y.im, y.re);
-  const int32_t zero = real(0);
-  const int32_t ratio = pick(test(Opcode::eq, big, zero), zero, div(small, big));
-  const int32_t d = add(big, mul(small, ratio));
+  const int32_t ratio = div(small, big);
+  const int32_t d = pick(is_zero, big, add(big, mul(small, ratio)));
   const int32_t re = pick(wide, add(x.re, mul(x.im, ratio)), add(mul(x.re, ratio), x.im));
   const int32_t im = pick(wide, sub(x.im, mul(x.re, ratio)), sub(mul(x.im, ratio), x.re));
-  return make(div(re, d), div(im, d));
+  return make(div(pick(is_zero, x.re, re), d), div(pick(is_zero, x.im, im), d));
 }
 
 V Complex::exp(V x) const {
@@ -102,6 +104,16 @@ V Complex::sqrt(V x) const {
   return make(pick(is_zero, zero, re), pick(is_zero, x.im, pick(below, neg(im), im)));
 }
 
+// The square root above takes no notice of the sign of a zero; here it is a side of the cut.
+V Complex::rsqrt(V x) const {
+  const int32_t zero = real(0), one = real(1);
+  const V r = over(make(one, zero), sqrt(x));
+  const int32_t below = b.emit(Opcode::bit_or, DType::pred, test(Opcode::lt, x.im, zero),
+                               test(Opcode::lt, div(one, x.im), zero));
+  const int32_t size = op(Opcode::abs, r.im);
+  return make(r.re, pick(below, size, neg(size)));
+}
+
 V Complex::tanh(V x) const {
   const int32_t t = op(Opcode::tanh, x.re), one = real(1);
   // At an infinite real part the limit is the same in every direction.
@@ -128,16 +140,24 @@ V Complex::cos(V x) const {
               neg(mul(op(Opcode::sin, x.re), op(Opcode::sinh, x.im))));
 }
 
+// Kahan's values where the logarithm has none: a real power of 0 and of infinity, any of 1.
 V Complex::pow(V x, V y) const {
   const int32_t zero = real(0), one = real(1);
-  const V r = exp(times(y, log(x)));
-  auto both_zero = [&](V v) {
-    return b.emit(Opcode::bit_and, DType::pred, test(Opcode::eq, v.re, zero),
-                  test(Opcode::eq, v.im, zero));
+  const int32_t inf = real(std::numeric_limits<double>::infinity());
+  auto both = [&](int32_t p, int32_t q) { return b.emit(Opcode::bit_and, DType::pred, p, q); };
+  auto either = [&](int32_t p, int32_t q) { return b.emit(Opcode::bit_or, DType::pred, p, q); };
+  auto is = [&](V v, int32_t number) {
+    return both(test(Opcode::eq, v.re, number), test(Opcode::eq, v.im, zero));
   };
-  const int32_t base = both_zero(x), exponent = both_zero(y);
-  const int32_t re = pick(base, zero, r.re), im = pick(base, zero, r.im);
-  return make(pick(exponent, one, re), pick(exponent, zero, im));
+  const V r = exp(times(y, log(x)));
+  const int32_t x_infinite = is(x, inf), y_real = test(Opcode::eq, y.im, zero);
+  const int32_t stays =
+      both(either(is(x, zero), x_infinite), both(y_real, test(Opcode::lt, zero, y.re)));
+  const int32_t vanishes = both(x_infinite, both(y_real, test(Opcode::lt, y.re, zero)));
+  const int32_t is_one = either(is(x, one), is(y, zero));
+  const int32_t is_real = either(is_one, either(stays, vanishes));
+  const int32_t limit = pick(is_one, one, pick(stays, x.re, zero));
+  return make(pick(is_real, limit, r.re), pick(is_real, zero, r.im));
 }
 
 V Complex::sign(V x) const {
@@ -191,7 +211,7 @@ Result<V> ScalarBuilder::apply_complex(const ir::Op& op, std::span<const V> in, 
     case OpId::sqrt:
       return c.sqrt(x);
     case OpId::rsqrt:
-      return c.over(one, c.sqrt(x));
+      return c.rsqrt(x);
     case OpId::tanh:
       return c.tanh(x);
     case OpId::tan: {

@@ -40,6 +40,7 @@ struct Complex {
   V log(V x) const;
   V log1p(V x) const;
   V sqrt(V x) const;
+  V rsqrt(V x) const;
   V tanh(V x) const;
   V sin(V x) const;
   V cos(V x) const;

@@ -136,6 +136,17 @@ def narrow(*state):
 def complexes(z):
     return steps(9, lambda i, z: (z * z * 0.3 + jnp.exp(z * 0.1),), z)
 
+parts = np.array([0.0, 1e-30, 0.3, 1, 2, 89, 1e20, 3e38, np.inf], np.float32)
+parts = np.concatenate([parts, -parts, [np.nan]])
+@program((parts[:, None] + np.zeros_like(parts)).ravel(), (parts + np.zeros_like(parts)[:, None]).ravel())
+def complex_plane(re, im):
+    unary = [jnp.exp, jnp.expm1, jnp.log, jnp.log1p, jnp.sqrt, lax.rsqrt, jnp.tanh, jnp.tan, jnp.sin, jnp.cos, jnp.sinh,
+             jnp.cosh, lax.logistic, jnp.sign, jnp.abs]
+    def trip(w, _):
+        z = lax.complex(re, im)
+        return w[::-1], [f(z) for f in unary] + [f(z, w) for f in (lax.mul, lax.div, lax.pow)]
+    return lax.scan(trip, jnp.roll(lax.complex(im, -re), 7), None, 3)
+
 @program(real(3, 3), real(3), real(5, 2, 4), real(7, 5, 3), real(3, 3, dtype=np.float64))
 def products(a, x, b, c, d):
     def trip(i, a, x, b, c, d):

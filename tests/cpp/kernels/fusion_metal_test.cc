@@ -140,15 +140,25 @@ TEST(FusionMetal, ConversionsAreTheTileMachinesBitForBit) {
   check(program, false, mixed);
 }
 
+// Parts of the given sizes, of either sign.
+std::function<Buffer(const Type&, std::mt19937&)> parts_of(std::vector<float> sizes) {
+  return [sizes](const Type& type, std::mt19937& rng) {
+    Buffer b(static_cast<size_t>(type.byte_count()));
+    for (size_t n = 0; n < b.size(); n += sizeof(float)) {
+      const float size = sizes[rng() % sizes.size()], part = rng() % 2 ? size : -size;
+      std::memcpy(&b[n], &part, sizeof part);
+    }
+    return b;
+  };
+}
+
 TEST(FusionMetal, ComplexFunctionsAreTheTileMachines) {
-  MetalProgram program;
+  MetalProgram program, powers;
   add_ops(&program, DType::c64,
           {{OpId::add, 2},
            {OpId::subtract, 2},
            {OpId::multiply, 2},
            {OpId::divide, 2},
-           {OpId::power, 2},
-           {OpId::atan2, 2},
            {OpId::exponential, 1},
            {OpId::log, 1},
            {OpId::log_plus_one, 1},
@@ -162,7 +172,12 @@ TEST(FusionMetal, ComplexFunctionsAreTheTileMachines) {
            {OpId::sign, 1},
            {OpId::exponential_minus_one, 1}},
           1e-4);
+  add_ops(&powers, DType::c64, {{OpId::power, 2}, {OpId::atan2, 2}}, 1e-4);
   check(program, false);
+  check(program, false, parts_of({0, 1e-30F, 1e-5F, 0.3F, 1, 30, 89, 1e20F, INFINITY, NAN}));
+  check(powers, false);
+  // Where angles have digits.
+  check(powers, false, parts_of({0, 0.3F, 1, 2, INFINITY, NAN}));
 }
 
 double ulps_between(float have, double want) {
