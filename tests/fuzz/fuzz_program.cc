@@ -13,6 +13,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/floats.h"
@@ -28,17 +29,17 @@ namespace {
 using namespace jaxmps;
 namespace mx = mlx::core;
 using ir::OpId;
-using Bytes = std::shared_ptr<const std::string>;
+
+unsigned long long number(uint64_t n) { return n; }
 
 // How many inputs came how far.
 struct Counts {
-  uint64_t inputs = 0, read = 0, verified = 0, planned = 0, run = 0, compared = 0;
+  uint64_t candidates = 0, read = 0, verified = 0, inputs = 0, planned = 0, run = 0, compared = 0;
   ~Counts() {
-    std::fprintf(
-        stderr, "%llu inputs: %llu read, %llu verified, %llu planned, %llu run, %llu compared\n",
-        static_cast<unsigned long long>(inputs), static_cast<unsigned long long>(read),
-        static_cast<unsigned long long>(verified), static_cast<unsigned long long>(planned),
-        static_cast<unsigned long long>(run), static_cast<unsigned long long>(compared));
+    std::fprintf(stderr, "%llu candidates of the mutator: %llu read, %llu verified\n",
+                 number(candidates), number(read), number(verified));
+    std::fprintf(stderr, "%llu inputs: %llu planned, %llu run, %llu compared\n", number(inputs),
+                 number(planned), number(run), number(compared));
   }
 } counts;
 
@@ -115,39 +116,59 @@ bool is_exact(const ir::Region& region) {
   return true;
 }
 
-struct Program {
+// What the mutator has read and found valid, so that its execution need not read it again.
+struct Valid {
+  std::string bytes;
   std::unique_ptr<ir::Module> module;
-  std::unique_ptr<exec::Plan> plan;
-  bool small = false, exact = false;
-};
+} valid;
 
-std::optional<Program> prepare(const Bytes& bytes, bool fuse) {
-  Program program;
-  auto module = bytecode::read_artifact(bytes);
-  if (!module.ok()) return std::nullopt;
-  counts.read += fuse;
-  program.module = std::move(module).value();
-  ir::Module& m = *program.module;
-  if (!ir::verify(m).ok()) return std::nullopt;
-  counts.verified += fuse;
-  for (const ir::Type& type : m.main()->type.elements) {
-    if (type.is_tensor() && (!type.is_static() || !ops::fits_dimensions(type))) return std::nullopt;
+std::unique_ptr<ir::Module> read_valid(const uint8_t* data, size_t size) {
+  if (valid.module && valid.bytes.size() == size &&
+      std::memcmp(valid.bytes.data(), data, size) == 0) {
+    return std::move(valid.module);
   }
-  if (!passes::run_passes(m).ok()) return std::nullopt;
-  if (const Status valid = ir::verify(m); !valid.ok()) {
-    std::fprintf(stderr, "the passes broke the program: %s\n%s\n", valid.error().text.c_str(),
-                 ir::print(m).c_str());
+  auto module = bytecode::read_artifact(
+      std::make_shared<const std::string>(reinterpret_cast<const char*>(data), size));
+  if (!module.ok()) return nullptr;
+  ++counts.read;
+  if (!ir::verify(**module).ok()) return nullptr;
+  ++counts.verified;
+  return std::move(module).value();
+}
+
+// Shares the original's locations and constants.
+std::unique_ptr<ir::Module> copy_of(const ir::Module& module) {
+  auto copy = std::make_unique<ir::Module>();
+  copy->name = module.name;
+  copy->attrs = module.attrs;
+  for (const auto& function : module.functions) {
+    ir::Function* made = copy->add_function(function->name);
+    made->type = function->type;
+    made->arg_attrs = function->arg_attrs;
+    made->result_attrs = function->result_attrs;
+    std::unordered_map<ir::Value*, ir::Value*> map;
+    made->body.copy_from(function->body, map);
+  }
+  return copy;
+}
+
+bool run_passes(ir::Module& module) {
+  for (const ir::Type& type : module.main()->type.elements) {
+    if (type.is_tensor() && (!type.is_static() || !ops::fits_dimensions(type))) return false;
+  }
+  if (!passes::run_passes(module).ok()) return false;
+  if (const Status still = ir::verify(module); !still.ok()) {
+    std::fprintf(stderr, "the passes broke the program: %s\n%s\n", still.error().text.c_str(),
+                 ir::print(module).c_str());
     std::abort();
   }
-  program.exact = is_exact(m.main()->body);
-  int64_t budget = kMostElements;
-  program.small = is_small(m.main()->body, 1, &budget);
-  if (fuse && !exec::fuse_module(m, ir::kCpu).ok()) return std::nullopt;
+  return true;
+}
+
+std::unique_ptr<exec::Plan> plan_of(const ir::Module& module) {
   std::vector<Error> refused;
-  program.plan = exec::build_plan(m.main()->body, {}, ir::kCpu, &refused);
-  if (!refused.empty()) return std::nullopt;
-  counts.planned += fuse;
-  return program;
+  auto plan = exec::build_plan(module.main()->body, {}, ir::kCpu, &refused);
+  return refused.empty() ? std::move(plan) : nullptr;
 }
 
 // Small numbers, and now and then an odd one.
@@ -178,10 +199,12 @@ void fill(const ir::Type& type, std::mt19937_64& random, char* to) {
   }
 }
 
-std::optional<ops::Arrays> run(const Program& program, uint64_t seed) {
+// Nothing where the plan is too long, or fails.
+std::optional<ops::Arrays> run(const ir::Module& module, const exec::Plan& plan, uint64_t seed) {
+  if (plan.nanoseconds > kMostNanoseconds) return std::nullopt;
   std::mt19937_64 random(seed);
   std::vector<mx::array> arguments;
-  const ir::Region& body = program.module->main()->body;
+  const ir::Region& body = module.main()->body;
   for (int i = 0; i < body.arg_count(); ++i) {
     const ir::Type& type = body.arg(i)->type;
     if (!type.is_tensor()) {
@@ -194,10 +217,10 @@ std::optional<ops::Arrays> run(const Program& program, uint64_t seed) {
     fill(type, random, a.data<char>());
     arguments.push_back(std::move(a));
   }
+  static const auto encoder = exec::make_encoder(mx::default_stream(mx::Device::cpu));
   try {
-    const auto encoder = exec::make_encoder(mx::default_stream(mx::Device::cpu));
-    exec::RunContext run(*encoder);
-    return exec::run_plan(*program.plan, std::move(arguments), run, true);
+    exec::RunContext context(*encoder);
+    return exec::run_plan(plan, std::move(arguments), context, true);
   } catch (const std::exception&) {
     return std::nullopt;  // becomes the error of the execution
   }
@@ -205,8 +228,8 @@ std::optional<ops::Arrays> run(const Program& program, uint64_t seed) {
 
 bool same(double a, double b) { return a == b || (std::isnan(a) && std::isnan(b)); }
 
-void expect_equal(const Program& program, const ops::Arrays& fused, const ops::Arrays& alone) {
-  const auto& types = program.module->main()->type.results;
+void expect_equal(const ir::Module& module, const ops::Arrays& fused, const ops::Arrays& alone) {
+  const auto& types = module.main()->type.results;
   for (size_t i = 0; i < types.size(); ++i) {
     const ir::Type& type = types[i];
     if (!type.is_tensor() || type.size() == 0) continue;
@@ -227,7 +250,7 @@ void expect_equal(const Program& program, const ops::Arrays& fused, const ops::A
       differs = true;
     }
     if (!differs) continue;
-    std::fprintf(stderr, "%s\n", ir::print(*program.module).c_str());
+    std::fprintf(stderr, "%s\n", ir::print(module).c_str());
     std::abort();
   }
 }
@@ -291,9 +314,12 @@ void mutate_once(uint8_t* data, const std::vector<Part>& parts, std::mt19937& ra
 }
 
 bool is_accepted(const uint8_t* data, size_t size) {
-  auto module = bytecode::read_artifact(
-      std::make_shared<const std::string>(reinterpret_cast<const char*>(data), size));
-  return module.ok() && ir::verify(**module).ok();
+  ++counts.candidates;
+  auto module = read_valid(data, size);
+  if (!module) return false;
+  valid.bytes.assign(reinterpret_cast<const char*>(data), size);
+  valid.module = std::move(module);
+  return true;
 }
 
 }  // namespace
@@ -319,18 +345,23 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, [[maybe_un
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ++counts.inputs;
   const PlainFloats plain;
-  const auto bytes = std::make_shared<const std::string>(reinterpret_cast<const char*>(data), size);
-  const auto fused = prepare(bytes, true);
-  if (!fused || !fused->small || fused->plan->nanoseconds > kMostNanoseconds) return 0;
-  const auto results = run(*fused, size);
-  if (!results) return 0;
+  const auto module = read_valid(data, size);
+  if (!module || !run_passes(*module)) return 0;
+  const ir::Region& body = module->main()->body;
+  int64_t budget = kMostElements;
+  const bool small = is_small(body, 1, &budget), exact = is_exact(body);
+  const auto unfused = small && exact ? copy_of(*module) : nullptr;
+  if (!exec::fuse_module(*module, ir::kCpu).ok()) return 0;
+  const auto plan = plan_of(*module);
+  if (!plan) return 0;
+  ++counts.planned;
+  const auto fused = small ? run(*module, *plan, size) : std::nullopt;
+  if (!fused) return 0;
   ++counts.run;
-  if (!fused->exact) return 0;
-  const auto unfused = prepare(bytes, false);
-  if (!unfused || !unfused->small || unfused->plan->nanoseconds > kMostNanoseconds) return 0;
-  const auto alone = run(*unfused, size);
+  const auto plain_plan = unfused ? plan_of(*unfused) : nullptr;
+  const auto alone = plain_plan ? run(*unfused, *plain_plan, size) : std::nullopt;
   if (!alone) return 0;
   ++counts.compared;
-  expect_equal(*fused, *results, *alone);
+  expect_equal(*module, *fused, *alone);
   return 0;
 }

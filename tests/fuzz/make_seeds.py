@@ -1,5 +1,6 @@
 """Writes seeds/*.bc: small programs with what tests/bytecode/artifacts lack (custom calls, loops, scatters,
-sorts, windows, products), as JAX lowers them for the plugin.
+sorts, windows, products), as JAX lowers them for the plugin. One program for each result of the functions
+here, because an input costs by the number of its ops; whole are those whose results share fusions.
 
 JAX_PLATFORMS=mps,cpu python make_seeds.py
 """
@@ -119,13 +120,24 @@ PROGRAMS = {
     "moves": (moves, X),
 }
 
+WHOLE = {"reductions", "types", "moves"}
+
+
+def write(name, function, arguments):
+    lowered = jax.jit(function).trace(*arguments).lower(lowering_platforms=("mps",))
+    module = lowered.compiler_ir("stablehlo")
+    text = module.operation.get_asm(enable_debug_info=False)
+    artifact = programs.Program(name, text, by_client=True).serialize(VERSION)
+    (HERE / "seeds" / f"{name}.bc").write_bytes(artifact)
+    print(name, len(artifact))
+
+
 if __name__ == "__main__":
-    folder = HERE / "seeds"
-    folder.mkdir(exist_ok=True)
+    (HERE / "seeds").mkdir(exist_ok=True)
     for name, (function, *arguments) in PROGRAMS.items():
-        lowered = jax.jit(function).trace(*arguments).lower(lowering_platforms=("mps",))
-        module = lowered.compiler_ir("stablehlo")
-        text = module.operation.get_asm(enable_debug_info=False)
-        artifact = programs.Program(name, text, by_client=True).serialize(VERSION)
-        (folder / f"{name}.bc").write_bytes(artifact)
-        print(name, len(artifact))
+        results = jax.eval_shape(function, *arguments)
+        if name in WHOLE or not isinstance(results, tuple):
+            write(name, function, arguments)
+        if isinstance(results, tuple):
+            for i in range(len(results)):
+                write(f"{name}_{i}", lambda *given, f=function, i=i: f(*given)[i], arguments)
