@@ -12,11 +12,11 @@
 //   program sees its arguments as they were when it was called.
 // - The results of a program are the device's own. What a program would pass on of borrowed memory
 //   is copied (Program::Run::compute).
-// - The device's own memory may serve several buffers (results that are an argument, other types
-// and
-//   kinds of memory of the same bytes) and is constant while it does: a step overwrites what it
-//   alone holds. So donated memory is overwritten only if the donated buffer was its last holder
-//   (Payload::take) and the client holds no reference to it (Buffer::hold).
+// - The device's own memory may serve several buffers (results that see an argument another way; on
+//   GPUs results that are one; other types and kinds of memory of the same bytes) and is constant
+//   while it does: a step overwrites what it alone holds. So donated memory is overwritten only if
+//   the donated buffer was its last holder (Payload::take) and the client holds no reference to it
+//   (Buffer::hold).
 // - On the CPU an array is evaluated when it is published: no other thread may evaluate it.
 #pragma once
 

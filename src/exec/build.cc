@@ -334,6 +334,12 @@ class Builder {
       if (result < 0 || live[result]) continue;
       plan_->moved_results[i] = live[result] = true;
     }
+    // Parameters have the first slots.
+    const auto first = std::count_if(plan_->parameters.begin(), plan_->parameters.end(),
+                                     [](int slot) { return slot >= 0; });
+    for (size_t i = 0; i < plan_->results.size(); ++i) {
+      plan_->passed_on.push_back(!plan_->moved_results[i] || plan_->results[i] < first);
+    }
     constexpr int kTwice = -1;
     std::vector<int> reader(plan_->slots);  // where the step reads what dies there
     for (size_t i = plan_->steps.size(); i-- > 0;) {

@@ -67,6 +67,7 @@ struct Plan {
   std::vector<Step> steps;
   std::vector<Ref> results;
   std::vector<bool> moved_results;  // those that no later result is too: they leave their slots
+  std::vector<bool> passed_on;      // results that no step makes, or that a later one is too
   std::vector<mx::array> constants;
   bool is_native = true;   // no step needs the encoder, here or in nested plans
   double nanoseconds = 0;  // estimated time on one core
@@ -93,9 +94,10 @@ struct Count {
 Count count(const Plan& plan);
 
 // Runs a plan: parameters are taken from `arguments` (moved from). With `dense`, results are dense
-// row-major; on the CPU they are computed, on a GPU their computation has been sent. Throws what
-// MLX throws, Failure and std::bad_alloc; `run` then tells at which op. A plan that is not native
-// runs on the encoder's thread, and was built for its stream.
+// row-major; on the CPU they are computed, and no two of them, nor one and an argument that others
+// hold, are one array; on a GPU their computation has been sent. Throws what MLX throws, Failure
+// and std::bad_alloc; `run` then tells at which op. A plan that is not native runs on the encoder's
+// thread, and was built for its stream.
 ops::Arrays run_plan(const Plan& plan, std::vector<mx::array> arguments, RunContext& run,
                      bool dense);
 

@@ -40,6 +40,32 @@ def test_names_of_the_platform():
     assert conditionals.cond_p.name == "cond" and _export.call_exported_p.name == "call_exported"
 
 
+def test_dlpack():
+    from jax._src import array
+    from jax._src.lib import xla_client
+
+    assert callable(array.ArrayImpl.__dlpack__) and callable(array.ArrayImpl.__dlpack_device__)
+    assert isinstance(xla_client.Client._raw_platform, property)
+
+
+def test_emit_python_callback():
+    from jax._src import callback
+    from jax.interpreters import mlir
+
+    names = list(inspect.signature(callback.emit_python_callback).parameters)
+    assert names[:6] == ["ctx", "callback", "token", "operands", "operand_avals", "result_avals"]
+    assert {"has_side_effect", "sharding"} <= set(names)
+    assert callable(mlir.emit_python_callback)
+
+
+def test_sparse_solver():
+    from jax._src import dispatch
+    from jax.experimental.sparse import linalg
+
+    assert dispatch.JAXPR_TRACE_EVENT == "/jax/core/compile/jaxpr_trace_duration"
+    assert linalg.spsolve_p.name == "spsolve" and callable(linalg._spsolve_cpu_lowering)
+
+
 def test_platforms_with_donation():
     from jax._src.interpreters import mlir
 

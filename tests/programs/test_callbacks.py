@@ -518,3 +518,21 @@ def test_reading_what_a_callback_still_computes(mps, read, wait):
     code = textwrap.dedent(READ_WHILE_COMPUTED.format(wait=wait)) + read
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, env=dict(os.environ))
     assert done.returncode == 0 and "FATAL" not in done.stderr, done.stderr[-2000:]
+
+
+def test_rules_of_other_packages_call_into_python():
+    """A primitive of somebody else's whose rule calls `emit_python_callback`."""
+    from jax.extend.core import Primitive
+    from jax.interpreters import mlir
+
+    prim = Primitive("doubled_by_python")
+    prim.def_abstract_eval(lambda x: x)
+
+    def rule(ctx, x):
+        results, token, keep = mlir.emit_python_callback(
+            ctx, lambda x: (np.multiply(x, 2),) if type(x) is np.ndarray else None, None, [x], ctx.avals_in, ctx.avals_out, has_side_effect=False)
+        assert token is None and keep is not None
+        return results
+
+    mlir.register_lowering(prim, rule)
+    np.testing.assert_array_equal(jax.jit(prim.bind)(jnp.arange(3.0)), [0, 2, 4])

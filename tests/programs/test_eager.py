@@ -268,16 +268,47 @@ def test_what_is_gone_is_not_read(read, end, mps, cpu):
 
 
 def test_dlpack(mps, cpu):
-    """JAX exports arrays of its own platforms only; by way of the host's device they are exported."""
     x = jax.device_put(X, mps) + 1
-    with pytest.raises((BufferError, RuntimeError, ValueError)):
-        np.from_dlpack(x)
-    there = jax.device_put(x, cpu)
+    there = x if mps.device_kind == "cpu" else jax.device_put(x, cpu)
     view = np.from_dlpack(there)
+    again = view.copy()
+    # Neither deleted nor donated memory is gone or overwritten while somebody looks at it.
+    jax.jit(lambda x: x * 0, donate_argnums=0)(there).block_until_ready()
     x.delete()
-    there.delete()
+    np.testing.assert_array_equal(view, again)
     np.testing.assert_array_equal(view, X + 1)
     source = np.arange(40000, dtype=np.float32)
     taken = jax.device_put(jnp.from_dlpack(source), mps)
     twice = taken * 2
     np.testing.assert_array_equal(twice, np.arange(40000, dtype=np.float32) * 2)
+
+
+def test_dlpack_types_and_requests(mps):
+    if mps.device_kind != "cpu":
+        pytest.skip("exports of a GPU's memory")
+    for dtype in "bool int8 uint16 int32 float16 float32 complex64".split():
+        x = jax.device_put(np.array([[0, 1, 2], [3, 4, 5]], dtype), mps)
+        view = np.from_dlpack(x)
+        assert view.dtype == dtype and view.shape == (2, 3)
+        np.testing.assert_array_equal(view, np.asarray(x))
+    x = jax.device_put(jnp.ones(3, jnp.bfloat16), mps)
+    assert type(x.__dlpack__()).__name__ == "PyCapsule"  # never taken, and dropped here
+    with pytest.raises(BufferError, match="float8"):
+        jax.device_put(jnp.ones(3, jnp.float8_e4m3fn), mps).__dlpack__()
+    assert tuple(map(int, x.__dlpack_device__())) == (1, 0)
+    with pytest.raises(BufferError, match="cannot be exported"):
+        x.__dlpack__(dl_device=(2, 0))
+
+
+def test_results_have_memory_of_their_own(mps):
+    """As on JAX's CPU backend: nobody sees an address twice, unless the argument was donated."""
+    if mps.device_kind != "cpu":
+        pytest.skip("on GPUs arrays, which cannot change, share memory")
+    x = jax.device_put(X, mps)
+    results = jax.jit(lambda x: (x, x, x + 1, jnp.ones(3)))(x)
+    once_more = jax.jit(lambda x: (x, x, x + 1, jnp.ones(3)))(x)
+    arrays = [x, *results, *once_more, jnp.array(x, copy=True)]
+    assert len({a.unsafe_buffer_pointer() for a in arrays}) == len(arrays)
+    y = jax.device_put(X, mps) + 1
+    address = y.unsafe_buffer_pointer()
+    assert jax.jit(lambda y: (y, y * 2), donate_argnums=0)(y)[0].unsafe_buffer_pointer() == address

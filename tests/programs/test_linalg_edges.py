@@ -250,3 +250,33 @@ def test_triangular_solve(mps, cpu, unit, dtype):
     for flags, g, w in zip(FLAGS, got, want):
         for i, case in enumerate(cases):
             assert right("triangular", a[i], [g[i]], [w[i]]), (flags, case, g[i], w[i])
+
+
+@pytest.mark.parametrize("function", [jnp.linalg.svd, lambda a: jnp.linalg.eigh(a @ a.T)], ids=["svd", "eigh"])
+def test_sizes_that_are_symbols(mps, function):
+    """Whether all singular values are asked for cannot be seen by comparing symbols."""
+    from jax import export
+
+    a = np.arange(12, dtype=np.float32).reshape(3, 4)
+    with jax.default_device(mps):
+        shape = jax.ShapeDtypeStruct(export.symbolic_shape("m, n"), a.dtype)
+        exported = export.export(jax.jit(function), platforms=["mps"])(shape)
+        for got, want in zip(exported.call(a), jax.jit(function)(a), strict=True):
+            np.testing.assert_array_equal(got, want)
+
+
+def test_spsolve(mps, cpu):
+    from jax.experimental import sparse
+    from jax.experimental.sparse.linalg import spsolve
+
+    a = np.diag([1.0, 2.0, 4.0])
+    a[0, 2] = 3
+    answers = []
+    for device in (mps, cpu):
+        with jax.default_device(device):
+            matrix = sparse.BCSR.fromdense(jnp.asarray(a))
+            solve = jax.jit(lambda data, b: spsolve(data, matrix.indices, matrix.indptr, b))  # noqa: B023
+            b = jnp.arange(1.0, 4.0)
+            answers.append([solve(matrix.data, b), *jax.grad(lambda *x: solve(*x).sum(), (0, 1))(matrix.data, b)])  # noqa: B023
+    for got, want in zip(*answers, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12)

@@ -39,7 +39,7 @@ def initialize() -> None:
         if problem:
             private.register_broken_platform(PLATFORM, problem)
             return
-        from jax_plugins.mps import callbacks, lowerings
+        from jax_plugins.mps import callbacks, dlpack, lowerings
 
         name = os.environ.get("JAX_MPS_PLATFORM_NAME", PLATFORM)
         if name in ("cpu", "gpu"):  # the library refuses other names when its client is made
@@ -49,6 +49,7 @@ def initialize() -> None:
         private.allow_export(lowerings.custom_call_targets())
         lowerings.register(PLATFORM)
         callbacks.register(PLATFORM)
+        private.export_by_dlpack(PLATFORM, dlpack.device, dlpack.export)
 
 
 def _load() -> str | None:

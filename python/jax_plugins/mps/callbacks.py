@@ -46,7 +46,7 @@ class _Callable:
         self.bytes = [size for _, _, size in self.operands + self.results]
 
     def run(self, operands, results) -> None:
-        values = _call(self.function, [_copy(*at) for at in zip(operands, self.operands, strict=False)])
+        values = self.call([_copy(*at) for at in zip(operands, self.operands, strict=False)])
         if len(values) != len(self.results):
             raise RuntimeError(
                 f"Mismatched number of outputs from callback. Expected: {len(self.results)}, Actual: {len(values)}"
@@ -54,6 +54,17 @@ class _Callable:
         checked = [_convert(i, *pair) for i, pair in enumerate(zip(values, self.results, strict=True))]
         for address, value in zip(results, checked, strict=False):
             ctypes.memmove(address, value.ctypes.data, value.nbytes)
+
+
+    def call(self, arguments):
+        return _call(self.function, arguments)
+
+
+class _OnNumPy(_Callable):
+    """A callable that takes NumPy's arrays."""
+
+    def call(self, arguments):
+        return self.function(*arguments)
 
 
 class _InPlace(_Callable):
@@ -274,6 +285,7 @@ def register(platform: str) -> None:
         prim = private.primitive(module, name)
         if prim is not None:
             private.register_lowering(prim, rule, platform, cacheable=False)
+    private.emit_python_callbacks(platform, _emit_for_others)
 
 
 def serve_without_cpu() -> None:
@@ -302,23 +314,34 @@ def _emit(ctx, name, function, operands, *, effect=None, side_effect=True, shard
 
 
 def _emit_entry(ctx, entry, operands, *, effect=None, side_effect=True, sharding=None):
+    token = None if effect is None else ctx.tokens_in.get(effect)
+    results, token = _emit_call(ctx, entry, operands, ctx.avals_out, token, side_effect, sharding)
+    if effect is not None:
+        private.set_token(ctx, effect, token)
+    return results
+
+
+def _emit_call(ctx, entry, operands, avals_out, token, side_effect, sharding):
+    """The results, and the token behind the call where one was given."""
     number = next(_numbers)
     _callables[number] = entry
     ctx.module_context.add_keepalive(entry)
     # Nobody calls it: JAX does not write programs with host callbacks to its persistent cache.
     ctx.module_context.add_host_callback(entry.run)
-    types = [private.ir_type(ctx, aval) for aval in ctx.avals_out]
-    tokens = []
-    if effect is not None:
-        tokens = [ctx.tokens_in.get(effect)]
-        types = [tokens[0].type, *types]
+    tokens = [] if token is None else [token]
+    types = [*(t.type for t in tokens), *(private.ir_type(ctx, aval) for aval in avals_out)]
     call = private.custom_call(TARGET, [*tokens, *operands], types, f"id={number}", side_effect)
     if sharding is not None:
         private.set_callback_sharding(ctx, call, sharding, len(tokens))
     results = list(call.results)
-    if effect is not None:
-        private.set_token(ctx, effect, results.pop(0))
-    return results
+    return results, results.pop(0) if tokens else None
+
+
+def _emit_for_others(ctx, callback, token, operands, operand_avals, result_avals, *, has_side_effect, sharding=None, **_):
+    """`emit_python_callback` of JAX, which lowering rules of other packages call, on our platform."""
+    entry = _OnNumPy("a callback", callback, operand_avals, result_avals)
+    results, token = _emit_call(ctx, entry, operands, result_avals, token, has_side_effect, sharding)
+    return results, token, entry
 
 
 def _pure_callback(ctx, *operands, callback, sharding, **_):

@@ -17,6 +17,8 @@ def register(platform: str) -> None:
         prim = private.primitive("lax.linalg", name)
         if prim is not None:
             private.register_lowering(prim, rule, platform)
+    # Calls SciPy, as on JAX's CPU backend.
+    private.register_late("jax.experimental.sparse.linalg", "spsolve_p", "_spsolve_cpu_lowering", platform)
 
 
 def custom_call_targets() -> list[str]:
@@ -40,8 +42,9 @@ def _call(ctx, target: str, *operands, **options):
     return rule(ctx, *operands)
 
 
-def _whole(subset, size, what: str) -> None:
-    if subset is not None and tuple(subset) != (0, size):
+def _whole(subset, sizes, what: str) -> None:
+    # Sizes may be symbols, which do not compare.
+    if subset is not None and tuple(subset) != (0, min(sizes)):
         raise NotImplementedError(f"{what}: subset_by_index is not supported on mps")
 
 
@@ -52,13 +55,13 @@ def _eig(ctx, a, *, compute_left_eigenvectors, compute_right_eigenvectors, **_):
 
 
 def _eigh(ctx, a, *, lower, subset_by_index=None, **_):
-    _whole(subset_by_index, ctx.avals_in[0].shape[-1], "eigh")
+    _whole(subset_by_index, ctx.avals_in[0].shape[-1:], "eigh")
     return _call(ctx, "eigh", a, lower=lower)
 
 
 def _svd(ctx, a, *, full_matrices, compute_uv, subset_by_index=None, **_):
     *_, m, n = ctx.avals_in[0].shape
-    _whole(subset_by_index, min(m, n), "svd")
+    _whole(subset_by_index, (m, n), "svd")
     if m == 0 or n == 0:
         empty = private.function("lax.linalg", "_empty_svd")
         rule = mlir.lower_fun(empty, multiple_results=True)

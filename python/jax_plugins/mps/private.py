@@ -5,8 +5,10 @@ name is pinned by a test in tests/private_api.
 """
 
 import dataclasses
+import functools
 import inspect
 import logging
+import sys
 
 import jax
 import numpy as np
@@ -93,6 +95,31 @@ def _answer_in_programs(platform: str, name: str) -> None:
         mlir.register_lowering(prim, lower, platform=platform)
 
 
+def export_by_dlpack(platform: str, device, export) -> None:
+    """Gives arrays that are on one CPU device of ours the two methods of DLPack."""
+    try:
+        from jax._src import array
+
+        methods = array.ArrayImpl.__dlpack__, array.ArrayImpl.__dlpack_device__
+
+        def is_ours(self):
+            devices = self.sharding.device_set
+            if len(devices) != 1:
+                return False
+            (where,) = devices
+            return where.client._raw_platform == platform and where.device_kind == "cpu"
+
+        def dlpack(self, **options):
+            return export(self, **options) if is_ours(self) else methods[0](self, **options)
+
+        def dlpack_device(self):
+            return device() if is_ours(self) else methods[1](self)
+
+        array.ArrayImpl.__dlpack__, array.ArrayImpl.__dlpack_device__ = dlpack, dlpack_device
+    except (ImportError, AttributeError, TypeError) as error:
+        _warn("arrays are not exported by DLPack", error)
+
+
 def allow_donation(platform: str) -> None:
     """Lets `donate_argnums` through to the plugin; JAX drops it for platforms not in its list."""
     try:
@@ -171,6 +198,23 @@ def register_lowering(prim, rule, platform: str, **options) -> None:
         _warn(f"{prim} does not lower", error)
 
 
+def register_late(module: str, name: str, rule: str, platform: str) -> None:
+    """Gives a primitive of a module that JAX does not import by itself a rule of that module, before the
+    first program that can have it is lowered."""
+    def look(event: str, duration: float, **_) -> None:
+        found = sys.modules.get(module)
+        if event != "/jax/core/compile/jaxpr_trace_duration" or found is None or pending == []:
+            return
+        pending.clear()
+        try:
+            register_lowering(getattr(found, name), getattr(found, rule), platform)
+        except AttributeError as error:
+            _warn(f"{name} does not lower", error)
+
+    pending = [module]
+    jax.monitoring.register_event_duration_secs_listener(look)
+
+
 def ir_type(ctx, aval):
     """The type of a value with this aval, inside a lowering rule."""
     from jax._src.interpreters import mlir
@@ -199,6 +243,24 @@ def custom_call(target: str, operands, result_types, config: str, side_effect: b
         has_side_effect=side_effect,
         api_version=2,
     )
+
+
+def emit_python_callbacks(platform: str, emit) -> None:
+    """Makes `emit` what `emit_python_callback` does in programs for our platform, which it refuses."""
+    try:
+        from jax._src import callback
+        from jax.interpreters import mlir
+
+        theirs = callback.emit_python_callback
+
+        @functools.wraps(theirs)
+        def emit_python_callback(ctx, *arguments, **options):
+            ours = tuple(ctx.module_context.platforms) == (platform,)
+            return (emit if ours else theirs)(ctx, *arguments, **options)
+
+        callback.emit_python_callback = mlir.emit_python_callback = emit_python_callback
+    except (ImportError, AttributeError, TypeError) as error:
+        _warn("rules of other packages cannot call into Python", error)
 
 
 def callback_sharding(ctx, sharding):

@@ -1,0 +1,78 @@
+"""DLPack exports of arrays on the CPU device, which JAX makes for platforms of its own only.
+
+A consumer shares the memory: it is neither overwritten nor freed before the consumer gives it back.
+"""
+
+import ctypes
+
+import numpy as np
+
+_CPU = 1
+_CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
+_BFLOAT16 = 4
+
+
+class _Tensor(ctypes.Structure):
+    """DLManagedTensor."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("code", ctypes.c_uint8),
+        ("bits", ctypes.c_uint8),
+        ("lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+        ("context", ctypes.c_void_p),
+        ("deleter", ctypes.c_void_p),
+    )
+
+
+_given = {}  # address of the tensor -> what must live until the consumer calls the deleter
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def _delete(address, give_back=_given.pop):
+    give_back(address, None)
+
+
+_new = ctypes.pythonapi.PyCapsule_New
+_new.restype, _new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer.restype, _pointer.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.c_char_p)
+_is_valid = ctypes.pythonapi.PyCapsule_IsValid
+_is_valid.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+_NAME = b"dltensor"  # a consumer renames what it has taken
+
+
+@ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
+def _drop(capsule):
+    if _is_valid(capsule, _NAME):
+        _given.pop(_pointer(capsule, _NAME), None)
+
+
+def device() -> tuple[int, int]:
+    return _CPU, 0
+
+
+def export(array, *, stream=None, dl_device=None, copy=None, max_version=None):
+    """The capsule for `array.__dlpack__`."""
+    if dl_device is not None and tuple(map(int, dl_device)) != device():
+        raise BufferError(f"an array on the CPU cannot be exported for the device {dl_device}")
+    memory = np.array(array) if copy else np.asarray(array)
+    code = _CODES.get(memory.dtype.kind) if memory.dtype.isbuiltin == 1 else None
+    if memory.dtype.name == "bfloat16":
+        code = _BFLOAT16
+    if code is None:
+        raise BufferError(f"DLPack has no {memory.dtype}")
+    shape = (ctypes.c_int64 * max(memory.ndim, 1))(*memory.shape)
+    tensor = _Tensor(
+        memory.ctypes.data, _CPU, 0, memory.ndim, code, 8 * memory.itemsize, 1, shape, None, 0, None,
+        ctypes.cast(_delete, ctypes.c_void_p),
+    )
+    address = ctypes.addressof(tensor)
+    _given[address] = memory, shape, tensor
+    return _new(address, _NAME, ctypes.cast(_drop, ctypes.c_void_p))
