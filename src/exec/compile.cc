@@ -12,6 +12,7 @@
 #include "exec/fused.h"
 #include "exec/plan.h"
 #include "exec/program.h"
+#include "ir/lifetimes.h"
 #include "passes/pass.h"
 
 namespace jaxmps::exec {
@@ -136,27 +137,24 @@ void estimate_costs(const ir::Region& region, ProgramInfo& info) {
 
 // The largest sum of values alive at once, parameters and results not counted.
 int64_t live_peak(const ir::Region& region) {
-  std::unordered_map<const ir::Value*, const ir::Op*> last_use;
-  for (const ir::Op* op : region) {
-    for (int i = 0; i < op->operand_count(); ++i) last_use[op->operand(i)] = op;
-  }
-  std::unordered_map<const ir::Op*, int64_t> freed;
+  const ir::Lifetimes lifetimes(region);
+  const int end = lifetimes.place(region.terminator());
+  std::vector<int64_t> freed(end + 1);
   int64_t live = 0, peak = 0;
   for (const ir::Op* op : region) {
-    if (op->id == ir::OpId::constant || op == region.terminator()) continue;
+    const int place = lifetimes.place(op);
+    if (op->id == ir::OpId::constant || place == end) continue;
     int64_t nested = 0;
     for (const auto& inner : op->regions()) nested = std::max(nested, live_peak(*inner));
     for (int i = 0; i < op->result_count(); ++i) {
       const ir::Value* value = op->result(i);
-      auto found = last_use.find(value);
-      if (found == last_use.end() || found->second == region.terminator()) continue;
-      if (!value->type.is_static()) continue;
+      const int last = lifetimes.last_use(value);
+      if (last == ir::Lifetimes::kNever || last == end || !value->type.is_static()) continue;
       live += value->type.byte_count();
-      freed[found->second] += value->type.byte_count();
+      freed[last] += value->type.byte_count();
     }
     peak = std::max(peak, live + (op->id == ir::OpId::fusion ? 0 : nested));
-    auto found = freed.find(op);
-    if (found != freed.end()) live -= found->second;
+    live -= freed[place];
   }
   return peak;
 }

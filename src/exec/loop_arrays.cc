@@ -54,9 +54,8 @@ int LoopBuilder::new_temporary(int64_t bytes) {
 void LoopBuilder::bind(ir::Value* v, int32_t address, int root) {
   values_[v] = {std::nullopt, address, root, static_cast<int>(scopes_.size()) - 1};
   Root& memory = roots_[static_cast<size_t>(root)];
-  const auto last = region().last_use.find(v);
-  if (memory.region != region().id || last == region().last_use.end()) return;
-  memory.last_use = std::max(memory.last_use, last->second);
+  if (memory.region != region().id) return;
+  memory.last_use = std::max(memory.last_use, region().lifetimes.last_use(v));
 }
 
 // Whether the op may overwrite the memory of its operand: nothing else reads it from now on.

@@ -50,14 +50,7 @@ bool is_all_scalar_fusion(const Op& op) {
 }
 
 // Ops whose result may be the memory of their first operand.
-bool may_be_view(OpId id) { return id == OpId::reshape || id == OpId::dynamic_slice; }
-
-void for_operands(const Op& op, const std::function<void(ir::Value*)>& visit) {
-  for (ir::Value* operand : op.operands()) visit(operand);
-  for (const auto& region : op.regions()) {
-    for (const Op* inner : *region) for_operands(*inner, visit);
-  }
-}
+bool may_be_view(const Op& op) { return op.id == OpId::reshape || op.id == OpId::dynamic_slice; }
 
 Status check(const Op& op, const ir::Type& type) {
   if (!type.is_tensor() || !type.is_static() || type.quantization) {
@@ -146,24 +139,6 @@ void LoopBuilder::control(Control control, int32_t value, int32_t a, int32_t b, 
 }
 
 // --- ops ----------------------------------------------------------------------------------------
-
-// A view is read as long as what it is a view of has to stay.
-void LoopBuilder::find_last_uses(const ir::Region& region, RegionState* state) const {
-  std::vector<const Op*> ops;
-  for (const Op* op : region) {
-    const int position = static_cast<int>(ops.size());
-    for_operands(*op, [&](ir::Value* operand) { state->last_use[operand] = position; });
-    ops.push_back(op);
-  }
-  for (size_t k = ops.size(); k-- > 0;) {
-    if (!may_be_view(ops[k]->id) || ops[k]->operand_count() == 0) continue;
-    int& last = state->last_use[ops[k]->operand(0)];
-    for (int i = 0; i < ops[k]->result_count(); ++i) {
-      const auto found = state->last_use.find(ops[k]->result(i));
-      if (found != state->last_use.end()) last = std::max(last, found->second);
-    }
-  }
-}
 
 // All ops but the terminator, whose position is the region's then.
 Status LoopBuilder::add_region(const ir::Region& ir_region) {
@@ -295,8 +270,7 @@ Status LoopBuilder::add_loop(const Op& op, bool is_outermost) {
   std::vector<Carried> all;
   start_carried(op, &all);
   enter(false);
-  regions_.push_back({++region_count_, 0, {}});
-  find_last_uses(op.region(1), &region());
+  regions_.push_back({++region_count_, 0, ir::Lifetimes(op.region(1), may_be_view)});
   bind_carried(op, loop.get(), &all);
   if (!loop->trips) CHECK_OK(add_condition(op, loop.get()));
   CHECK_OK(add_region(op.region(1)));
@@ -336,8 +310,7 @@ Status LoopBuilder::add_loop(const Op& op, bool is_outermost) {
 }
 
 Status LoopBuilder::add_condition(const Op& op, CodeLoop* loop) {
-  regions_.push_back({++region_count_, 0, {}});
-  find_last_uses(op.region(0), &region());
+  regions_.push_back({++region_count_, 0, ir::Lifetimes(op.region(0), may_be_view)});
   CHECK_OK(add_region(op.region(0)));
   loop->verdict = as_scalar(op.region(0).terminator()->operand(0)).re;
   flush();
@@ -350,7 +323,7 @@ Status LoopBuilder::add_condition(const Op& op, CodeLoop* loop) {
 Status LoopBuilder::add_branch_region(const ir::Region& ir_region,
                                       const std::vector<Value>& results,
                                       std::vector<int32_t>* scalars) {
-  find_last_uses(ir_region, &region());
+  region().lifetimes = ir::Lifetimes(ir_region, may_be_view);
   CHECK_OK(add_region(ir_region));
   for (size_t k = 0; k < results.size(); ++k) {
     ir::Value* returned = ir_region.terminator()->operand(static_cast<int>(k));

@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "exec/loop_program.h"
+#include "ir/lifetimes.h"
 
 namespace jaxmps::exec {
 
@@ -47,7 +48,7 @@ class LoopBuilder {
   struct RegionState {
     int id = 0;
     int position = 0;
-    std::unordered_map<const ir::Value*, int> last_use;
+    ir::Lifetimes lifetimes;
   };
 
   struct Carried {
@@ -85,7 +86,6 @@ class LoopBuilder {
   void control(kernels::Control control, int32_t value, int32_t a, int32_t b, int32_t c,
                uint64_t imm);
   RegionState& region() { return regions_.back(); }
-  void find_last_uses(const ir::Region& region, RegionState* state) const;
 
   // loop_arrays.cc
   Status add_kernel(const ir::Op& op);

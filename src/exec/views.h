@@ -4,10 +4,9 @@
 // change while it lives. One thread.
 #pragma once
 
-#include <unordered_map>
 #include <unordered_set>
 
-#include "ir/module.h"
+#include "ir/lifetimes.h"
 
 namespace jaxmps::exec {
 
@@ -17,19 +16,17 @@ class Views {
   // Asked once per op, in their order; a yes is remembered.
   bool may_be_view(const ir::Op& op);
   // Whether the value is such a part, or one of its shapes.
-  bool is_part(const ir::Value* value) const { return parts_.count(value) != 0; }
+  bool is_part(const ir::Value* value) const { return parts_.count(whole_of(value)) != 0; }
 
  private:
-  static constexpr int64_t kOutside = INT64_MAX;
-  // The op's place in the region; that of the op which holds it for ops of nested regions.
-  int64_t place(const ir::Op* op) const;
-  // The last place where the value or its shapes are used, users through `except` not counted;
-  // kOutside if they leave the region or enter a nested one.
-  int64_t last_use(const ir::Value* value, const ir::Op* except) const;
+  // What has been given other shapes before it was this value.
+  const ir::Value* whole_of(const ir::Value* value) const;
+  // Whether the value or one of its shapes leaves the region or enters a nested one.
+  bool leaves(const ir::Value* value) const;
 
   const ir::Region& region_;
-  std::unordered_map<const ir::Op*, int64_t> places_;
-  std::unordered_set<const ir::Value*> parts_;
+  const ir::Lifetimes lifetimes_;
+  std::unordered_set<const ir::Value*> parts_, leaving_shapes_;
 };
 
 }  // namespace jaxmps::exec
