@@ -49,9 +49,6 @@ bool is_all_scalar_fusion(const Op& op) {
   return true;
 }
 
-// Ops whose result may be the memory of their first operand.
-bool may_be_view(const Op& op) { return op.id == OpId::reshape || op.id == OpId::dynamic_slice; }
-
 Status check(const Op& op, const ir::Type& type) {
   if (!type.is_tensor() || !type.is_static() || type.quantization) {
     return ir::refuse(op, "a loop of this form has plain arrays only");
@@ -60,6 +57,10 @@ Status check(const Op& op, const ir::Type& type) {
 }
 
 }  // namespace
+
+bool LoopBuilder::may_be_view(const Op& op) {
+  return op.id == OpId::reshape || op.id == OpId::dynamic_slice;
+}
 
 // --- scopes -------------------------------------------------------------------------------------
 

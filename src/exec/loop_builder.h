@@ -87,6 +87,9 @@ class LoopBuilder {
                uint64_t imm);
   RegionState& region() { return regions_.back(); }
 
+  // Ops whose result may be the memory of their first operand.
+  static bool may_be_view(const ir::Op& op);
+
   // loop_arrays.cc
   Status add_kernel(const ir::Op& op);
   Status add_native(const ir::Op& op, ops::Native native, const std::vector<int>& reuse);

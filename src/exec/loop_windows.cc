@@ -163,7 +163,7 @@ Status LoopBuilder::combine_element(const Op& op, int32_t to) {
   bind_loaded(body.arg(0), to);
   bind_loaded(body.arg(1), update);
   regions_.push_back({++region_count_, 0, {}});
-  find_last_uses(body, &region());
+  region().lifetimes = ir::Lifetimes(body, may_be_view);
   CHECK_OK(add_region(body));
   const ScalarValue stored = builder_.to_storage(as_scalar(body.terminator()->operand(0)));
   regions_.pop_back();

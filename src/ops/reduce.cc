@@ -7,6 +7,7 @@
 #include "ir/combiner.h"
 #include "ops/elementwise.h"
 #include "ops/host_call.h"
+#include "ir/match.h"
 
 namespace jaxmps::ops {
 
@@ -85,19 +86,21 @@ std::optional<bool> arg_reducer(const ir::Region& region) {
   if (region.arg_count() != 4) return std::nullopt;
   const DType type = region.arg(0)->type.dtype;
   if (!ir::is_int(region.arg(1)->type.dtype) || ir::is_complex(type)) return std::nullopt;
+  using namespace ir::match;  // NOLINT(google-build-using-namespace)
+  using Direction = ir::CompareDirection;
+  const auto x = same(region.arg(0)), i = same(region.arg(1));
+  const auto y = same(region.arg(2)), j = same(region.arg(3));
+  const ir::Op* end = region.terminator();
+  const auto picks = [&](const auto& pick) {
+    const auto tie = op(OpId::and_, compare(Direction::eq, x, y), compare(Direction::lt, i, j));
+    return matches(end->operand(0), op(OpId::select, pick, x, y)) &&
+           matches(end->operand(1), op(OpId::select, op(OpId::or_, pick, tie), i, j));
+  };
   for (const bool maximum : {true, false}) {
-    const std::string better = maximum ? "gt(0,2)" : "lt(0,2)";
-    const std::string with_nan = "or(" + better + ",ne(0,0))";
-    for (const auto& pick : {better, with_nan}) {
-      if (pick == better && ir::is_float(type)) continue;
-      std::string tie = "and(eq(0,2),lt(1,3))";
-      const std::string pick_index =
-          tie < pick ? str("or(", tie, ",", pick, ")") : str("or(", pick, ",", tie, ")");
-      if (expression(region, 0) == str("select(", pick, ",0,2)") &&
-          expression(region, 1) == str("select(", pick_index, ",1,3)")) {
-        return maximum;
-      }
-    }
+    const auto better = compare(maximum ? Direction::gt : Direction::lt, x, y);
+    const auto is_nan = compare(Direction::ne, x, x);
+    if (picks(op(OpId::or_, better, is_nan))) return maximum;
+    if (!ir::is_float(type) && picks(better)) return maximum;
   }
   return std::nullopt;
 }

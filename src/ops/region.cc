@@ -91,39 +91,6 @@ class Compiler {
   std::unordered_map<const ir::Value*, int> numbers_;
 };
 
-// The expressions that callers look for are not deeper; without a bound shared operands would be
-// written out over and over.
-constexpr int kDeepest = 5;
-
-std::string expression_of(const ir::Region& region, const ir::Value* value, int depth) {
-  if (value->is_argument() && value->region() == &region) return str(value->index());
-  const ir::Op* op = value->op();
-  if (!op || op->parent() != &region || depth > kDeepest) {
-    return str("?", reinterpret_cast<uintptr_t>(value));
-  }
-  std::vector<std::string> operands;
-  for (ir::Value* operand : op->operands()) {
-    operands.push_back(expression_of(region, operand, depth + 1));
-  }
-  std::string name(op->name().substr(op->name().find('.') + 1));
-  bool sorted = op->is(ir::traits::commutative);
-  if (op->id == OpId::compare) {
-    static constexpr const char* kNames[] = {"eq", "ne", "ge", "gt", "le", "lt"};
-    const auto direction = op->enum_attr<ir::CompareDirection>("comparison_direction");
-    if (op->enum_attr<ir::CompareType>("compare_type") == ir::CompareType::total_order) {
-      return str("?", reinterpret_cast<uintptr_t>(value));
-    }
-    name = kNames[static_cast<int>(direction)];
-    sorted = direction <= ir::CompareDirection::ne;
-  } else if (!op->attrs.empty() || op->operand_count() == 0) {
-    return str("?", reinterpret_cast<uintptr_t>(value));
-  }
-  if (sorted) std::sort(operands.begin(), operands.end());
-  std::string out = name + "(";
-  for (size_t i = 0; i < operands.size(); ++i) out += (i ? "," : "") + operands[i];
-  return out + ")";
-}
-
 }  // namespace
 
 Result<RegionFunction> region_function(const ir::Region& region, const Target& target) {
@@ -147,10 +114,6 @@ Result<RegionFunction> region_function(const ir::Region& region, const Target& t
     for (int result : results) out.push_back(values[result]);
     return out;
   });
-}
-
-std::string expression(const ir::Region& region, int i) {
-  return expression_of(region, region.terminator()->operand(i), 0);
 }
 
 mx::array reduced_last(const mx::array& a, std::vector<int> axes) {

@@ -1,9 +1,6 @@
-// Regions of scalar ops (combiners, comparators) applied to whole arrays at once, and recognised.
+// Regions of scalar ops (combiners, comparators) applied to whole arrays at once.
 // Compile once with `region_function`; the function may then run on any thread.
 #pragma once
-
-#include <optional>
-#include <string>
 
 #include "ops/op.h"
 
@@ -15,10 +12,6 @@ using RegionFunction = std::function<Arrays(const Arrays& arguments)>;
 // Refuses regions with ops that are not elementwise on scalars or that read outer values other than
 // constants.
 Result<RegionFunction> region_function(const ir::Region& region, const Target& target);
-
-// Result `i` of the region as an expression of its arguments, "or(gt(0,2),ne(0,0))": equal
-// expressions mean equal functions. Operands of commutative ops are sorted.
-std::string expression(const ir::Region& region, int i);
 
 // The reduced axes, in their order, as one last axis.
 mx::array reduced_last(const mx::array& a, std::vector<int> axes);

@@ -8,6 +8,7 @@
 #include "ops/elementwise.h"
 #include "ops/host_call.h"
 #include "ops/region.h"
+#include "ir/match.h"
 
 namespace jaxmps::ops {
 
@@ -229,6 +230,20 @@ mx::array selected_positions(const mx::array& operand, const WindowDims& dims,
   return fold_windows(padded, dims, {}, pick)[1];
 }
 
+using Direction = ir::CompareDirection;
+
+// By which order of the two elements the region selects the first; nothing if by another criterion.
+std::optional<Direction> selection(const ir::Region& region) {
+  namespace match = ir::match;
+  Direction direction;
+  const auto first = match::same(region.arg(0)), second = match::same(region.arg(1));
+  if (!match::matches(region.terminator()->operand(0), match::compare(&direction, first, second)) ||
+      direction == Direction::eq || direction == Direction::ne) {
+    return std::nullopt;
+  }
+  return direction;
+}
+
 }  // namespace
 
 ANY_DTYPE_OP(select_and_scatter) {
@@ -239,10 +254,10 @@ ANY_DTYPE_OP(select_and_scatter) {
   const bool sums = ir::simple_combiner(ctx.op.region(1)) == OpId::add && is_mlx_native(type);
   if (!sums) return general_select_and_scatter(ctx, dims);
   if (ctx.target.runs_native) {
-    const std::string test = expression(ctx.op.region(0), 0);
-    const bool greater = test == "ge(0,1)" || test == "gt(0,1)";
-    if (greater || test == "le(0,1)" || test == "lt(0,1)") {
-      if (Native kernel = native_select_and_scatter(ctx, dims, greater, test[1] == 'e')) {
+    if (const auto test = selection(ctx.op.region(0))) {
+      const bool greater = *test == Direction::gt || *test == Direction::ge;
+      const bool equal = *test == Direction::le || *test == Direction::ge;
+      if (Native kernel = native_select_and_scatter(ctx, dims, greater, equal)) {
         double work = static_cast<double>(ctx.in(1).size());
         for (const WindowDim& dim : dims) work *= dim.size;
         return native(std::move(kernel), 3 * work);

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/env.h"
+#include "passes/loops.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
 
@@ -77,11 +78,7 @@ class Scan {
   bool is_counter(const Value* value) const {
     if (value->region() != &body()) return false;
     const int i = value->index();
-    const Op* step = body().terminator()->operand(i)->op();
-    if (constant_integer(loop_->operand(i)) != 0 || !step || step->id != OpId::add) return false;
-    const bool swapped = step->operand(1) == value;
-    return step->operand(swapped ? 1 : 0) == value &&
-           constant_integer(step->operand(swapped ? 0 : 1)) == 1;
+    return constant_integer(loop_->operand(i)) == 0 && step_of(body(), i) == 1;
   }
 
   // Whether the indices from operand `first` on name one slice of the first axis for each trip.

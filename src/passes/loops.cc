@@ -1,12 +1,11 @@
-// Counts loops: a `while` whose condition compares a carried integer with a constant, and whose body
-// steps that integer by a constant from a constant start, runs a number of times known now. The
-// number is noted on the op as the discardable attribute `mps.trip_count` (s64), so that the
+// Counts loops: a `while` whose condition compares a carried integer with a constant, and whose
+// body steps that integer by a constant from a constant start, runs a number of times known now.
+// The number is noted on the op as the discardable attribute `mps.trip_count` (s64), so that the
 // executor neither runs the condition nor waits for it. The condition becomes `true`, so that a
 // counter that nothing else reads is dead.
 #include "passes/loops.h"
 
-#include <optional>
-
+#include "ir/match.h"
 #include "passes/rewrite.h"
 
 namespace jaxmps::passes {
@@ -15,54 +14,30 @@ namespace {
 using ir::Op;
 using ir::OpId;
 using ir::Value;
+namespace match = ir::match;
+using match::matches;
 
 // Starts, limits and steps beyond this are left to the condition.
 constexpr int64_t kLargestTripCount = int64_t(1) << 40;
 
 struct Counter {
-  int carried = 0;       // index among the carried values
+  int carried = 0;  // index among the carried values
   int64_t limit = 0;
   ir::CompareDirection direction = ir::CompareDirection::lt;
 };
 
-ir::CompareDirection mirrored(ir::CompareDirection direction) {
-  using D = ir::CompareDirection;
-  switch (direction) {
-    case D::lt: return D::gt;
-    case D::gt: return D::lt;
-    case D::le: return D::ge;
-    case D::ge: return D::le;
-    default: return direction;
-  }
-}
-
-// condition: return compare(arg, constant) or compare(constant, arg).
+// condition: return compare(arg, constant).
 std::optional<Counter> find_counter(const ir::Region& condition) {
-  using D = ir::CompareDirection;
-  const Op* compare = condition.terminator()->operand(0)->op();
-  if (!compare || compare->id != OpId::compare) return std::nullopt;
-  D direction = compare->enum_attr<D>("comparison_direction");
-  const Value* counter = compare->operand(0);
-  auto limit = constant_integer(compare->operand(1));
-  if (!limit) {
-    counter = compare->operand(1);
-    limit = constant_integer(compare->operand(0));
-    direction = mirrored(direction);
+  Counter counter;
+  const Value* carried;
+  if (!matches(condition.terminator()->operand(0),
+               match::compare(&counter.direction, match::any(&carried),
+                              match::integer(&counter.limit))) ||
+      carried->region() != &condition) {
+    return std::nullopt;
   }
-  if (!limit || counter->region() != &condition) return std::nullopt;
-  return Counter{counter->index(), *limit, direction};
-}
-
-// body: the carried value is returned as add(arg, constant) or subtract(arg, constant).
-std::optional<int64_t> step_of(const ir::Region& body, int carried) {
-  const Op* step = body.terminator()->operand(carried)->op();
-  if (!step || (step->id != OpId::add && step->id != OpId::subtract)) return std::nullopt;
-  const Value* arg = body.arg(carried);
-  const bool swapped = step->id == OpId::add && step->operand(1) == arg;
-  if (step->operand(swapped ? 1 : 0) != arg) return std::nullopt;
-  auto amount = constant_integer(step->operand(swapped ? 0 : 1));
-  if (amount && step->id == OpId::subtract) amount = -*amount;
-  return amount;
+  counter.carried = carried->index();
+  return counter;
 }
 
 std::optional<int64_t> trip_count(const Op& loop) {
@@ -113,6 +88,15 @@ void count(ir::Region& region) {
 }
 
 }  // namespace
+
+std::optional<int64_t> step_of(const ir::Region& body, int carried) {
+  const Value* next = body.terminator()->operand(carried);
+  const auto arg = match::same(body.arg(carried));
+  int64_t amount;
+  if (matches(next, match::op(OpId::add, arg, match::integer(&amount)))) return amount;
+  if (matches(next, match::op(OpId::subtract, arg, match::integer(&amount)))) return -amount;
+  return std::nullopt;
+}
 
 void count_loops(ir::Module& module) {
   for (const auto& function : module.functions) {

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "ir/module.h"
+#include "ir/match.h"
 
 namespace jaxmps::passes {
 
@@ -40,17 +40,6 @@ class Builder {
 // Attributes from a list in any order.
 ir::AttrDict attributes(std::vector<ir::NamedAttr> list);
 
-// Whether the value is the result of such an op.
-bool is_op(const ir::Value* value, ir::OpId id);
-// The constant behind a value; null if it is none.
-const ir::Dense* constant_of(const ir::Value* value);
-// True for a constant whose every element equals `value` (looked up through broadcasts).
-bool is_splat_of(const ir::Value* value, double number);
-// A scalar constant's integer; nothing if it is no such constant. As for an index at run time, what
-// of u64 is beyond int64 reads as the largest int64.
-std::optional<int64_t> constant_integer(const ir::Value* value);
-// A constant's elements as such integers; nothing if it is no constant of integers.
-std::optional<ir::Ints> constant_ints(const ir::Value* value);
 // A splat; the number is converted to the element type.
 ir::Dense make_splat(const ir::Type& type, double number);
 ir::Dense make_ints(const ir::Type& type, const ir::Ints& numbers);

@@ -146,7 +146,7 @@ TEST(Fold, SplatsStaySmall) {
   const Type big = f32(1 << 20);
   p.ret({p.binary(OpId::multiply, p.broadcast(p.splat(f32(), 3), {1 << 20}, {}), p.splat(big, 2))});
   run(p, passes::canonicalize);
-  const ir::Dense* dense = passes::constant_of(p.returned());
+  const ir::Dense* dense = ir::constant_of(p.returned());
   ASSERT_TRUE(dense);
   EXPECT_TRUE(dense->splat);
   EXPECT_EQ(dense->float_at(5), 6);

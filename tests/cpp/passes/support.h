@@ -30,7 +30,7 @@ inline Status run_all(ir::Module& module) {
 
 inline std::vector<double> numbers(const Value* value) {
   std::vector<double> out;
-  const ir::Dense* dense = passes::constant_of(value);
+  const ir::Dense* dense = ir::constant_of(value);
   if (!dense) return out;
   for (int64_t i = 0; i < dense->type.size(); ++i) out.push_back(dense->float_at(i));
   return out;
