@@ -258,3 +258,27 @@ def test_small_arrays_that_change_places():
     """
     code, got, error = run(program, JAX_MPS_LLVM="2", JAX_MPS_STRICT="1")
     assert (code, got) == (0, "True\n"), error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_compiling_keeps_no_memory():
+    program = """
+        import ctypes, gc, re, jax, jax.numpy as jnp
+        from jax import lax
+        from jax_plugins.mps import machine_code
+        texts, object_code = [], machine_code._Processor.object_code
+        machine_code._Processor.object_code = lambda self, text: (texts.append(text), object_code(self, text))[1]
+        jax.jit(lambda x: lax.scan(lambda x, _: (jnp.tanh(x) + jnp.cos(x[::-1]), x), x, None, 9))(jnp.ones(7))
+        def resident(count):
+            for _ in range(count):
+                machine_code._processor().object_code(texts[0])
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)
+            return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1])
+        before = resident(10)
+        print(len(texts) > 0, resident(25) - before)
+    """
+    code, got, error = run(program, JAX_MPS_LLVM="2")
+    assert code == 0, error
+    compiled, grown = got.split()
+    assert compiled == "True" and int(grown) < 1000, got  # KiB; what the passes need is 90 each

@@ -84,8 +84,20 @@ class _Processor:
             options.loop_interleaving = True
             options.loop_unrolling = True
             passes = self.llvm.create_pass_builder(machine, options)
-            passes.getModulePassManager().run(module, passes)
+            manager = passes.getModulePassManager()
+            try:
+                manager.run(module, passes)
+            finally:
+                self.free(manager)
             return machine.emit_object(module)
+
+    def free(self, manager):
+        # In llvmlite a base class without `_dispose` of its own hides the one that frees.
+        owner = self.llvm.newpassmanagers.NewPassManager
+        if manager._dispose.__func__ is self.llvm.ffi.ObjectRef._dispose and hasattr(owner, "_dispose"):
+            owner._dispose(manager)
+            manager.detach()
+        manager.close()
 
     def load(self, code):
         # The engine takes the machine and the module over.
