@@ -33,6 +33,7 @@ void dump(const std::string& fingerprint, std::string_view stage, std::string_vi
   const std::string path = str(folder, "/", fingerprint, ".", stage);
   std::ofstream file(path, std::ios::binary);
   file.write(text.data(), static_cast<std::streamsize>(text.size()));
+  file.close();
   if (!file) log(Level::warning, "cannot write ", path);
 }
 

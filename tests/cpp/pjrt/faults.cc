@@ -60,6 +60,8 @@ bool jaxmps::faults::supported() { return false; }
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdarg>
@@ -69,6 +71,8 @@ bool jaxmps::faults::supported() { return true; }
 
 namespace faults = jaxmps::faults;
 
+// Libraries call these too.
+#pragma GCC visibility push(default)
 extern "C" {
 
 void* __libc_malloc(size_t);
@@ -152,6 +156,29 @@ int open(const char* path, int flags, ...) {
   return -1;
 }
 
+// Not of the streams that messages are written to.
+static bool is_broken(int file) {
+  if (file <= STDERR_FILENO || !faults::fails(faults::Kind::file)) return false;
+  errno = EIO;
+  return true;
+}
+
+ssize_t read(int file, void* to, size_t size) {
+  static const auto next = NEXT(read);
+  return is_broken(file) ? -1 : next(file, to, size);
+}
+
+ssize_t write(int file, const void* from, size_t size) {
+  static const auto next = NEXT(write);
+  return is_broken(file) ? -1 : next(file, from, size);
+}
+
+ssize_t writev(int file, const iovec* parts, int count) {
+  static const auto next = NEXT(writev);
+  return is_broken(file) ? -1 : next(file, parts, count);
+}
+
 }  // extern "C"
+#pragma GCC visibility pop
 
 #endif

@@ -1,4 +1,5 @@
-// Faults by count: the n-th allocation, thread start, dlopen or opening of a file fails.
+// Faults by count: the n-th allocation, thread start, dlopen, or opening, reading or writing of a
+// file fails.
 // Allocations are those of the whole process, MLX and the C++ library among them. On Linux, without
 // sanitizers, which have allocators of their own; elsewhere there are no faults.
 #pragma once

@@ -3,11 +3,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <complex>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
+#include "kernels/cpu/gemm.h"
 #include "pjrt/executable.h"
 #include "pjrt/faults.h"
 #include "pjrt/support.h"
@@ -172,24 +175,44 @@ void walk_memory(bool persist) {
 TEST(Shortage, OneAllocation) { walk_memory(false); }
 TEST(Shortage, AllAllocationsFromOneOn) { walk_memory(true); }
 
-// Runs the step in a new process, the first use of everything, with a fault.
-int in_new_process(const char* kind, int64_t n) {
+// The first use of everything, in a new process: a client starts, a step is compiled and run, and
+// written to JAX_MPS_DUMP. 77: there were less calls than that.
+int in_new_process(const char* kind, int64_t n, const std::string& folder) {
   const std::string command = "FAULT_KIND=" + std::string(kind) + " FAULT_AT=" + std::to_string(n) +
-                              " /proc/" + std::to_string(getpid()) +
+                              " JAX_MPS_DUMP=" + folder + " /proc/" + std::to_string(getpid()) +
                               "/exe --gtest_also_run_disabled_tests "
-                              "--gtest_filter=Shortage.DISABLED_FirstUse > /dev/null 2>&1";
+                              "--gtest_filter=Shortage.DISABLED_FirstUse > " +
+                              folder + "/log 2>&1";
   return std::system(command.c_str());
 }
 
+Kind kind_of(const std::string& name) {
+  return name == "thread"    ? Kind::thread
+         : name == "library" ? Kind::library
+         : name == "file"    ? Kind::file
+                             : Kind::memory;
+}
+
+// A product that goes to the BLAS library, if that can be opened: ones, 32 of them each.
+void multiply() {
+  constexpr int64_t kSide = 32;
+  const std::vector<std::complex<double>> ones(kSide * kSide, 1.0);
+  std::vector<std::complex<double>> c(kSide * kSide);
+  cpu::Gemm g;
+  g.in = g.out = ir::DType::c128;
+  g.m = g.n = g.k = g.a_row = g.b_row = g.c_row = kSide;
+  bool done = false;
+  {
+    const Exposed exposed;
+    done = cpu::gemm(g, ones.data(), ones.data(), c.data());
+  }
+  for (const std::complex<double>& v : c) ASSERT_TRUE(!done || v == 32.0) << v;
+}
+
 TEST(Shortage, DISABLED_FirstUse) {
-  const std::string kind = std::getenv("FAULT_KIND");
   const int64_t n = std::atoll(std::getenv("FAULT_AT"));
   const faults::Exempt exempt;
-  faults::arm(kind == "thread"    ? Kind::thread
-              : kind == "library" ? Kind::library
-              : kind == "file"    ? Kind::file
-                                  : Kind::memory,
-              n);
+  faults::arm(kind_of(std::getenv("FAULT_KIND")), n);
   PJRT_Client_Create_Args args{};
   if (const Outcome outcome = risk(api()->PJRT_Client_Create, args); outcome.ok()) {
     PJRT_Client_Destroy_Args gone{};
@@ -199,29 +222,46 @@ TEST(Shortage, DISABLED_FirstUse) {
     EXPECT_EQ(outcome.code, PJRT_Error_Code_RESOURCE_EXHAUSTED) << outcome.text;
     EXPECT_FALSE(outcome.text.empty());
   }
-  const int64_t calls = faults::disarm();
   Step step;
   const Outcome outcome = step.run();
-  EXPECT_TRUE(outcome.ok()) << outcome.text;
+  const auto first = step.read;
+  multiply();
+  const int64_t calls = faults::disarm();
+  expect_shortage(outcome, n);
+  const Outcome again = step.run();
+  EXPECT_TRUE(again.ok()) << again.text;
+  if (outcome.ok()) {
+    EXPECT_EQ(first, step.read);
+  }
+  multiply();
   // The caller learns that there was nothing left to fail.
   if (calls < n && !HasFailure()) std::_Exit(77);
 }
 
-void walk_first_use(const char* kind, int64_t stride, int64_t most) {
+// Tries the first `each` counts, then every `stride`th.
+void walk_first_use(const char* kind, int64_t each, int64_t stride) {
   if (!faults::supported()) GTEST_SKIP() << "no faults in this build";
-  for (int64_t n = 1; n <= most; n += stride) {
-    const int status = in_new_process(kind, n);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) return;
-    ASSERT_EQ(status, 0) << kind << " " << n;
+  std::string folder = testing::TempDir() + "shortageXXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  if (std::getenv("JAX_MPS_EVERY_FAULT")) stride = 1;
+  int64_t tried = 0;
+  for (int64_t n = 1;; n += n < each ? 1 : stride) {
+    const int status = in_new_process(kind, n, folder);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) break;
+    std::ifstream log(folder + "/log");
+    ASSERT_EQ(status, 0) << kind << " " << n << "\n"
+                         << std::string(std::istreambuf_iterator<char>(log), {});
+    ++tried;
   }
+  EXPECT_GT(tried, 0) << "no " << kind << " was asked for";
+  std::printf("%s: %lld tried\n", kind, static_cast<long long>(tried));
+  std::filesystem::remove_all(folder);
 }
 
-TEST(Shortage, ThreadsOfAClient) { walk_first_use("thread", 1, 40); }
-TEST(Shortage, LibrariesOfAClient) { walk_first_use("library", 1, 10); }
-TEST(Shortage, FilesOfAClient) { walk_first_use("file", 1, 10); }
-TEST(Shortage, MemoryOfAClient) {
-  walk_first_use("memory", std::getenv("JAX_MPS_EVERY_FAULT") ? 1 : 97, 3000);
-}
+TEST(Shortage, ThreadsOfTheFirstStep) { walk_first_use("thread", 40, 1); }
+TEST(Shortage, LibrariesOfTheFirstStep) { walk_first_use("library", 40, 1); }
+TEST(Shortage, FilesOfTheFirstStep) { walk_first_use("file", 10, 7); }
+TEST(Shortage, MemoryOfTheFirstStep) { walk_first_use("memory", 1, 997); }
 
 }  // namespace
 }  // namespace jaxmps::pjrt::test
