@@ -25,10 +25,28 @@ def test_matching_mlx(mlx):
 
 
 @pytest.mark.parametrize("built_for", ["0.31.4", "0.33.0", "1.32.4"])
-def test_other_interface(mlx, built_for):
-    text = _install.mlx_problem(mlx, built_for, "linux")
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_other_interface(mlx, built_for, platform):
+    (mlx / "lib" / "libmlx.dylib").write_bytes(b"")
+    text = _install.mlx_problem(mlx, built_for, platform)
     assert f"built for MLX {built_for}" in text and "finds MLX 0.32.4" in text
-    assert "jax-mps[EXTRA]" in text and text.count(". ") == 0
+    assert {"linux": "jax-mps[EXTRA]", "darwin": f"pip install mlx-metal=={built_for}"}[platform] in text
+    assert text.count(". ") == 0
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_other_patch_that_lacks_a_symbol(platform):
+    text = _install.load_problem_of("0.32.4", "0.32.1", OSError("undefined symbol: x"), platform)
+    assert "built for MLX 0.32.4" in text and "with MLX 0.32.1" in text and "undefined symbol" in text
+    assert {"linux": "jax-mps[EXTRA]", "darwin": "mlx-metal==0.32.4"}[platform] in text
+
+
+def test_older_macos():
+    assert _install.mac_problem("arm64", "14.0") is None
+    assert _install.mac_problem("arm64", "27.1") is None
+    text = _install.mac_problem("arm64", "13.6.9")
+    assert "macOS 14 or newer" in text and "this is macOS 13.6.9" in text and text.count(". ") == 0
+    assert "Apple silicon" in _install.mac_problem("x86_64", "15.2")
 
 
 def test_unknown_version(mlx):

@@ -63,7 +63,7 @@ def _load() -> str | None:
             _install.load_mlx()
             private.register_platform(PLATFORM, path, _client_options)
     except Exception as error:  # whatever it is, the user shall read it when asking for the platform
-        return f"jax-mps can't load {path}: {error}"
+        return _install.load_problem(error)
     return None
 
 

@@ -4,6 +4,7 @@ import ctypes
 import importlib.metadata
 import importlib.util
 import pathlib
+import platform
 import re
 import sys
 
@@ -26,7 +27,49 @@ def problem() -> str | None:
         return "jax-mps is not built: pip install it, a source folder alone has no plugin library."
     if not library().exists():
         return f"jax-mps lacks its library {library()}: install it again."
+    if sys.platform == "darwin":
+        found = mac_problem(platform.machine(), platform.mac_ver()[0])
+        if found:
+            return found
     return mlx_problem(mlx_folder(), _build_info.MLX_VERSION)
+
+
+def mac_problem(machine: str, macos: str) -> str | None:
+    """As `problem`, for the processor that Python was built for and the version of macOS."""
+    if machine != "arm64":
+        return (
+            f"jax-mps runs on Apple silicon and this Python is for {machine}: "
+            "use a Python for arm64, on a Mac with an M1 or newer."
+        )
+    if int(macos.split(".")[0]) < 14:
+        return (
+            f"jax-mps needs macOS 14 or newer, as MLX does, and this is macOS {macos}: update macOS, "
+            "or set JAX_PLATFORMS=cpu to use JAX's own CPU backend."
+        )
+    return None
+
+
+def load_problem(error: Exception) -> str:
+    """One sentence about a library that can't be loaded although nothing is missing."""
+    from jax_plugins.mps import _build_info
+
+    return load_problem_of(_build_info.MLX_VERSION, mlx_version(mlx_folder()), error)
+
+
+def load_problem_of(built_for: str, found: str | None, error: Exception, platform: str = sys.platform) -> str:
+    """As `load_problem`, with MLX `found`, whose interface may differ in the last number, too."""
+    if found == built_for:
+        return f"jax-mps can't load {library()}: {error}"
+    return (
+        f"jax-mps was built for MLX {built_for} and can't be loaded with MLX {found}: "
+        f"{_installation(built_for, platform)} ({error})."
+    )
+
+
+def _installation(built_for: str, platform: str) -> str:
+    if platform == "darwin":
+        return f"pip install mlx-metal=={built_for}"
+    return f"pip install 'jax-mps[EXTRA]' with EXTRA being {_EXTRAS}"
 
 
 def mlx_folder() -> pathlib.Path:
@@ -49,11 +92,7 @@ def load_mlx() -> None:
 def mlx_problem(mlx: pathlib.Path, built_for: str, platform: str = sys.platform) -> str | None:
     """As `problem`, for the MLX in folder `mlx`."""
     darwin = platform == "darwin"
-    install = (
-        f"pip install mlx-metal=={built_for}"
-        if darwin
-        else f"pip install 'jax-mps[EXTRA]' with EXTRA being {_EXTRAS}"
-    )
+    install = _installation(built_for, platform)
     found = installed_wheels()
     if not (mlx / "lib" / ("libmlx.dylib" if darwin else "libmlx.so")).exists():
         if found:
