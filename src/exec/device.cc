@@ -21,10 +21,13 @@ mx::Device mlx_device(const ir::Target& target) {
 
 std::string device_kind(mx::Device device) {
   if (device == mx::Device::cpu) return "cpu";
-  const auto& info = mx::device_info(device);
-  auto found = info.find("device_name");
-  if (found == info.end()) return "gpu";
-  return std::get<std::string>(found->second);
+  try {
+    const auto& info = mx::device_info(device);
+    auto found = info.find("device_name");
+    return found == info.end() ? "gpu" : std::get<std::string>(found->second);
+  } catch (const std::exception& error) {  // on a Mac this is where MLX looks for the GPU
+    throw Failure{unusable_gpu(error.what())};
+  }
 }
 
 class EndMarker : public mx::Primitive {
@@ -58,6 +61,13 @@ Result<const ir::Target*> choose_target() {
 thread_local const Device* device_of_thread = nullptr;
 
 }  // namespace
+
+Error unusable_gpu(std::string_view reason) {
+  return {Code::unavailable,
+          str("MLX can't use this machine's GPU, for it says `", reason,
+              "`: run outside of sandboxes, virtual machines and sessions without a screen, or set "
+              "JAX_PLATFORMS=cpu to use JAX's own CPU backend")};
+}
 
 Device::Device(int id, const ir::Target& target)
     : id_(id), target_(target), kind_(device_kind(mlx_device(target))) {}

@@ -13,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/event.h"
 #include "base/floats.h"
@@ -24,6 +25,9 @@
 namespace jaxmps::exec {
 
 namespace mx = mlx::core;
+
+// What a user reads where MLX finds no GPU, or none that it may use; `reason` is MLX's word.
+Error unusable_gpu(std::string_view reason);
 
 class Device {
  public:
