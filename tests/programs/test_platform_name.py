@@ -15,6 +15,7 @@ name, theirs = sys.argv[1:]
 device, = jax.devices()
 assert jax.default_backend() == device.platform == device.client.platform == name
 assert jax.devices(name) == jax.devices("mps") == jax.local_devices(backend=name) == [device]
+assert (repr(device), str(device)) == (f"{name.capitalize()}Device(id=0)", f"{name}:0")
 x = jnp.arange(6.0).reshape(2, 3)
 assert x.platform() == name
 # Lowered by the rules for mps: elsewhere this is another platform's custom call.
@@ -37,7 +38,7 @@ assert lax.platform_dependent(1.0, tpu=lambda x: x, default=lambda x: -x) == -1.
 
 for platforms in (None, (theirs,), ("tpu", theirs)):
     exported = export.export(jax.jit(jnp.sin), platforms=platforms)(x)
-    assert exported.platforms == (platforms or ("mps",))
+    assert exported.platforms == (platforms or ("mps" if name == "gpu" else "cpu",))
     np.testing.assert_array_equal(exported.call(x), jnp.sin(x))
 try:
     export.export(jax.jit(jnp.sin), platforms=("tpu",))(x).call(x)
@@ -56,6 +57,24 @@ def run(name, *command):
 def test_the_platform_answers_to_the_name(name, theirs):
     done = run(name, PROGRAM, name, theirs)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_jaxs_cpu_backend_gives_way_to_the_name_cpu():
+    """Its name stays known, so that packages can register rules for it."""
+    program = """
+import jax
+from jax.interpreters import mlir
+from jax.extend.core import Primitive
+
+mlir.register_lowering(Primitive("somebodys"), lambda ctx, x: [x], platform="cpu")
+assert [d.platform for d in jax.devices()] == ["cpu"]
+assert float(jax.jit(lambda x: x + 1)(1.0)) == 2.0
+"""
+    done = run("cpu", program)
+    assert done.returncode == 0, done.stderr[-2000:]
+    environment = {**os.environ, "JAX_MPS_PLATFORM_NAME": "cpu", "JAX_PLATFORMS": "mps,cpu"}
+    done = subprocess.run([sys.executable, "-c", "import jax; jax.devices()"], env=environment, capture_output=True, text=True)
+    assert done.returncode != 0 and "use JAX_PLATFORMS=mps" in done.stderr, done.stderr[-2000:]
 
 
 def test_other_names_are_refused():

@@ -41,15 +41,15 @@ def initialize() -> None:
             return
         from jax_plugins.mps import callbacks, dlpack, lowerings
 
-        name = os.environ.get("JAX_MPS_PLATFORM_NAME", PLATFORM)
-        if name in ("cpu", "gpu"):  # the library refuses other names when its client is made
-            private.present(PLATFORM, name)
-
+        # The library refuses other names when its client is made.
+        name = os.environ.get("JAX_MPS_PLATFORM_NAME") or PLATFORM
         private.allow_donation(PLATFORM)
         private.allow_export(lowerings.custom_call_targets())
         lowerings.register(PLATFORM)
-        callbacks.register(PLATFORM)
+        callbacks.register(PLATFORM, name)
         private.export_by_dlpack(PLATFORM, dlpack.device, dlpack.export)
+        if name in ("cpu", "gpu"):
+            private.present(PLATFORM, name)
 
 
 def _load() -> str | None:

@@ -272,8 +272,8 @@ def address() -> int:
     return ctypes.addressof(_table)
 
 
-def register(platform: str) -> None:
-    """Registers the rules of the primitives for `platform`."""
+def register(platform: str, name: str) -> None:
+    """Registers the rules of the primitives for `platform`, presented as `name`."""
     for module, name, rule in (
         ("callback", "pure_callback_p", _pure_callback),
         ("callback", "io_callback_p", _io_callback),
@@ -285,7 +285,7 @@ def register(platform: str) -> None:
         prim = private.primitive(module, name)
         if prim is not None:
             private.register_lowering(prim, rule, platform, cacheable=False)
-    private.emit_python_callbacks(platform, _emit_for_others)
+    private.emit_python_callbacks(platform, name, _emit_for_others)
 
 
 def serve_without_cpu() -> None:

@@ -35,8 +35,8 @@ def register_broken_platform(platform: str, problem: str) -> None:
 
 
 def present(platform: str, name: str) -> None:
-    """Makes our platform answer to `name` wherever JAX tells the name of a platform or is told one. Its
-    programs are lowered under `platform` all the same: the name is what callers see and write."""
+    """Makes our platform answer to `name`, cpu or gpu, wherever JAX tells the name of a platform or is
+    told one. Call it once all rules of ours are registered."""
     try:
         from jax._src import array, xla_bridge
         from jax._src.lib import xla_client
@@ -44,14 +44,9 @@ def present(platform: str, name: str) -> None:
         for owner in (xla_client.Client, xla_client.Device):
             owner.platform = property(_renaming(owner.platform.__get__, platform, name))
         array.ArrayImpl.platform = _renaming(array.ArrayImpl.platform, platform, name)
-        canonical = xla_bridge.canonicalize_platform
-
-        def canonicalize_platform(asked):
-            ours = asked == name and platform in xla_bridge.backends()
-            return platform if ours else canonical(asked)
-
-        xla_bridge.canonicalize_platform = canonicalize_platform
-        _answer_in_programs(platform, name)
+        for kind, text in (("__repr__", "{}Device(id={})"), ("__str__", "{}:{}")):
+            setattr(xla_client.Device, kind, _describing(getattr(xla_client.Device, kind), platform, name, text))
+        (_take_the_place_of_the_cpu if name == "cpu" else _be_a_gpu)(platform, name)
     except (ImportError, AttributeError, TypeError) as error:
         _warn(f"the platform is not called {name} everywhere", error)
 
@@ -64,42 +59,62 @@ def _renaming(tell, platform: str, name: str):
     return presented_platform
 
 
-def _answer_in_programs(platform: str, name: str) -> None:
-    """Branches of `platform_dependent` for `name`, and programs exported for it, are for us too; of CUDA's
-    and ROCm's, that JAX calls `gpu`, the programs: kernels of theirs are refused when compiled."""
+def _describing(tell, platform: str, name: str, text: str):
+    def description(self):
+        ours = tell(self).lower().startswith(platform)
+        return text.format(name.capitalize() if "(" in text else name, self.id) if ours else tell(self)
+
+    return description
+
+
+def _take_the_place_of_the_cpu(platform: str, name: str) -> None:
+    """JAX's CPU backend is gone, and programs for the CPU are lowered by our rules."""
+    from jax._src import xla_bridge
+    from jax._src.interpreters import mlir
+    from jax._src.lib import xla_client
+
+    del xla_bridge._backend_factories[name]
+    register_broken_platform(name, "JAX's CPU backend is gone: JAX_MPS_PLATFORM_NAME gives its name to mps; use JAX_PLATFORMS=mps")
+    find = xla_bridge._get_backend_uncached
+    xla_bridge._get_backend_uncached = lambda asked=None: find(platform if asked == name else asked)
+    raw = xla_client.Client._raw_platform
+    xla_client.Client._raw_platform = property(_renaming(raw.__get__, platform, name))
+    mlir._platform_specific_lowerings[name] = mlir._platform_specific_lowerings[platform]
+
+
+def _be_a_gpu(platform: str, name: str) -> None:
+    """Ours is what `gpu` stands for. It is neither CUDA nor ROCm: programs are lowered under our own
+    name, but those that were exported for these two are accepted. Their kernels are refused."""
+    from jax._src import xla_bridge
     from jax._src.export import _export
     from jax._src.interpreters import mlir
-    from jax._src.lax.control_flow import conditionals
 
-    def branches(groups):
-        return groups and tuple(group and (*group, platform) if name in (group or ()) else group for group in groups)
+    canonical = xla_bridge.canonicalize_platform
 
-    def program(exported):
+    def canonicalize_platform(asked):
+        ours = asked == name and platform in xla_bridge.backends()
+        return platform if ours else canonical(asked)
+
+    def lower(ctx, *operands, exported):
         names = list(exported.platforms)
-        theirs = [n for n in ({"gpu": ("cuda", "rocm")}.get(name, (name,))) if n in names]
+        theirs = next((n for n in ("cuda", "rocm") if n in names), None)
         if platform not in names and theirs:
-            names[names.index(theirs[0])] = platform
-        return dataclasses.replace(exported, platforms=tuple(names))
+            names[names.index(theirs)] = platform
+        return _export._call_exported_lowering(
+            ctx, *operands, exported=dataclasses.replace(exported, platforms=tuple(names))
+        )
 
-    for prim, rule, option, ours in (
-        (conditionals.platform_index_p, conditionals._platform_index_lowering, "platforms", branches),
-        (conditionals.cond_p, conditionals._cond_lowering, "branches_platforms", branches),
-        (_export.call_exported_p, _export._call_exported_lowering, "exported", program),
-    ):
-
-        def lower(ctx, *operands, _rule=rule, _option=option, _ours=ours, **options):
-            if _option in options:
-                options[_option] = _ours(options[_option])
-            return _rule(ctx, *operands, **options)
-
-        mlir.register_lowering(prim, lower, platform=platform)
+    xla_bridge.canonicalize_platform = canonicalize_platform
+    mlir.register_lowering(_export.call_exported_p, lower, platform=platform)
 
 
 def export_by_dlpack(platform: str, device, export) -> None:
     """Gives arrays that are on one CPU device of ours the two methods of DLPack."""
     try:
         from jax._src import array
+        from jax._src.lib import xla_client
 
+        raw_platform = xla_client.Client._raw_platform.__get__  # whatever name is presented
         methods = array.ArrayImpl.__dlpack__, array.ArrayImpl.__dlpack_device__
 
         def is_ours(self):
@@ -107,7 +122,7 @@ def export_by_dlpack(platform: str, device, export) -> None:
             if len(devices) != 1:
                 return False
             (where,) = devices
-            return where.client._raw_platform == platform and where.device_kind == "cpu"
+            return where.device_kind == "cpu" and raw_platform(where.client) == platform
 
         def dlpack(self, **options):
             return export(self, **options) if is_ours(self) else methods[0](self, **options)
@@ -245,8 +260,9 @@ def custom_call(target: str, operands, result_types, config: str, side_effect: b
     )
 
 
-def emit_python_callbacks(platform: str, emit) -> None:
-    """Makes `emit` what `emit_python_callback` does in programs for our platform, which it refuses."""
+def emit_python_callbacks(platform: str, name: str, emit) -> None:
+    """Makes `emit` what `emit_python_callback` does in programs for our platform, which it refuses, and
+    for `name`."""
     try:
         from jax._src import callback
         from jax.interpreters import mlir
@@ -255,7 +271,7 @@ def emit_python_callbacks(platform: str, emit) -> None:
 
         @functools.wraps(theirs)
         def emit_python_callback(ctx, *arguments, **options):
-            ours = tuple(ctx.module_context.platforms) == (platform,)
+            ours = tuple(ctx.module_context.platforms) in ((platform,), (name,))
             return (emit if ours else theirs)(ctx, *arguments, **options)
 
         callback.emit_python_callback = mlir.emit_python_callback = emit_python_callback
