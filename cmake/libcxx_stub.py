@@ -9,12 +9,13 @@ import pathlib
 import re
 import sys
 
-import macho
+import lief
 
 _RUNTIME = re.compile(
     r"__Z(N[KVr]*St|NSt|TI[NSPK]*St|TI[a-z]$|TIN10__cxxabiv1|TVN10__cxxabiv1|TV[NS]*St|TS[NS]*St|TT|St|n[wa]|d[la])"
     r"|__ZT[ISV]N10__cxxabiv1|__ZT[ISVT][NK]*St|___cxa_|___gxx_personality|___dynamic_cast"
 )
+_DEBUGGER, _PLACE, _EXTERNAL = 0xE0, 0x0E, 0x01  # N_STAB, N_TYPE, N_EXT of <mach-o/nlist.h>
 # Part of libSystem, not of the C++ runtime.
 _SYSTEM = {"___cxa_atexit", "___cxa_finalize", "___cxa_thread_atexit"}
 
@@ -22,9 +23,10 @@ _SYSTEM = {"___cxa_atexit", "___cxa_finalize", "___cxa_thread_atexit"}
 def main(stub: str, objects: list[str]) -> None:
     defined, undefined = set(), set()
     for path in objects:
-        symbols = macho.symbols(pathlib.Path(path).read_bytes())
-        defined |= symbols.defined
-        undefined |= symbols.undefined
+        binaries = lief.MachO.parse(path)  # must live as long as its symbols
+        for symbol in binaries.at(0).symbols:
+            if symbol.raw_type & _EXTERNAL and not symbol.raw_type & _DEBUGGER:
+                (defined if symbol.raw_type & _PLACE else undefined).add(symbol.name)
     wanted = sorted(s for s in undefined - defined - _SYSTEM if _RUNTIME.match(s))
     names = ",\n      ".join(f"'{name}'" for name in wanted)
     pathlib.Path(stub).write_text(

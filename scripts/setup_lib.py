@@ -137,25 +137,29 @@ def check_compiler() -> None:
         raise SetupError("a C++20 compiler is needed (g++ 12, clang 14 or newer); none is on PATH")
 
 
-def build_wheel(definitions=()) -> pathlib.Path:
-    """The wheel in dist/; it is built only if the sources have changed since."""
+def build_wheel(definitions=(), target=None) -> pathlib.Path:
+    """The wheel in dist/; it is built only if the sources have changed since. That of another target
+    (cross_lib.Target) is in its own folder."""
     check_compiler()
-    dist, stamp = ROOT / "dist", ROOT / "dist" / "stamp"
+    dist = target.folder / "dist" if target else ROOT / "dist"
+    stamp = dist / "stamp"
     sources = [ROOT / name for name in ("src", "python", "cmake", "CMakeLists.txt", "pyproject.toml")]
-    if definitions:
+    if any("JAXMPS_TESTS" in d for d in definitions):
         sources += [ROOT / "tests" / "cpp", ROOT / "tools"]
     wheels = sorted(dist.glob("jax_mps-*.whl"))
     value = digest([s for s in sources if s.exists()], " ".join(definitions))
     if len(wheels) == 1 and current(stamp, value):
         return wheels[0]
     interpreter = build_environment()
-    say("building the wheel")
+    say(f"building the wheel{' for ' + target.tag if target else ''}")
     start = time.monotonic()
     shutil.rmtree(dist, ignore_errors=True)
     settings = [f"-Ccmake.define.{d.removeprefix('-D')}" for d in (*definitions, *launcher())]
+    settings += target.build_settings() if target else []
     command = ["wheel", "--no-build-isolation", "--no-deps", "-w", dist, ROOT]
-    run([interpreter, "-m", "pip", "-q", "--disable-pip-version-check", *command, *settings],
-        quiet=True, what="building the wheel", env=tool_path(interpreter))
+    run([interpreter, "-m", "pip", "-q", "--disable-pip-version-check", *command, *settings], quiet=True,
+        what="building the wheel",
+        env={**tool_path(interpreter), **(target.build_environment() if target else {})})
     (wheel,) = dist.glob("jax_mps-*.whl")
     stamp.write_text(value)
     size = wheel.stat().st_size / 1e6
@@ -192,27 +196,39 @@ def googletest() -> list[str]:
     if done.returncode == 0:
         return []
     root = BUILD / "gtest"
-    if not (root / "usr" / "include" / "gtest").exists():
-        say("GoogleTest is not installed: unpacking Debian's package libgtest-dev into build/gtest")
-        _unpack_debian("libgtest-dev", root)
+    unpack_debian(["libgtest-dev"], root)
     return [f"-DJAXMPS_GTEST_ROOT={root / 'usr'}"]
 
 
-def _unpack_debian(package: str, root: pathlib.Path) -> None:
+def unpack_debian(packages, root: pathlib.Path, architecture=None) -> None:
+    """Unpacks Debian's packages, with all that they need, into a folder, once. Installs nothing."""
+    name = root.relative_to(BUILD)
+    if current(root / "stamp", " ".join(packages)):
+        return
+    say(f"unpacking Debian's {' '.join(packages)} into build/{name}")
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
-        raise SetupError("the C++ tests need GoogleTest: install it with your package manager "
-                         "(headers and static library; this machine has no apt-get to fetch it with)")
-    state = BUILD / "apt"
-    for name in ("lists/partial", "cache/archives/partial", "deb"):
-        (state / name).mkdir(parents=True, exist_ok=True)
+        raise SetupError(f"{' '.join(packages)} is not installed, and this machine has no apt-get to fetch "
+                         "it with: install it with your package manager")
+    state = BUILD / "apt" / name
+    shutil.rmtree(state, ignore_errors=True)
+    for folder in ("lists/partial", "cache/archives/partial"):
+        (state / folder).mkdir(parents=True)
+    (state / "status").touch()  # nothing is installed there
     # Folders of our own, so that it works without being root and changes nothing on the machine.
-    own = ["-o", f"Dir::State::lists={state / 'lists'}", "-o", f"Dir::Cache={state / 'cache'}",
-           "-o", "APT::Sandbox::User="]
-    what = "fetching Debian's libgtest-dev, which the C++ tests need"
-    run(["apt-get", *own, "update"], quiet=True, what=what)
-    run(["apt-get", *own, "download", package], quiet=True, what=what, cwd=state / "deb")
-    for deb in (state / "deb").glob("*.deb"):
+    apt = ["apt-get", "-y", "-o", f"Dir::State={state}", "-o", f"Dir::State::lists={state / 'lists'}",
+           "-o", f"Dir::State::status={state / 'status'}", "-o", f"Dir::Cache={state / 'cache'}",
+           "-o", "APT::Sandbox::User=", "-o", "APT::Install-Recommends=false",
+           "-o", "Debug::NoLocking=1"]
+    if architecture:
+        apt += ["-o", f"APT::Architecture={architecture}", "-o", f"APT::Architectures={architecture}"]
+    what = f"fetching Debian's {' '.join(packages)}"
+    run([*apt, "update"], quiet=True, what=what)
+    run([*apt, "install", "--download-only", *packages], quiet=True, what=what)
+    shutil.rmtree(root, ignore_errors=True)
+    for deb in (state / "cache" / "archives").glob("*.deb"):
         run(["dpkg-deb", "-x", deb, root], quiet=True, what=what)
+    shutil.rmtree(state)
+    (root / "stamp").write_text(" ".join(packages))
 
 
 def main(function) -> None:
