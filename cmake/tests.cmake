@@ -34,7 +34,17 @@ if(JAXMPS_TESTS)
   set(sources ${all_sources})
   list(FILTER sources EXCLUDE REGEX "/tests/cpp/(${core_pattern})/")
   if(sources AND NOT JAXMPS_CORE_ONLY)
-    add_cpp_tests(jaxmps_tests_device ${core_folders} ${device_folders})
+    # A Metal GPU on the CPU, and a plugin that has it: PYTHONPATH=<build>/simulated
+    # JAX_MPS_DEVICE=simulated. It is no part of a wheel.
+    file(GLOB simulated CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/simulated/*.cc")
+    add_library(jaxmps_simulated OBJECT ${simulated})
+    target_link_libraries(jaxmps_simulated PUBLIC jaxmps_options mlx)
+    target_include_directories(jaxmps_simulated PUBLIC "${CMAKE_SOURCE_DIR}/tests")
+    if(NOT APPLE)
+      add_plugin(jax_mps_plugin_simulated "${CMAKE_BINARY_DIR}/simulated/jax_plugins/mps" simulated)
+    endif()
+
+    add_cpp_tests(jaxmps_tests_device ${core_folders} ${device_folders} simulated)
     add_test(NAME device COMMAND jaxmps_tests_device)
     target_link_libraries(jaxmps_tests_device PRIVATE mlx)
 

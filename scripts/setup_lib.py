@@ -145,7 +145,7 @@ def build_wheel(definitions=(), target=None) -> pathlib.Path:
     stamp = dist / "stamp"
     sources = [ROOT / name for name in ("src", "python", "cmake", "CMakeLists.txt", "pyproject.toml")]
     if any("JAXMPS_TESTS" in d for d in definitions):
-        sources += [ROOT / "tests" / "cpp", ROOT / "tools"]
+        sources += [ROOT / "tests" / "cpp", ROOT / "tests" / "simulated", ROOT / "tools"]
     wheels = sorted(dist.glob("jax_mps-*.whl"))
     value = digest([s for s in sources if s.exists()], " ".join(definitions))
     if len(wheels) == 1 and current(stamp, value):

@@ -9,6 +9,7 @@
 #include "base/interpreter.h"
 #include "base/stop.h"
 #include "base/thread.h"
+#include "exec/gpu.h"
 #include "exec/memory.h"
 #include "mlx/primitives.h"
 
@@ -16,18 +17,8 @@ namespace jaxmps::exec {
 namespace {
 
 mx::Device mlx_device(const ir::Target& target) {
-  return target.runs_native ? mx::Device::cpu : mx::Device::gpu;
-}
-
-std::string device_kind(mx::Device device) {
-  if (device == mx::Device::cpu) return "cpu";
-  try {
-    const auto& info = mx::device_info(device);
-    auto found = info.find("device_name");
-    return found == info.end() ? "gpu" : std::get<std::string>(found->second);
-  } catch (const std::exception& error) {  // on a Mac this is where MLX looks for the GPU
-    throw Failure{unusable_gpu(error.what())};
-  }
+  const Gpu* gpu = gpu_of(target);
+  return gpu ? gpu->device() : mx::Device::cpu;
 }
 
 class EndMarker : public mx::Primitive {
@@ -47,6 +38,12 @@ class EndMarker : public mx::Primitive {
 
 Result<const ir::Target*> choose_target() {
   const std::string& wanted = env::text(env::Var::JAX_MPS_DEVICE);
+  if (wanted == "simulated") {
+    if (!mx::metal::is_available() && gpu_of(ir::kMetal)) return &ir::kMetal;
+    return Error(Code::unavailable,
+                 "JAX_MPS_DEVICE is `simulated`, which only builds for tests have; choose `gpu` or "
+                 "`cpu`, or unset the variable");
+  }
   const ir::Target* gpu = mx::metal::is_available() ? &ir::kMetal
                           : mx::cu::is_available()  ? &ir::kCuda
                                                     : nullptr;
@@ -70,7 +67,7 @@ Error unusable_gpu(std::string_view reason) {
 }
 
 Device::Device(int id, const ir::Target& target)
-    : id_(id), target_(target), kind_(device_kind(mlx_device(target))) {}
+    : id_(id), target_(target), kind_(target.runs_native ? "cpu" : gpu_of(target)->kind()) {}
 
 Status Device::start() {
   if (started_) return {};
@@ -96,7 +93,10 @@ mx::Stream Device::stream() const {
 
 Encoder& Device::encoder() {
   const mx::Stream current = stream();
-  if (!encoder_) encoder_ = make_encoder(current);
+  if (!encoder_) {
+    const Gpu* gpu = gpu_of(target_);
+    encoder_ = gpu ? gpu->make_encoder(current) : make_cpu_encoder(current);
+  }
   return *encoder_;
 }
 

@@ -14,7 +14,7 @@ using ops::Arrays;
 // MLX's CPU primitives queue their work on the stream's thread.
 class CpuEncoder final : public Encoder {
  public:
-  using Encoder::Encoder;
+  explicit CpuEncoder(mx::Stream stream) : Encoder(stream, true) {}
 
  private:
   void encode(mx::Primitive& primitive, const std::vector<mx::array>& inputs,
@@ -110,8 +110,7 @@ void Encoder::wait() {
 
 void Encoder::synchronize() { mx::synchronize(stream_); }
 
-std::unique_ptr<Encoder> make_encoder(mx::Stream stream) {
-  if (stream.device == mx::Device::gpu) return make_gpu_encoder(stream);
+std::unique_ptr<Encoder> make_cpu_encoder(mx::Stream stream) {
   return std::make_unique<CpuEncoder>(stream);
 }
 

@@ -19,13 +19,13 @@ namespace mx = mlx::core;
 
 class Encoder {
  public:
-  explicit Encoder(mx::Stream stream) : stream_(stream) {}
+  // `on_cpu`: results are in memory of the CPU, which may read them after wait().
+  Encoder(mx::Stream stream, bool on_cpu) : stream_(stream), on_cpu_(on_cpu) {}
   virtual ~Encoder() = default;
   Encoder(const Encoder&) = delete;
 
   mx::Stream stream() const { return stream_; }
-  // Whether results are in memory of the CPU, which may read them after wait().
-  bool on_cpu() const { return stream_.device == mx::Device::cpu; }
+  bool on_cpu() const { return on_cpu_; }
 
   // One primitive of MLX, made for this stream. An input that is moved in and that nobody else
   // holds may give its memory to the result. The results have memory, but not yet their values.
@@ -41,6 +41,11 @@ class Encoder {
   void wait();
   // Before the stream is committed by others: hands over what must live until the work has ended.
   virtual void release() {}
+  // Keeps the memory until what was sent so far has ended.
+  virtual void hold(const mx::array& array) = 0;
+  // What becomes of all that was sent since the last time, to be read behind a marker that is sent
+  // next; null where MLX tells it at the marker.
+  virtual std::shared_ptr<const Status> outcome() { return nullptr; }
   // In the child of a fork, where the stream is gone: from now on everything fails.
   void lose() { is_lost_ = true; }
 
@@ -50,8 +55,6 @@ class Encoder {
                       std::vector<mx::array>& outputs) = 0;
   virtual void encode(const ops::Launch& launch, const std::vector<mx::array>& inputs,
                       std::vector<mx::array>& outputs) = 0;
-  // Keeps the memory until what was sent so far has ended.
-  virtual void hold(const mx::array& array) = 0;
   // After each piece of work.
   virtual void sent() {}
   virtual void synchronize();
@@ -66,19 +69,13 @@ class Encoder {
   ops::Arrays finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs);
 
   const mx::Stream stream_;
+  const bool on_cpu_;
   std::shared_ptr<mx::Primitive> contiguous_;
   bool is_idle_ = true;  // nothing was sent since the last wait()
   bool is_lost_ = false;
 };
 
-// For MLX's CPU or the GPU that it has, by the stream's device.
-std::unique_ptr<Encoder> make_encoder(mx::Stream stream);
-
-// The function of a kernel on the NVIDIA GPU that MLX uses, from its machine code. Loaded code is
-// kept for the life of the process.
-Result<std::shared_ptr<const void>> load_cuda_kernel(const std::shared_ptr<const std::string>& code,
-                                                     const std::string& name);
-// For an NVIDIA GPU on Linux, an Apple one on macOS.
-std::unique_ptr<Encoder> make_gpu_encoder(mx::Stream stream);
+// For MLX's CPU. Those of GPUs: exec/gpu.h.
+std::unique_ptr<Encoder> make_cpu_encoder(mx::Stream stream);
 
 }  // namespace jaxmps::exec

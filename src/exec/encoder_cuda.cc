@@ -6,10 +6,9 @@
 
 #include <dlfcn.h>
 
-#include <mutex>
-#include <unordered_map>
-
 #include "exec/encoder_gpu.h"
+#include "exec/gpu.h"
+#include "kernels/cuda.h"
 #include "mlx/primitives.h"
 
 // As CUDA's C interface has them.
@@ -79,33 +78,6 @@ struct Driver {
   static void find(void* library, const char* symbol, F* function) {
     *function = reinterpret_cast<F>(dlsym(library, symbol));
   }
-};
-
-// Of each piece of machine code, its module.
-class Modules {
- public:
-  static Modules& instance() {
-    static auto* modules = new Modules;
-    return *modules;
-  }
-
-  Result<CUmod_st*> find(const std::shared_ptr<const std::string>& code, const Driver& driver) {
-    std::lock_guard lock(mutex_);
-    Module& module = modules_[code.get()];
-    if (!module.handle) {
-      CHECK_OK(driver.check(driver.load(&module.handle, code->data()), "cannot load kernels"));
-      module.code = code;
-    }
-    return module.handle;
-  }
-
- private:
-  struct Module {
-    CUmod_st* handle = nullptr;
-    std::shared_ptr<const std::string> code;  // so that its address stays its name
-  };
-  std::mutex mutex_;
-  std::unordered_map<const std::string*, Module> modules_;
 };
 
 // Where an array begins in the GPU's memory. A buffer of MLX begins with that address.
@@ -180,21 +152,59 @@ class CudaEncoder final : public GpuEncoder {
   std::vector<void*> addresses_, parameters_;
 };
 
-}  // namespace
-
-Result<std::shared_ptr<const void>> load_cuda_kernel(const std::shared_ptr<const std::string>& code,
-                                                     const std::string& name) {
-  TRY(const Driver* driver, Driver::instance());
-  mx::cu::device(mx::Device::gpu).make_current();
-  TRY(CUmod_st* const module, Modules::instance().find(code, *driver));
-  CUfunc_st* function = nullptr;
-  CHECK_OK(driver->check(driver->function(&function, module, name.c_str()),
-                         str("cannot find the kernel ", name)));
-  return std::shared_ptr<const void>(code, function);
+// "sm_90" of the device.
+Result<std::string> architecture() {
+  const auto& info = mx::device_info(mx::Device(mx::Device::gpu));
+  auto number = [&](const char* key) -> int64_t {
+    auto found = info.find(key);
+    const auto* value = found == info.end() ? nullptr : std::get_if<size_t>(&found->second);
+    return value ? static_cast<int64_t>(*value) : -1;
+  };
+  const int64_t major = number("compute_capability_major"),
+                minor = number("compute_capability_minor");
+  if (major < 0 || minor < 0) return internal("MLX does not tell the GPU's compute capability");
+  return str("sm_", major, minor);
 }
 
-std::unique_ptr<Encoder> make_gpu_encoder(mx::Stream stream) {
-  return std::make_unique<CudaEncoder>(stream);
+class Cuda final : public Gpu {
+ public:
+  const kernels::Dialect& dialect() const override { return kernels::cuda_dialect(); }
+  std::string why_no_compiler() const override {
+    return kernels::has_cuda_compiler()
+               ? ""
+               : "libnvrtc.so is not found; install nvidia-cuda-nvrtc to fuse them";
+  }
+  std::unique_ptr<Encoder> make_encoder(mx::Stream stream) const override {
+    return std::make_unique<CudaEncoder>(stream);
+  }
+
+ private:
+  // Code that is loaded stays for the life of the process.
+  Result<std::vector<Function>> build(const std::string& source, const Kernels& kernels) override {
+    TRY(const std::string arch, architecture());
+    TRY(const std::string code, kernels::compile_cuda(source, arch));
+    TRY(const Driver* driver, Driver::instance());
+    mx::cu::device(mx::Device::gpu).make_current();  // of this thread
+    CUmod_st* module = nullptr;
+    CHECK_OK(driver->check(driver->load(&module, code.data()), "cannot load kernels"));
+    std::vector<Function> functions;
+    for (const kernels::GpuKernel* kernel : kernels) {
+      CUfunc_st* function = nullptr;
+      CHECK_OK(driver->check(driver->function(&function, module, kernel->name.c_str()),
+                             str("cannot find the kernel ", kernel->name)));
+      functions.emplace_back(std::shared_ptr<void>(), function);
+    }
+    return functions;
+  }
+};
+
+}  // namespace
+
+const ir::Target& system_gpu_target() { return ir::kCuda; }
+
+Gpu* system_gpu() {
+  static auto* cuda = new Cuda;
+  return cuda;
 }
 
 }  // namespace jaxmps::exec

@@ -12,7 +12,7 @@ namespace jaxmps::exec {
 
 class GpuEncoder : public Encoder {
  public:
-  using Encoder::Encoder;
+  explicit GpuEncoder(mx::Stream stream) : Encoder(stream, false) {}
 
   void release() final {
     if (!held_.empty()) commit(std::exchange(held_, {}));

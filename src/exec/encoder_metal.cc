@@ -1,91 +1,181 @@
 // The encoder of Apple GPUs. MLX encodes into command buffers; the memory that one uses is kept by
-// the completion that goes with its commit.
-// The few names of MLX that are needed are declared here, because its own header needs Metal's.
+// the completion that goes with its commit. Pipelines are made when a program is compiled and kept
+// by MLX.
+// The few names of MLX and Metal that are needed are declared here, because their own headers need
+// those of Objective-C.
 #ifdef __APPLE__
 
 #include <dlfcn.h>
 
+#include <tuple>
+
 #include "exec/encoder_gpu.h"
+#include "exec/gpu.h"
+#include "mlx/backend/common/metal_kernel.h"
 #include "mlx/primitives.h"
+
+namespace MTL {
+
+class ComputeCommandEncoder;
+class ComputePipelineState;
+class Function;
+class Library;
+enum class DataType : unsigned long;
+struct Size {
+  unsigned long width, height, depth;
+};
+
+}  // namespace MTL
 
 namespace mlx::core::metal {
 
 class CommandEncoder {
  public:
+  void set_input_array(const array& array, int index, int64_t offset);
+  void set_output_array(array& array, int index, int64_t offset);
+  void dispatch_threadgroups(MTL::Size groups, MTL::Size threads);
+  MTL::ComputeCommandEncoder* get_command_encoder();
   bool needs_commit() const;
   void end_encoding(bool wait_in_flight);
   void commit(std::function<void()> completion);
 };
 
+class Device {
+ public:
+  MTL::Library* get_library(const std::string& name, const CompileOptions& options,
+                            const std::function<std::string()>& text);
+  MTL::ComputePipelineState* get_kernel(
+      const std::string& name, MTL::Library* library, const std::string& hash,
+      const std::vector<std::tuple<const void*, MTL::DataType, unsigned long>>& constants,
+      const std::vector<MTL::Function*>& linked);
+};
+
 CommandEncoder& get_command_encoder(Stream stream);
+Device& device(mlx::core::Device device);
 
 }  // namespace mlx::core::metal
 
 namespace jaxmps::exec {
 namespace {
 
-// What Objective-C objects made meanwhile are released at the end of. libmlx has loaded the
-// runtime.
+// Of Objective-C's runtime, which libmlx has loaded.
+template <typename F>
+F objective_c(const char* name) {
+  return reinterpret_cast<F>(dlsym(RTLD_DEFAULT, name));
+}
+
+// What Objective-C objects made meanwhile are released at the end of.
 class AutoreleasePool {
  public:
-  AutoreleasePool() : pool_(push() ? push()() : nullptr) {}
-  ~AutoreleasePool() {
-    if (pop()) pop()(pool_);
-  }
+  AutoreleasePool() : pool_(push()()) {}
+  ~AutoreleasePool() { pop()(pool_); }
   AutoreleasePool(const AutoreleasePool&) = delete;
 
  private:
   using Push = void* (*)();
   using Pop = void (*)(void*);
   static Push push() {
-    static const auto function =
-        reinterpret_cast<Push>(dlsym(RTLD_DEFAULT, "objc_autoreleasePoolPush"));
+    static const auto function = objective_c<Push>("objc_autoreleasePoolPush");
     return function;
   }
   static Pop pop() {
-    static const auto function =
-        reinterpret_cast<Pop>(dlsym(RTLD_DEFAULT, "objc_autoreleasePoolPop"));
+    static const auto function = objective_c<Pop>("objc_autoreleasePoolPop");
     return function;
   }
 
   void* const pool_;
 };
 
+// Sends a message of one argument or none.
+template <typename R, typename... Argument>
+R send_message(const void* object, const char* name, Argument... argument) {
+  static const auto selector = objective_c<const void* (*)(const char*)>("sel_registerName");
+  static const auto call =
+      objective_c<R (*)(const void*, const void*, Argument...)>("objc_msgSend");
+  return call(object, selector(name), argument...);
+}
+
 class MetalEncoder final : public GpuEncoder {
  public:
-  using GpuEncoder::GpuEncoder;
+  explicit MetalEncoder(mx::Stream stream) : GpuEncoder(stream) {}
 
  private:
+  mx::metal::CommandEncoder& commands() { return mx::metal::get_command_encoder(stream()); }
+
   void encode(mx::Primitive& primitive, const std::vector<mx::array>& inputs,
               std::vector<mx::array>& outputs) override {
     const AutoreleasePool pool;
     primitive.eval_gpu(inputs, outputs);
   }
 
-  void encode(const ops::Launch& launch, const std::vector<mx::array>&,
-              std::vector<mx::array>&) override {
-    throw Failure{internal(str("the kernel ", launch.name, " is none of Metal's"))};
+  void encode(const ops::Launch& launch, const std::vector<mx::array>& inputs,
+              std::vector<mx::array>& outputs) override {
+    const AutoreleasePool pool;
+    mx::metal::CommandEncoder& commands = this->commands();
+    for (mx::array& output : outputs) output.set_data(mx::allocator::malloc(output.nbytes()));
+    send_message<void>(commands.get_command_encoder(),
+                       "setComputePipelineState:", launch.function.get());
+    int index = 0;
+    for (const mx::array& input : inputs) commands.set_input_array(input, index++, 0);
+    for (mx::array& output : outputs) commands.set_output_array(output, index++, 0);
+    commands.dispatch_threadgroups({static_cast<unsigned long>(launch.blocks), 1, 1},
+                                   {static_cast<unsigned long>(launch.threads), 1, 1});
   }
 
-  bool needs_commit() override { return mx::metal::get_command_encoder(stream()).needs_commit(); }
+  bool needs_commit() override { return commands().needs_commit(); }
 
   void commit(Held held) override {
     const AutoreleasePool pool;
-    mx::metal::CommandEncoder& commands = mx::metal::get_command_encoder(stream());
+    mx::metal::CommandEncoder& commands = this->commands();
     commands.end_encoding(false);
     commands.commit([held = std::move(held)] {});
   }
 };
 
+class Metal final : public Gpu {
+ public:
+  const kernels::Dialect& dialect() const override { return kernels::metal_dialect(); }
+  std::unique_ptr<Encoder> make_encoder(mx::Stream stream) const override {
+    return std::make_unique<MetalEncoder>(stream);
+  }
+
+ private:
+  // MLX throws what Apple's compiler says.
+  Result<std::vector<Function>> build(const std::string& source, const Kernels& kernels) override {
+    const AutoreleasePool pool;
+    std::vector<Function> functions;
+    try {
+      mx::metal::Device& device = mx::metal::device(mx::Device::gpu);
+      std::string all = "mps";
+      for (const kernels::GpuKernel* kernel : kernels) all += str(' ', kernel->name);
+      MTL::Library* const library =
+          device.get_library(all, mx::CompileOptions(), [&] { return source; });
+      for (const kernels::GpuKernel* kernel : kernels) {
+        MTL::ComputePipelineState* const pipeline =
+            device.get_kernel(kernel->name, library, kernel->name, {}, {});
+        const auto most = send_message<unsigned long>(pipeline, "maxTotalThreadsPerThreadgroup");
+        if (most < static_cast<unsigned long>(kernel->threads)) {
+          return internal(str("the kernel ", kernel->name, " needs ", kernel->threads,
+                              " threads, of which the GPU has registers for ", most));
+        }
+        functions.emplace_back(std::shared_ptr<void>(), pipeline);
+      }
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& error) {
+      return internal(error.what());
+    }
+    return functions;
+  }
+};
+
 }  // namespace
 
-std::unique_ptr<Encoder> make_gpu_encoder(mx::Stream stream) {
-  return std::make_unique<MetalEncoder>(stream);
-}
+const ir::Target& system_gpu_target() { return ir::kMetal; }
 
-Result<std::shared_ptr<const void>> load_cuda_kernel(const std::shared_ptr<const std::string>&,
-                                                     const std::string& name) {
-  return unimplemented(str("the kernel ", name, " is CUDA's, and this system has none"));
+Gpu* system_gpu() {
+  static auto* metal = new Metal;
+  return metal;
 }
 
 }  // namespace jaxmps::exec

@@ -6,7 +6,7 @@
 
 #include "base/env.h"
 #include "base/log.h"
-#include "exec/fused_cuda.h"
+#include "exec/gpu.h"
 #include "fusion/fusion.h"
 #include "kernels/cpu/tile.h"
 #include "passes/fuse.h"
@@ -26,10 +26,12 @@ Result<std::shared_ptr<const FusionKernel>> make_kernel(kernels::Fusion descript
                                                         const ir::Target& target) {
   auto kernel = std::make_shared<FusionKernel>();
   kernel->description = std::move(description);
-  if (target.printer == ir::Target::Printer::tile) {
+  if (target.runs_native) {
     TRY(kernel->tile, cpu::compile_tile(kernel->description));
+  } else if (const Gpu* gpu = gpu_of(target)) {
+    TRY(kernel->printed, gpu->print(kernel->description));
   } else {
-    TRY(kernel->printed, print_cuda_fusion(kernel->description));
+    return unimplemented(str("this system has no ", target.name, " kernels"));
   }
   return std::shared_ptr<const FusionKernel>(std::move(kernel));
 }
@@ -106,11 +108,10 @@ bool uses_kernels() { return env::flag(env::Var::JAX_MPS_FUSION); }
 bool is_strict() { return env::flag(env::Var::JAX_MPS_STRICT); }
 
 Status fuse_module(ir::Module& module, const ir::Target& target, std::string* notes) {
-  using Printer = ir::Target::Printer;
-  if (!uses_kernels() || target.printer == Printer::none) return {};
-  if (target.printer == Printer::cuda && !kernels::has_cuda_compiler()) {
-    log(Level::warning,
-        "ops run one by one: libnvrtc.so is not found; install nvidia-cuda-nvrtc to fuse them");
+  if (!uses_kernels()) return {};
+  Gpu* const gpu = gpu_of(target);
+  if (gpu && !gpu->why_no_compiler().empty()) {
+    log(Level::warning, "ops run one by one: ", gpu->why_no_compiler());
     return {};
   }
   passes::FuseOptions options;
@@ -118,16 +119,16 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   options.accept = [&](ir::Op& fusion, kernels::Fusion description) {
     return attach_kernel(fusion, std::move(description), target);
   };
-  if (target.printer == Printer::tile) passes::expand_filters(module);
+  if (target.runs_native) passes::expand_filters(module);
   CHECK_OK(passes::fuse(module, target, options));
-  if (target.printer == Printer::tile) return {};
+  if (!gpu) return {};
   std::vector<const kernels::GpuFusion*> printed;
   for (const auto& function : module.functions) {
     for_fusions(function->body, [&](const ir::Op& fusion) {
       printed.push_back(&*static_cast<const FusionKernel&>(*fusion.attachment).printed);
     });
   }
-  return compile_cuda_kernels(printed);
+  return gpu->compile(printed);
 }
 
 void release_kernels(const ir::Module& module) {
@@ -138,7 +139,7 @@ void release_kernels(const ir::Module& module) {
 
 Result<ops::Lowering> lower_fusion(const ir::Op& fusion, const ir::Target& target) {
   TRY(const auto kernel, kernel_of(fusion, target));
-  if (kernel->printed) return lower_cuda(*kernel->printed);
+  if (kernel->printed) return gpu_of(target)->lower(*kernel->printed);
   return as_lowering(*kernel->tile, fusion);
 }
 
@@ -151,7 +152,7 @@ std::string kernel_text(const ir::Op& fusion, const ir::Target& target) {
   std::string text;
   for (const auto& printed : (*kernel)->printed->kernels) {
     text += str("// ", ir::brief(fusion), "\n// <<<", printed.blocks, ", ", printed.threads,
-                ">>>\n", printed.source.substr(kernels::cuda_dialect().prelude.size()), '\n');
+                ">>>\n", printed.source.substr(gpu_of(target)->dialect().prelude.size()), '\n');
   }
   return text;
 }

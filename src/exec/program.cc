@@ -154,6 +154,7 @@ class Program::Completions {
   struct Pending {
     Run run;
     mx::array end;
+    std::shared_ptr<const Status> outcome;  // of the encoder
   };
 
   Status start() {
@@ -187,7 +188,8 @@ class Program::Completions {
       lock.unlock();
       try {
         next.end.wait();
-        next.run.finish();
+        next.outcome && !next.outcome->ok() ? next.run.fail(next.outcome->error())
+                                            : next.run.finish();
       } catch (...) {
         next.run.fail(current_exception_as_error());
       }
@@ -208,8 +210,8 @@ class Program::Completions {
 // What throws here is caught by the device.
 void Program::Run::finish_when_device_does() {
   std::list<Completions::Pending> pending;
-  pending.push_back({*this, end_marker()});
   device->encoder().release();
+  pending.push_back({*this, end_marker(), device->encoder().outcome()});
   mx::async_eval(std::vector<mx::array>{pending.front().end});
   Completions::instance().push(std::move(pending));
 }

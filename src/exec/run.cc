@@ -67,7 +67,7 @@ class Runner {
           run_branch(step);
           break;
       }
-      for (int slot : step.frees) frame_[slot].reset();
+      for (int slot : step.frees) let_go(step, slot);
     }
     return results(dense);
   }
@@ -87,6 +87,13 @@ class Runner {
   // Whether nothing but this slot holds the array and its memory.
   static bool is_exclusive(const mx::array& array) {
     return handle_count(array) == 1 && array.data_shared_ptr().use_count() == 1;
+  }
+
+  // A result without a use is still to be written; what was sent keeps only what it reads.
+  void let_go(const Step& step, int slot) {
+    const bool is_sent = step.kind == Step::Kind::primitive || step.kind == Step::Kind::launch;
+    if (is_sent && frame_[slot]) encoder_.hold(*frame_[slot]);
+    frame_[slot].reset();
   }
 
   void make_dense(Ref ref) {

@@ -14,14 +14,11 @@
 namespace jaxmps::ir {
 
 struct Target {
-  // What prints kernels for fusions; none: every op runs on its own.
-  enum class Printer : uint8_t { none, tile, cuda };
-
   std::string_view name;
 
   bool float64;  // exists, and complex128 with it
-  // The CPU itself: native kernels run in its memory, each when its step comes. Otherwise steps
-  // build MLX's graphs, which are computed later.
+  // The CPU itself: native kernels run in its memory, each when its step comes, and the tile machine
+  // runs fusions. Otherwise steps are sent to a GPU, and fusions are kernels printed for it.
   bool runs_native;
   bool host_memory;  // the CPU reads it in place
 
@@ -30,7 +27,6 @@ struct Target {
   bool scatters_64_bits;  // elements of 8 bytes
 
   // Kernels of fusions.
-  Printer printer;
   bool single_ops;         // are faster as fusions than on their own
   int64_t longest_row;     // whose elements are walked again with the results of its reductions
   int64_t shortest_slice;  // of a gather inside; those of one element are taken, too
@@ -48,7 +44,6 @@ inline constexpr Target kCpu{.name = "cpu",
                              .host_memory = true,
                              .exact_products = true,
                              .scatters_64_bits = true,
-                             .printer = Target::Printer::tile,
                              .single_ops = true,
                              .longest_row = kAnyLength,
                              // In a tile of several rows the index is worked out for each element.
@@ -64,7 +59,6 @@ inline constexpr Target kCuda{.name = "cuda",
                               .host_memory = false,
                               .exact_products = false,
                               .scatters_64_bits = false,
-                              .printer = Target::Printer::cuda,
                               .single_ops = false,
                               // What a block of threads holds in registers.
                               .longest_row = 8192,
@@ -80,7 +74,6 @@ inline constexpr Target kMetal{.name = "metal",
                                .host_memory = true,
                                .exact_products = true,
                                .scatters_64_bits = false,
-                               .printer = Target::Printer::none,
                                .single_ops = false,
                                .longest_row = 8192,
                                .shortest_slice = 1,

@@ -1,8 +1,5 @@
 #include <dlfcn.h>
 
-#include <mutex>
-#include <unordered_map>
-
 #include "kernels/cuda.h"
 
 namespace jaxmps::kernels {
@@ -49,8 +46,9 @@ const Nvrtc* nvrtc() {
   return loaded ? &functions : nullptr;
 }
 
-Result<std::string> compile(const std::string& source, const std::string& name,
-                            const std::string& architecture) {
+}  // namespace
+
+Result<std::string> compile_cuda(const std::string& source, const std::string& architecture) {
   const Nvrtc* n = nvrtc();
   if (!n)
     return Error(Code::failed_precondition, "libnvrtc.so is not found; install nvidia-cuda-nvrtc");
@@ -72,66 +70,11 @@ Result<std::string> compile(const std::string& source, const std::string& name,
     n->cubin(program, result.data());
   }
   n->destroy(&program);
-  if (failed) return internal(str("NVRTC could not compile ", name, ": ", result));
-  if (result.empty()) return internal(str("NVRTC gave no code for ", name));
+  if (failed) return internal(str("NVRTC could not compile kernels: ", result));
+  if (result.empty()) return internal("NVRTC gave no code");
   return result;
 }
 
-using Binary = std::shared_ptr<const std::string>;
-
-// Machine code by architecture and the text of a kernel.
-class Cache {
- public:
-  static Cache& instance() {
-    static auto* cache = new Cache;
-    return *cache;
-  }
-  Binary find(const std::string& key) {
-    std::lock_guard lock(mutex_);
-    auto found = codes_.find(key);
-    return found == codes_.end() ? nullptr : found->second;
-  }
-  Binary add(const std::string& key, Binary code) {
-    std::lock_guard lock(mutex_);
-    return codes_.emplace(key, std::move(code)).first->second;
-  }
-
- private:
-  std::mutex mutex_;
-  std::unordered_map<std::string, Binary> codes_;
-};
-
-std::string key_of(const GpuKernel& kernel, const std::string& architecture) {
-  return str(architecture, '\n', kernel.source);
-}
-
-}  // namespace
-
 bool has_cuda_compiler() { return nvrtc() != nullptr; }
-
-void compile_cuda_together(std::span<const GpuKernel> kernels, const std::string& architecture) {
-  std::string source(cuda_dialect().prelude);
-  std::vector<const GpuKernel*> wanted;
-  for (const GpuKernel& kernel : kernels) {
-    if (Cache::instance().find(key_of(kernel, architecture))) continue;
-    wanted.push_back(&kernel);
-    source += std::string_view(kernel.source).substr(cuda_dialect().prelude.size());
-  }
-  if (wanted.empty()) return;
-  auto code = compile(source, "kernels", architecture);
-  if (!code.ok()) return;
-  const auto shared = std::make_shared<const std::string>(std::move(code).value());
-  for (const GpuKernel* kernel : wanted) {
-    Cache::instance().add(key_of(*kernel, architecture), shared);
-  }
-}
-
-Result<std::shared_ptr<const std::string>> compile_cuda(const GpuKernel& kernel,
-                                                        const std::string& architecture) {
-  const std::string key = key_of(kernel, architecture);
-  if (Binary found = Cache::instance().find(key)) return found;
-  TRY(std::string code, compile(kernel.source, kernel.name, architecture));
-  return Cache::instance().add(key, std::make_shared<const std::string>(std::move(code)));
-}
 
 }  // namespace jaxmps::kernels

@@ -217,7 +217,7 @@ std::optional<ops::Arrays> run(const ir::Module& module, const exec::Plan& plan,
     fill(type, random, a.data<char>());
     arguments.push_back(std::move(a));
   }
-  static const auto encoder = exec::make_encoder(mx::default_stream(mx::Device::cpu));
+  static const auto encoder = exec::make_cpu_encoder(mx::default_stream(mx::Device::cpu));
   try {
     exec::RunContext context(*encoder);
     return exec::run_plan(plan, std::move(arguments), context, true);

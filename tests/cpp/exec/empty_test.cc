@@ -75,7 +75,7 @@ void check(const std::function<void(Program&)>& build) {
     for (const Error& error : refused) ADD_FAILURE() << error.text;
     if (!refused.empty()) return;
     expect_no_empty_step(*plan);
-    const auto encoder = make_encoder(mx::default_stream(mx::Device::cpu));
+    const auto encoder = make_cpu_encoder(mx::default_stream(mx::Device::cpu));
     RunContext run(*encoder);
     results.push_back(run_plan(*plan, arguments_of(program), run, true));
   }

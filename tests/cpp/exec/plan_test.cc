@@ -18,7 +18,7 @@ using testing::Value;
 // Counts what it is sent, and computes nothing.
 class NullEncoder final : public Encoder {
  public:
-  explicit NullEncoder(mx::Stream stream) : Encoder(stream) {}
+  explicit NullEncoder(mx::Stream stream) : Encoder(stream, true) {}
   int primitives = 0, launches = 0, held = 0;
 
  private:
@@ -72,7 +72,7 @@ TEST(Plan, PrimitivesGiveTheValuesOfTheirGraph) {
   const mx::array argument = mx::reshape(mx::arange(6.0f), {2, 3});
   std::vector<mx::array> arguments{argument};
   arguments[0].eval();
-  const auto encoder = make_encoder(cpu_stream());
+  const auto encoder = make_cpu_encoder(cpu_stream());
   RunContext run(*encoder);
   const ops::Arrays results = run_plan(*plan, std::move(arguments), run, true);
   EXPECT_EQ(results[0].status(), mx::array::Status::available);
@@ -129,7 +129,7 @@ TEST(Plan, WhatThrowsIsAtAnOp) {
   plan.steps.push_back(std::move(step));
   plan.results = {1};
   plan.moved_results = {true};
-  const auto encoder = make_encoder(cpu_stream());
+  const auto encoder = make_cpu_encoder(cpu_stream());
   RunContext run(*encoder);
   std::vector<mx::array> arguments{mx::zeros({4})};
   arguments[0].eval();
@@ -158,7 +158,7 @@ TEST(Trace, PrimitivesComeBehindWhatTheyRead) {
 
 // The kernels of another target are refused where they would run.
 TEST(Encoder, TheCpuLaunchesNothing) {
-  const auto encoder = make_encoder(cpu_stream());
+  const auto encoder = make_cpu_encoder(cpu_stream());
   const mx::Shape shape{1};
   const mx::Dtype dtype = mx::float32;
   EXPECT_THROW(encoder->send(ops::Launch{}, {}, {&shape, 1}, {&dtype, 1}), Failure);

@@ -50,7 +50,7 @@ void build(Program& program) {
   auto plan = build_plan(program.module.main()->body, {}, ir::kCpu, &errors);
   if (!errors.empty()) std::exit(1);
   std::vector<mx::array> arguments{mx::array({1.0f, 2.0f, 3.0f})};
-  const auto encoder = make_encoder(mx::default_stream(mx::Device::cpu));
+  const auto encoder = make_cpu_encoder(mx::default_stream(mx::Device::cpu));
   RunContext run(*encoder);
   const mx::array out = run_plan(*plan, std::move(arguments), run, true)[0];
   const float want[] = {2, 8, 3, 8, 4};

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include "kernels/cuda.h"
+#include "kernels/gpu.h"
 #include "support/graph.h"
 
 namespace jaxmps::test {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernels/gpu.h"
-#include "metal/metal.h"
+#include "simulated/metal.h"
 #include "support/graph.h"
 #include "support/random_fusion.h"
 

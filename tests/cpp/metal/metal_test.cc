@@ -1,5 +1,5 @@
 // The simulated Metal: what it refuses to compile, and what it finds while it runs.
-#include "metal/metal.h"
+#include "simulated/metal.h"
 
 #include <gtest/gtest.h>
 

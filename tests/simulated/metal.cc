@@ -1,4 +1,4 @@
-#include "metal/metal.h"
+#include "simulated/metal.h"
 
 #include <dlfcn.h>
 #include <unistd.h>
@@ -11,8 +11,8 @@
 #include <regex>
 #include <set>
 
-#include "metal/group.h"
-#include "metal/shim.h"
+#include "simulated/group.h"
+#include "simulated/shim.h"
 #if defined(__SSE__)
 #include <immintrin.h>
 #endif

@@ -7,8 +7,8 @@
 #include <span>
 #include <string>
 
-#include "metal/metal.h"
-#include "metal/shim.h"
+#include "simulated/metal.h"
+#include "simulated/shim.h"
 
 namespace jaxmps::metal {
 

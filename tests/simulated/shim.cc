@@ -1,4 +1,4 @@
-#include "metal/shim.h"
+#include "simulated/shim.h"
 
 namespace jaxmps::metal {
 

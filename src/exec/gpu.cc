@@ -1,0 +1,111 @@
+#include "exec/gpu.h"
+
+#include <atomic>
+#include <limits>
+#include <unordered_set>
+
+#include "exec/device.h"
+#include "kernels/cpu/threads.h"
+
+namespace jaxmps::exec {
+namespace {
+
+using kernels::GpuFusion;
+using kernels::GpuKernel;
+
+std::atomic<Gpu*>& slot_of(const ir::Target& target) {
+  static std::atomic<Gpu*> cuda{&system_gpu_target() == &ir::kCuda ? system_gpu() : nullptr};
+  static std::atomic<Gpu*> metal{&system_gpu_target() == &ir::kMetal ? system_gpu() : nullptr};
+  return &target == &ir::kCuda ? cuda : metal;
+}
+
+}  // namespace
+
+Gpu* gpu_of(const ir::Target& target) {
+  return target.runs_native ? nullptr : slot_of(target).load();
+}
+
+Gpu* use_gpu(const ir::Target& target, Gpu* gpu) { return slot_of(target).exchange(gpu); }
+
+std::string Gpu::kind() const {
+  try {
+    const auto& info = mx::device_info(device());
+    const auto found = info.find("device_name");
+    return found == info.end() ? "gpu" : std::get<std::string>(found->second);
+  } catch (const std::exception& error) {  // on a Mac this is where MLX looks for the GPU
+    throw Failure{unusable_gpu(error.what())};
+  }
+}
+
+Result<GpuFusion> Gpu::print(const kernels::Fusion& description) const {
+  TRY(GpuFusion printed, kernels::print_gpu(description, dialect()));
+  for (const GpuKernel& kernel : printed.kernels) {
+    if (kernel.blocks > std::numeric_limits<int>::max()) {
+      return unimplemented("a GPU kernel of more blocks than a launch takes");
+    }
+  }
+  return printed;
+}
+
+Gpu::Function Gpu::find(const GpuKernel& kernel) {
+  std::lock_guard lock(mutex_);
+  const auto found = functions_.find(kernel.source);
+  return found == functions_.end() ? nullptr : found->second;
+}
+
+// Their texts differ behind the prelude only, which stands there once.
+void Gpu::build_together(const Kernels& kernels) {
+  std::string source(dialect().prelude);
+  for (const GpuKernel* kernel : kernels) {
+    source += std::string_view(kernel->source).substr(dialect().prelude.size());
+  }
+  auto functions = build(source, kernels);
+  if (!functions.ok()) return;
+  std::lock_guard lock(mutex_);
+  for (size_t k = 0; k < kernels.size(); ++k) {
+    functions_.emplace(kernels[k]->source, std::move((*functions)[k]));
+  }
+}
+
+Status Gpu::compile(const std::vector<const GpuFusion*>& fusions) {
+  Kernels wanted;
+  std::unordered_set<std::string_view> seen;
+  for (const GpuFusion* fusion : fusions) {
+    for (const GpuKernel& kernel : fusion->kernels) {
+      if (seen.insert(kernel.name).second && !find(kernel)) wanted.push_back(&kernel);
+    }
+  }
+  // The first kernel of each text costs tens of milliseconds; what is loaded holds the whole text.
+  constexpr int64_t kTogether = 16;
+  const auto count = static_cast<int64_t>(wanted.size());
+  const bool ok = cpu::parallel_for(count, kTogether, [&](int64_t begin, int64_t end) {
+    build_together({wanted.begin() + begin, wanted.begin() + end});
+  });
+  if (!ok) return Error(Code::resource_exhausted, "out of memory");
+  return {};
+}
+
+Result<Gpu::Function> Gpu::load(const GpuKernel& kernel) {
+  if (Function found = find(kernel)) return found;
+  TRY(const auto functions, build(kernel.source, {&kernel}));
+  std::lock_guard lock(mutex_);
+  return functions_.emplace(kernel.source, functions[0]).first->second;
+}
+
+Result<ops::Lowering> Gpu::lower(const GpuFusion& printed) {
+  ops::Lowering lowering;
+  for (const GpuKernel& kernel : printed.kernels) {
+    TRY(Function function, load(kernel));
+    lowering.launches.push_back({.name = kernel.name,
+                                 .function = std::move(function),
+                                 .blocks = kernel.blocks,
+                                 .threads = kernel.threads,
+                                 .inputs = kernel.inputs,
+                                 .outputs = kernel.outputs,
+                                 .reads_scratch = kernel.reads_scratch,
+                                 .scratch_bytes = kernel.scratch_bytes});
+  }
+  return lowering;
+}
+
+}  // namespace jaxmps::exec
