@@ -25,6 +25,15 @@ def on_gpu():
     return "cpu" not in jax.devices("mps")[0].device_kind.lower()
 
 
+# On the simulated GPU an op that has no other to be fused with is MLX's, in float32: ulps.
+ALONE_IN_MLX = {"erf": 256, "logistic": 8}
+
+
+def ulps_of(row):
+    is_simulated = "simulated" in jax.devices("mps")[0].device_kind.lower()
+    return ALONE_IN_MLX.get(row.name, row.ulps) if is_simulated else row.ulps
+
+
 def on_this_device(row, dtypes):
     """GPUs have no float64."""
     if on_gpu():
@@ -44,7 +53,8 @@ def run_all(functions, arguments, device):
     """Calls functions[i](*arguments[i]) for all i in one compiled program."""
     placed = [[jax.device_put(a, device) for a in each] for each in arguments]
     program = jax.jit(lambda lists: [f(*each) for f, each in zip(functions, lists)])
-    return [[np.asarray(r) for r in jax.tree.leaves(one)] for one in program(placed)]
+    with jax.default_device(device):  # of programs that read none of their arguments
+        return [[np.asarray(r) for r in jax.tree.leaves(one)] for one in program(placed)]
 
 
 def run_each(functions, arguments, device):
@@ -184,7 +194,7 @@ def select(condition):
 
 @pytest.mark.parametrize("row", select(lambda row: True))
 def test_value(row, mps, cpu):
-    check_row(row, row.dtypes, lambda _: row.function, mps, cpu, row.oracle, row.ulps, row.floor)
+    check_row(row, row.dtypes, lambda _: row.function, mps, cpu, row.oracle, ulps_of(row), row.floor)
 
 
 @pytest.mark.parametrize("row", select(lambda row: row.vmap))

@@ -1,0 +1,144 @@
+// The simulated Metal as a device: what goes wrong in a launch is an error of the execution, and
+// programs ask of it what they ask of CUDA.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "bytecode/reader.h"
+#include "exec/fused.h"
+#include "exec/gpu.h"
+#include "exec/plan.h"
+#include "ir/builder.h"
+#include "passes/pass.h"
+#include "simulated/metal.h"
+
+namespace jaxmps::exec {
+namespace {
+
+using testing::f32;
+using testing::Program;
+using testing::Value;
+
+// One launch of 64 threads on an array of 64 numbers, as the step of an op.
+struct LaunchProgram {
+  Program program;
+  Plan plan;
+
+  explicit LaunchProgram(const std::string& body) {
+    Value* x = program.arg(f32(64));
+    program.ret({program.unary(ir::OpId::negate, x)});
+    Gpu* const gpu = gpu_of(ir::kMetal);
+    kernels::GpuKernel kernel{
+        .name = "tried",
+        .source =
+            str(gpu->dialect().prelude,
+                "KERNEL(tried, 64)(IN(f32, in0, 0), OUT(f32, out0, 1) POSITION) {\n  ENTER\n  ",
+                body, "\n}\n"),
+        .threads = 64,
+        .inputs = {0},
+        .outputs = {0}};
+    auto lowering = gpu->lower({{kernel}});
+    EXPECT_TRUE(lowering.ok()) << lowering.error().text;
+    Step step;
+    step.kind = Step::Kind::launch;
+    step.op = *program.module.main()->body.begin();
+    if (lowering.ok()) step.launch = lowering->launches[0];
+    step.inputs = {0};
+    step.outputs = {1};
+    step.last_read = {true};
+    step.shapes = {{64}};
+    step.dtypes = {mx::float32};
+    plan.slots = 2;
+    plan.parameters = {0};
+    plan.steps.push_back(std::move(step));
+    plan.results = {1};
+    plan.moved_results = {true};
+  }
+
+  mx::array run(Encoder& encoder) const {
+    RunContext context(encoder);
+    std::vector<mx::array> arguments{mx::ones({64})};
+    arguments[0].eval();
+    return run_plan(plan, std::move(arguments), context, true)[0];
+  }
+};
+
+std::unique_ptr<Encoder> encoder() {
+  return gpu_of(ir::kMetal)->make_encoder(mx::default_stream(mx::Device::cpu));
+}
+
+TEST(SimulatedDevice, FailuresNameKernelOpAndLine) {
+  if (std::string why = metal::why_unavailable(); !why.empty()) GTEST_SKIP() << why;
+  const auto simulated = encoder();
+  for (const auto& [body, what] : {std::pair("out0[0] = in0[thread_id];", "threads race"),
+                                   std::pair("out0[thread_id] = in0[thread_id + 1];", "outside")}) {
+    const LaunchProgram broken(body);
+    (void)broken.run(*simulated);
+    simulated->release();
+    const auto outcome = simulated->outcome();
+    simulated->wait();
+    ASSERT_FALSE(outcome->ok());
+    const std::string& text = outcome->error().text;
+    for (const std::string& part : {std::string("stablehlo.negate (f32[64]) -> f32[64] at "),
+                                    std::string("model.py:1:1: kernel tried: "), std::string(what)})
+      EXPECT_NE(text.find(part), std::string::npos) << text;
+    // Whoever waits before the end hears of it there.
+    (void)broken.run(*simulated);
+    EXPECT_THROW(simulated->wait(), Failure);
+  }
+  const LaunchProgram good("out0[thread_id] = -in0[thread_id];");
+  const mx::array result = good.run(*simulated);
+  const auto outcome = simulated->outcome();
+  simulated->wait();
+  EXPECT_TRUE(outcome->ok());
+  EXPECT_EQ(result.data<float>()[63], -1.0f);
+}
+
+// Takes every kernel and compiles none.
+class NullGpu final : public Gpu {
+ public:
+  explicit NullGpu(const kernels::Dialect& dialect) : dialect_(dialect) {}
+  const kernels::Dialect& dialect() const override { return dialect_; }
+  std::unique_ptr<Encoder> make_encoder(mx::Stream) const override { return nullptr; }
+
+ private:
+  Result<std::vector<Function>> build(const std::string&, const Kernels& kernels) override {
+    return std::vector<Function>(kernels.size(), std::make_shared<const int>(0));
+  }
+  const kernels::Dialect& dialect_;
+};
+
+Count count_calls(const std::filesystem::path& path, const ir::Target& target,
+                  const kernels::Dialect& dialect) {
+  std::ifstream file(path, std::ios::binary);
+  auto module = bytecode::read_artifact(std::make_shared<const std::string>(
+      std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()));
+  EXPECT_TRUE(module.ok() && passes::run_passes(**module).ok()) << path;
+  NullGpu null(dialect);
+  Gpu* const before = use_gpu(target, &null);
+  EXPECT_TRUE(fuse_module(**module, target).ok());
+  std::vector<Error> refused;
+  const auto plan = build_plan((*module)->main()->body, {}, target, &refused);
+  use_gpu(target, before);
+  for (const Error& error : refused) ADD_FAILURE() << path << ": " << error.text;
+  return count(*plan);
+}
+
+TEST(SimulatedDevice, ProgramsAskOfMetalWhatTheyAskOfCuda) {
+  int64_t launches = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(JAXMPS_SOURCE_DIR "/tests/cpp/metal/programs")) {
+    if (entry.path().extension() != ".bc") continue;
+    const Count metal = count_calls(entry.path(), ir::kMetal, kernels::metal_dialect());
+    const Count cuda = count_calls(entry.path(), ir::kCuda, kernels::cuda_dialect());
+    EXPECT_EQ(metal.launches, cuda.launches) << entry.path();
+    EXPECT_EQ(metal.primitives, cuda.primitives) << entry.path();
+    EXPECT_EQ(metal.natives, cuda.natives) << entry.path();
+    launches += metal.launches;
+  }
+  EXPECT_GT(launches, 40);
+}
+
+}  // namespace
+}  // namespace jaxmps::exec
