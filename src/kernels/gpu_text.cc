@@ -105,8 +105,9 @@ template <int E, int M, int bias, int top> FN u8 small_encode(f32 x) {
 template <int E, int M, int bias, int top> FN f32 small_decode(u8 h) {
   const u32 ones = (1u << (E + M)) - 1, infinity = ((1u << E) - 1) << M, m = h & ones;
   const u32 sign = ((u32)h >> (E + M) & 1u) << 31;
-  if (top == 0 && m >= infinity) return from_bits(m > infinity ? 0x7fc00000u : sign | 0x7f800000u);
-  if ((top == 1 && m == ones) || (top == 2 && sign && m == 0)) return not_a_number();
+  if (top == 0 && m >= infinity) return from_bits(sign | (m > infinity ? 0x7fc00000u : 0x7f800000u));
+  if (top == 1 && m == ones) return from_bits(sign | 0x7fc00000u);
+  if (top == 2 && sign && m == 0) return not_a_number();
   const f32 small = (f32)m * from_bits((u32)(1 - bias - M + 127) << 23);
   const f32 r = m >> M ? from_bits((m << (23 - M)) + ((u32)(127 - bias) << 23)) : small;
   return from_bits(bits_of(r) | sign);
