@@ -94,9 +94,12 @@ if(JAXMPS_FUZZ)
     endif()
   endforeach()
   if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-    # Comparisons are looked at where bytes are read; elsewhere that only costs time.
-    target_compile_options(jaxmps_options INTERFACE -fsanitize=fuzzer-no-link
-      $<$<NOT:$<STREQUAL:$<TARGET_PROPERTY:NAME>,jaxmps_bytecode>>:-fno-sanitize-coverage=trace-cmp>)
+    # Comparisons are looked at where bytes are read, and no counters kept in loops over elements: they
+    # take half of the time and lead nowhere.
+    set(name "$<TARGET_PROPERTY:NAME>")
+    target_compile_options(jaxmps_options INTERFACE
+      $<$<NOT:$<STREQUAL:${name},jaxmps_kernels>>:-fsanitize=fuzzer-no-link>
+      $<$<NOT:$<STREQUAL:${name},jaxmps_bytecode>>:-fno-sanitize-coverage=trace-cmp>)
   endif()
 endif()
 

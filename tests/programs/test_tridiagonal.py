@@ -90,6 +90,25 @@ def test_perturbed_singular_systems_are_finite(mps):
     assert np.isfinite(solve(mps, zero, zero, zero, b, perturb_singular=True)).all()
 
 
+@pytest.mark.skipif("perturb_singular" not in inspect.signature(lax.linalg.tridiagonal_solve).parameters, reason="this JAX has no perturb_singular")
+@pytest.mark.parametrize("scale", [1, 1e-30])
+@pytest.mark.parametrize("kind", ["path", "random", "half_zero", "last_zero"])
+def test_perturbed_solutions_are_those_of_the_cpu_backend(kind, scale, mps, cpu):
+    n, rng = 8, np.random.default_rng(3)
+    dl, d, du = rng.normal(size=(3, n))
+    if kind == "path":
+        dl, d, du = np.full(n, -1), np.full(n, 2), np.full(n, -1)
+        d[0] = d[-1] = 1
+    elif kind == "half_zero":
+        dl, d, du = 0 * dl, np.repeat([1.0, 0.0], n // 2), 0 * du
+    elif kind == "last_zero":
+        dl, d, du = 0 * dl, np.array([1.0, 2, 3, 4, 5, 7, 7, 0]), 0 * du
+    b = rng.normal(size=(n, 1)).astype(np.float32)
+    dl, d, du = (np.float32(scale) * v.astype(np.float32) for v in (dl, d, du))
+    got, want = (solve(v, dl, d, du, b, perturb_singular=True) for v in (mps, cpu))
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6 * np.abs(want).max())
+
+
 def test_half_precision_is_refused_as_elsewhere(mps):
     a = np.ones(3, np.float16)
     with pytest.raises(Exception, match="float16|f16|Unsupported"):
