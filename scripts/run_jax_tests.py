@@ -186,14 +186,19 @@ class Runner:
         self.running: dict[str, subprocess.Popen] = {}
         self.count = 0
         for name in names:
-            size = (options.checkout / "tests" / f"{name}.py").stat().st_size
+            size = (options.checkout / self.path(name)).stat().st_size
             for side in sides:
-                results = Results(folder / f"{name}.{side.name}.jsonl")
+                results = Results(folder / f"{name.replace('/', '.')}.{side.name}.jsonl")
                 self.jobs.append(Job(name, side, results, size))
         wanted = [j for j in self.jobs if options.side in ("both", j.side.name)]
         self.waiting = sorted((j for j in wanted if not j.results.is_complete()), key=lambda job: -job.cost)
         for job in self.waiting:
             self.begin_round(job)
+
+    @staticmethod
+    def path(name: str) -> str:
+        """Of the file, below the checkout."""
+        return f"tests/{name}.py"
 
     @staticmethod
     def begin_round(job: Job) -> None:
@@ -206,7 +211,7 @@ class Runner:
         return [sys.executable, "-P", "-m", "pytest", "-q", "--no-header", "--tb=short", "--noconftest",
                 "-c", os.devnull, "--rootdir=.", "--import-mode=importlib", "-p", "recorder",
                 "-p", "no:cacheprovider", f"--timeout={self.options.timeout}",
-                "--timeout-method=thread", f"tests/{name}.py"]
+                "--timeout-method=thread", self.path(name)]
 
     def environment(self, job: Job, worker: str, slot: int) -> dict[str, str]:
         ours = job.side.name == "mps"
@@ -297,7 +302,7 @@ class Runner:
         if results.collected is None or (returncode == 2 and not results.outcomes):
             # Nothing collected: the file is skipped as a whole, or said once to have failed.
             outcome = "skipped" if returncode == 5 else "failed"
-            results.add({"id": f"tests/{job.name}.py", "outcome": outcome, "seconds": 0,
+            results.add({"id": self.path(job.name), "outcome": outcome, "seconds": 0,
                          "why": output[-2000:]})
             with open(results.path, "a") as file:
                 file.write('{"collected": 1}\n')
@@ -437,8 +442,8 @@ def section(options, version: str, rows: list[Row]) -> str:
         total.add(row)
     out = [title(options, version), "",
            f"Of {total.reference:,} tests that JAX's backend passes {total.counted():,} are run here and "
-           f"{total.passed:,} pass: {100 * total.passed / max(total.counted(), 1):.2f} %. {total.left_out} are left "
-           f"out, {total.several:,} need several devices. {options.cases} generated cases a test. {options.note}".rstrip(), ""]
+           f"{total.passed:,} pass: {100 * total.passed / max(total.counted(), 1):.2f} %. Left out: {total.left_out}, "
+           f"for several devices: {total.several:,}. {options.cases} generated cases a test. {options.note}".rstrip(), ""]
     reasons = collections.defaultdict(list)
     for row in rows:
         known = known_failures(row.file)

@@ -66,9 +66,17 @@ import jax
 from jax.interpreters import mlir
 from jax.extend.core import Primitive
 
-mlir.register_lowering(Primitive("somebodys"), lambda ctx, x: [x], platform="cpu")
+early, late = Primitive("early"), Primitive("late")
+for prim in (early, late):
+    prim.def_abstract_eval(lambda x: x)
+    if prim is late:
+        jax.devices()
+    mlir.register_lowering(prim, lambda ctx, x: [x], platform="cpu")
+assert jax.jit(early.bind)(3.0) == jax.jit(late.bind)(3.0) == 3.0
 assert [d.platform for d in jax.devices()] == ["cpu"]
 assert float(jax.jit(lambda x: x + 1)(1.0)) == 2.0
+jax.config.update("jax_platform_name", "cpu")
+assert jax.devices() == jax.devices("mps")
 """
     done = run("cpu", program)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -75,11 +75,23 @@ def _take_the_place_of_the_cpu(platform: str, name: str) -> None:
 
     del xla_bridge._backend_factories[name]
     register_broken_platform(name, "JAX's CPU backend is gone: JAX_MPS_PLATFORM_NAME gives its name to mps; use JAX_PLATFORMS=mps")
-    find = xla_bridge._get_backend_uncached
-    xla_bridge._get_backend_uncached = lambda asked=None: find(platform if asked == name else asked)
+    made = xla_bridge.backends
+
+    def backends():
+        found = made()
+        return {**found, name: found[platform]} if platform in found else found
+
+    xla_bridge.backends = backends
     raw = xla_client.Client._raw_platform
     xla_client.Client._raw_platform = property(_renaming(raw.__get__, platform, name))
-    mlir._platform_specific_lowerings[name] = mlir._platform_specific_lowerings[platform]
+    rules = mlir._platform_specific_lowerings
+    for prim, entry in rules[name].items():
+        rule = getattr(entry, "rule", entry)
+        while isinstance(rule, functools.partial):
+            rule = rule.func
+        if not rule.__module__.startswith("jax."):  # a package's own for the CPU
+            rules[platform].setdefault(prim, entry)
+    rules[name] = rules[platform]
 
 
 def _be_a_gpu(platform: str, name: str) -> None:
