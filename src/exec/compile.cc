@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "bytecode/reader.h"
 #include "exec/fused.h"
+#include "exec/gpu.h"
 #include "exec/plan.h"
 #include "exec/program.h"
 #include "ir/lifetimes.h"
@@ -171,6 +172,28 @@ Error join(const std::vector<Error>& refused, const std::string& name) {
 
 }  // namespace
 
+// How many calls of a GPU the region is, about: one for each op, trips of loops counted.
+double gpu_calls(const ir::Region& region) {
+  double calls = 0;
+  for (const ir::Op* op : region) {
+    if (op == region.terminator() || op->id == ir::OpId::constant) continue;
+    if (op->id == ir::OpId::while_) {
+      const ir::Attr* trips = ir::find(op->discardable, "mps.trip_count");
+      constexpr double kUnknown = 1000;
+      calls +=
+          (trips ? static_cast<double>(std::get<ir::TypedInt>(trips->value).value) : kUnknown) *
+          (gpu_calls(op->region(0)) + gpu_calls(op->region(1)));
+    } else if (op->id == ir::OpId::case_) {
+      double most = 0;
+      for (const auto& branch : op->regions()) most = std::max(most, gpu_calls(*branch));
+      calls += most;
+    } else {
+      ++calls;
+    }
+  }
+  return calls;
+}
+
 class Compiler {
  public:
   static Result<ProgramPtr> run(std::shared_ptr<const std::string> artifact,
@@ -193,6 +216,9 @@ class Compiler {
     std::string notes;
     std::vector<Error> refused;
     ir::refuse_missing_types(module.main()->body, target, &refused);
+    program->is_on_cpu_ = target.runs_native;
+    if (refused.empty()) CHECK_OK(plan_for_cpu(*program));
+    if (program->is_on_cpu_ && !target.runs_native) return ProgramPtr(program);
     if (refused.empty()) CHECK_OK(fuse_module(module, target, dumps() ? &notes : nullptr));
     dump(id, "2.fusions.txt", notes);
     program->text_ = ir::print(module);
@@ -218,6 +244,44 @@ class Compiler {
   }
 
  private:
+  // Where the memory is the CPU's, too: a program that the CPU's kernels have done before a GPU's
+  // were launched gets a plan of those.
+  static Status plan_for_cpu(Program& program) {
+    constexpr double kBeginNanoseconds = 20'000, kCallNanoseconds = 4'000;  // of a GPU
+    constexpr double kLargest = 4e6;  // operations and bytes: not worth a second look
+    const ir::Target& target = *program.target_;
+    if (target.runs_native || !target.host_memory || !env::flag(env::Var::JAX_MPS_SMALL_ON_CPU) ||
+        program.info_.flops + program.info_.bytes_accessed > kLargest) {
+      return {};
+    }
+    TRY(auto module, bytecode::read_artifact(program.artifact_));
+    CHECK_OK(passes::run_passes(*module));
+    CHECK_OK(fuse_module(*module, ir::kCpu));
+    std::vector<Error> refused;
+    TRY(const std::vector<Device*>* all, devices());
+    const StreamScope scope(*all->front());
+    auto plan = build_plan(module->main()->body, {}, ir::kCpu, &refused);
+    const double on_gpu = kBeginNanoseconds + kCallNanoseconds * gpu_calls(module->main()->body);
+    const bool is_small = refused.empty() && plan->is_native && plan->nanoseconds < on_gpu;
+    if (dumps()) {
+      dump(program.fingerprint_, "4.cpu.txt",
+           str(is_small ? "on the CPU: " : "not on the CPU: ",
+               !refused.empty()   ? refused[0].text
+               : !plan->is_native ? std::string("not all of its kernels are ours")
+                                  : str(plan->nanoseconds,
+                                        " ns of work there, the GPU's calls take ", on_gpu, " ns"),
+               "\n", is_small ? print(*plan) : ""));
+    }
+    if (!is_small) return {};
+    program.text_ = ir::print(*module);
+    program.info_.temporary_bytes = live_peak(module->main()->body);
+    release_kernels(*module);
+    program.module_ = std::move(module);
+    program.plan_ = std::move(plan);
+    program.is_on_cpu_ = true;
+    return {};
+  }
+
   // Dumps the module before the passes and after each that changed it.
   static Status run_passes(const std::string& id, ir::Module& module) {
     if (!dumps()) return passes::run_passes(module);

@@ -83,9 +83,9 @@ struct Program::Run {
   void operator()() {
     Status status = compute();
     arguments.clear();
-    if (device->target().runs_native) device->left_mlx();
+    if (program->is_on_cpu_) device->left_mlx();
     if (!status.ok()) return fail(status.error());
-    if (device->target().runs_native) return finish();
+    if (program->is_on_cpu_) return finish();
     finish_when_device_does();
   }
 
@@ -106,10 +106,11 @@ struct Program::Run {
     for (auto& argument : arguments) {
       // On a GPU the device's own results are there before they are ready. Whatever another thread
       // writes is there only when it is ready.
-      if (device->target().runs_native || !argument->is_published() || argument->ready.is_error()) {
+      if (program->is_on_cpu_ || !argument->is_published() || argument->ready.is_error()) {
         CHECK_OK(argument->ready.await());
       }
       values.push_back(Payload::take(argument, borrowed));
+      if (program->is_on_cpu_) values.back().set_status(mx::array::Status::available);
     }
     RunContext context(device->encoder());
     try {
@@ -313,8 +314,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   };
 
   Execution execution;
-  const bool cheap = device->target().runs_native && plan_->is_native &&
-                     plan_->nanoseconds < kInlineNanoseconds &&
+  const bool cheap = is_on_cpu_ && plan_->is_native && plan_->nanoseconds < kInlineNanoseconds &&
                      std::all_of(run.arguments.begin(), run.arguments.end(),
                                  [](const PayloadPtr& p) { return p->ready.is_set(); });
   if (Status refused; cheap && execute_inline(run, execution, donate, refused)) {

@@ -80,6 +80,8 @@ class Program : public std::enable_shared_from_this<Program> {
   std::unique_ptr<ir::Module> module_;
   std::unique_ptr<Plan> plan_;
   const ir::Target* target_ = nullptr;
+  // The plan is native: of the CPU device, or small work of a device that shares the CPU's memory.
+  bool is_on_cpu_ = false;
   int stream_ = -1;  // of MLX, for which that plan is made
   mutable std::unordered_map<int, std::unique_ptr<Plan>> plans_;  // for others, made when needed
   std::string text_;
