@@ -288,11 +288,131 @@ uint8_t other_number(uint8_t old, std::mt19937& random) {
   return static_cast<uint8_t>((std::clamp(next, 0, 127) << 1) | 1);
 }
 
-void mutate_once(uint8_t* data, const std::vector<Part>& parts, std::mt19937& random) {
-  // Mostly ops and operands, types and attributes, the names of ops; sometimes strings and
-  // constants.
-  static constexpr uint8_t kOften[] = {4, 4, 4, 4, 2, 2, 2, 1, 8, 8, 5, 0};
+// What a number in the section of ops says, and of which op.
+enum class Role : uint8_t { operand, properties, type, name };
+struct Site {
+  size_t at;
+  Role role;
+  uint8_t op;
+};
+
+// Finds the numbers of one byte in the section of ops.
+class Sites {
+ public:
+  // Nothing where the section is not understood.
+  static std::vector<Site> find(const uint8_t* data, const Part& part) {
+    Sites sites(data);
+    bytecode::Cursor in({data, part.end}, part.begin, part.end);
+    if (!sites.block(in)) return {};
+    return std::move(sites.found_);
+  }
+
+ private:
+  explicit Sites(const uint8_t* data) : data_(data), version_(data[4] >> 1) {}
+
+  bool region(bytecode::Cursor& in) {
+    const auto blocks = in.varint("blocks");
+    if (!blocks.ok() || *blocks == 0) return blocks.ok();
+    return in.varint("values").ok() && block(in);
+  }
+
+  bool block(bytecode::Cursor& in) {
+    const auto head = in.flagged("ops");
+    if (!head.ok() || (head->flag && !arguments(in))) return false;
+    for (uint64_t i = 0; i < head->value; ++i) {
+      if (!op(in)) return false;
+    }
+    return true;
+  }
+
+  bool arguments(bytecode::Cursor& in) {
+    const auto count = in.count("arguments");
+    for (size_t i = 0; count.ok() && i < *count; ++i) {
+      const auto type = in.varint("type");
+      if (!type.ok()) return false;
+      if ((version_ < 4 || (*type & 1)) && !in.varint("location").ok()) return false;
+    }
+    if (!count.ok() || version_ < 3) return count.ok();
+    const auto use_lists = in.u8("use-lists");
+    return use_lists.ok() && *use_lists == 0;
+  }
+
+  bool op(bytecode::Cursor& in) {
+    const uint8_t name = in.left() ? *in.data() : 0;
+    if (!site(in, Role::name, name)) return false;
+    const auto mask = in.u8("mask");
+    if (!mask.ok() || (*mask & ~0x57) != 0 || !in.varint("location").ok()) return false;
+    if ((*mask & 1) && !in.varint("dictionary").ok()) return false;
+    if ((*mask & 0x40) && !site(in, Role::properties, name)) return false;
+    if ((*mask & 2) && !list(in, Role::type, name)) return false;
+    if ((*mask & 4) && !list(in, Role::operand, name)) return false;
+    return !(*mask & 0x10) || regions(in);
+  }
+
+  bool regions(bytecode::Cursor& in) {
+    const auto count = in.flagged("regions");
+    if (!count.ok()) return false;
+    bytecode::Cursor nested = in;
+    const bool in_section = count->flag && version_ >= 2;
+    if (in_section) {
+      uint8_t id = 0;
+      auto section = in.section("regions", &id);
+      if (!section.ok()) return false;
+      nested = *section;
+    }
+    for (uint64_t i = 0; i < count->value; ++i) {
+      if (!region(in_section ? nested : in)) return false;
+    }
+    return true;
+  }
+
+  bool list(bytecode::Cursor& in, Role role, uint8_t op) {
+    const auto count = in.count("list");
+    for (size_t i = 0; count.ok() && i < *count; ++i) {
+      if (!site(in, role, op)) return false;
+    }
+    return count.ok();
+  }
+
+  bool site(bytecode::Cursor& in, Role role, uint8_t op) {
+    if (in.left() && (data_[in.offset()] & 1)) found_.push_back({in.offset(), role, op});
+    return in.varint("site").ok();
+  }
+
+  const uint8_t* data_;
+  uint64_t version_;
+  std::vector<Site> found_;
+};
+
+// Another number for one that an op has: one that says the same elsewhere, or one near.
+void mutate_op(uint8_t* data, const std::vector<Site>& sites, std::mt19937& random) {
+  static constexpr Role kOften[] = {Role::operand,    Role::operand,    Role::operand,
+                                    Role::properties, Role::properties, Role::type,
+                                    Role::name};
+  const Role role = kOften[random() % std::size(kOften)];
+  std::vector<const Site*> alike;
+  for (const Site& site : sites) {
+    if (site.role == role) alike.push_back(&site);
+  }
+  if (alike.empty()) return;
+  const Site& site = *alike[random() % alike.size()];
+  uint8_t& byte = data[site.at];
+  for (int tries = 0; tries < 8 && random() % 4 != 0; ++tries) {
+    const Site& donor = *alike[random() % alike.size()];
+    // Properties mean something to their op alone.
+    if (data[donor.at] == byte || (role == Role::properties && donor.op != site.op)) continue;
+    byte = data[donor.at];
+    return;
+  }
+  byte = other_number(byte, random);
+}
+
+// Mostly ops and operands, then types and attributes; sometimes strings and constants.
+void mutate_once(uint8_t* data, const std::vector<Part>& parts, const std::vector<Site>& sites,
+                 std::mt19937& random) {
+  static constexpr uint8_t kOften[] = {4, 4, 4, 4, 4, 4, 4, 4, 4, 2, 2, 1, 8, 5, 0};
   const uint8_t wanted = kOften[random() % sizeof kOften];
+  if (wanted == 4 && !sites.empty()) return mutate_op(data, sites, random);
   std::vector<Part> found;
   for (const Part& part : parts) {
     if (part.id == wanted && part.end > part.begin) found.push_back(part);
@@ -329,11 +449,16 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, [[maybe_un
   std::mt19937 random(seed);
   const std::vector<Part> parts = sections(data, size);
   if (parts.empty()) return size;
+  std::vector<Site> sites;
+  for (const Part& part : parts) {
+    if (part.id == 4) sites = Sites::find(data, part);
+  }
   const std::vector<uint8_t> original(data, data + size);
   constexpr int kCandidates = 12;
   for (int candidate = 0; candidate < kCandidates; ++candidate) {
     std::copy(original.begin(), original.end(), data);
-    for (unsigned edits = 1 + random() % 3; edits > 0; --edits) mutate_once(data, parts, random);
+    for (unsigned edits = random() % 2 ? 1 : 1 + random() % 4; edits > 0; --edits)
+      mutate_once(data, parts, sites, random);
     if (std::equal(original.begin(), original.end(), data)) continue;
     if (is_accepted(data, size)) return size;
   }

@@ -1,6 +1,12 @@
-// Runs a libFuzzer target without libFuzzer: fuzz [-max_total_time=SECONDS] [-seed=N] PATH...
-// Replays every file, then every truncation of the small ones, then random mutations.
+// Runs a libFuzzer target without libFuzzer and without its instrumentation, which costs most of
+// the time: fuzz [-max_total_time=SECONDS] [-runs=N] [-seed=N] [-artifact_prefix=PREFIX] PATH...
+// Replays every file, then every truncation of the small ones, then random mutations. An input that
+// ends the process is written to PREFIX<number of the run>.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -26,14 +32,37 @@ std::string load(const std::filesystem::path& path) {
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
+std::string prefix = "bad-";
+const std::vector<uint8_t>* current = nullptr;
+uint64_t runs = 0;
+
+extern "C" void keep_and_end(int signal) {
+  std::signal(signal, SIG_DFL);
+  if (current) {
+    char name[512];
+    std::snprintf(name, sizeof name, "%s%llu", prefix.c_str(),
+                  static_cast<unsigned long long>(runs));
+    const int file = open(name, O_CREAT | O_WRONLY | O_TRUNC, 0644);
+    const ssize_t written = write(file, current->data(), current->size());
+    std::fprintf(stderr, "%s: %zd bytes\n", name, written);
+  }
+  std::raise(signal);
+}
+
 // On the heap and of the exact size, so that sanitizers see every read past the end.
 void run(const std::string& bytes) {
   std::vector<uint8_t> exact(bytes.begin(), bytes.end());
+  current = &exact;
   LLVMFuzzerTestOneInput(exact.data(), exact.size());
+  current = nullptr;
+  if (++runs % 100000 == 0) {
+    std::printf("%llu runs\n", static_cast<unsigned long long>(runs));
+    std::fflush(stdout);
+  }
 }
 
 std::string mutate(std::string bytes, const std::vector<std::string>& seeds, std::mt19937_64& rng) {
-  if (LLVMFuzzerCustomMutator && rng() % 8) {
+  if (LLVMFuzzerCustomMutator && rng() % 32) {
     const auto seed = static_cast<unsigned>(rng());
     bytes.resize(LLVMFuzzerCustomMutator(reinterpret_cast<uint8_t*>(bytes.data()), bytes.size(),
                                          bytes.size(), seed));
@@ -74,13 +103,17 @@ std::string mutate(std::string bytes, const std::vector<std::string>& seeds, std
 
 int main(int argc, char** argv) {
   long seconds = 0;
-  uint64_t seed = 1;
+  uint64_t seed = 1, most = UINT64_MAX;
   std::vector<std::string> seeds;
   for (int i = 1; i < argc; ++i) {
     if (std::strncmp(argv[i], "-max_total_time=", 16) == 0) {
       seconds = std::atol(argv[i] + 16);
     } else if (std::strncmp(argv[i], "-seed=", 6) == 0) {
       seed = std::strtoull(argv[i] + 6, nullptr, 10);
+    } else if (std::strncmp(argv[i], "-runs=", 6) == 0) {
+      most = std::strtoull(argv[i] + 6, nullptr, 10);
+    } else if (std::strncmp(argv[i], "-artifact_prefix=", 17) == 0) {
+      prefix = argv[i] + 17;
     } else if (argv[i][0] == '-') {
       continue;  // other options of libFuzzer mean nothing here
     } else if (std::filesystem::is_directory(argv[i])) {
@@ -91,18 +124,25 @@ int main(int argc, char** argv) {
       seeds.push_back(load(argv[i]));
     }
   }
+  for (const int signal : {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL}) {
+    std::signal(signal, keep_and_end);
+  }
   for (const std::string& bytes : seeds) {
     run(bytes);
     if (bytes.size() > kSmall) continue;
     for (size_t size = 0; size < bytes.size(); ++size) run(bytes.substr(0, size));
   }
   std::mt19937_64 rng(seed);
-  uint64_t runs = 0;
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-  while (!seeds.empty() && std::chrono::steady_clock::now() < end) {
-    run(mutate(seeds[rng() % seeds.size()], seeds, rng));
-    ++runs;
+  std::string bytes;
+  while (!seeds.empty() && runs < most && std::chrono::steady_clock::now() < end) {
+    // A mutator that keeps inputs valid goes on from the last one, for some steps.
+    if (!LLVMFuzzerCustomMutator || bytes.empty() || rng() % 8 == 0) {
+      bytes = seeds[rng() % seeds.size()];
+    }
+    bytes = mutate(std::move(bytes), seeds, rng);
+    run(bytes);
   }
-  std::printf("%zu files, %llu mutations\n", seeds.size(), static_cast<unsigned long long>(runs));
+  std::printf("%zu files, %llu runs\n", seeds.size(), static_cast<unsigned long long>(runs));
   return 0;
 }
