@@ -1,21 +1,18 @@
 #include "ir/float_format.h"
 
-#include <algorithm>
+#include <bit>
 #include <cmath>
-#include <limits>
+
+#include "ir/float_codec.h"
 
 namespace jaxmps::ir {
 namespace {
 
-constexpr double kInf = std::numeric_limits<double>::infinity();
+constexpr uint32_t kNone = ~0u;
+constexpr int kBias = 127, kMantissa = 23;  // float32's
 
-// A power of two only; ties go up.
-uint32_t encode_power(double a, int bias) {
-  if (!(a > 0 && a < kInf)) return 0xff;
-  const int e = std::ilogb(a);
-  const int field = e + bias + (a >= std::ldexp(1.5, e) ? 1 : 0);
-  return field < 0 ? 0 : field >= 255 ? 0xff : static_cast<uint32_t>(field);
-}
+// Bits of the float32 2^exponent.
+uint32_t power(int exponent) { return std::bit_cast<uint32_t>(std::ldexp(1.0f, exponent)); }
 
 }  // namespace
 
@@ -56,44 +53,31 @@ FloatFormat float_format(DType dtype) {
   }
 }
 
-uint32_t encode_float(float x, const FloatFormat& f) {
-  if (!f.has_sign) return encode_power(x, f.bias);
-  const uint32_t sign = std::signbit(x) ? f.sign_bit() : 0;
-  const bool nan_has_sign = f.top == FloatFormat::ieee || f.top == FloatFormat::fn;
-  if (std::isnan(x)) return f.nan() | (nan_has_sign ? sign : 0);
-  const double a = std::fabs(static_cast<double>(x));
-  if (a == kInf) return f.overflow() | sign;
-  int e = 0;
-  if (a > 0) std::frexp(a, &e);
-  e = std::max(e, 2 - f.bias) - 1;
-  const double units = std::nearbyint(std::ldexp(a, f.mantissa - e));
-  const double one = std::ldexp(1.0, f.mantissa);
-  // Subnormal numbers count units; a carry out of the mantissa moves on to the next exponent.
-  uint32_t code = static_cast<uint32_t>(units);
-  if (units >= one) {
-    code = (static_cast<uint32_t>(e + f.bias) << f.mantissa) + static_cast<uint32_t>(units - one);
-  }
-  if (code > f.largest()) return f.overflow() | sign;
-  return f.top == FloatFormat::uz && code == 0 ? 0 : code | sign;
+FloatCodec::FloatCodec(const FloatFormat& f)
+    : ones(f.ones()),
+      sign_bit(f.sign_bit()),
+      zero_sign(f.top == FloatFormat::uz ? 0 : f.sign_bit()),
+      sign_shift(static_cast<uint32_t>(31 - f.exponent - f.mantissa)),
+      shift(static_cast<uint32_t>(kMantissa - f.mantissa)),
+      half(shift == 0 ? 0 : (1u << (shift - 1)) - 1),
+      odd(shift == 0 ? 0 : 1),
+      rebias(static_cast<uint32_t>(kBias - f.bias) << f.mantissa),
+      fractions((1u << f.mantissa) - 1),
+      smallest_normal(power(1 - f.bias)),
+      magic(power(1 - f.bias - f.mantissa + kMantissa)),
+      unit(power(1 - f.bias - f.mantissa)),
+      largest(f.largest()),
+      overflow(f.overflow()),
+      nan(f.nan()),
+      infinity(f.top == FloatFormat::ieee ? f.infinity() : kNone),
+      minus_nan(f.top == FloatFormat::uz ? f.sign_bit() : kNone) {}
+
+uint32_t encode_float(float x, const FloatFormat& format) {
+  return format.has_sign ? encode_signed(x, FloatCodec(format)) : encode_power(x);
 }
 
-float decode_float(uint32_t code, const FloatFormat& f) {
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  if (!f.has_sign) return code == 0xff ? kNan : std::ldexp(1.0f, static_cast<int>(code) - f.bias);
-  const uint32_t magnitude = code & f.ones();
-  const bool negative = code & f.sign_bit();
-  if (f.top == FloatFormat::uz && negative && magnitude == 0) return kNan;
-  float value;
-  if (magnitude > f.largest()) {
-    const bool is_infinite = f.top == FloatFormat::ieee && magnitude == f.infinity();
-    value = is_infinite ? std::numeric_limits<float>::infinity() : kNan;
-  } else {
-    const auto field = static_cast<int>(magnitude >> f.mantissa);
-    const uint32_t one = 1u << f.mantissa, fraction = magnitude & (one - 1);
-    value = std::ldexp(static_cast<float>(field ? one + fraction : fraction),
-                       (field ? field : 1) - f.bias - f.mantissa);
-  }
-  return negative ? -value : value;
+float decode_float(uint32_t code, const FloatFormat& format) {
+  return format.has_sign ? decode_signed(code, FloatCodec(format)) : decode_power(code);
 }
 
 }  // namespace jaxmps::ir

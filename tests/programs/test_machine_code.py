@@ -132,6 +132,17 @@ def integers(a, b, c, d, p):
 def narrow(*state):
     return steps(6, lambda i, *s: [x * x.dtype.type(0.75) + x.dtype.type(0.3) for x in s], *state)
 
+NARROW = [getattr(jnp, name) for name in dir(jnp) if name.startswith(("float8_", "float4_", "float16", "bfloat16"))]
+
+@program(jnp.asarray(rng.integers(0, 1 << 32, 500, np.uint32)))
+def every_float(words):
+    def trip(i, words):
+        x, seen = lax.bitcast_convert_type(words, np.float32), words * 0
+        for t in NARROW:
+            seen = seen * 3 ^ lax.bitcast_convert_type(x.astype(t).astype(np.float32), np.uint32)
+        return words * 1664525 + 1013904223 ^ seen,
+    return steps(5, trip, words)
+
 @program(real(7) + 1j * real(7))
 def complexes(z):
     return steps(9, lambda i, z: (z * z * 0.3 + jnp.exp(z * 0.1),), z)

@@ -11,6 +11,7 @@
 
 #include <cstring>
 
+#include "ir/float_codec.h"
 #include "kernels/cpu/vec.h"
 #include "scalar/functions.h"
 
@@ -107,26 +108,38 @@ void reduce_precision_loop(void* dst, const void* pa, const void*, const void*, 
   for (int64_t i = 0; i < n; ++i) d[i] = reduce_precision_of(a[i], imm);
 }
 
-void encode_small_loop(void* dst, const void* pa, const void*, const void*, int64_t n,
+// --- floats of 8 bits and less; `imm` is the type ------------------------------------------------
+
+template <typename To, typename From, typename Fn>
+void small_loop(void* dst, const void* pa, int64_t n, Fn fn) {
+  const From* a = static_cast<const From*>(pa);
+  To* d = static_cast<To*>(dst);
+  JAXMPS_LOOP
+  for (int64_t i = 0; i < n; ++i) d[i] = static_cast<To>(fn(a[i]));
+}
+void encode_small_loop(void* dst, const void* a, const void*, const void*, int64_t n,
                        uint64_t imm) {
   const FloatFormat format = float_format(static_cast<ir::DType>(imm));
-  const float* a = static_cast<const float*>(pa);
-  uint8_t* d = static_cast<uint8_t*>(dst);
-  for (int64_t i = 0; i < n; ++i) d[i] = static_cast<uint8_t>(encode_float(a[i], format));
+  const ir::FloatCodec c(format);
+  if (!format.has_sign) return small_loop<uint8_t, float>(dst, a, n, ir::encode_power);
+  small_loop<uint8_t, float>(dst, a, n, [c](float x) { return ir::encode_signed(x, c); });
 }
-void decode_small_loop(void* dst, const void* pa, const void*, const void*, int64_t n,
+void decode_small_loop(void* dst, const void* a, const void*, const void*, int64_t n,
                        uint64_t imm) {
   const FloatFormat format = float_format(static_cast<ir::DType>(imm));
-  const uint8_t* a = static_cast<const uint8_t*>(pa);
-  float* d = static_cast<float*>(dst);
-  for (int64_t i = 0; i < n; ++i) d[i] = decode_float(a[i], format);
+  const ir::FloatCodec c(format);
+  if (!format.has_sign) return small_loop<float, uint8_t>(dst, a, n, ir::decode_power);
+  small_loop<float, uint8_t>(dst, a, n, [c](uint8_t x) { return ir::decode_signed(x, c); });
 }
-void round_small_loop(void* dst, const void* pa, const void*, const void*, int64_t n,
-                      uint64_t imm) {
+void round_small_loop(void* dst, const void* a, const void*, const void*, int64_t n, uint64_t imm) {
   const FloatFormat format = float_format(static_cast<ir::DType>(imm));
-  const float* a = static_cast<const float*>(pa);
-  float* d = static_cast<float*>(dst);
-  for (int64_t i = 0; i < n; ++i) d[i] = decode_float(encode_float(a[i], format), format);
+  const ir::FloatCodec c(format);
+  if (!format.has_sign) {
+    return small_loop<float, float>(dst, a, n,
+                                    [](float x) { return ir::decode_power(ir::encode_power(x)); });
+  }
+  small_loop<float, float>(dst, a, n,
+                           [c](float x) { return ir::decode_signed(ir::encode_signed(x, c), c); });
 }
 template <typename T>
 void wrap_loop(void* dst, const void* pa, const void*, const void*, int64_t n, uint64_t imm) {

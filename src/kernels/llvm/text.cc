@@ -58,20 +58,7 @@ bool is_printed(Opcode op) {
   }
 }
 
-// Whole functions of a format that have no text here.
-float round_small(float x, uint32_t format) {
-  const auto f = float_format(static_cast<DType>(format));
-  return decode_float(encode_float(x, f), f);
-}
-uint8_t byte_of_float(float x, uint32_t format) {
-  return static_cast<uint8_t>(encode_float(x, float_format(static_cast<DType>(format))));
-}
-float float_of_byte(uint8_t x, uint32_t format) {
-  return decode_float(x, float_format(static_cast<DType>(format)));
-}
-float round_half(float x) { return round_f16(x); }
-uint16_t encode_half(float x) { return encode_f16(x); }
-float decode_half(uint16_t x) { return decode_f16(x); }
+// What has no text here.
 float precision_f32(float x, uint64_t imm) { return reduce_precision_of(x, imm); }
 double precision_f64(double x, uint64_t imm) { return reduce_precision_of(x, imm); }
 
@@ -326,58 +313,6 @@ std::string LlvmText::convert(std::string* to, DType type, DType from, const std
   if (width_of(type) == width_of(from)) return a;
   if (width_of(type) < width_of(from)) return as("trunc");
   return as(ir::is_signed_int(from) ? "sext" : "zext");
-}
-
-// Conversions from and to narrow floats and integers.
-std::string LlvmText::narrow(std::string* to, const ScalarInstr& instr, const std::string& a) {
-  const auto format = static_cast<DType>(instr.imm);
-  const std::string t = llvm_type(instr.type);
-  if (instr.op == Opcode::wrap) {
-    const int drop = 8 - static_cast<int>(instr.imm);
-    const std::string up = emit(to, str("shl i8 ", a, ", ", drop));
-    return emit(to, str(instr.type == DType::s8 ? "ashr" : "lshr", " i8 ", up, ", ", drop));
-  }
-  if (format == DType::bf16 && instr.op == Opcode::decode) {
-    const std::string wide = emit(to, str("zext i16 ", a, " to i32"));
-    const std::string up = emit(to, str("shl i32 ", wide, ", 16"));
-    return emit(to, str("bitcast i32 ", up, " to float"));
-  }
-  if (format == DType::bf16) {
-    const std::string u = emit(to, str("bitcast float ", a, " to i32"));
-    const std::string high = emit(to, str("lshr i32 ", u, ", 16"));
-    const std::string odd = emit(to, str("and i32 ", high, ", 1"));
-    const std::string half = emit(to, str("add i32 ", odd, ", 32767"));
-    const std::string up = emit(to, str("add i32 ", u, ", ", half));
-    const std::string quiet = emit(to, str("or i32 ", u, ", 4194304"));
-    const std::string nan = emit(to, str("fcmp uno float ", a, ", ", a));
-    const std::string r = emit(to, str("select i1 ", nan, ", i32 ", quiet, ", i32 ", up));
-    if (instr.op == Opcode::encode) {
-      const std::string top = emit(to, str("lshr i32 ", r, ", 16"));
-      return emit(to, str("trunc i32 ", top, " to i16"));
-    }
-    const std::string top = emit(to, str("and i32 ", r, ", -65536"));
-    return emit(to, str("bitcast i32 ", top, " to float"));
-  }
-  const bool half = format == DType::f16;
-  const char* from = instr.op == Opcode::decode ? (half ? "i16" : "i8") : "float";
-  const std::string own = str("jaxmps_", scalar::name(instr.op), half ? "_half" : "_small");
-  const void* address;
-  if (instr.op == Opcode::decode) {
-    address = half ? address_of(decode_half) : address_of(float_of_byte);
-  } else if (instr.op == Opcode::encode) {
-    address = half ? address_of(encode_half) : address_of(byte_of_float);
-  } else {
-    address = half ? address_of(round_half) : address_of(round_small);
-  }
-  // Arguments and results of less than 32 bits are extended by whom the C interface says.
-  const char* extends = instr.op == Opcode::decode ? " zeroext" : "";
-  const char* result = instr.op == Opcode::encode ? "zeroext " : "";
-  declare(
-      own,
-      str("declare ", result, t, " @", own, '(', from, extends, half ? "" : ", i32", ')', kPure),
-      address);
-  const std::string rest = half ? "" : str(", i32 ", instr.imm);
-  return emit(to, str("call ", result, t, " @", own, '(', from, extends, ' ', a, rest, ')'));
 }
 
 std::string LlvmText::threefry(std::string* to, const std::string (&words)[4]) {

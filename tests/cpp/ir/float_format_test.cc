@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <vector>
 
 #include "ir/attr.h"
 
@@ -42,6 +43,49 @@ TEST(FloatFormat, EveryCodeIsTheCodeOfItsNumber) {
         EXPECT_EQ(again, code) << name(dtype);
       }
     }
+  }
+}
+
+// The numbers of a format in order, with one more exponent, as its definition has them.
+std::vector<double> magnitudes(const FloatFormat& f) {
+  std::vector<double> all;
+  const uint32_t one = 1u << f.mantissa;
+  for (uint32_t code = 0; code <= f.largest() + one; ++code) {
+    const auto field = static_cast<int>(code >> f.mantissa);
+    const uint32_t fraction = code & (one - 1);
+    all.push_back(
+        std::ldexp(field ? one + fraction : fraction, (field ? field : 1) - f.bias - f.mantissa));
+  }
+  return all;
+}
+
+TEST(FloatFormat, TheNearestNumberIsFound) {
+  for (DType dtype : {DType::f8e5m2, DType::f8e4m3, DType::f8e3m4, DType::f8e4m3fn,
+                      DType::f8e4m3b11fnuz, DType::f8e5m2fnuz, DType::f8e4m3fnuz, DType::f4e2m1fn,
+                      DType::f6e2m3fn, DType::f6e3m2fn, DType::f16, DType::bf16}) {
+    const FloatFormat f = float_format(dtype);
+    const std::vector<double> all = magnitudes(f);
+    auto expect = [&](double x, uint32_t code) {
+      if (static_cast<double>(static_cast<float>(x)) != x) return;
+      const uint32_t found = encode_float(static_cast<float>(x), f);
+      const uint32_t minus = encode_float(static_cast<float>(-x), f);
+      const bool has_sign = f.top != FloatFormat::uz || (code != 0 && code <= f.largest());
+      if (code > f.largest()) code = f.overflow();
+      EXPECT_EQ(found, code) << name(dtype) << " of " << x;
+      EXPECT_EQ(minus, has_sign ? code | f.sign_bit() : code) << name(dtype) << " of " << -x;
+      if (code <= f.largest()) {
+        EXPECT_EQ(decode_float(code, f), all[code]) << name(dtype);
+      }
+    };
+    for (uint32_t code = 0; code + 1 < all.size(); ++code) {
+      const double tie = (all[code] + all[code + 1]) / 2;
+      expect(all[code], code);
+      expect(tie, code + code % 2);
+      expect(std::nextafter(static_cast<float>(tie), 0.0f), code);
+      expect(std::nextafter(static_cast<float>(tie), INFINITY), code + 1);
+    }
+    expect(INFINITY, f.largest() + 1);
+    EXPECT_EQ(encode_float(NAN, f), f.nan()) << name(dtype);
   }
 }
 
