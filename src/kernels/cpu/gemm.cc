@@ -33,11 +33,8 @@ template <typename T>
 void by_dots(const Micro<T, T>& micro, const MatrixVector<T>& v, const T* x) {
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 16) / std::max<int64_t>(v.k, 1));
   check(parallel_for(v.rows, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const T sum = micro.dot(v.matrix + r * v.row, x, v.k);
-      T& y = v.y[r * v.y_stride];
-      y = v.accumulate ? y + sum : sum;
-    }
+    micro.dots(v.y + begin * v.y_stride, v.y_stride, v.matrix + begin * v.row, v.row, end - begin,
+               x, v.k, v.accumulate);
   }));
 }
 

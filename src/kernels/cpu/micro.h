@@ -39,7 +39,9 @@ struct Micro {
   // c[0][j] (+)= sum over k and t of base[k * a_stride + taps[t] + j] * b[k * b_stride + b_taps[t]
   // + j]
   void (*by_lane)(const Tile<A, C>& tile);
-  C (*dot)(const A* a, const A* b, int64_t n);
+  // y[r * y_stride] (+)= sum of a[r * stride + i] * x[i] over n, for all rows r.
+  void (*dots)(C* y, int64_t y_stride, const A* a, int64_t stride, int64_t rows, const A* x,
+               int64_t n, bool accumulate);
   // y += sum of x[i] * a[i * stride ...] over `count` (1 to 4) rows of n.
   void (*axpy)(C* y, const A* a, int64_t stride, const A* x, int64_t x_stride, int count,
                int64_t n);

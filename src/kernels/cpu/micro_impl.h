@@ -4,7 +4,9 @@
 // for one instruction set can be shared with, or linked in place of, that of another.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #include "kernels/cpu/micro.h"
 
@@ -200,6 +202,56 @@ T vector_dot(const T* a, const T* b, int64_t n) {
   return total;
 }
 
+// The sums of neighbouring lanes, of a and then of b.
+template <typename Vec, std::size_t... I>
+inline __attribute__((always_inline)) Vec add_neighbours(const Vec& a, const Vec& b,
+                                                         std::index_sequence<I...>) {
+  return __builtin_shufflevector(a, b, static_cast<int>(2 * I)...) +
+         __builtin_shufflevector(a, b, static_cast<int>(2 * I + 1)...);
+}
+
+// Leaves the sum of v[r]'s lanes in v[0], in the r-th group of as many lanes as are left for each.
+template <typename T, int Bytes, int Rows>
+inline __attribute__((always_inline)) void sum_lanes(typename FloatMath<T, Bytes>::Vec (&v)[Rows]) {
+  constexpr std::make_index_sequence<FloatMath<T, Bytes>::kLanes> kAll;
+#pragma GCC unroll 4
+  for (int count = Rows; count > 1; count /= 2) {
+#pragma GCC unroll 8
+    for (int r = 0; r < count / 2; ++r) v[r] = add_neighbours(v[2 * r], v[2 * r + 1], kAll);
+  }
+}
+
+template <typename T, int Bytes>
+void vector_dots(T* y, int64_t y_stride, const T* a, int64_t stride, int64_t rows, const T* x,
+                 int64_t n, bool accumulate) {
+  using Vec = typename FloatMath<T, Bytes>::Vec;
+  constexpr int kLanes = FloatMath<T, Bytes>::kLanes, kRows = kLanes < 8 ? kLanes : 8;
+  auto set = [&](int64_t r, T sum) {
+    T& to = y[r * y_stride];
+    to = accumulate ? to + sum : sum;
+  };
+  int64_t r = 0;
+  for (; r + kRows <= rows; r += kRows) {
+    const T* from = a + r * stride;
+    Vec acc[kRows] = {};
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) {
+      const Vec xs = load<Vec>(x + i);
+#pragma GCC unroll 8
+      for (int k = 0; k < kRows; ++k) acc[k] += load<Vec>(from + k * stride + i) * xs;
+    }
+    sum_lanes<T, Bytes, kRows>(acc);
+    for (int k = 0; k < kRows; ++k) {
+      // Each row has kLanes / kRows neighbouring lanes.
+      T sum = acc[0][k * (kLanes / kRows)];
+      if constexpr (kLanes > kRows) sum += acc[0][k * 2 + 1];
+      for (int64_t j = i; j < n; ++j) sum += from[k * stride + j] * x[j];
+      set(r + k, sum);
+    }
+  }
+  for (; r < rows; ++r) set(r, vector_dot<T, Bytes>(a + r * stride, x, n));
+}
+
 template <typename T, int Bytes, int Count>
 void axpy_rows(T* y, const T* a, int64_t stride, const T* x, int64_t x_stride, int64_t n) {
   using Math = FloatMath<T, Bytes>;
@@ -244,7 +296,7 @@ constexpr Micro<T, T> float_micro() {
           run_tile<Math, Rows, Vecs, false>,
           run_tile<Math, Rows, Vecs, true>,
           tile_by_lane<T, Bytes>,
-          vector_dot<T, Bytes>,
+          vector_dots<T, Bytes>,
           axpy<T, Bytes>};
 }
 
