@@ -8,6 +8,8 @@
 #include <optional>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/scratch.h"
+#include "kernels/cpu/transpose.h"
 #include "ops/elementwise.h"
 #include "passes/pass.h"
 
@@ -119,6 +121,47 @@ std::optional<cpu::Gemm> plan_gemm(const ir::Type& lhs, const ir::Type& rhs, Dot
   return g;
 }
 
+// A dense copy of the left operand, dimensions in the order of the result and then the contracted
+// ones.
+struct Turned {
+  ir::Dims extents, from, to;
+  ir::Type type;
+  DotDims dims;
+};
+
+// Where only a few rows at a time are even in memory: the copy costs less than as many products.
+std::optional<Turned> turned(const ir::Type& lhs, const DotDims& dims) {
+  constexpr int64_t kFewRows = 16;
+  const ir::Dims strides = ir::row_major_strides(lhs.dims);
+  const Group rows = trailing_group(lhs.dims, strides, dims.lhs_free);
+  if (rows.from == 0 || rows.size > kFewRows) return std::nullopt;
+  Turned t{{}, {}, {}, lhs, dims};
+  t.type.dims.clear();
+  auto take = [&](std::vector<int>* group) {
+    for (int& d : *group) {
+      t.extents.push_back(lhs.dims[d]);
+      t.from.push_back(strides[d]);
+      d = static_cast<int>(t.extents.size()) - 1;
+    }
+  };
+  take(&t.dims.lhs_batch);
+  take(&t.dims.lhs_free);
+  take(&t.dims.lhs_contract);
+  t.type.dims = t.extents;
+  t.to = ir::row_major_strides(t.extents);
+  return t;
+}
+
+Native run_turned(cpu::Gemm g, const Turned& t) {
+  return [g = std::move(g), extents = t.extents, from = t.from, to = t.to,
+          size = ir::byte_size(t.type.dtype),
+          bytes = t.type.byte_count()](const void* const* operands, void* const* results) {
+    const cpu::Scratch copy(static_cast<size_t>(bytes));
+    cpu::strided_copy(static_cast<size_t>(size), extents, from, operands[0], to, copy.as<char>());
+    if (!cpu::gemm(g, copy.as<char>(), operands[1], results[0])) throw std::bad_alloc();
+  };
+}
+
 std::optional<Lowering> native_dot(const OpContext& ctx, const DotDims& dims) {
   const DType in = ctx.in(0).dtype, out = ctx.out().dtype;
   const bool is_computed = cpu::is_computed(in) && cpu::is_computed(out);
@@ -135,6 +178,13 @@ std::optional<Lowering> native_dot(const OpContext& ctx, const DotDims& dims) {
           if (!cpu::gemm_halved(g, operands[0], operands[1], results[0])) throw std::bad_alloc();
         },
         work + 10);
+  }
+  if (const auto copy = turned(ctx.in(0), dims); copy && work > 0) {
+    if (auto dense = plan_gemm(copy->type, ctx.in(1), copy->dims)) {
+      dense->in = in;
+      dense->out = out;
+      return native(run_turned(std::move(*dense), *copy), 0.02 * work + 200);
+    }
   }
   return native(
       [g = *plan, bytes](const void* const* operands, void* const* results) {

@@ -46,6 +46,14 @@ void transpose_block(const T* from, int64_t from_row, T* to, int64_t to_row, int
     }
   }
 #endif
+  // Of a few lines each is read as a whole; what they go to is in the nearest cache.
+  constexpr int64_t kFew = 8;
+  if (js - whole_j < kFew) {
+    for (int64_t j = whole_j; j < js; ++j) {
+      for (int64_t i = 0; i < is; ++i) to[i * to_row + j] = from[j * from_row + i];
+    }
+    js = whole_j;
+  }
   for (int64_t i = 0; i < is; ++i) {
     for (int64_t j = i < whole_i ? whole_j : 0; j < js; ++j) {
       to[i * to_row + j] = from[j * from_row + i];
