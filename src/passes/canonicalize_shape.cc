@@ -148,6 +148,46 @@ Replacement concatenate(Op* op) {
   return {Builder(op).value(OpId::concatenate, kept, op->result()->type, op->attrs)};
 }
 
+// The dimension along which a padded value has a zero behind each element, or before each.
+std::optional<int64_t> gaps(const Value* value, bool is_behind) {
+  if (!is_op(value, OpId::pad) || !is_splat_of(value->op()->operand(1), 0)) return std::nullopt;
+  const Op* op = value->op();
+  const Ints &low = op->ints("edge_padding_low"), &high = op->ints("edge_padding_high"),
+             &interior = op->ints("interior_padding");
+  std::optional<int64_t> found;
+  for (size_t d = 0; d < low.size(); ++d) {
+    if (low[d] == 0 && high[d] == 0 && interior[d] == 0) continue;
+    const bool takes_turns =
+        interior[d] == 1 && low[d] == (is_behind ? 0 : 1) && high[d] == (is_behind ? 1 : 0);
+    if (!takes_turns || found) return std::nullopt;
+    found = static_cast<int64_t>(d);
+  }
+  return found;
+}
+
+// Two arrays whose elements take turns, which the sum of two padded ones says: they are beside each
+// other along a dimension of their own. A sum makes -0 a 0.
+Replacement interleave(Op* op) {
+  const Type& type = op->result()->type;
+  Value *a = op->operand(0), *b = op->operand(1);
+  if (!gaps(a, true)) std::swap(a, b);
+  const auto dim = gaps(a, true);
+  if (!dim || gaps(b, false) != dim || !type.is_static()) return {};
+  const Builder build(op);
+  ir::Dims dims = type.dims;
+  const auto at = static_cast<size_t>(*dim);
+  dims[at] /= 2;
+  dims.insert(dims.begin() + *dim + 1, 1);
+  Value *first = build.reshape(a->op()->operand(0), dims),
+        *second = build.reshape(b->op()->operand(0), dims);
+  dims[at + 1] = 2;
+  Value* both = build.value(OpId::concatenate, {first, second}, type.with(std::move(dims)),
+                            attributes({{"dimension", Attr(*dim + 1)}}));
+  Value* turns = build.reshape(both, type.dims);
+  const bool is_exact = !ir::is_float(type.dtype) && !ir::is_complex(type.dtype);
+  return {is_exact ? turns : build.binary(OpId::add, turns, build.splat(type, 0))};
+}
+
 Replacement reverse(Op* op) {
   Ints kept;
   for (int64_t dim : op->ints("dimensions")) {
@@ -204,6 +244,8 @@ void add_shape_rules(CanonicalRules& rules) {
   rules.add(OpId::slice, slice);
   rules.add(OpId::pad, pad);
   rules.add(OpId::concatenate, concatenate);
+  rules.add(OpId::add, interleave);
+  rules.add(OpId::or_, interleave);
   rules.add(OpId::reverse, reverse);
   rules.add(OpId::bitcast_convert, bitcast);
   rules.add(OpId::iota, iota_of_one);

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "fusion/write_out.h"
 #include "kernels/cpu/tile_compiler.h"
 
 namespace jaxmps::cpu {
@@ -68,7 +69,9 @@ void TileCompiler::choose_axes() {
   for (int a = k_.tile_begin; a < rank; ++a) tile_mask_ |= 1ull << a;
 }
 
-void TileCompiler::analyse(const kernels::FusionSchedule& schedule) {
+kernels::FusionSchedule TileCompiler::analyse() {
+  choose_axes();
+  kernels::FusionSchedule schedule(f_, k_.red_begin, k_.red_end);
   stage_count_ = schedule.stages();
   for (int32_t v = 0; v < schedule.size(); ++v) {
     TileValue& x = value(v);
@@ -77,6 +80,7 @@ void TileCompiler::analyse(const kernels::FusionSchedule& schedule) {
     k_.element_cost += x.live && x.is_element() ? op_cost(instr(v)) : 0;
   }
   k_.element_cost = std::max(k_.element_cost, 0.1);
+  return schedule;
 }
 
 // Additions whose operand is a product that nothing else reads: one loop less over the tile.
@@ -146,6 +150,7 @@ void TileCompiler::choose_batch() {
 void TileCompiler::add_parts(const kernels::FusionSchedule& schedule) {
   for (const kernels::OutputPart& part : schedule.parts()) {
     k_.parts.push_back({part, size_of(part.value)});
+    k_.parts.back().output %= static_cast<int>(outputs_);
     part_done_.push_back(false);
   }
 }
@@ -421,13 +426,11 @@ void TileCompiler::place_bindings() {
 
 Status TileCompiler::compile() {
   k_.accesses = f_.accesses;
-  choose_axes();
-  const kernels::FusionSchedule schedule(f_, k_.red_begin, k_.red_end);
-  analyse(schedule);
+  const kernels::FusionSchedule schedule = analyse();
   find_multiply_adds();
   add_parts(schedule);
   choose_batch();
-  find_aliases();
+  if (k_.aliases.empty()) find_aliases();
   CHECK_OK(fixed_values());
   row_buffer_.assign(values_.size(), -1);
   const bool row = k_.red_end == static_cast<int>(f_.dims.size());
@@ -452,9 +455,23 @@ Status TileCompiler::compile() {
   return {};
 }
 
+std::vector<std::vector<bool>> TileCompiler::aliases() {
+  analyse();
+  find_aliases();
+  return std::move(k_.aliases);
+}
+
 Result<TileKernel> compile_tile(const Fusion& fusion, const VecTable* table) {
+  const VecTable& loops = table ? *table : vec_table();
+  const size_t outputs = fusion.outputs.size();
   auto impl = std::make_shared<TileKernel::Impl>();
-  CHECK_OK(TileCompiler(fusion, table ? *table : vec_table(), impl.get()).compile());
+  const auto written = kernels::write_out_short_axes(fusion);
+  if (written) {
+    // A tile reads all that lies side by side before it writes any of it, so this stays as it is.
+    TileKernel::Impl whole;
+    impl->aliases = TileCompiler(fusion, outputs, loops, &whole).aliases();
+  }
+  CHECK_OK(TileCompiler(written ? *written : fusion, outputs, loops, impl.get()).compile());
   return TileKernel(std::move(impl));
 }
 

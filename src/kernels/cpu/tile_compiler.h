@@ -20,11 +20,14 @@ struct TileValue : kernels::ScheduledValue {
 
 class TileCompiler {
  public:
-  TileCompiler(const Fusion& fusion, const VecTable& table, TileKernel::Impl* out)
-      : f_(fusion), k_(*out), values_(fusion.program.instrs.size()) {
+  // The fusion's outputs are parts of the first `outputs` ones (fusion/write_out.h).
+  TileCompiler(const Fusion& fusion, size_t outputs, const VecTable& table, TileKernel::Impl* out)
+      : f_(fusion), outputs_(outputs), k_(*out), values_(fusion.program.instrs.size()) {
     k_.table = &table;
   }
   Status compile();
+  // Instead: which outputs may be the memory of which inputs.
+  std::vector<std::vector<bool>> aliases();
 
  private:
   struct Local {  // per stage
@@ -49,7 +52,7 @@ class TileCompiler {
   std::array<int32_t, 4> operands(int32_t v) const;
 
   void choose_axes();
-  void analyse(const kernels::FusionSchedule& schedule);
+  kernels::FusionSchedule analyse();
   void find_multiply_adds();
   void choose_batch();
   void add_parts(const kernels::FusionSchedule& schedule);
@@ -78,6 +81,7 @@ class TileCompiler {
   int32_t entry_of(int32_t v, const std::vector<int32_t>* local);
 
   const Fusion& f_;
+  const size_t outputs_;
   TileKernel::Impl& k_;
   std::vector<TileValue> values_;
   int stage_count_ = 1;

@@ -107,20 +107,28 @@ struct Context {
 
   void fill_panels();
 
-  // Calls run(points, positions along the last axis) for each straight run of n elements.
+  static constexpr int64_t kShortRow = 64;
+  // Calls run(point, rows, positions along the last axis) for each straight run of n elements, or,
+  // with `in_blocks`, for several short rows of the last axis but one at once.
   template <typename Run>
-  void walk(int64_t n, Run run) {
+  void walk(int64_t n, bool in_blocks, Run run) {
     const int rank = static_cast<int>(k.dims.size());
-    if (rank == 0) return run(i, int64_t{1});
+    if (rank == 0) return run(i, int64_t{1}, int64_t{1});
     int64_t at_axis[kMaxAxes];
     std::memcpy(at_axis, i, sizeof(int64_t) * static_cast<size_t>(rank));
     const int last = walk_end - 1;
     // The result of a reduction over nothing is one point of an axis without any.
-    if (n == 1 || walk_begin == walk_end) return run(at_axis, int64_t{1});
+    if (n == 1 || walk_begin == walk_end) return run(at_axis, int64_t{1}, int64_t{1});
+    const int64_t extent = k.dims[static_cast<size_t>(last)];
     while (n > 0) {
-      const int64_t length = std::min(n, k.dims[static_cast<size_t>(last)] - at_axis[last]);
-      run(at_axis, length);
-      n -= length;
+      const int64_t length = std::min(n, extent - at_axis[last]);
+      int64_t rows = 1;
+      if (in_blocks && extent <= kShortRow && length == extent && last > walk_begin) {
+        rows = std::min(n / extent, k.dims[static_cast<size_t>(last - 1)] - at_axis[last - 1]);
+      }
+      run(at_axis, rows, length);
+      n -= rows * length;
+      if (rows > 1) at_axis[last - 1] += rows - 1;
       at_axis[last] += length;
       for (int a = last; a > walk_begin && at_axis[a] == k.dims[static_cast<size_t>(a)]; --a) {
         at_axis[a] = 0;

@@ -85,6 +85,44 @@ void load_run(Context& c, const Step& step, const int64_t* point, int64_t lo, in
   }
 }
 
+template <typename T>
+void copy_block(char* dst, const char* src, int64_t rows, int64_t row_stride, int64_t length,
+                int64_t stride) {
+  T* d = reinterpret_cast<T*>(dst);
+  const T* s = reinterpret_cast<const T*>(src);
+  for (int64_t r = 0; r < rows; ++r, d += length, s += row_stride) {
+    if (stride == 1) {
+      for (int64_t j = 0; j < length; ++j) d[j] = s[j];
+    } else if (stride == 0) {
+      const T x = *s;
+      for (int64_t j = 0; j < length; ++j) d[j] = x;
+    } else {
+      for (int64_t j = 0; j < length; ++j) d[j] = s[j * stride];
+    }
+  }
+}
+
+// Whole rows of the last axis, without bounds.
+void load_block(const Context& c, const Step& step, const int64_t* point, int64_t rows,
+                int64_t length, char* dst) {
+  const Access& access = c.k.accesses[static_cast<size_t>(step.access)];
+  int64_t position = access.offset;
+  for (size_t a = 0; a < access.strides.size(); ++a) position += access.strides[a] * point[a];
+  const char* src = static_cast<const char*>(c.inputs[access.input]) + position * step.size;
+  const auto last = static_cast<size_t>(c.walk_end - 1);
+  const int64_t by_row = access.strides[last - 1], by_one = access.strides[last];
+  switch (step.size) {
+    case 1:
+      return copy_block<uint8_t>(dst, src, rows, by_row, length, by_one);
+    case 2:
+      return copy_block<uint16_t>(dst, src, rows, by_row, length, by_one);
+    case 4:
+      return copy_block<uint32_t>(dst, src, rows, by_row, length, by_one);
+    default:
+      return copy_block<uint64_t>(dst, src, rows, by_row, length, by_one);
+  }
+}
+
 }  // namespace
 
 void Context::load(const Step& step, int64_t n) {
@@ -92,7 +130,12 @@ void Context::load(const Step& step, int64_t n) {
   const int last = walk_end - 1;
   char* dst = at[step.dst];
   int64_t done = 0;
-  auto run = [&](const int64_t* point, int64_t length) {
+  auto run = [&](const int64_t* point, int64_t rows, int64_t length) {
+    if (rows > 1) {
+      load_block(*this, step, point, rows, length, dst);
+      dst += rows * length * step.size;
+      return;
+    }
     int64_t lo = 0, hi = length;
     for (const kernels::Bound& b : access.bounds) {
       if (b.axis == last && !step.single) {
@@ -108,19 +151,23 @@ void Context::load(const Step& step, int64_t n) {
     dst += length * step.size;
     done += length;
   };
+  const bool is_plain = access.kind == Access::Kind::memory && access.bounds.empty();
   if (step.single)
-    run(i, 1);
+    run(i, 1, 1);
   else
-    walk(n, run);
+    walk(n, is_plain && step.shift.entry < 0, run);
 }
 
 namespace {
 
 template <typename T>
-void scatter(char* dst, const char* src, int64_t stride, int64_t n) {
+void scatter(char* dst, const char* src, int64_t rows, int64_t row_stride, int64_t n,
+             int64_t stride) {
   T* d = reinterpret_cast<T*>(dst);
   const T* s = reinterpret_cast<const T*>(src);
-  for (int64_t j = 0; j < n; ++j) d[j * stride] = s[j];
+  for (int64_t r = 0; r < rows; ++r, d += row_stride, s += n) {
+    for (int64_t j = 0; j < n; ++j) d[j * stride] = s[j];
+  }
 }
 
 }  // namespace
@@ -132,7 +179,8 @@ void Context::store(const Step& step, int64_t n) {
   const int size = part.size;
   uint64_t bits = 0;
   if (step.single) std::memcpy(&bits, src, static_cast<size_t>(size));
-  walk(n, [&](const int64_t* point, int64_t length) {
+  const int64_t by_row = part.strides.size() < 2 ? 0 : part.strides[part.strides.size() - 2];
+  walk(n, !step.single, [&](const int64_t* point, int64_t rows, int64_t length) {
     int64_t position = part.offset;
     for (size_t a = 0; a < part.strides.size(); ++a) position += part.strides[a] * point[a];
     char* dst = static_cast<char*>(outputs[part.output]) + position * size;
@@ -142,25 +190,25 @@ void Context::store(const Step& step, int64_t n) {
       for (int64_t j = 0; j < length; ++j) {
         std::memcpy(dst + j * stride * size, &bits, static_cast<size_t>(size));
       }
-    } else if (stride == 1) {
+    } else if (stride == 1 && rows == 1) {
       if (dst != src) std::memcpy(dst, src, static_cast<size_t>(length * size));
     } else {
       switch (size) {
         case 1:
-          scatter<uint8_t>(dst, src, stride, length);
+          scatter<uint8_t>(dst, src, rows, by_row, length, stride);
           break;
         case 2:
-          scatter<uint16_t>(dst, src, stride, length);
+          scatter<uint16_t>(dst, src, rows, by_row, length, stride);
           break;
         case 4:
-          scatter<uint32_t>(dst, src, stride, length);
+          scatter<uint32_t>(dst, src, rows, by_row, length, stride);
           break;
         default:
-          scatter<uint64_t>(dst, src, stride, length);
+          scatter<uint64_t>(dst, src, rows, by_row, length, stride);
           break;
       }
     }
-    if (!step.single) src += length * size;
+    if (!step.single) src += rows * length * size;
   });
 }
 
