@@ -280,3 +280,53 @@ def map_coordinates():
         return jax.scipy.ndimage.map_coordinates(image, [at[0], at[1]], order=1)
 
     return program, uniform((250, 250)), (uniform((2, 250, 250), 1) + 1) * 124
+
+
+# --- once, not in a loop: a few numbers along the last axis ---------------------------------------
+
+
+@loop
+def one_step_of_environments():
+    return lambda state: _cartpole(state, -10.0 * state[:, 2] - state[:, 3]), uniform((1000, 4)) * 0.05
+
+
+@loop
+def pairs_of_points():
+    return lambda x: (x[:, :, None] - x[:, None]) ** 2, uniform((1000, 16, 3))
+
+
+@loop
+def sums_of_three():
+    return lambda x: jnp.sqrt((x * x).sum(-1)), uniform((100_000, 3))
+
+
+@loop
+def products_with_3x3():
+    return lambda x, w: x @ w, uniform((100_000, 3)), uniform((3, 3), 1)
+
+
+@loop
+def splits_of_keys():
+    return jax.vmap(lambda key: jax.random.split(key, 2)), jax.random.split(jax.random.PRNGKey(0), 10_000)
+
+
+@loop
+def quantised_product():
+    def quantised(x, dtype):
+        scale = jnp.abs(x).max(-1, keepdims=True) / jnp.finfo(dtype).max.astype(jnp.float32)
+        return (x / scale).astype(dtype).astype(jnp.float32) * scale
+
+    def program(x, w):
+        return quantised(x, jnp.float8_e4m3fn) @ quantised(w, jnp.float8_e4m3fn).T
+
+    return program, uniform((256, 512)), uniform((512, 512), 1)
+
+
+@loop
+def a_dozen_small_steps():
+    def program(x, w):
+        for _ in range(4):
+            x = jnp.sort(jnp.tanh(x @ w)[::-1] * 0.9 + 0.1)
+        return x
+
+    return program, uniform((16,)), uniform((16, 16), 1)
