@@ -75,13 +75,15 @@ def _take_the_place_of_the_cpu(platform: str, name: str) -> None:
 
     del xla_bridge._backend_factories[name]
     register_broken_platform(name, "JAX's CPU backend is gone: JAX_MPS_PLATFORM_NAME gives its name to mps; use JAX_PLATFORMS=mps")
-    made = xla_bridge.backends
+    make = xla_bridge._init_backend
 
-    def backends():
-        found = made()
-        return {**found, name: found[platform]} if platform in found else found
+    def init_backend(asked):
+        backend = make(asked)
+        if asked == platform:
+            xla_bridge._backends[name] = backend  # as well as under its own name
+        return backend
 
-    xla_bridge.backends = backends
+    xla_bridge._init_backend = init_backend
     raw = xla_client.Client._raw_platform
     xla_client.Client._raw_platform = property(_renaming(raw.__get__, platform, name))
     rules = mlir._platform_specific_lowerings
