@@ -27,5 +27,5 @@ def test_a_library(tmp_path):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     assert "| `cpu` | 1 | 2 | 1 | 50.0 % |" in done.stdout, done.stdout
-    assert "- chex: `test_fails`: failed, AssertionError: only there" in done.stdout
+    assert "- chex: `test_fails` (1): failed, AssertionError: only there" in done.stdout
     assert "no checkout of: brax" in done.stdout
