@@ -92,7 +92,8 @@ def environment(name: str, python: str, requirements, wheel=None, extras="") -> 
         say(f"virtual environment build/env/{name}")
         shutil.rmtree(folder, ignore_errors=True)
         run([python, "-m", "venv", folder], quiet=True, what="python -m venv")
-        pip(interpreter, "install", *requirements)
+        if requirements:
+            pip(interpreter, "install", *requirements)
         stamp.write_text(wanted)
     if wheel is not None:
         installed, value = folder / "wheel-stamp", digest([wheel])

@@ -119,14 +119,19 @@ Pool& pool() {
   return *instance;
 }
 
-// Whether MLX's allocator is the plain CPU one, whose Buffer is the address of the header.
+// Whether MLX's allocator is the plain CPU one, whose Buffer is the address of a header with the
+// size. It may hand out a larger block that somebody gave back.
 bool has_plain_allocator() {
   static const bool plain = [] {
     auto probe = mx::allocator::malloc(kAlignment);
     mx::allocator::Buffer buffer = probe.buffer();
-    return !mx::is_available(mx::Device::gpu) &&
-           static_cast<char*>(buffer.raw_ptr()) == static_cast<char*>(buffer.ptr()) + kHeader &&
-           mx::allocator::allocator().size(buffer) == kAlignment;
+    if (mx::is_available(mx::Device::gpu) ||
+        static_cast<char*>(buffer.raw_ptr()) != static_cast<char*>(buffer.ptr()) + kHeader) {
+      return false;
+    }
+    size_t bytes;
+    std::memcpy(&bytes, buffer.ptr(), sizeof bytes);
+    return bytes >= kAlignment && bytes == mx::allocator::allocator().size(buffer);
   }();
   return plain;
 }
