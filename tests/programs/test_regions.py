@@ -114,7 +114,9 @@ def test_windows_of_pairs():
 
 
 @pytest.mark.parametrize("combiner", [SATURATED, DECAY, RIGHT, LEFT, NAN_AWARE])
-def test_long_reductions_keep_their_order(combiner):
+def test_long_reductions_keep_their_order(combiner, mps):
+    if mps.device_kind != "cpu" and combiner in (SATURATED, DECAY):
+        pytest.skip("GPUs regroup reductions by functions that are not one op")
     x = np.random.default_rng(1).integers(-9, 10, 33_000).astype(np.float32)
     check(lambda x: lax.reduce(x, np.float32(3), combiner, (0,)), x, oracle="interpreter")
 
