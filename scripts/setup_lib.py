@@ -190,6 +190,7 @@ def cmake_build(name: str, options, targets=()) -> pathlib.Path:
 
 def googletest() -> list[str]:
     """The CMake options that find GoogleTest: the installed one, else Debian's package unpacked here."""
+    check_compiler()
     probe = "#include <gtest/gtest.h>\nint main() { return 0; }\n"
     compiler = os.environ.get("CXX") or next(filter(shutil.which, ("c++", "g++", "clang++")))
     done = subprocess.run([compiler, "-std=c++17", "-x", "c++", "-", "-lgtest", "-o", os.devnull],
