@@ -118,7 +118,10 @@ class MetalEncoder final : public GpuEncoder {
               std::vector<mx::array>& outputs) override {
     const AutoreleasePool pool;
     mx::metal::CommandEncoder& commands = this->commands();
-    for (mx::array& output : outputs) output.set_data(mx::allocator::malloc(output.nbytes()));
+    for (mx::array& output : outputs) {
+      output.set_data(mx::allocator::malloc(output.nbytes()));
+      written_ += output.nbytes();
+    }
     send_message<void>(commands.get_command_encoder(),
                        "setComputePipelineState:", launch.function.get());
     int index = 0;
@@ -128,14 +131,22 @@ class MetalEncoder final : public GpuEncoder {
                                    {static_cast<unsigned long>(launch.threads), 1, 1});
   }
 
-  bool needs_commit() override { return commands().needs_commit(); }
+  // MLX counts the calls and what they read. What is written counts here, so that no command buffer
+  // runs for much of a second: macOS ends those that run for some.
+  bool needs_commit() override {
+    constexpr size_t kMostWritten = size_t(1) << 30;
+    return written_ >= kMostWritten || commands().needs_commit();
+  }
 
   void commit(Held held) override {
     const AutoreleasePool pool;
     mx::metal::CommandEncoder& commands = this->commands();
     commands.end_encoding(false);
     commands.commit([held = std::move(held)] {});
+    written_ = 0;
   }
+
+  size_t written_ = 0;  // bytes, since the last commit
 };
 
 class Metal final : public Gpu {
