@@ -28,6 +28,16 @@ jax.jit(lambda x: jax.debug.callback(lambda v: seen.append(float(v)), x))(1.0)
 jax.effects_barrier()
 assert seen == [1.0]
 
+# A rule of another package that calls into Python.
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
+
+doubled = Primitive("doubled")
+doubled.def_abstract_eval(lambda x: x)
+mlir.register_lowering(doubled, lambda ctx, x: mlir.emit_python_callback(
+    ctx, lambda x: (x * 2,), None, [x], ctx.avals_in, ctx.avals_out, has_side_effect=False)[0])
+assert jax.jit(doubled.bind)(3.0) == 6.0
+
 # What is written for CUDA is not for us.
 branches = {theirs: lambda x: x + 1, "tpu": lambda x: x + 2, "default": lambda x: x + 3}
 choose = lambda x: lax.platform_dependent(x, **branches)

@@ -274,7 +274,7 @@ def address() -> int:
 
 def register(platform: str, name: str) -> None:
     """Registers the rules of the primitives for `platform`, presented as `name`."""
-    for module, name, rule in (
+    for module, primitive, rule in (
         ("callback", "pure_callback_p", _pure_callback),
         ("callback", "io_callback_p", _io_callback),
         ("buffer_callback", "buffer_callback_p", _buffer_callback),
@@ -282,7 +282,7 @@ def register(platform: str, name: str) -> None:
         ("debugging", "debug_print_p", _debug_print),
         ("checkify", "check_p", _check),
     ):
-        prim = private.primitive(module, name)
+        prim = private.primitive(module, primitive)
         if prim is not None:
             private.register_lowering(prim, rule, platform, cacheable=False)
     private.emit_python_callbacks(platform, name, _emit_for_others)
