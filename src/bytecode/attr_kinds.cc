@@ -25,6 +25,12 @@ Result<Attr> check(Attr value, Text expected) {
   return value;
 }
 
+Result<Attr> check_f32(Attr value) {
+  const auto* f = value.get_if<ir::TypedFloat>();
+  if (!f || f->dtype != DType::f32) return wrong("an f32");
+  return value;
+}
+
 Result<Attr> check_enum(Attr value, Enum::Kind kind, Text expected) {
   const auto* e = value.get_if<Enum>();
   if (!e || e->kind != kind) return wrong(expected);
@@ -156,8 +162,10 @@ Result<Attr> enums(AttrKind kind, Attr value) {
       return check_enum(std::move(value), K::rng_algorithm, "an RNG algorithm");
     case rng_distribution:
       return check_enum(std::move(value), K::rng_distribution, "an RNG distribution");
-    default:
+    case transpose:
       return check_enum(std::move(value), K::transpose, "a transpose kind");
+    default:  // anything
+      return value;
   }
 }
 
@@ -182,11 +190,8 @@ Result<Attr> convert(AttrKind kind, Attr value) {
       return check_int(std::move(value), DType::s32, "an i32");
     case any_int:
       return check<ir::TypedInt>(std::move(value), "an integer");
-    case f32: {
-      const auto* f = value.get_if<ir::TypedFloat>();
-      if (!f || f->dtype != DType::f32) return wrong("an f32");
-      return value;
-    }
+    case f32:
+      return check_f32(std::move(value));
     case boolean:
     case boolean_or_none:
       return check<bool>(std::move(value), "a boolean");
@@ -212,8 +217,8 @@ Result<Attr> convert(AttrKind kind, Attr value) {
     case dict:
       return check<ir::AttrDict>(std::move(value), "a dictionary");
     case string_or_dict:
-      if (value.get_if<std::string>() || value.get_if<ir::AttrDict>()) return value;
-      return wrong("a string or a dictionary");
+      if (value.get_if<std::string>()) return value;
+      return check<ir::AttrDict>(std::move(value), "a string or a dictionary");
     case type:
     case type_or_none:
       return check<ir::Type>(std::move(value), "a type");
@@ -225,20 +230,9 @@ Result<Attr> convert(AttrKind kind, Attr value) {
     case dicts:
     case aliases:
       return lists(kind, std::move(value));
-    case compare_direction:
-    case compare_type:
-    case custom_call_api:
-    case fft_type:
-    case rng_algorithm:
-    case rng_distribution:
-    case transpose:
+    default:
       return enums(kind, std::move(value));
-    case none:
-    case anything:
-    case optional_any:
-      return value;
   }
-  return value;
 }
 
 }  // namespace jaxmps::bytecode

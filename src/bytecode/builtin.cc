@@ -64,24 +64,24 @@ Result<Attr> dense_array(Decoder& in) {
   return Attr(std::move(dense));
 }
 
+template <typename T>
+Result<Attr> of(Result<T> value) {
+  if (!value.ok()) return std::move(value).error();
+  return Attr(Value(std::move(value).value()));
+}
+
 }  // namespace
 
 Result<Attr> builtin_attribute(Decoder& in) {
   const size_t at = in.in.offset();
   TRY(const uint64_t code, in.in.varint("builtin attribute code"));
   switch (code) {
-    case 0: {
-      TRY(ir::AttrList list, in.attrs("array item"));
-      return Attr(Value(std::move(list)));
-    }
-    case 1: {
-      TRY(ir::AttrDict dict, in.dict("dictionary"));
-      return Attr(Value(std::move(dict)));
-    }
-    case 2: {
-      TRY(std::string text, in.string("string"));
-      return Attr(std::move(text));
-    }
+    case 0:
+      return of(in.attrs("array item"));
+    case 1:
+      return of(in.dict("dictionary"));
+    case 2:
+      return of(in.string("string"));
     case 3: {
       TRY(std::string text, in.string("string"));
       TRY([[maybe_unused]] const ir::Type type, in.any_type("string type"));
@@ -91,10 +91,8 @@ Result<Attr> builtin_attribute(Decoder& in) {
       return symbol(in);
     case 5:
       return nested_symbol(in);
-    case 6: {
-      TRY(ir::Type type, in.any_type("type"));
-      return Attr(std::move(type));
-    }
+    case 6:
+      return of(in.any_type("type"));
     case 7:
       return Attr();
     case 8:

@@ -24,7 +24,18 @@ Result<int64_t> small(Decoder& in, Text field) {
   return static_cast<int64_t>(value);
 }
 
+Status file_position(Decoder& in, ir::Location& location) {
+  location.kind = Kind::file;
+  TRY(location.text, in.text_attr("location file"));
+  TRY(location.line, small(in, "location line"));
+  TRY(location.column, small(in, "location column"));
+  location.end_line = location.line;
+  location.end_column = location.column;
+  return {};
+}
+
 Status file_range(Decoder& in, ir::Location& out) {
+  out.kind = Kind::file;
   TRY(out.text, in.text_attr("location file"));
   const size_t at = in.in.offset();
   TRY(const size_t count, in.in.count("location range"));
@@ -72,15 +83,9 @@ Result<Locations::Pending> Locations::decode(size_t index) {
       CHECK_OK(child("callee location"));
       CHECK_OK(child("caller location"));
       break;
-    case kFileLineColumn: {
-      location.kind = Kind::file;
-      TRY(location.text, in.text_attr("location file"));
-      TRY(location.line, small(in, "location line"));
-      TRY(location.column, small(in, "location column"));
-      location.end_line = location.line;
-      location.end_column = location.column;
+    case kFileLineColumn:
+      CHECK_OK(file_position(in, location));
       break;
-    }
     case kFused:
     case kFusedWithMetadata: {
       location.kind = Kind::fused;
@@ -100,7 +105,6 @@ Result<Locations::Pending> Locations::decode(size_t index) {
     case kUnknown:
       break;
     case kFileRange:
-      location.kind = Kind::file;
       CHECK_OK(file_range(in, location));
       break;
     default:

@@ -11,26 +11,22 @@ using enum AttrKind;
 constexpr int any = kAnyCount, even = kEven, odd = kOdd;
 
 constexpr OpSpec kSpecs[] = {
-#define VHLO(name, id, since, until, operands, results, regions, ...) \
-  {"vhlo." name, ir::OpId::id, since, until, operands, results, regions, {{__VA_ARGS__}}},
+#define VHLO(name, id, operands, results, regions, ...) \
+  {"vhlo." name, ir::OpId::id, operands, results, regions, {{__VA_ARGS__}}},
 #define OTHER(name, id, operands, results, regions, ...) \
-  {name, ir::OpId::id, "", "", operands, results, regions, {{__VA_ARGS__}}},
+  {name, ir::OpId::id, operands, results, regions, {{__VA_ARGS__}}},
 #include "bytecode/vhlo.def"
 };
 
 // Their ids are never used.
 constexpr OpSpec kModule = {"builtin.module",
                             ir::OpId::call,
-                            "",
-                            "",
                             0,
                             0,
                             1,
                             {{{"sym_name", optional_string}, {"sym_visibility", optional_string}}}};
 constexpr OpSpec kFunction = {"vhlo.func_v1",
                               ir::OpId::call,
-                              "0.9.0",
-                              "",
                               0,
                               0,
                               1,
@@ -40,7 +36,7 @@ constexpr OpSpec kFunction = {"vhlo.func_v1",
                                 {"sym_name", string},
                                 {"sym_visibility", string}}}};
 constexpr OpSpec kMesh = {
-    "sdy.mesh", ir::OpId::sdy_mesh, "", "", 0, 0, 0, {{{"mesh", dict}, {"sym_name", string}}}};
+    "sdy.mesh", ir::OpId::sdy_mesh, 0, 0, 0, {{{"mesh", dict}, {"sym_name", string}}}};
 
 }  // namespace
 

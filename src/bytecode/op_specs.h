@@ -68,7 +68,6 @@ std::string describe_count(int spec);
 struct OpSpec {
   std::string_view name;  // in full: "vhlo.add_v1"
   ir::OpId id;
-  std::string_view since, until;  // StableHLO versions; empty: until now
   int operands, results, regions;
   std::array<AttrSpec, 18> attrs;  // ends with an unnamed one
 

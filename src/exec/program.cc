@@ -273,16 +273,9 @@ Result<const Plan*> Program::plan_for(const Device& device) const {
   return refused.front();
 }
 
-Result<Program::Execution> Program::execute(Device* device, std::span<const BufferPtr> arguments,
-                                            std::span<const int64_t> no_donation) const {
-  if (arguments.size() != info_.parameters.size()) {
-    return invalid(str(info_.name, " takes ", info_.parameters.size(), " arguments, but ",
-                       arguments.size(), " were given"));
-  }
-  if (&device->target() != target_) {
-    return invalid(str(info_.name, " was compiled for another kind of device"));
-  }
-  CHECK_OK(device->check_usable(!plan_->is_native));
+Result<std::vector<bool>> Program::check_arguments(const Device* device,
+                                                   std::span<const BufferPtr> arguments,
+                                                   std::span<const int64_t> no_donation) const {
   std::vector<bool> donated(arguments.size());
   for (size_t i = 0; i < arguments.size(); ++i) {
     CHECK_OK(check_argument(*arguments[i], info_.parameters[i], device, i, info_.name));
@@ -297,6 +290,20 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
       }
     }
   }
+  return donated;
+}
+
+Result<Program::Execution> Program::execute(Device* device, std::span<const BufferPtr> arguments,
+                                            std::span<const int64_t> no_donation) const {
+  if (arguments.size() != info_.parameters.size()) {
+    return invalid(str(info_.name, " takes ", info_.parameters.size(), " arguments, but ",
+                       arguments.size(), " were given"));
+  }
+  if (&device->target() != target_) {
+    return invalid(str(info_.name, " was compiled for another kind of device"));
+  }
+  CHECK_OK(device->check_usable(!plan_->is_native));
+  TRY(const std::vector<bool> donated, check_arguments(device, arguments, no_donation));
   TRY(const Plan* const plan, plan_for(*device));
   Run run{this, plan, device, {}, {}, Event()};
   run.arguments.reserve(arguments.size());

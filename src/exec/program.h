@@ -71,6 +71,10 @@ class Program : public std::enable_shared_from_this<Program> {
   struct Run;
   struct Task;
   class Completions;
+  // Which of them are donated.
+  Result<std::vector<bool>> check_arguments(const Device* device,
+                                            std::span<const BufferPtr> arguments,
+                                            std::span<const int64_t> no_donation) const;
   // Runs now, on this thread, if the device is idle.
   template <typename Donate>
   bool execute_inline(Run& run, Execution& execution, const Donate& donate, Status& refused) const;

@@ -54,6 +54,7 @@ class GpuPrinter {
   Status split(GpuFusion* fusion);
   Status split_pieces(GpuKernel* kernel, const Split& s);
   Status split_total(GpuKernel* kernel, const Split& s);
+  Status add_up_piece(const Split& s);
   void fold_pieces(const Split& s);
   Status kept_values(int stage);
   void store_kept(std::string_view condition);

@@ -77,24 +77,9 @@ void GpuPrinter::fold_pieces(const Split& s) {
   line("}");
 }
 
-Status GpuPrinter::split_pieces(GpuKernel* kernel, const Split& s) {
-  const int64_t tiles = up(s.inner, s.columns);
-  kernel->threads = kThreads;
-  kernel->blocks = s.kept / s.inner * tiles * s.pieces;
+// What a thread finds of its piece.
+Status GpuPrinter::add_up_piece(const Split& s) {
   const std::string index = index_type();
-  line(str("const int lane = thread_id / ", s.columns, ";"));
-  line(str("const ", index, " piece = block_id % ", s.pieces, ", tile = block_id / ", s.pieces,
-           " % ", tiles, ", outer = block_id / ", s.pieces * tiles, ";"));
-  // Threads beyond the last column repeat it, so that all of them meet at the barriers.
-  line(str(index, " inner = tile * ", s.columns, " + thread_id % ", s.columns, ";"));
-  if (s.inner % s.columns) {
-    line(str("const bool is_column = inner < ", s.inner, ";"));
-    line(str("if (!is_column) inner = ", s.inner - 1, ";"));
-    condition_ = "is_column";
-  }
-  axes("outer", 0, f_.reduced_begin);
-  axes("inner", f_.reduced_end, static_cast<int>(f_.dims.size()));
-  CHECK_OK(kept_values(0));
   for (int32_t v : s.values) {
     const ScalarInstr& i = instr(v);
     line(str(gpu_type(i.type), " part", v, " = ", gpu_neutral(i.op, i.type), ";"));
@@ -117,6 +102,28 @@ Status GpuPrinter::split_pieces(GpuKernel* kernel, const Split& s) {
   }
   --depth_;
   line("}");
+  return {};
+}
+
+Status GpuPrinter::split_pieces(GpuKernel* kernel, const Split& s) {
+  const int64_t tiles = up(s.inner, s.columns);
+  kernel->threads = kThreads;
+  kernel->blocks = s.kept / s.inner * tiles * s.pieces;
+  const std::string index = index_type();
+  line(str("const int lane = thread_id / ", s.columns, ";"));
+  line(str("const ", index, " piece = block_id % ", s.pieces, ", tile = block_id / ", s.pieces,
+           " % ", tiles, ", outer = block_id / ", s.pieces * tiles, ";"));
+  // Threads beyond the last column repeat it, so that all of them meet at the barriers.
+  line(str(index, " inner = tile * ", s.columns, " + thread_id % ", s.columns, ";"));
+  if (s.inner % s.columns) {
+    line(str("const bool is_column = inner < ", s.inner, ";"));
+    line(str("if (!is_column) inner = ", s.inner - 1, ";"));
+    condition_ = "is_column";
+  }
+  axes("outer", 0, f_.reduced_begin);
+  axes("inner", f_.reduced_end, static_cast<int>(f_.dims.size()));
+  CHECK_OK(kept_values(0));
+  CHECK_OK(add_up_piece(s));
   fold_pieces(s);
   const std::string condition = std::exchange(condition_, "");
   const std::string first = str("lane == 0", condition.empty() ? "" : " && ", condition);

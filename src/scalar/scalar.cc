@@ -13,46 +13,17 @@ namespace {
 
 constexpr double kExact = 0;
 
-constexpr int operands_of(OpClass op_class) {
-  switch (op_class) {
-    case OpClass::structural:
-      return 0;
-    case OpClass::real_unary:
-    case OpClass::trig_unary:
-    case OpClass::real_test:
-    case OpClass::number_unary:
-    case OpClass::bits_unary:
-      return 1;
-    case OpClass::wrapping_binary:
-    case OpClass::number_binary:
-    case OpClass::bits_binary:
-    case OpClass::int_binary:
-    case OpClass::real_binary:
-    case OpClass::equality:
-    case OpClass::order:
-    case OpClass::reduction:
-      return 2;
-  }
-  return 0;
-}
-
-constexpr OpcodeInfo function_info(std::string_view name, OpClass op_class, double cost,
-                                   double ulps) {
-  return {name, op_class, operands_of(op_class), cost, ulps};
-}
-
 }  // namespace
 
 const OpcodeInfo& info(Opcode op) {
   static constexpr OpcodeInfo kInfo[] = {
-#define X(name, operands) {#name, OpClass::structural, operands, 0.06, kExact},
+#define X(name) {#name, OpClass::structural, 0.06, kExact},
       JAXMPS_STRUCTURAL_OPCODES(X)
 #undef X
 #define SCALAR_OP(opcode, class, id, name, types, traits, cost, ulps) \
-  function_info(#opcode, OpClass::class, cost, ulps),
-#define SCALAR_HELPER(opcode, class, cost, ulps) function_info(#opcode, OpClass::class, cost, ulps),
-#define SCALAR_REDUCTION(opcode, combining) \
-  function_info(#opcode, OpClass::reduction, 0.06, kExact),
+  {#opcode, OpClass::class, cost, ulps},
+#define SCALAR_HELPER(opcode, class, cost, ulps) {#opcode, OpClass::class, cost, ulps},
+#define SCALAR_REDUCTION(opcode, combining) {#opcode, OpClass::reduction, 0.06, kExact},
 #include "ir/scalar_ops.def"
   };
   return kInfo[static_cast<int>(op)];

@@ -21,17 +21,14 @@ namespace jaxmps::scalar {
 
 using ir::DType;
 
-// Opcodes that are no functions of their operands' values alone; see ScalarInstr. X(name, operands)
-#define JAXMPS_STRUCTURAL_OPCODES(X)                                                          \
-  X(input, 0)                                                                                 \
-  X(load, 0)                                                                                  \
-  X(constant, 0)                                                                              \
-  X(convert, 1) X(bitcast, 1) X(encode, 1) X(decode, 1) X(round_to, 1) X(reduce_precision, 1) \
-      X(wrap, 1) X(select, 3) X(threefry, 4) X(threefry_second, 1)
+// Opcodes that are no functions of their operands' values alone; see ScalarInstr.
+#define JAXMPS_STRUCTURAL_OPCODES(X) \
+  X(input) X(load) X(constant) X(convert) X(bitcast) X(encode) X(decode) X(round_to) \
+  X(reduce_precision) X(wrap) X(select) X(threefry) X(threefry_second)
 
 // The others stand in ir/scalar_ops.def.
 enum class Opcode : uint8_t {
-#define X(name, operands) name,
+#define X(name) name,
   JAXMPS_STRUCTURAL_OPCODES(X)
 #undef X
 #define SCALAR_OP(opcode, ...) opcode,
@@ -41,7 +38,7 @@ enum class Opcode : uint8_t {
 };
 
 inline constexpr int kOpcodeCount = 0
-#define X(name, operands) +1
+#define X(name) +1
     JAXMPS_STRUCTURAL_OPCODES(X)
 #undef X
 #define SCALAR_OP(...) +1
@@ -71,7 +68,6 @@ enum class OpClass : uint8_t {
 struct OpcodeInfo {
   std::string_view name;
   OpClass op_class;
-  int operands;
   double cost;  // nanoseconds per float32 element
   double ulps;  // of float32; 0: the result needs no more digits than the operands have
 };
@@ -87,7 +83,6 @@ std::optional<Opcode> reduction_of(Opcode combining);
 std::optional<Opcode> opcode_of(ir::OpId id);
 
 inline std::string_view name(Opcode op) { return info(op).name; }
-inline int operand_count(Opcode op) { return info(op).operands; }
 
 // One instruction; its value has machine type `type`.
 //   input     imm = 2 * parameter + part (part 1: the imaginary half)

@@ -74,6 +74,12 @@ V Complex::expm1(V x) const {
 
 V Complex::log(V x) const { return make(op(Opcode::log, abs(x)), op(Opcode::atan2, x.im, x.re)); }
 
+// -i log((x + iy) / sqrt(x^2 + y^2))
+V Complex::atan2(V y, V x) const {
+  const V norm = sqrt(plus(times(y, y), times(x, x)));
+  return turned_back(log(over(make(sub(x.re, y.im), add(x.im, y.re)), norm)));
+}
+
 V Complex::log1p(V x) const {
   const int32_t one = add(x.re, real(1));
   const int32_t small =
@@ -185,9 +191,8 @@ Result<V> ScalarBuilder::apply_complex(const ir::Op& op, std::span<const V> in, 
   const V one = constant(dtype, 1);
   switch (op.id) {
     case OpId::real:
-      return V{out, x.re, -1};
     case OpId::imag:
-      return V{out, x.im, -1};
+      return V{out, op.id == OpId::real ? x.re : x.im, -1};
     case OpId::abs:
       return V{out, c.abs(x), -1};
     case OpId::negate:
@@ -214,20 +219,16 @@ Result<V> ScalarBuilder::apply_complex(const ir::Op& op, std::span<const V> in, 
       return c.rsqrt(x);
     case OpId::tanh:
       return c.tanh(x);
-    case OpId::tan: {
-      const V r = c.tanh(c.make(c.neg(x.im), x.re));  // tan z = -i tanh(iz)
-      return c.make(r.im, c.neg(r.re));
-    }
+    case OpId::tan:
+      return c.turned_back(c.tanh(c.turned(x)));
     case OpId::sine:
       return c.sin(x);
     case OpId::cosine:
       return c.cos(x);
-    case OpId::sinh: {
-      const V r = c.sin(c.make(c.neg(x.im), x.re));
-      return c.make(r.im, c.neg(r.re));
-    }
+    case OpId::sinh:
+      return c.turned_back(c.sin(c.turned(x)));
     case OpId::cosh:
-      return c.cos(c.make(c.neg(x.im), x.re));
+      return c.cos(c.turned(x));
     case OpId::logistic:
       return c.over(one, c.plus(one, c.exp(c.negate(x))));
     case OpId::power:
@@ -235,15 +236,10 @@ Result<V> ScalarBuilder::apply_complex(const ir::Op& op, std::span<const V> in, 
     case OpId::sign:
       return c.sign(x);
     case OpId::maximum:
-      return c.extremum(x, in[1], true);
     case OpId::minimum:
-      return c.extremum(x, in[1], false);
-    case OpId::atan2: {
-      // -i log((x + iy) / sqrt(x^2 + y^2)), the first operand being y.
-      const V norm = c.sqrt(c.plus(c.times(x, x), c.times(in[1], in[1])));
-      const V r = c.log(c.over(c.make(c.sub(in[1].re, x.im), c.add(in[1].im, x.re)), norm));
-      return c.make(r.im, c.neg(r.re));
-    }
+      return c.extremum(x, in[1], op.id == OpId::maximum);
+    case OpId::atan2:
+      return c.atan2(x, in[1]);
     default:
       return ir::refuse(op, "no complex form");
   }

@@ -29,6 +29,9 @@ struct Complex {
   V plus(V x, V y) const { return make(add(x.re, y.re), add(x.im, y.im)); }
   V minus(V x, V y) const { return make(sub(x.re, y.re), sub(x.im, y.im)); }
   V times(V x, V y) const;
+  // i x and -i x.
+  V turned(V x) const { return make(neg(x.im), x.re); }
+  V turned_back(V x) const { return make(x.im, neg(x.re)); }
   V over(V x, V y) const;
   V over_finite(V x, V y) const;
   // Whether a part is infinite.
@@ -38,6 +41,7 @@ struct Complex {
   V exp(V x) const;
   V expm1(V x) const;
   V log(V x) const;
+  V atan2(V y, V x) const;
   V log1p(V x) const;
   V sqrt(V x) const;
   V rsqrt(V x) const;

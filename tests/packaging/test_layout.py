@@ -44,6 +44,49 @@ def test_files_are_short():
     assert not {name: lines for name, lines in long.items() if lines > 600}
 
 
+TOKEN = re.compile(
+    r"""//[^\n]*|/\*.*?\*/|R"(\w*)\(.*?\)\1"|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])+'|"""
+    r"""^[ \t]*\#(?:\\\n|[^\n])*|[{};]""",
+    re.S | re.M | re.X,
+)
+REST = re.compile(r"(?:\s|//[^\n]*|^[ \t]*#(?:\\\n|[^\n])*)*", re.M)
+
+
+def functions(text):
+    """(first line, number of lines) of each function, texts in it not counted."""
+    open_, start, found, texts = [], 0, [], 0
+    for token in TOKEN.finditer(text):
+        what, at = token.group(), token.start()
+        texts += what.count("\n") if what.startswith("R") else 0
+        inside = any(kind != "scope" for kind, *_ in open_)
+        if what == "{":
+            begin = REST.match(text, start).end()
+            head = re.sub(r"//[^\n]*", "", text[begin:at]).strip()
+            scope = re.match(r"(class|struct)\b|(.*\s)?(namespace|class|struct|enum|union|extern)\b[^()]*$", head, re.S)
+            function = "(" in head and not head.endswith("=")
+            kind = "inner" if inside else "scope" if scope else "function" if function else "inner"
+            open_.append((kind, begin, texts))
+            start = token.end() if kind == "scope" else start
+        elif what == "}":
+            kind, begin, before = open_.pop()
+            if kind == "function":
+                found.append((text.count("\n", 0, begin) + 1, text.count("\n", begin, at) + 1 - texts + before))
+        if what in "};" and all(kind == "scope" for kind, *_ in open_):
+            start = token.end()
+    return found
+
+
+def test_functions_are_short():
+    lengths = {
+        f"{path.relative_to(ROOT)}:{line}": lines
+        for path in SOURCES
+        if path.suffix != ".def"
+        for line, lines in functions(path.read_text())
+    }
+    assert len(lengths) > 2000
+    assert not {place: lines for place, lines in lengths.items() if lines > 60}
+
+
 def test_headers_say_what_they_are():
     silent = [
         str(path.relative_to(ROOT))

@@ -24,7 +24,7 @@ def call(x):
 
 
 def large(x):
-    return jnp.broadcast_to(x, (1 << 20, 1 << 24)).T.sum(0)[:1] + lax.sort(jnp.broadcast_to(x, (1 << 20, 1 << 24)))[0, :1]  # here
+    return lax.sort(jnp.broadcast_to(x, (1 << 20, 1 << 24)))[0, :1]  # here
 
 
 def error_of(mps, function, argument):

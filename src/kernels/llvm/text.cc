@@ -467,8 +467,7 @@ std::string LlvmText::instruction(std::string* to, const ScalarInstr& instr, DTy
     case Opcode::threefry_second:
       return second_words_.at(a);
     default:
-      return operand_count(instr.op) == 2 ? binary(to, instr, from, a, b)
-                                          : unary(to, instr, from, a);
+      return instr.b < 0 ? unary(to, instr, from, a) : binary(to, instr, from, a, b);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/metal_fusions.h"
+#include "support/opcodes.h"
 #include "support/random_fusion.h"
 
 namespace jaxmps::test {
@@ -89,11 +90,11 @@ std::vector<std::pair<OpId, int>> ops_of(DType t, bool exact) {
   auto add = [&](OpId id, kernels::Opcode op) {
     Graph g;
     V x = g.arg(t, {});
-    const int operands = kernels::operand_count(op);
-    const ir::Op& one = *g.same(id, std::vector<V>(static_cast<size_t>(operands), x))->op();
-    // Rounding once gives the same bits everywhere.
     using kernels::OpClass;
     const OpClass c = kernels::class_of(op);
+    const int operands = testing::operand_count(op);
+    const ir::Op& one = *g.same(id, std::vector<V>(static_cast<size_t>(operands), x))->op();
+    // Rounding once gives the same bits everywhere.
     const bool of_bits =
         c == OpClass::bits_unary || c == OpClass::bits_binary || c == OpClass::int_binary;
     const bool of_reals =

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "kernels/cpu/vec.h"
+#include "support/opcodes.h"
 
 namespace jaxmps::kernels {
 namespace {
@@ -358,7 +359,8 @@ TEST(LoopCode, FunctionsAreThoseOfTheVectorLoops) {
     ScalarProgram program;
     ScalarBuilder builder(&program);
     const int32_t x = builder.input(DType::f32).re, y = builder.input(DType::f32).re;
-    const int32_t result = builder.emit(op, DType::f32, x, operand_count(op) == 2 ? y : -1);
+    const int32_t result =
+        builder.emit(op, DType::f32, x, testing::operand_count(op) == 2 ? y : -1);
     const RegisterCode threaded = emit_code(program, block_of(program), {result});
     const cpu::VecFn loop = cpu::vec_table().find(op, DType::f32, DType::f32, cpu::kAllVectors);
     for (float value = -40; value < 40; value += 0.37f) {

@@ -3,6 +3,7 @@
 
 #include "scalar/scalar.h"
 #include "support/graph.h"
+#include "support/opcodes.h"
 
 namespace jaxmps::test {
 namespace {
@@ -24,12 +25,10 @@ TEST(Scalar, WhatHasAProgramIsKnownWithoutBuildingIt) {
   for (const DType t : kTypes) {
     Graph g;
     V x = g.arg(t, {});
-#define SCALAR_OP(opcode, class, id, ...)                                                       \
-  {                                                                                             \
-    std::vector<V> operands(static_cast<size_t>(scalar::operand_count(scalar::Opcode::opcode)), \
-                            x);                                                                 \
-    expect_agree(*g.same(OpId::id, operands)->op(), &with, &without);                           \
-  }
+#define SCALAR_OP(opcode, class, id, ...)                                                         \
+  expect_agree(                                                                                   \
+      *g.same(OpId::id, std::vector<V>(testing::operand_count(scalar::Opcode::opcode), x))->op(), \
+      &with, &without);
 #include "ir/scalar_ops.def"
     for (const DType to : kTypes) {
       expect_agree(*g.convert(x, to)->op(), &with, &without);
