@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+import zlib
 
 import pytest
 
@@ -29,6 +30,11 @@ def pytest_addoption(parser):
         action="store_true",
         help="tests/ops: each row in each type op by op on every route of eager.py, not on some",
     )
+    parser.addoption(
+        "--ops-share",
+        metavar="K/N",
+        help="tests/ops: the Kth (from 0) of N parts of the rows, the same parts every time",
+    )
 
 
 def pytest_configure(config):
@@ -41,7 +47,17 @@ def _folder(item) -> str:
     return pathlib.Path(item.path).relative_to(pathlib.Path(__file__).parent).parts[0]
 
 
+def _keep_share_of_ops(config, items):
+    part, parts = map(int, config.getoption("--ops-share").split("/"))
+    left_out = [i for i in items if _folder(i) == "ops" and zlib.crc32(i.nodeid.encode()) % parts != part]
+    config.hook.pytest_deselected(items=left_out)
+    names = {i.nodeid for i in left_out}
+    items[:] = [i for i in items if i.nodeid not in names]
+
+
 def pytest_collection_modifyitems(config, items):
+    if config.getoption("--ops-share"):
+        _keep_share_of_ops(config, items)
     if _plugin_installed():
         return
     if os.environ.get("JAX_MPS_REQUIRE_PLUGIN"):
