@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "ir/match.h"
 #include "kernels/cpu/gather.h"
 #include "ops/gather.h"
 #include "ops/host_call.h"
@@ -13,12 +14,16 @@ struct Starts {
   int first_operand = 1;
   ir::Dims limits;
   ir::Dims strides;  // bytes
+  std::vector<std::optional<int64_t>> known;
 
   Starts(const OpContext& ctx, const ir::Dims& sizes, int first) : first_operand(first) {
     const ir::Type& operand = ctx.in(0);
     strides = byte_strides(operand);
     for (size_t d = 0; d < sizes.size(); ++d) {
       limits.push_back(operand.dims[d] - sizes[d]);
+      known.push_back(ir::constant_integer(ctx.op.operand(first + static_cast<int>(d))));
+      if (known[d]) known[d] = std::clamp<int64_t>(*known[d], 0, limits[d]);
+      if (limits[d] == 0) known[d] = 0;
     }
     if (!sizes.empty()) dtype = ctx.in(first).dtype;
   }
@@ -33,19 +38,24 @@ struct Starts {
     return bytes;
   }
 
-  // As one int32 vector, for MLX's dynamic slices.
+  // For MLX's dynamic slices: the axes along which the window may lie elsewhere than at 0, and
+  // where it starts there, as one int32 vector.
+  std::vector<int> axes() const {
+    std::vector<int> axes;
+    for (size_t d = 0; d < limits.size(); ++d) {
+      if (known[d] != 0) axes.push_back(static_cast<int>(d));
+    }
+    return axes;
+  }
   mx::array vector(Inputs in) const {
     Arrays starts;
-    for (size_t d = 0; d < limits.size(); ++d) {
-      starts.push_back(mx::reshape(clamped_starts(in[first_operand + d], limits[d]), {1}));
+    for (const int d : axes()) {
+      const auto at = static_cast<size_t>(d);
+      starts.push_back(known[at]
+                           ? mx::array({static_cast<int32_t>(*known[at])})
+                           : mx::reshape(clamped_starts(in[first_operand + at], limits[at]), {1}));
     }
-    return mx::concatenate(std::move(starts));
-  }
-
-  std::vector<int> all_axes() const {
-    std::vector<int> axes;
-    for (size_t d = 0; d < limits.size(); ++d) axes.push_back(static_cast<int>(d));
-    return axes;
+    return starts.size() == 1 ? starts[0] : mx::concatenate(std::move(starts));
   }
 };
 
@@ -62,8 +72,8 @@ ANY_DTYPE_OP(dynamic_slice) {
   const mx::Shape shape = ctx.out_shape();
   const mx::Dtype dtype = ctx.out_dtype();
   Lowering lowering = graph([=](Inputs in) {
-    if (shape.empty()) return one(in[0]);
-    return one(mx::slice(in[0], starts.vector(in), starts.all_axes(), shape));
+    if (starts.axes().empty()) return one(mx::slice(in[0], mx::Shape(shape.size(), 0), shape));
+    return one(mx::slice(in[0], starts.vector(in), starts.axes(), shape));
   });
   const cpu::StridedCopy window = window_copy(ctx.in(0), ctx.out(), sizes);
   lowering.native = [=](const void* const* in, void* const* out) {
@@ -82,10 +92,11 @@ ANY_DTYPE_OP(dynamic_slice) {
 ANY_DTYPE_OP(dynamic_update_slice) {
   if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const Starts starts(ctx, ctx.in(1).dims, 2);
-  const bool scalar = ctx.in(0).dims.empty();
   Lowering lowering = graph([=](Inputs in) {
-    if (scalar) return one(in[1]);
-    return one(mx::slice_update(in[0], in[1], starts.vector(in), starts.all_axes()));
+    if (starts.axes().empty()) {
+      return one(mx::slice_update(in[0], in[1], mx::Shape(in[1].ndim(), 0), in[1].shape()));
+    }
+    return one(mx::slice_update(in[0], in[1], starts.vector(in), starts.axes()));
   });
   const cpu::StridedCopy window = window_copy(ctx.in(1), ctx.in(0), ctx.in(1).dims);
   const int64_t bytes = ctx.in(0).byte_count();

@@ -142,5 +142,25 @@ TEST(SimulatedDevice, ProgramsAskOfMetalWhatTheyAskOfCuda) {
   EXPECT_GT(launches, 40);
 }
 
+// What a step asks of a GPU: kernels of ours and MLX's primitives that compute or copy, products
+// and convolutions among them. docs/performance.md has the table, and what is aimed at.
+TEST(SimulatedDevice, StepsAskForFewLaunches) {
+  const std::filesystem::path programs = JAXMPS_SOURCE_DIR "/tests/cpp/metal/programs";
+  const std::pair<const char*, int64_t> kMost[] = {{"chain.bc", 1},
+                                                   {"counted/softmax.bc", 1},
+                                                   {"counted/softmax_gradient.bc", 1},
+                                                   {"counted/layer_norm.bc", 1},
+                                                   {"counted/layer_norm_gradient.bc", 5},
+                                                   {"counted/decode.bc", 16},
+                                                   {"transformer_gradient.bc", 50},
+                                                   {"counted/resnet18_step.bc", 544}};
+  for (const auto& [name, most] : kMost) {
+    const Count calls = count_calls(programs / name, ir::kCuda, kernels::cuda_dialect());
+    EXPECT_LE(calls.launches + calls.primitives, most)
+        << name << ": " << calls.launches << " launches, " << calls.primitives << " primitives";
+    EXPECT_EQ(calls.natives, 0) << name;
+  }
+}
+
 }  // namespace
 }  // namespace jaxmps::exec

@@ -1,20 +1,25 @@
-"""Writes the programs of this folder, for which the Metal tests print kernels.
+"""Writes the programs of this folder, for which the Metal tests print kernels, and those of counted/, whose
+launches are counted.
 
     JAX_PLATFORMS=cpu python tests/cpp/metal/programs/make.py
 """
 
 import pathlib
+import sys
 
 import jax
 import jax.numpy as jnp
 from jax import export
 
+HERE = pathlib.Path(__file__).parent
 WIDTH, HEADS = 64, 4
+# Only the name of a file, so that programs do not depend on where they were made.
+jax.config.update("jax_hlo_source_file_canonicalization_regex", ".*/")
 
 
 def save(name, function, *args):
     exported = export.export(jax.jit(function), platforms=["cpu"])(*args)
-    pathlib.Path(__file__).with_name(f"{name}.bc").write_bytes(exported.mlir_module_serialized)
+    (HERE / f"{name}.bc").write_bytes(exported.mlir_module_serialized)
 
 
 def zeros(*shape):
@@ -83,6 +88,56 @@ def randoms(key):
     )
 
 
+def softmax(x):
+    return jax.nn.softmax(x, -1)
+
+
+def gradient(function):
+    """Of a sum with weights, with respect to all arguments."""
+    return lambda weights, *args: jax.grad(
+        lambda args: (function(*args) * weights).sum()
+    )(args)
+
+
+def decode(p, cache, position, x):
+    """One token through one layer; the cache has the keys and values of those before it."""
+    q, k, v = jnp.split(layer_norm(x, p["scale1"], p["shift1"]) @ p["qkv"], 3)
+    new = jnp.stack([k, v]).reshape(2, HEADS, 1, WIDTH // HEADS)
+    cache = jax.lax.dynamic_update_slice(cache, new, (0, 0, position, 0))
+    scores = jnp.einsum("hd,hld->hl", q.reshape(HEADS, -1), cache[0]) / 4.0
+    scores = jnp.where(jnp.arange(cache.shape[2]) <= position, scores, -1e9)
+    mixed = jnp.einsum("hl,hld->hd", jax.nn.softmax(scores, -1), cache[1]).ravel()
+    x = x + mixed @ p["out"]
+    return cache, x + jax.nn.gelu(layer_norm(x, p["scale2"], p["shift2"]) @ p["up"]) @ p["down"]
+
+
+def resnet18_step():
+    """The example's model as benchmarks/ trains it, with its arguments."""
+    sys.path.insert(0, str(HERE.parents[3] / "benchmarks"))
+    import workloads
+
+    step, (params, statistics, *batch) = workloads.resnet_step(8)
+    values, tree = jax.tree.flatten((params, statistics))
+
+    def flat(values, images, labels):
+        updated, loss = step(*jax.tree.unflatten(tree, values), images, labels)
+        return jax.tree.leaves(updated), loss
+
+    return flat, (values, *batch)
+
+
+def save_counted(p):
+    x, row, scale = zeros(8, 512), zeros(WIDTH), zeros(512)
+    (HERE / "counted").mkdir(exist_ok=True)
+    save("counted/softmax", softmax, x)
+    save("counted/softmax_gradient", gradient(softmax), x, x)
+    save("counted/layer_norm", layer_norm, x, scale, scale)
+    save("counted/layer_norm_gradient", gradient(layer_norm), x, x, scale, scale)
+    save("counted/decode", decode, p, zeros(2, HEADS, 128, WIDTH // HEADS), jnp.int32(5), row)
+    step, args = resnet18_step()
+    save("counted/resnet18_step", step, *args)
+
+
 def main():
     ones = zeros(WIDTH)
     p = dict(scale1=ones, shift1=ones, scale2=ones, shift2=ones)
@@ -98,6 +153,7 @@ def main():
     save("residual_step", residual_step, block, block, zeros(8, 16, 16, 16), labels)
     save("chain", chain, zeros(1000))
     save("randoms", randoms, jax.random.PRNGKey(0))
+    save_counted(p)
 
 
 if __name__ == "__main__":
