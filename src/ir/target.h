@@ -17,8 +17,9 @@ struct Target {
   std::string_view name;
 
   bool float64;  // exists, and complex128 with it
-  // The CPU itself: native kernels run in its memory, each when its step comes, and the tile machine
-  // runs fusions. Otherwise steps are sent to a GPU, and fusions are kernels printed for it.
+  // The CPU itself: native kernels run in its memory, each when its step comes, and the tile
+  // machine runs fusions. Otherwise steps are sent to a GPU, and fusions are kernels printed for
+  // it.
   bool runs_native;
   bool host_memory;  // the CPU reads it in place
 
@@ -72,7 +73,7 @@ inline constexpr Target kMetal{.name = "metal",
                                .float64 = false,
                                .runs_native = false,
                                .host_memory = true,
-                               .exact_products = true,
+                               .exact_products = false,
                                .scatters_64_bits = false,
                                .single_ops = false,
                                .longest_row = 8192,
