@@ -467,7 +467,7 @@ std::string LlvmText::instruction(std::string* to, const ScalarInstr& instr, DTy
     case Opcode::threefry_second:
       return second_words_.at(a);
     default:
-      return instr.b < 0 ? unary(to, instr, from, a) : binary(to, instr, from, a, b);
+      return b.empty() ? unary(to, instr, from, a) : binary(to, instr, from, a, b);
   }
 }
 
