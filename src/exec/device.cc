@@ -55,6 +55,12 @@ Result<const ir::Target*> choose_target() {
   return gpu && wanted != "cpu" ? gpu : &ir::kCpu;
 }
 
+std::string kind_of(const ir::Target& target) {
+  if (target.runs_native) return "cpu";
+  if (const Gpu* gpu = gpu_of(target)) return gpu->kind();
+  throw Failure{unusable_gpu(str("this build has no code for ", gpu_name()))};
+}
+
 thread_local const Device* device_of_thread = nullptr;
 
 }  // namespace
@@ -67,7 +73,7 @@ Error unusable_gpu(std::string_view reason) {
 }
 
 Device::Device(int id, const ir::Target& target)
-    : id_(id), target_(target), kind_(target.runs_native ? "cpu" : gpu_of(target)->kind()) {}
+    : id_(id), target_(target), kind_(kind_of(target)) {}
 
 Status Device::start() {
   if (started_) return {};

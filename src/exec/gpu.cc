@@ -27,9 +27,9 @@ Gpu* gpu_of(const ir::Target& target) {
 
 Gpu* use_gpu(const ir::Target& target, Gpu* gpu) { return slot_of(target).exchange(gpu); }
 
-std::string Gpu::kind() const {
+std::string gpu_name() {
   try {
-    const auto& info = mx::device_info(device());
+    const auto& info = mx::device_info(mx::Device(mx::Device::gpu));
     const auto found = info.find("device_name");
     return found == info.end() ? "gpu" : std::get<std::string>(found->second);
   } catch (const std::exception& error) {  // on a Mac this is where MLX looks for the GPU

@@ -14,6 +14,9 @@
 
 namespace jaxmps::exec {
 
+// What MLX calls its GPU. Throws Failure if MLX can't use it.
+std::string gpu_name();
+
 class Gpu {
  public:
   virtual ~Gpu() = default;
@@ -21,7 +24,7 @@ class Gpu {
   virtual const kernels::Dialect& dialect() const = 0;
   // Where MLX's primitives run, and what the device is called.
   virtual mx::Device device() const { return mx::Device::gpu; }
-  virtual std::string kind() const;
+  virtual std::string kind() const { return gpu_name(); }
   // Why no kernels can be compiled here and what helps; empty if they can.
   virtual std::string why_no_compiler() const { return {}; }
   virtual std::unique_ptr<Encoder> make_encoder(mx::Stream stream) const = 0;

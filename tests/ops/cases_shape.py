@@ -43,7 +43,7 @@ for name, config in (
     ("nothing", ((0, 0, 0), (0, 0, 0))),
     ("to-empty", ((-2, -2, 0), (0, 0, 0))),
 ):
-    row("stablehlo.pad", lambda x, v, c=config: lax.pad(x, v, c), PAD, EVERY if name == "mixed" else "float32", f"pad-{name}", grad=name != "to-empty", grad_ulps=8)
+    row("stablehlo.pad", lambda x, v, c=config: lax.pad(x, v, c), PAD, EVERY if name == "mixed" else "float32", f"pad-{name}", grad=name != "to-empty", grad_ulps=24 if name == "beyond" else 8)  # that sum cancels
 row("stablehlo.pad", lambda x, v: lax.pad(x, v, ((1, 1, 2), (0, 0, 0))), [normal(0, 5), normal()], "float32", "pad-empty")
 row("stablehlo.iota", lambda x: x + lax.broadcasted_iota(x.dtype, (3, 4, 5), 1), [A], ("float32", "int32", "int8", "uint64", "bfloat16", "complex64", "int4"))
 row("stablehlo.iota", lambda x: x * 0 + jnp.arange(5000, dtype=x.dtype), [normal(5000)], ("float32", "int16", "int64"), "iota-long")

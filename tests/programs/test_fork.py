@@ -106,7 +106,7 @@ def test_work_under_way(mps):
     run("""
         @jax.jit
         def slow(a):
-            return jax.lax.fori_loop(0, 40, lambda i, v: v @ a, a)
+            return jax.lax.fori_loop(0, 200, lambda i, v: v @ a, a)
 
         x = put(np.full((512, 512), 1 / 512, np.float32))
         want = np.asarray(slow(x))
