@@ -26,19 +26,18 @@ struct BF16 {
   BF16() = default;
   // NOLINTNEXTLINE(google-explicit-constructor): arithmetic reads like that of float
   BF16(float value) : bits(scalar::encode_bf16(value)) {}
-  operator float() const {
-    return scalar::decode_bf16(bits);
-  }  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  operator float() const { return scalar::decode_bf16(bits); }
 };
 
 struct F16 {
   uint16_t bits;
 
   F16() = default;
-  F16(float value) : bits(scalar::encode_f16(value)) {}  // NOLINT(google-explicit-constructor)
-  operator float() const {
-    return scalar::decode_f16(bits);
-  }  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  F16(float value) : bits(scalar::encode_f16(value)) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  operator float() const { return scalar::decode_f16(bits); }
 };
 
 }  // namespace jaxmps::cpu
