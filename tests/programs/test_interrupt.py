@@ -21,9 +21,11 @@ PRELUDE = """
     small = jax.jit(lambda x: x + 1)
     np.asarray(small(x))
     repeat(x, 5).block_until_ready()
-    begin = time.perf_counter()
-    repeat(x, 20).block_until_ready()
-    a_second = int(20 / (time.perf_counter() - begin)) + 1
+    a_second = 0  # trips, by the fastest of some tries: others may be running
+    for _ in range(3):
+        begin = time.perf_counter()
+        repeat(x, 20).block_until_ready()
+        a_second = max(a_second, int(20 / (time.perf_counter() - begin)) + 1)
 
     def slow(x):
         return repeat(x, 60 * a_second)
