@@ -26,6 +26,8 @@ struct Target {
   // MLX's kernels.
   bool exact_products;    // of float32 operands; otherwise these lose bits first
   bool scatters_64_bits;  // elements of 8 bytes
+  // Convolutions have gradients of their own, that of a kernel not by way of a huge kernel.
+  bool gradient_convolutions;
 
   // Kernels of fusions.
   bool single_ops;         // are faster as fusions than on their own
@@ -45,6 +47,7 @@ inline constexpr Target kCpu{.name = "cpu",
                              .host_memory = true,
                              .exact_products = true,
                              .scatters_64_bits = true,
+                             .gradient_convolutions = false,
                              .single_ops = true,
                              .longest_row = kAnyLength,
                              // In a tile of several rows the index is worked out for each element.
@@ -60,6 +63,7 @@ inline constexpr Target kCuda{.name = "cuda",
                               .host_memory = false,
                               .exact_products = false,
                               .scatters_64_bits = false,
+                              .gradient_convolutions = true,
                               .single_ops = false,
                               // What a block of threads holds in registers.
                               .longest_row = 8192,
@@ -75,6 +79,7 @@ inline constexpr Target kMetal{.name = "metal",
                                .host_memory = true,
                                .exact_products = false,
                                .scatters_64_bits = false,
+                               .gradient_convolutions = false,
                                .single_ops = false,
                                .longest_row = 8192,
                                .shortest_slice = 1,

@@ -1,9 +1,10 @@
-// convolution on GPUs: MLX's for floats of up to three spatial dimensions, else one matrix product
-// per position of the kernel, or of the result where that has fewer (gradients of kernels). On the
-// CPU our own kernels.
+// convolution on GPUs: MLX's for floats of up to three spatial dimensions, else a matrix product of
+// the positions of the kernel side by side, or of those of the result where it has fewer (gradients
+// of kernels). On the CPU our own kernels.
 #include "kernels/cpu/conv.h"
 
 #include <algorithm>
+#include <functional>
 #include <new>
 #include <numeric>
 
@@ -91,8 +92,8 @@ WindowDims windows(const ConvDims& dims, const mx::array& x, const mx::array& w,
   return all;
 }
 
-// One product per kernel position, for any type and number of dimensions. `x` [n, spatial, g * c],
-// `w` [o, spatial, c], `output` the result as [n, spatial, o].
+// One product of all kernel positions, for any type and number of dimensions. `x` [n, spatial, g *
+// c], `w` [o, spatial, c], `output` the result as [n, spatial, o].
 mx::array conv_by_products(const mx::array& x, const mx::array& w, const ConvDims& dims, int groups,
                            const mx::Shape& output, const ProductType& type) {
   const WindowDims all = windows(dims, x, w, output);
@@ -123,60 +124,106 @@ mx::array conv_by_products(const mx::array& x, const mx::array& w, const ConvDim
   return mx::reshape(mx::transpose(multiply_matrices(rows, kernel, type), {1, 0, 2}), output);
 }
 
-// One product per position of the result. `x` [c, spatial, n], `w` [c, spatial, o], `output` the
-// result as [n, spatial, o].
+// The transpose that exchanges the first dimension and the last.
+mx::array exchanged(const mx::array& x) { return mx::swapaxes(x, 0, -1); }
+
+// For results of few positions: one product of the kernel and of the input as each position of the
+// result sees it, all of them side by side; several where that would take much memory. `x`
+// [c, spatial, n], `w` [o, spatial, n], `output` the result as [c, spatial, o].
 mx::array conv_by_outputs(const mx::array& x, const mx::array& w, const ConvDims& dims,
                           const mx::Shape& output, const ProductType& type) {
-  const WindowDims all = windows(dims, x, w, output);
-  const auto padded = pad_windows(x, scalar(0, x), all);
-  const int batch = output.front(), results = output.back();
-  const auto kernel = mx::reshape(w, {-1, results});
-  int positions = 1;
-  for (int d = 1; d <= dims.spatial; ++d) positions *= output[d];
+  constexpr int64_t kMostBytes = int64_t{1} << 28;
+  const auto from = exchanged(x), by = exchanged(w);
+  const auto padded = pad_windows(from, scalar(0, x), windows(dims, from, w, output));
+  const int columns = output.front(), results = output.back();
+  const auto kernel = mx::reshape(by, {-1, results});
+  mx::Strides strides(padded.ndim(), 1);
+  for (int d = dims.spatial; d >= 0; --d) strides[d] = strides[d + 1] * padded.shape(d + 1);
+  // [n, spatial of w, spatial of the result, c], of which one product takes some rows.
+  mx::Shape shape(by.shape().begin(), by.shape().end() - 1);
+  mx::Strides steps{strides[0]};
+  for (int d = 1; d <= dims.spatial; ++d) steps.push_back(strides[d] * dims.rhs_dilation[d - 1]);
+  for (int d = 1; d <= dims.spatial; ++d) steps.push_back(strides[d] * dims.stride[d - 1]);
+  shape.insert(shape.end(), output.begin() + 1, output.end() - 1);
+  shape.push_back(columns);
+  steps.push_back(1);
+  int& rows = shape[dims.spatial + 1];
+  rows = 1;
+  const int64_t bytes = static_cast<int64_t>(padded.itemsize()) *
+                        std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies());
+  const int at_once =
+      static_cast<int>(std::clamp<int64_t>(kMostBytes / std::max<int64_t>(bytes, 1), 1, output[1]));
   Arrays products;
-  std::vector<int> at(dims.spatial + 2, 0);
-  for (int i = 0; i < positions; ++i) {
-    mx::Shape start(at.size(), 0), stop = padded.shape(), strides(at.size(), 1);
-    for (int d = 1; d <= dims.spatial; ++d) {
-      start[d] = at[d] * all[d].stride;
-      stop[d] = start[d] + (all[d].size - 1) * all[d].dilation + 1;
-      strides[d] = all[d].dilation;
-    }
-    const auto window = mx::reshape(mx::slice(padded, start, stop, strides), {-1, batch});
-    const auto product = multiply_matrices(mx::transpose(window), kernel, type);
-    products.push_back(mx::reshape(product, {batch, 1, results}));
-    for (int d = dims.spatial; d > 0 && ++at[d] == output[d]; --d) at[d] = 0;
+  for (int row = 0; row < output[1]; row += at_once) {
+    rows = std::min(at_once, output[1] - row);
+    const auto seen = mx::contiguous(
+        mx::as_strided(padded, shape, steps, static_cast<size_t>(row * steps[dims.spatial + 1])));
+    const auto left = mx::transpose(mx::reshape(seen, {kernel.shape(0), -1}));
+    products.push_back(multiply_matrices(left, kernel, type));
   }
-  return mx::reshape(mx::concatenate(std::move(products), 1), output);
+  mx::Shape moved(output.begin() + 1, output.end());
+  moved.insert(moved.end() - 1, columns);
+  const auto product = products.size() == 1 ? products[0] : mx::concatenate(std::move(products), 0);
+  return mx::moveaxis(mx::reshape(product, moved), -2, 0);
 }
 
-// Whether the result has few positions and the kernel many, as for the gradient of a kernel: MLX
-// would convolve with the huge kernel.
-bool has_few_outputs(const ConvDims& dims, const mx::Shape& output, const ir::Type& kernel) {
+// Whether the result has few positions and the kernel many, as for the gradient of a kernel.
+// `w` is [.., spatial, ..], as is the result.
+bool has_few_outputs(const mx::Shape& output, const mx::Shape& w) {
   constexpr int64_t kFew = 64;
   int64_t outputs = 1, window = 1;
-  for (int d = 1; d <= dims.spatial; ++d) {
+  for (size_t d = 1; d + 1 < output.size(); ++d) {
     outputs *= output[d];
-    window *= kernel.dims[dims.kernel[d]];
+    window *= w[d];
   }
-  return dims.feature_groups * dims.batch_groups == 1 && outputs > 0 && outputs <= kFew &&
-         window > outputs;
+  return outputs > 0 && outputs <= kFew && window > outputs;
 }
 
-// What MLX's convolution does not take is done to the input first: negative padding.
-mx::array conv_by_mlx(mx::array x, const mx::array& w, ConvDims dims, int groups,
-                      const mx::Shape& output) {
-  const bool negative =
-      std::any_of(dims.low.begin(), dims.low.end(), [](int v) { return v < 0; }) ||
-      std::any_of(dims.high.begin(), dims.high.end(), [](int v) { return v < 0; });
-  if (negative) {
+// Whether MLX, should it take the convolution for the gradient of a kernel, finds that of the
+// convolution with as much padding behind as before.
+bool is_gradient_of_even_padding(const ConvDims& dims, const mx::array& x, const mx::array& w,
+                                 const mx::Shape& output) {
+  for (int d = 1; d <= dims.spatial; ++d) {
+    const int room = x.shape(d) + 2 * dims.low[d - 1] - dims.stride[d - 1] * (output[d] - 1) - 1;
+    if (dims.lhs_dilation[d - 1] != 1 || room / dims.rhs_dilation[d - 1] + 1 != w.shape(d))
+      return false;
+  }
+  return true;
+}
+
+bool all_are(const std::vector<int>& values, int value) {
+  return std::all_of(values.begin(), values.end(), [&](int v) { return v == value; });
+}
+
+// What MLX's convolution does not take is done to the input first: negative padding, and what its
+// gradients do not say. Where it has gradients as such, they are known by their form: that of an
+// input by its turned kernel, that of a kernel by operands that have their batch last.
+mx::array conv_by_mlx(mx::array x, mx::array w, ConvDims dims, int groups, const mx::Shape& output,
+                      bool gradients) {
+  const bool of_kernel = gradients && groups == 1 && has_few_outputs(output, w.shape());
+  const auto is_negative = [](int v) { return v < 0; };
+  if (std::any_of(dims.low.begin(), dims.low.end(), is_negative) ||
+      std::any_of(dims.high.begin(), dims.high.end(), is_negative) ||
+      (of_kernel && !is_gradient_of_even_padding(dims, x, w, output))) {
+    // In the order of memory, where the batch is last.
+    if (of_kernel) x = exchanged(x);
     x = pad_windows(x, scalar(0, x), windows(dims, x, w, output));
-    dims.low.assign(dims.spatial, 0);
-    dims.high.assign(dims.spatial, 0);
+    if (of_kernel) x = exchanged(x);
+    for (auto* padding : {&dims.low, &dims.high}) padding->assign(dims.spatial, 0);
     dims.lhs_dilation.assign(dims.spatial, 1);
   }
+  const bool of_input =
+      gradients && groups == 1 && all_are(dims.stride, 1) &&
+      (static_cast<int>(dims.reversed.size()) == dims.spatial || !all_are(dims.lhs_dilation, 1));
+  std::vector<int> turned;
+  for (int d = 1; d <= dims.spatial; ++d) {
+    const bool is_reversed =
+        std::find(dims.reversed.begin(), dims.reversed.end(), d) != dims.reversed.end();
+    if (is_reversed != of_input) turned.push_back(d);
+  }
+  if (!turned.empty()) w = mx::flip(w, turned);
   return mx::conv_general(x, w, dims.stride, dims.low, dims.high, dims.rhs_dilation,
-                          dims.lhs_dilation, groups);
+                          dims.lhs_dilation, groups, of_input);
 }
 
 std::vector<int> inverse(const std::vector<int>& order) {
@@ -241,27 +288,21 @@ ANY_DTYPE_OP(convolution) {
   const bool is_grouped = dims.feature_groups * dims.batch_groups > 1;
   const bool mlx = mlx_float && type.out == type.lhs && dims.spatial >= 1 &&
                    dims.spatial <= (is_grouped ? 2 : 3) && !type.splits;
-  if (has_few_outputs(dims, output, ctx.in(1))) {
-    return graph([=](Inputs in) {
-      auto turned = [](std::vector<int> order) {
-        std::swap(order.front(), order.back());
-        return order;
-      };
-      const auto x = mx::transpose(in[0], turned(dims.input));
-      auto w = mx::transpose(in[1], turned(dims.kernel));
-      if (!dims.reversed.empty()) w = mx::flip(w, dims.reversed);
-      return one(mx::transpose(conv_by_outputs(x, w, dims, output, type), inverse(dims.output)));
-    });
-  }
+  const bool gradients = ctx.target.gradient_convolutions;
   return graph([=](Inputs in) {
     auto x = mx::transpose(in[0], dims.input);
     auto w = mx::transpose(in[1], dims.kernel);
-    if (!dims.reversed.empty()) w = mx::flip(w, dims.reversed);
     if (dims.batch_groups > 1) x = batch_groups_as_features(x, dims.batch_groups);
     const int groups = dims.feature_groups * dims.batch_groups;
-    const auto y = mlx ? conv_by_mlx(x, w, dims, groups, output)
-                       : conv_by_products(x, w, dims, groups, output, type);
-    return one(mx::transpose(y, inverse(dims.output)));
+    const auto result = [&] {
+      if (mlx && (gradients || groups > 1 || !has_few_outputs(output, w.shape())))
+        return conv_by_mlx(x, w, dims, groups, output, gradients);
+      if (!dims.reversed.empty()) w = mx::flip(w, dims.reversed);
+      if (groups == 1 && has_few_outputs(output, w.shape()))
+        return conv_by_outputs(x, w, dims, output, type);
+      return conv_by_products(x, w, dims, groups, output, type);
+    };
+    return one(mx::transpose(result(), inverse(dims.output)));
   });
 }
 

@@ -84,6 +84,8 @@ mx::array dilate(const mx::array& a, int axis, int step, const mx::array& value)
 
 mx::array pad_windows(const mx::array& a, const mx::array& value, const WindowDims& dims) {
   auto out = a;
+  std::vector<int> axes;
+  mx::Shape lows, highs, from, to;
   for (int d = 0; d < static_cast<int>(dims.size()); ++d) {
     const WindowDim& dim = dims[d];
     out = dilate(out, d, dim.base_dilation, value);
@@ -91,12 +93,15 @@ mx::array pad_windows(const mx::array& a, const mx::array& value, const WindowDi
     const int needed =
         dim.output == 0 ? 0 : (dim.output - 1) * dim.stride + (dim.size - 1) * dim.dilation + 1;
     const int high = needed - dim.low - out.shape(d);
-    if (dim.low > 0 || high > 0) {
-      out = mx::pad(out, {d}, {std::max(dim.low, 0)}, {std::max(high, 0)}, value);
-    }
-    out = strided(out, d, std::max(-dim.low, 0), 1, needed);
+    from.push_back(std::max(-dim.low, 0));
+    to.push_back(from.back() + needed);
+    if (dim.low <= 0 && high <= 0) continue;
+    axes.push_back(d);
+    lows.push_back(std::max(dim.low, 0));
+    highs.push_back(std::max(high, 0));
   }
-  return out;
+  if (!axes.empty()) out = mx::pad(out, axes, lows, highs, value);
+  return mx::slice(out, from, to);
 }
 
 Arrays fold_windows(const Arrays& padded, const WindowDims& dims, Arrays total,

@@ -1,4 +1,7 @@
-// Transposed operands of products become other dimension numbers.
+// Transposed operands of products become other dimension numbers; a reversed kernel of a
+// convolution is a reversed window.
+#include <algorithm>
+
 #include "passes/canonicalize.h"
 #include "passes/rewrite.h"
 
@@ -54,8 +57,27 @@ Replacement dot_general(Op* op) {
   return {op->result()};
 }
 
+Replacement convolution(Op* op) {
+  const Op* from = op->operand(1)->op();
+  if (!from || from->id != OpId::reverse) return {};
+  const Ints& spatial = op->ints("kernel_spatial_dimensions");
+  Ints reversal = op->ints("window_reversal");
+  for (const int64_t d : from->ints("dimensions")) {
+    const auto found = std::find(spatial.begin(), spatial.end(), d);
+    if (found == spatial.end()) return {};
+    int64_t& turned = reversal[static_cast<size_t>(found - spatial.begin())];
+    turned = turned ? 0 : 1;
+  }
+  op->set_attr("window_reversal", Attr(std::move(reversal)));
+  op->set_operand(1, from->operand(0));
+  return {op->result()};
+}
+
 }  // namespace
 
-void add_dot_rules(CanonicalRules& rules) { rules.add(OpId::dot_general, dot_general); }
+void add_dot_rules(CanonicalRules& rules) {
+  rules.add(OpId::dot_general, dot_general);
+  rules.add(OpId::convolution, convolution);
+}
 
 }  // namespace jaxmps::passes

@@ -242,6 +242,37 @@ Value* turned(Program& p, Value* x, Ints permutation) {
   return p.op(OpId::transpose, {x}, type, {{"permutation", Attr(std::move(permutation))}});
 }
 
+TEST(Canonicalize, ConvolutionsWithReversedKernels) {
+  for (const bool is_spatial : {true, false}) {
+    Program p;
+    Value *x = p.arg(f32(2, 5, 6)), *kernel = p.arg(f32(3, 6, 4));
+    Value* reversed = p.op(OpId::reverse, {kernel}, kernel->type,
+                           {{"dimensions", Attr(Ints{is_spatial ? 0 : 1})}});
+    Op* conv = p.ops(OpId::convolution, {x, reversed}, {f32(2, 3, 4)},
+                     {{"input_batch_dimension", Attr(int64_t{0})},
+                      {"input_feature_dimension", Attr(int64_t{2})},
+                      {"input_spatial_dimensions", Attr(Ints{1})},
+                      {"kernel_input_feature_dimension", Attr(int64_t{1})},
+                      {"kernel_output_feature_dimension", Attr(int64_t{2})},
+                      {"kernel_spatial_dimensions", Attr(Ints{0})},
+                      {"output_batch_dimension", Attr(int64_t{0})},
+                      {"output_feature_dimension", Attr(int64_t{2})},
+                      {"output_spatial_dimensions", Attr(Ints{1})},
+                      {"feature_group_count", Attr(int64_t{1})},
+                      {"batch_group_count", Attr(int64_t{1})},
+                      {"window_strides", Attr(Ints{1})},
+                      {"padding", Attr(Ints{0, 0})},
+                      {"lhs_dilation", Attr(Ints{1})},
+                      {"rhs_dilation", Attr(Ints{1})},
+                      {"window_reversal", Attr(Ints{0})}});
+    p.ret({conv->result()});
+    canonicalize(p);
+    EXPECT_EQ(conv->operand(1), is_spatial ? kernel : reversed);
+    EXPECT_EQ(conv->ints("window_reversal"), (Ints{is_spatial}));
+    EXPECT_TRUE(ir::verify(p.module).ok()) << ir::print(p.module);
+  }
+}
+
 TEST(Canonicalize, ProductsOfTransposedOperands) {
   Program p;
   Value *a = p.arg(f32(5, 2, 3)), *b = p.arg(f32(4, 2, 5));
