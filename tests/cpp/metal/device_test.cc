@@ -122,8 +122,6 @@ Count count_calls(const std::filesystem::path& path, const ir::Target& target,
   const auto plan = build_plan((*module)->main()->body, {}, target, &refused);
   use_gpu(target, before);
   for (const Error& error : refused) ADD_FAILURE() << path << ": " << error.text;
-                  std::string(target.name) + ".txt")
-        << print(*plan);
   return count(*plan);
 }
 
