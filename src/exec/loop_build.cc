@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/env.h"
 #include "base/log.h"
 #include "exec/fused.h"
 #include "exec/loop_builder.h"
@@ -435,7 +436,7 @@ Result<std::shared_ptr<LoopProgram>> LoopBuilder::build(const Op& loop,
   return program_;
 }
 
-// Prints the code and has it compiled.
+// Prints the code.
 Status LoopBuilder::generate(const CodeBlock& block) {
   kernels::LlvmLoop loop;
   int64_t stack = kMostStack;
@@ -460,35 +461,53 @@ Status LoopBuilder::generate(const CodeBlock& block) {
   for (const int32_t v : addresses_) loop.is_address[static_cast<size_t>(v)] = true;
   loop.call = call_from_machine;
   loop.stop = stop_from_machine;
-  const kernels::LlvmModule module = kernels::print_loop(scalars_, block, loop);
+  kernels::LlvmModule module = kernels::print_loop(scalars_, block, loop);
   log(Level::debug, "a loop as machine code, of ", module.text.size(), " bytes of text");
-  TRY(program_->machine,
-      kernels::MachineCode::compile(module.text, kernels::LlvmLoop::kName, module.symbols));
+  program_->machine = kernels::MachineCode::of(std::move(module));
   return {};
 }
 
-Result<ops::Lowering> lower_loop(const Op& loop, const std::vector<ir::Value*>& captures) {
-  LoopBuilder threaded(false);
-  auto program = threaded.build(loop, captures);
-  double nanoseconds = threaded.nanoseconds();
-  const double worth = program.ok() ? nanoseconds : std::numeric_limits<double>::infinity();
-  if (kernels::is_worth_generating(worth)) {
-    LoopBuilder machine(true);
-    auto compiled = machine.build(loop, captures);
-    if (compiled.ok()) {
-      program = std::move(compiled);
-      nanoseconds = machine.nanoseconds();
-    } else if (is_strict() && compiled.error().code == Code::internal) {
-      return std::move(compiled).error();
-    } else {
-      log(Level::debug, "a loop without machine code: ", compiled.error().text);
-    }
+namespace {
+
+// The loop as machine code, if it is worth that; `threaded` is how long it takes so.
+Result<std::shared_ptr<LoopProgram>> for_machine(const Op& loop, double threaded,
+                                                 const std::vector<ir::Value*>& captures,
+                                                 double* nanoseconds) {
+  constexpr double kShort = 20e3;  // nanoseconds
+  const bool is_wanted = threaded > kShort || env::number(env::Var::JAX_MPS_LLVM) == 2;
+  if (!kernels::has_code_generator() || !is_wanted) return unimplemented("not worth it");
+  LoopBuilder builder(true);
+  TRY(auto program, builder.build(loop, captures));
+  *nanoseconds = builder.nanoseconds();
+  // A short one may run as threaded code first, in which time it is compiled.
+  if (threaded > kernels::MachineCode::kWorth || env::number(env::Var::JAX_MPS_LLVM) == 2 ||
+      is_strict()) {
+    CHECK_OK(program->machine->compile());
   }
-  if (!program.ok()) return std::move(program).error();
+  return program;
+}
+
+}  // namespace
+
+Result<ops::Lowering> lower_loop(const Op& loop, const std::vector<ir::Value*>& captures) {
+  LoopBuilder builder(false);
+  auto threaded = builder.build(loop, captures);
+  double nanoseconds = builder.nanoseconds();
+  const double each = threaded.ok() ? nanoseconds : std::numeric_limits<double>::infinity();
+  auto machine = for_machine(loop, each, captures, &nanoseconds);
+  if (!machine.ok()) {
+    if (is_strict() && machine.error().code == Code::internal) return std::move(machine).error();
+    log(Level::debug, "a loop without machine code: ", machine.error().text);
+  }
+  if (!threaded.ok() && !machine.ok()) return std::move(threaded).error();
   std::vector<int> reuse(static_cast<size_t>(loop.result_count()));
   std::iota(reuse.begin(), reuse.end(), 0);
-  auto run = [program = *program](const void* const* in, void* const* out) {
-    program->run(in, out);
+  auto run = [first = threaded.ok() ? *threaded : nullptr,
+              second = machine.ok() ? *machine : nullptr,
+              each](const void* const* in, void* const* out) {
+    if (second && second->machine->address()) return second->run(in, out);
+    first->run(in, out);
+    if (second) second->machine->spend(each);
   };
   return ops::native(std::move(run), nanoseconds, std::move(reuse));
 }

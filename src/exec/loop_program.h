@@ -54,7 +54,7 @@ struct LoopProgram {
     bool is_shared = false;  // with what is called
   };
   kernels::RegisterCode code;
-  std::shared_ptr<const kernels::MachineCode> machine;          // or null; then `code` is empty
+  std::shared_ptr<kernels::MachineCode> machine;                // or null; with it `code` is empty
   std::vector<const void*> constant_words;                      // what machine code is given
   std::vector<std::pair<const KernelCall*, int64_t>> sessions;  // and where their memory is
   std::vector<std::unique_ptr<KernelCall>> calls;

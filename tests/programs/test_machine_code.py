@@ -228,7 +228,7 @@ BROKEN = "machine_code._Processor.object_code = lambda *_: 1 / 0"
 
 def test_without_a_working_generator_the_first_tier_serves():
     _, want, _ = run(LONG.format(before=""))
-    code, got, error = run(LONG.format(before=BROKEN), JAX_MPS_LOG="debug", JAX_MPS_STRICT="0")
+    code, got, error = run(LONG.format(before=BROKEN), JAX_MPS_LOG="debug", JAX_MPS_STRICT="0", JAX_MPS_LLVM="2")
     assert (code, got) == (0, want), error
     assert "LLVM: ZeroDivisionError: division by zero" in error
 
@@ -238,8 +238,69 @@ def test_strict_refuses_what_the_generator_cannot_do():
     assert code != 0 and "LLVM: ZeroDivisionError" in error
 
 
+WHEN_WORTH_IT = """
+    import os, time, jax, jax.numpy as jnp, numpy as np
+    from jax import lax
+    from jax_plugins.mps import machine_code
+    {before}
+    f = jax.jit(lambda x: lax.scan(lambda x, _: (jnp.cos(x) * 1.1, x), x, None, 5000)[1])
+    x = jnp.ones(3)
+    values = [np.asarray(f(x))]
+    at_first = len(machine_code._engines)
+    def run_until(done, seconds=60):
+        end = time.monotonic() + seconds
+        while not done() and time.monotonic() < end:
+            values.append(np.asarray(f(x)))
+        values.append(np.asarray(f(x)))
+"""
+
+
+def test_what_runs_on_is_compiled_beside():
+    program = WHEN_WORTH_IT.format(before="") + """
+    run_until(lambda: len(machine_code._engines))
+    print(at_first, len(machine_code._engines), len(values) > 2, all((v == values[0]).all() for v in values))
+    """
+    code, got, error = run(program, JAX_MPS_STRICT="0")
+    assert (code, got) == (0, "0 1 True True\n"), error
+
+
+def test_a_generator_that_fails_beside_is_no_error():
+    program = WHEN_WORTH_IT.format(before=BROKEN) + """
+    run_until(lambda: False, 1)
+    print(len(values) > 2, all((v == values[0]).all() for v in values))
+    """
+    code, got, error = run(program, JAX_MPS_LOG="debug", JAX_MPS_STRICT="0")
+    assert (code, got) == (0, "True True\n"), error
+    assert error.count("LLVM: ZeroDivisionError: division by zero") == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_compiling_beside_goes_on_in_the_child_of_a_fork():
+    # What the parent asked for and has not got goes to the child too.
+    before = """
+    import warnings
+    warnings.simplefilter("ignore")
+    work, machine_code._work = machine_code._work, lambda: None
+    """
+    program = WHEN_WORTH_IT.format(before=before) + """
+    run_until(lambda: machine_code._later)
+    child = os.fork()
+    if child == 0:
+        machine_code._work = work
+        machine_code._start()
+    else:
+        print(os.waitpid(child, 0)[1], len(machine_code._engines))
+        os._exit(0)
+    run_until(lambda: len(machine_code._engines))
+    same = all((v == values[0]).all() for v in values)
+    os._exit(0 if same and len(machine_code._engines) == 1 else 1)
+    """
+    code, got, error = run(program, JAX_MPS_STRICT="0")
+    assert (code, got) == (0, "0 0\n"), error
+
+
 def test_object_code_is_kept_in_the_cache_of_jax(tmp_path):
-    env = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1000"}
+    env = {"JAX_MPS_LLVM": "2", "JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1000"}
     _, want, error = run(LONG.format(before=""), **env)
     (kept,) = (tmp_path / "mps_code").iterdir()
     assert kept.suffix == ".o", error

@@ -1,12 +1,14 @@
-"""Machine code for loops on the CPU: LLVM, from the package llvmlite where it is installed.
+"""Machine code for the CPU: LLVM, from the package llvmlite where it is installed.
 
-The plugin prints a loop as LLVM's text; `_compile` optimises it for this processor and answers with the
-function's address. The object code is kept in JAX's persistent compilation cache, if that is switched on:
+The plugin prints a loop or a fusion as LLVM's text; `_compile` optimises it for this processor and tells the
+function's address, at once or from the thread of this module, which compiles one text after the other and
+before them readies LLVM, whose first use takes some 70 ms. The object code is kept in JAX's persistent compilation cache, if that is switched on:
 in the folder `mps_code` of `jax_compilation_cache_dir`.
 """
 
 import _thread
 import atexit
+import collections
 import contextlib
 import ctypes
 import functools
@@ -19,34 +21,66 @@ import threading
 
 import jax
 
-_lock = threading.RLock()
+_lock = threading.RLock()  # of LLVM
 _numbers = itertools.count(1)
 _engines = {}  # number -> the engine that owns the code
+_later = collections.deque()  # what the thread has yet to compile
+_wake = threading.Semaphore(0)  # counts those
+_worker = None
 
-_FAIL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64)
+_DONE = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p, ctypes.c_int64
+)
 _COMPILE = ctypes.CFUNCTYPE(
-    ctypes.c_void_p,
+    None,
     ctypes.c_void_p,
     ctypes.c_int64,
     ctypes.c_char_p,
     ctypes.POINTER(ctypes.c_char_p),
     ctypes.POINTER(ctypes.c_void_p),
     ctypes.c_int64,
-    ctypes.POINTER(ctypes.c_int64),
+    ctypes.c_int,
     ctypes.c_void_p,
     ctypes.c_void_p,
 )
 _RELEASE = ctypes.CFUNCTYPE(None, ctypes.c_int64)
+_PREPARE = ctypes.CFUNCTYPE(None)
+
+# What LLVM is readied with: a loop that becomes vector code touches most of what later ones need.
+_FIRST = """
+define void @first(ptr noalias %x, ptr noalias %y, i64 %n) {
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %next, %loop ]
+  %p = getelementptr float, ptr %x, i64 %i
+  %q = getelementptr float, ptr %y, i64 %i
+  %a = load float, ptr %p, align 4
+  %b = fmul float %a, 0x3FE0000000000000
+  %c = fcmp ogt float %b, %a
+  %d = select i1 %c, float %a, float %b
+  store float %d, ptr %q, align 4
+  %next = add nuw nsw i64 %i, 1
+  %ends = icmp eq i64 %next, %n
+  br i1 %ends, label %exit, label %loop
+exit:
+  ret void
+}
+"""
 
 
 class _Table(ctypes.Structure):
     """CodeGenerator in src/kernels/llvm/compiler.h."""
 
-    _fields_ = [("compile", _COMPILE), ("release", _RELEASE), ("open", ctypes.c_int)]
+    _fields_ = [
+        ("compile", _COMPILE),
+        ("release", _RELEASE),
+        ("prepare", _PREPARE),
+        ("open", ctypes.c_int),
+    ]
 
 
 class _Processor:
-    """LLVM for this processor; made when the first loop is compiled."""
+    """LLVM for this processor; made when the first text is compiled."""
 
     def __init__(self):
         from llvmlite import binding
@@ -134,35 +168,69 @@ def _cached(text, make):
     return code
 
 
-def _compile(text, size, name, symbols, addresses, count, handle, sink, fail):
+def _generate(text, name, symbols):
+    """The number of the engine and the address of the function."""
+    with _lock:
+        processor = _processor()
+        for symbol, address in symbols:
+            processor.llvm.add_symbol(symbol.decode(), address)
+        engine = processor.load(_cached(text, lambda: processor.object_code(text)))
+        number = next(_numbers)
+        _engines[number] = engine
+        return number, engine.get_function_address(name.decode())
+
+
+def _finish(text, name, symbols, done, sink):
+    number, address, message = 0, None, b""
     try:
-        with _lock:
-            processor = _processor()
-            for symbol, address in zip(symbols[:count], addresses[:count], strict=True):
-                processor.llvm.add_symbol(symbol.decode(), address)
-            source = ctypes.string_at(text, size).decode()
-            engine = processor.load(_cached(source, lambda: processor.object_code(source)))
-            address = engine.get_function_address(name.decode())
-            handle[0] = next(_numbers)
-            _engines[handle[0]] = engine
-            return address
+        number, address = _generate(text.decode(), name, symbols)
     except BaseException as error:  # whatever it is, the plugin has another way
         if isinstance(error, KeyboardInterrupt):
             # No exception leaves this call; it is raised again where one can.
             threading.Timer(0.01, _thread.interrupt_main).start()
         message = f"{type(error).__name__}: {error}".encode()
-        ctypes.cast(fail, _FAIL)(sink, message, len(message))
-        return None
+    ctypes.cast(done, _DONE)(sink, address, number, message, len(message))
 
 
-def _release(handle):
+def _compile(text, size, name, symbols, addresses, count, later, done, sink):
+    job = (
+        ctypes.string_at(text, size), name,
+        list(zip(symbols[:count], addresses[:count], strict=True)), done, sink,
+    )  # fmt: skip
+    if not later:
+        return _finish(*job)
+    _later.append(job)
+    _wake.release()
+    _start()
+
+
+def _release(number):
     with _lock:
-        engine = _engines.pop(handle, None)
+        engine = _engines.pop(number, None)
         if engine is not None:
             engine.close()
 
 
-_table = _Table(_COMPILE(_compile), _RELEASE(_release), 1)
+def _work():
+    with _lock, contextlib.suppress(Exception):  # which the first text that needs it will tell
+        _processor().object_code(_FIRST)
+    while True:
+        _wake.acquire()
+        job = _later.popleft()
+        # Who leaves waits for what is under way, not for more.
+        with _lock:
+            if _table.open:
+                _finish(*job)
+
+
+def _start():
+    global _worker
+    if _worker is None:
+        _worker = threading.Thread(target=_work, name="jax-mps machine code", daemon=True)
+        _worker.start()
+
+
+_table = _Table(_COMPILE(_compile), _RELEASE(_release), _PREPARE(_start), 1)
 # The plugin may look at them, and run the code, until the very end of the process.
 for _kept in (_table, _engines):
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(_kept))
@@ -173,6 +241,18 @@ def _close():
     # Whoever is inside gets out first.
     with _lock:
         _table.open = 0
+
+
+def _after_fork():
+    # The thread is gone; what it was to do waits for the next one.
+    global _worker, _wake
+    _worker, _wake = None, threading.Semaphore(len(_later))
+    _lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    # Not amidst an import or LLVM's work.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)
 
 
 def address() -> int | None:

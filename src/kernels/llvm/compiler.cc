@@ -1,27 +1,26 @@
 #include "kernels/llvm/compiler.h"
 
 #include <mutex>
+#include <new>
+#include <string_view>
 #include <unordered_map>
 
 #include "base/env.h"
+#include "base/log.h"
 
 namespace jaxmps::kernels {
 namespace {
 
 const CodeGenerator* generator = nullptr;
 
-// Of all texts that are in use.
+// Of all texts that are in use; the keys are the texts of the codes themselves.
 struct Cache {
   std::mutex mutex;
-  std::unordered_map<std::string, std::weak_ptr<const MachineCode>> codes;
+  std::unordered_map<std::string_view, std::weak_ptr<MachineCode>> codes;
 };
 Cache& cache() {
   static auto* const cache = new Cache;
   return *cache;
-}
-
-void take_message(void* sink, const char* text, int64_t size) {
-  static_cast<std::string*>(sink)->assign(text, static_cast<size_t>(size));
 }
 
 }  // namespace
@@ -32,43 +31,80 @@ bool has_code_generator() {
   return generator && generator->open && env::flag(env::Var::JAX_MPS_LLVM);
 }
 
-bool is_worth_generating(double nanoseconds) {
-  constexpr double kWorth = 20e3;
-  return has_code_generator() && (nanoseconds > kWorth || env::number(env::Var::JAX_MPS_LLVM) == 2);
+void prepare_code_generator() {
+  if (has_code_generator()) generator->prepare();
+}
+
+std::shared_ptr<MachineCode> MachineCode::of(LlvmModule module) {
+  const std::lock_guard lock(cache().mutex);
+  auto& codes = cache().codes;
+  if (const auto found = codes.find(module.text); found != codes.end()) {
+    if (auto code = found->second.lock()) return code;
+    codes.erase(found);  // its text is about to go
+  }
+  std::shared_ptr<MachineCode> code(new MachineCode(std::move(module)));
+  codes.emplace(code->module_.text, code);
+  return code;
 }
 
 MachineCode::~MachineCode() {
-  if (generator->open) generator->release(handle_);
-}
-
-Result<std::shared_ptr<const MachineCode>> MachineCode::compile(
-    const std::string& text, const std::string& name, const std::vector<LlvmSymbol>& symbols) {
-  if (!has_code_generator()) return unimplemented("there is no code generator");
   {
     const std::lock_guard lock(cache().mutex);
-    const auto found = cache().codes.find(text);
-    if (found != cache().codes.end()) {
-      if (auto code = found->second.lock()) return code;
+    const auto found = cache().codes.find(module_.text);
+    if (found != cache().codes.end() && found->first.data() == module_.text.data()) {
+      cache().codes.erase(found);
     }
   }
+  if (address() && generator->open) generator->release(handle_);
+}
+
+void MachineCode::start(bool later, void* sink, CodeGenerator::Done done) const {
   std::vector<const char*> names;
   std::vector<const void*> addresses;
-  for (const LlvmSymbol& symbol : symbols) {
+  for (const LlvmSymbol& symbol : module_.symbols) {
     names.push_back(symbol.name.c_str());
     addresses.push_back(symbol.address);
   }
-  int64_t handle = 0;
-  std::string message = "no reason given";
-  // Without the lock: the generator waits for the interpreter's.
-  const void* address = generator->compile(
-      text.data(), static_cast<int64_t>(text.size()), name.c_str(), names.data(), addresses.data(),
-      static_cast<int64_t>(names.size()), &handle, &message, take_message);
-  if (!address) return internal(str("LLVM: ", message));
-  std::shared_ptr<const MachineCode> code(new MachineCode(address, handle));
-  const std::lock_guard lock(cache().mutex);
-  std::erase_if(cache().codes, [](const auto& entry) { return entry.second.expired(); });
-  cache().codes[text] = code;
-  return code;
+  generator->compile(module_.text.data(), static_cast<int64_t>(module_.text.size()), module_.name,
+                     names.data(), addresses.data(), static_cast<int64_t>(names.size()),
+                     later ? 1 : 0, done, sink);
+}
+
+void MachineCode::take(const void* address, int64_t handle) {
+  const std::lock_guard lock(mutex_);
+  if (this->address()) return generator->release(handle);  // compiled twice at the same time
+  handle_ = handle;
+  address_.store(address, std::memory_order_release);
+}
+
+Status MachineCode::compile() {
+  if (address()) return {};
+  if (!has_code_generator()) return unimplemented("there is no code generator");
+  struct Now {
+    MachineCode* code;
+    std::string message;
+  } now{this, {}};
+  start(false, &now,
+        [](void* sink, const void* address, int64_t handle, const char* message, int64_t size) {
+          auto* now = static_cast<Now*>(sink);
+          if (address) return now->code->take(address, handle);
+          now->message.assign(message, static_cast<size_t>(size));
+        });
+  if (!address()) return internal(str("LLVM: ", now.message));
+  return {};
+}
+
+void MachineCode::request() {
+  if (requested_.exchange(true) || !has_code_generator()) return;
+  using Self = std::shared_ptr<MachineCode>;
+  auto* self = new (std::nothrow) Self(shared_from_this());
+  if (!self) return;
+  start(true, self,
+        [](void* sink, const void* address, int64_t handle, const char* message, int64_t size) {
+          const std::unique_ptr<Self> self(static_cast<Self*>(sink));
+          if (address) return (*self)->take(address, handle);
+          log(Level::debug, "LLVM: ", std::string_view(message, static_cast<size_t>(size)));
+        });
 }
 
 }  // namespace jaxmps::kernels

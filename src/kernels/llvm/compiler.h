@@ -1,11 +1,13 @@
 // The code generator that a client may bring: LLVM, by way of Python's llvmlite. Without one, loops
-// run as threaded code.
+// run as threaded code and fusions in the tile machine.
 //
 // The client gives a table of C functions once, before the first program is compiled; they take the
 // interpreter's lock and may be called from any thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <mutex>
 
 #include "base/result.h"
 #include "kernels/llvm/text.h"
@@ -14,40 +16,61 @@ namespace jaxmps::kernels {
 
 // Its layout is that of _Table in python/jax_plugins/mps/machine_code.py; it lives for ever.
 struct CodeGenerator {
-  // Takes a message of `size` bytes of UTF-8 for the `sink` of the call.
-  using Fail = void (*)(void* sink, const char* text, int64_t size);
-  // The address of function `name` of a module, or null after calling `fail`. `handle` is for
-  // `release`. Names that the module leaves open are resolved with `symbols`.
-  const void* (*compile)(const char* text, int64_t size, const char* name,
-                         const char* const* symbols, const void* const* addresses, int64_t count,
-                         int64_t* handle, void* sink, Fail fail);
+  // Takes the address of the function for the `sink` of the call, or null and a message of `size`
+  // bytes of UTF-8. `handle` is for `release`.
+  using Done = void (*)(void* sink, const void* address, int64_t handle, const char* message,
+                        int64_t size);
+  // Calls `done`, before it returns or, if `later` is not 0, from a thread of the client's. Names
+  // that the module leaves open are resolved with `symbols`.
+  void (*compile)(const char* text, int64_t size, const char* name, const char* const* symbols,
+                  const void* const* addresses, int64_t count, int32_t later, Done done,
+                  void* sink);
   void (*release)(int64_t handle);
+  // The first use takes longer, and may begin now.
+  void (*prepare)();
   // 0 once the interpreter is shutting down: then nothing here may be called.
-  int open;
+  int32_t open;
 };
 
 void set_code_generator(const CodeGenerator* generator);
-// Whether there is one, and JAX_MPS_LLVM does not forbid it; and whether it is to be used for what
-// takes so long without.
+// Whether there is one, and JAX_MPS_LLVM does not forbid it.
 bool has_code_generator();
-bool is_worth_generating(double nanoseconds);
+void prepare_code_generator();
 
-// A function of machine code; it exists as long as this does. Equal texts share one. Thread-safe.
-class MachineCode {
+// A function of machine code, compiled once somebody asks for it; what it computes somebody else
+// can compute too. Equal texts share one. Thread-safe.
+class MachineCode : public std::enable_shared_from_this<MachineCode> {
  public:
-  static Result<std::shared_ptr<const MachineCode>> compile(const std::string& text,
-                                                            const std::string& name,
-                                                            const std::vector<LlvmSymbol>& symbols);
+  static std::shared_ptr<MachineCode> of(LlvmModule module);
   ~MachineCode();
   MachineCode(const MachineCode&) = delete;
 
-  const void* address() const { return address_; }
+  // Compiles it now.
+  Status compile();
+  // Another way to the same results has taken so long: enough of that and it is compiled, beside.
+  void spend(double nanoseconds) {
+    const double spent = spent_.load(std::memory_order_relaxed) + nanoseconds;
+    spent_.store(spent, std::memory_order_relaxed);  // a few may get lost
+    if (spent > kWorth) request();
+  }
+  // What is worth the code generator's time. Less is waited for.
+  static constexpr double kWorth = 10e6;  // nanoseconds
+
+  // Null until it has been compiled; valid as long as this lives.
+  const void* address() const { return address_.load(std::memory_order_acquire); }
 
  private:
-  MachineCode(const void* address, int64_t handle) : address_(address), handle_(handle) {}
+  explicit MachineCode(LlvmModule module) : module_(std::move(module)) {}
+  void request();
+  void take(const void* address, int64_t handle);
+  void start(bool later, void* sink, CodeGenerator::Done done) const;
 
-  const void* const address_;
-  const int64_t handle_;
+  const LlvmModule module_;
+  std::atomic<double> spent_{0};
+  std::atomic<bool> requested_{false};
+  std::mutex mutex_;
+  std::atomic<const void*> address_{nullptr};
+  int64_t handle_ = 0;
 };
 
 }  // namespace jaxmps::kernels

@@ -37,7 +37,7 @@ class LoopPrinter {
     text += "  store i32 %epoch, ptr %seen, align 4\n";
     text += body;
     text += "  ret i32 0\nstopped:\n  ret i32 1\n}\n";
-    return {std::move(text), text_.symbols()};
+    return {std::move(text), LlvmLoop::kName, text_.symbols()};
   }
 
  private:

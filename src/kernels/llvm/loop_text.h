@@ -33,11 +33,6 @@ struct LlvmLoop {
   Stop stop = nullptr;
 };
 
-struct LlvmModule {
-  std::string text;
-  std::vector<LlvmSymbol> symbols;
-};
-
 // Arrays up to this size are worth registers.
 inline constexpr int64_t kLocalArray = 512;  // bytes
 

@@ -25,6 +25,13 @@ struct LlvmSymbol {
   const void* address;
 };
 
+// A text with one function for its caller, `name`.
+struct LlvmModule {
+  std::string text;
+  const char* name;
+  std::vector<LlvmSymbol> symbols;
+};
+
 class LlvmText {
  public:
   // Appends `name = right` to a block; returns the name.
