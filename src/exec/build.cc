@@ -199,6 +199,7 @@ class Builder {
         step.shapes.push_back(output.shape());
         step.dtypes.push_back(output.dtype());
       }
+      if (!is_view(*call.primitive)) step.nanoseconds = nanoseconds_of(call, target_.pace);
       step.primitive = std::move(call.primitive);
       plan_->steps.push_back(std::move(step));
     }

@@ -31,7 +31,7 @@ class CpuEncoder final : public Encoder {
     mx::cpu::get_command_encoder(stream()).add_temporary(array);
   }
 
-  void sent() override {
+  void sent(double) override {
     auto& encoder = mx::cpu::get_command_encoder(stream());
     encoder.dispatch([held = std::move(encoder.temporaries())] {});
   }
@@ -40,11 +40,12 @@ class CpuEncoder final : public Encoder {
 }  // namespace
 
 Arrays Encoder::send(const std::shared_ptr<mx::Primitive>& primitive, std::vector<mx::array> inputs,
-                     std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes) {
+                     std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
+                     double nanoseconds) {
   begin();
   std::vector<mx::array> outputs = make(shapes, dtypes, primitive);
   encode(*primitive, inputs, outputs);
-  return finish(inputs, std::move(outputs));
+  return finish(inputs, std::move(outputs), nanoseconds);
 }
 
 Arrays Encoder::send(const ops::Launch& launch, std::vector<mx::array> inputs,
@@ -55,7 +56,7 @@ Arrays Encoder::send(const ops::Launch& launch, std::vector<mx::array> inputs,
   begin();
   std::vector<mx::array> outputs = make(shapes, dtypes, allocation_);
   encode(launch, inputs, outputs);
-  return finish(inputs, std::move(outputs));
+  return finish(inputs, std::move(outputs), 0);
 }
 
 // MLX's code asks the outputs for their primitive.
@@ -74,7 +75,8 @@ void Encoder::begin() {
   is_idle_ = false;
 }
 
-Arrays Encoder::finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs) {
+Arrays Encoder::finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs,
+                       double nanoseconds) {
   for (mx::array& output : outputs) {
     output.set_status(mx::array::Status::evaluated);
     output.detach();
@@ -86,7 +88,7 @@ Arrays Encoder::finish(std::vector<mx::array>& inputs, std::vector<mx::array> ou
         });
     if (!is_passed_on) hold(input);
   }
-  sent();
+  sent(nanoseconds);
   return outputs;
 }
 

@@ -27,10 +27,12 @@ class Encoder {
   mx::Stream stream() const { return stream_; }
   bool on_cpu() const { return on_cpu_; }
 
-  // One primitive of MLX, made for this stream. An input that is moved in and that nobody else
-  // holds may give its memory to the result. The results have memory, but not yet their values.
+  // One primitive of MLX, made for this stream, that takes about so long. An input that is moved in
+  // and that nobody else holds may give its memory to the result. The results have memory, but not
+  // yet their values.
   ops::Arrays send(const std::shared_ptr<mx::Primitive>& primitive, std::vector<mx::array> inputs,
-                   std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes);
+                   std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
+                   double nanoseconds = 0);
   // One kernel of ours; inputs of any layout.
   ops::Arrays send(const ops::Launch& launch, std::vector<mx::array> inputs,
                    std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes);
@@ -55,8 +57,8 @@ class Encoder {
                       std::vector<mx::array>& outputs) = 0;
   virtual void encode(const ops::Launch& launch, const std::vector<mx::array>& inputs,
                       std::vector<mx::array>& outputs) = 0;
-  // After each piece of work.
-  virtual void sent() {}
+  // After each piece of work: what it takes, where that is not yet known.
+  virtual void sent(double /*nanoseconds*/) {}
   virtual void synchronize();
 
   // That the outputs of launches have while they are encoded.
@@ -66,7 +68,8 @@ class Encoder {
   void begin();
   ops::Arrays make(std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                    const std::shared_ptr<mx::Primitive>& primitive) const;
-  ops::Arrays finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs);
+  ops::Arrays finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs,
+                     double nanoseconds);
 
   const mx::Stream stream_;
   const bool on_cpu_;

@@ -87,7 +87,7 @@ void* address(const mx::array& array) {
 
 class CudaEncoder final : public GpuEncoder {
  public:
-  explicit CudaEncoder(mx::Stream stream) : GpuEncoder(stream) {
+  explicit CudaEncoder(mx::Stream stream) : GpuEncoder(stream, ir::kCuda) {
     allocation_ = mx::abs(mx::array(0.0f), stream).primitive_ptr();
     nothing_.emplace_back(mx::Shape{0}, mx::float32, nullptr, std::vector<mx::array>());
     nothing_[0].set_data(mx::allocator::malloc(1), 0, {1}, {false, false, false});
@@ -108,10 +108,10 @@ class CudaEncoder final : public GpuEncoder {
     primitive.eval_gpu(inputs, outputs);
   }
 
-  void encode(const ops::Launch& launch, const std::vector<mx::array>& inputs,
-              std::vector<mx::array>& outputs) override {
+  void encode_blocks(const ops::Launch& launch, const Blocks& blocks,
+                     const std::vector<mx::array>& inputs,
+                     std::vector<mx::array>& outputs) override {
     mx::cu::CommandEncoder& commands = this->commands();
-    allocate(outputs);
     addresses_.clear();
     parameters_.clear();
     for (const mx::array& input : inputs) {
@@ -123,16 +123,16 @@ class CudaEncoder final : public GpuEncoder {
       addresses_.push_back(address(output));
     }
     for (void*& address : addresses_) parameters_.push_back(&address);
+    if (launch.pieces > 1) parameters_.push_back(const_cast<uint32_t*>(&blocks.first));
     auto* function = const_cast<CUfunc_st*>(static_cast<const CUfunc_st*>(launch.function.get()));
-    commands.add_kernel_node_raw(function, {static_cast<unsigned>(launch.blocks), 1, 1},
+    commands.add_kernel_node_raw(function, {blocks.count, 1, 1},
                                  {static_cast<unsigned>(launch.threads), 1, 1}, {1, 1, 1}, 0,
                                  parameters_.data());
   }
 
   // MLX's allocator in the order of the stream is not exported, but a unary primitive asks it for
   // its output, and has nothing else to do for an input that has no elements and is not contiguous.
-  // Before the launch names what it reads and writes: other calls would take that for theirs.
-  void allocate(std::vector<mx::array>& outputs) {
+  void allocate(std::vector<mx::array>& outputs) override {
     std::vector<mx::array> one;
     for (mx::array& output : outputs) {
       one.assign(1, output);
@@ -199,8 +199,6 @@ class Cuda final : public Gpu {
 };
 
 }  // namespace
-
-const ir::Target& system_gpu_target() { return ir::kCuda; }
 
 Gpu* system_gpu() {
   static auto* cuda = new Cuda;

@@ -88,7 +88,7 @@ class AutoreleasePool {
   void* const pool_;
 };
 
-// Sends a message of one argument or none.
+// Sends a message.
 template <typename R, typename... Argument>
 R send_message(const void* object, const char* name, Argument... argument) {
   static const auto selector = objective_c<const void* (*)(const char*)>("sel_registerName");
@@ -99,7 +99,7 @@ R send_message(const void* object, const char* name, Argument... argument) {
 
 class MetalEncoder final : public GpuEncoder {
  public:
-  explicit MetalEncoder(mx::Stream stream) : GpuEncoder(stream) {}
+  explicit MetalEncoder(mx::Stream stream) : GpuEncoder(stream, ir::kMetal) {}
 
  private:
   mx::metal::CommandEncoder& commands() { return mx::metal::get_command_encoder(stream()); }
@@ -114,39 +114,33 @@ class MetalEncoder final : public GpuEncoder {
     primitive.eval_gpu(inputs, outputs);
   }
 
-  void encode(const ops::Launch& launch, const std::vector<mx::array>& inputs,
-              std::vector<mx::array>& outputs) override {
+  void encode_blocks(const ops::Launch& launch, const Blocks& blocks,
+                     const std::vector<mx::array>& inputs,
+                     std::vector<mx::array>& outputs) override {
     const AutoreleasePool pool;
     mx::metal::CommandEncoder& commands = this->commands();
-    for (mx::array& output : outputs) {
-      output.set_data(mx::allocator::malloc(output.nbytes()));
-      written_ += output.nbytes();
-    }
-    send_message<void>(commands.get_command_encoder(),
-                       "setComputePipelineState:", launch.function.get());
+    const auto* metal = commands.get_command_encoder();
+    send_message<void>(metal, "setComputePipelineState:", launch.function.get());
     int index = 0;
     for (const mx::array& input : inputs) commands.set_input_array(input, index++, 0);
     for (mx::array& output : outputs) commands.set_output_array(output, index++, 0);
-    commands.dispatch_threadgroups({static_cast<unsigned long>(launch.blocks), 1, 1},
+    if (launch.pieces > 1) {
+      send_message<void>(metal, "setBytes:length:atIndex:", &blocks.first,
+                         static_cast<unsigned long>(sizeof blocks.first),
+                         static_cast<unsigned long>(index));
+    }
+    commands.dispatch_threadgroups({blocks.count, 1, 1},
                                    {static_cast<unsigned long>(launch.threads), 1, 1});
   }
 
-  // MLX counts the calls and what they read. What is written counts here, so that no command buffer
-  // runs for much of a second: macOS ends those that run for some.
-  bool needs_commit() override {
-    constexpr size_t kMostWritten = size_t(1) << 30;
-    return written_ >= kMostWritten || commands().needs_commit();
-  }
+  bool needs_commit() override { return commands().needs_commit(); }
 
   void commit(Held held) override {
     const AutoreleasePool pool;
     mx::metal::CommandEncoder& commands = this->commands();
     commands.end_encoding(false);
     commands.commit([held = std::move(held)] {});
-    written_ = 0;
   }
-
-  size_t written_ = 0;  // bytes, since the last commit
 };
 
 class Metal final : public Gpu {
@@ -187,8 +181,6 @@ class Metal final : public Gpu {
 };
 
 }  // namespace
-
-const ir::Target& system_gpu_target() { return ir::kMetal; }
 
 Gpu* system_gpu() {
   static auto* metal = new Metal;

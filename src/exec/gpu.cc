@@ -14,8 +14,11 @@ using kernels::GpuFusion;
 using kernels::GpuKernel;
 
 std::atomic<Gpu*>& slot_of(const ir::Target& target) {
-  static std::atomic<Gpu*> cuda{&system_gpu_target() == &ir::kCuda ? system_gpu() : nullptr};
-  static std::atomic<Gpu*> metal{&system_gpu_target() == &ir::kMetal ? system_gpu() : nullptr};
+  const auto own = [](const ir::Target& wanted) {
+    Gpu* gpu = system_gpu();
+    return &gpu->target() == &wanted ? gpu : nullptr;
+  };
+  static std::atomic<Gpu*> cuda{own(ir::kCuda)}, metal{own(ir::kMetal)};
   return &target == &ir::kCuda ? cuda : metal;
 }
 
@@ -103,7 +106,9 @@ Result<ops::Lowering> Gpu::lower(const GpuFusion& printed) {
                                  .inputs = kernel.inputs,
                                  .outputs = kernel.outputs,
                                  .reads_scratch = kernel.reads_scratch,
-                                 .scratch_bytes = kernel.scratch_bytes});
+                                 .scratch_bytes = kernel.scratch_bytes,
+                                 .nanoseconds = kernel.nanoseconds,
+                                 .pieces = kernel.pieces});
   }
   return lowering;
 }

@@ -22,6 +22,7 @@ class Gpu {
   virtual ~Gpu() = default;
 
   virtual const kernels::Dialect& dialect() const = 0;
+  const ir::Target& target() const { return dialect().target; }
   // Where MLX's primitives run, and what the device is called.
   virtual mx::Device device() const { return mx::Device::gpu; }
   virtual std::string kind() const { return gpu_name(); }
@@ -58,7 +59,6 @@ Gpu* gpu_of(const ir::Target& target);
 Gpu* use_gpu(const ir::Target& target, Gpu* gpu);
 
 // The system's own: an NVIDIA GPU on Linux, an Apple one on macOS.
-const ir::Target& system_gpu_target();
 Gpu* system_gpu();
 
 }  // namespace jaxmps::exec

@@ -43,6 +43,7 @@ struct Step {
   Kind kind = Kind::native;
   const ir::Op* op = nullptr;  // for messages
   std::shared_ptr<mx::Primitive> primitive;
+  double nanoseconds = 0;  // of a primitive, estimated
   ops::Launch launch;
   ops::Native native;
   std::function<int64_t(const void* const* in)> view;  // elements from the start of operand 0

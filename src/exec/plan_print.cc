@@ -87,7 +87,9 @@ class Printer {
   static std::string what(const Step& step) {
     if (step.primitive) return str(step.primitive->name(), " of ");
     if (step.kind != Step::Kind::launch) return {};
-    return str(step.launch.name, "<<<", step.launch.blocks, ", ", step.launch.threads, ">>> of ");
+    const ops::Launch& launch = step.launch;
+    return str(launch.name, "<<<", launch.blocks, ", ", launch.threads, ">>>",
+               launch.pieces > 1 ? str(" in ", launch.pieces, " pieces of ") : " of ");
   }
 
   void nested(const std::string& title, const Plan& plan) {

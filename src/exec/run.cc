@@ -49,7 +49,8 @@ class Runner {
           run_native(step);
           break;
         case Step::Kind::primitive:
-          put(step, encoder_.send(step.primitive, take_all(step), step.shapes, step.dtypes));
+          put(step, encoder_.send(step.primitive, take_all(step), step.shapes, step.dtypes,
+                                  step.nanoseconds));
           break;
         case Step::Kind::launch:
           put(step, encoder_.send(step.launch, take_all(step), step.shapes, step.dtypes));

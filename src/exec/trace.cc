@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <string_view>
 #include <unordered_set>
 
@@ -39,6 +40,25 @@ std::vector<PrimitiveCall> primitive_calls(const std::vector<mx::array>& results
     }
   }
   return calls;
+}
+
+double nanoseconds_of(const PrimitiveCall& call, const ir::Pace& pace) {
+  const std::string_view name = call.primitive->name();
+  double flops = 0, bytes = 0;
+  for (const mx::array& input : call.inputs) bytes += static_cast<double>(input.nbytes());
+  for (const mx::array& output : call.outputs) {
+    const auto size = static_cast<double>(output.size());
+    bytes += static_cast<double>(output.nbytes());
+    if (name == "Matmul") {
+      flops += 2 * size * call.inputs[0].shape(-1);
+    } else if (name == "Convolution") {
+      const mx::array& filters = call.inputs[1];
+      flops += 2 * size * static_cast<double>(filters.size()) / filters.shape(0);
+    } else if (name.find("Sort") != std::string_view::npos) {
+      bytes *= std::log2(size + 2);  // passes, some in fast memory
+    }
+  }
+  return pace.nanoseconds(flops, bytes);
 }
 
 bool is_view(mx::Primitive& primitive) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "ir/target.h"
 #include "mlx/mlx.h"
 
 namespace jaxmps::exec {
@@ -16,6 +17,9 @@ struct PrimitiveCall {
   std::vector<mlx::core::array> inputs, outputs;
 };
 std::vector<PrimitiveCall> primitive_calls(const std::vector<mlx::core::array>& results);
+
+// About how long it takes.
+double nanoseconds_of(const PrimitiveCall& call, const ir::Pace& pace);
 
 // Whether it only lets an array see the memory of another, as a rule.
 bool is_view(mlx::core::Primitive& primitive);

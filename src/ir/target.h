@@ -13,6 +13,20 @@
 
 namespace jaxmps::ir {
 
+// How long calls take, estimated for the slowest machine of a kind that ends those that run long.
+struct Pace {
+  double longest_call = 0;      // nanoseconds; 0: as long as it takes
+  double bytes = 1, flops = 1;  // per nanosecond
+
+  double nanoseconds(double of_flops, double of_bytes) const {
+    return of_flops / flops + of_bytes / bytes;
+  }
+  // In how many calls work is done, if it can be cut in so many.
+  int64_t pieces(double nanoseconds) const {
+    return longest_call == 0 ? 1 : 1 + static_cast<int64_t>(nanoseconds / longest_call);
+  }
+};
+
 struct Target {
   std::string_view name;
 
@@ -28,6 +42,7 @@ struct Target {
   bool scatters_64_bits;  // elements of 8 bytes
   // Convolutions have gradients of their own, that of a kernel not by way of a huge kernel.
   bool gradient_convolutions;
+  Pace pace;
 
   // Kernels of fusions.
   bool single_ops;         // are faster as fusions than on their own
@@ -48,6 +63,7 @@ inline constexpr Target kCpu{.name = "cpu",
                              .exact_products = true,
                              .scatters_64_bits = true,
                              .gradient_convolutions = false,
+                             .pace = {},
                              .single_ops = true,
                              .longest_row = kAnyLength,
                              // In a tile of several rows the index is worked out for each element.
@@ -64,6 +80,7 @@ inline constexpr Target kCuda{.name = "cuda",
                               .exact_products = false,
                               .scatters_64_bits = false,
                               .gradient_convolutions = true,
+                              .pace = {},
                               .single_ops = false,
                               // What a block of threads holds in registers.
                               .longest_row = 8192,
@@ -80,6 +97,9 @@ inline constexpr Target kMetal{.name = "metal",
                                .exact_products = false,
                                .scatters_64_bits = false,
                                .gradient_convolutions = false,
+                               // macOS ends command buffers that run for seconds. An M1 of seven
+                               // cores has 68 bytes and 2300 operations at best.
+                               .pace = {.longest_call = 0.25e9, .bytes = 40, .flops = 1000},
                                .single_ops = false,
                                .longest_row = 8192,
                                .shortest_slice = 1,

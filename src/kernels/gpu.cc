@@ -123,7 +123,9 @@ std::string GpuPrinter::signature(const GpuKernel& kernel) const {
   if (kernel.reads_scratch) add("IN", "u8", "scratch");
   for (int o : kernel.outputs) add("OUT", type_of(f_.outputs[o].type), str("out", o));
   if (kernel.scratch_bytes) add("OUT", "u8", "scratch");
-  return str(parameters, " POSITION) {\n  ENTER\n");
+  if (kernel.pieces == 1) return str(parameters, " POSITION) {\n  ENTER\n");
+  return str(parameters, " FIRST_BLOCK(", number, ") POSITION) {\n  ENTER\n",
+             "  block_id += first_block;\n");
 }
 
 void GpuPrinter::store_kept(std::string_view condition) {
@@ -242,10 +244,35 @@ Status GpuPrinter::rows(GpuKernel* kernel) {
   return {};
 }
 
+// Of the whole fusion.
+double GpuPrinter::nanoseconds() const {
+  constexpr double kFlop = 0.06;  // what the table says of an addition
+  constexpr double kLine = 32;    // bytes that are moved for one element that stands alone
+  const auto points = static_cast<double>(f_.size()),
+             groups = static_cast<double>(schedule_.groups());
+  double flops = 0, bytes = 0;
+  for (int32_t v : live()) {
+    const ScalarInstr& i = instr(v);
+    const bool is_element = schedule_[v].is_element() || is_reduce(v);
+    flops += info(i.op).cost / kFlop * (is_element ? points : groups);
+    if (i.op != Opcode::load || !is_element) continue;
+    const Access& access = f_.accesses[i.imm];
+    const bool is_scattered = i.a >= 0 || (!access.strides.empty() && access.strides.back() > 1);
+    bytes += points * (is_scattered ? kLine : static_cast<double>(ir::byte_size(access.type)));
+  }
+  for (const FusionOutput& o : f_.outputs) {
+    const bool is_scattered = !o.strides.empty() && o.strides.back() > 1;
+    bytes += static_cast<double>(is_scattered ? o.type.size() * kLine : o.type.byte_count());
+  }
+  return dialect_.target.pace.nanoseconds(flops, bytes);
+}
+
 // Names the kernel after its text and closes it.
-Status GpuPrinter::finish(GpuKernel* kernel, std::string_view kind) {
+Status GpuPrinter::finish(GpuKernel* kernel, std::string_view kind, double nanoseconds) {
+  kernel->nanoseconds = nanoseconds;
+  kernel->pieces = std::min(kernel->blocks, dialect_.target.pace.pieces(nanoseconds));
   const int buffers = static_cast<int>(kernel->inputs.size() + kernel->outputs.size()) +
-                      kernel->reads_scratch + (kernel->scratch_bytes != 0);
+                      kernel->reads_scratch + (kernel->scratch_bytes != 0) + (kernel->pieces > 1);
   if (buffers > dialect_.target.max_buffers) {
     return unimplemented(str("a ", dialect_.target.name, " kernel of ", buffers, " buffers"));
   }
@@ -288,7 +315,7 @@ Result<GpuFusion> GpuPrinter::print() {
     kernel.outputs.resize(f_.outputs.size());
     std::iota(kernel.outputs.begin(), kernel.outputs.end(), 0);
     CHECK_OK(reduces_ ? rows(&kernel) : loop(&kernel));
-    CHECK_OK(finish(&kernel, reduces_ ? "rows" : "loop"));
+    CHECK_OK(finish(&kernel, reduces_ ? "rows" : "loop", nanoseconds()));
     fusion.kernels.push_back(std::move(kernel));
     return fusion;
   }

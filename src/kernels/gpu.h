@@ -23,6 +23,10 @@ struct GpuKernel {
   std::vector<int> inputs, outputs;  // of the fusion
   int64_t scratch_bytes = 0;         // that it writes for the next kernel
   bool reads_scratch = false;
+  // Estimated, on a slow machine. Where that is too long (ir::Pace), the blocks are launched in so
+  // many pieces, and the number of a piece's first block is the last parameter, a u32.
+  double nanoseconds = 0;
+  int64_t pieces = 1;
 };
 
 // One kernel, or two for long reductions: the second reads what the first wrote to scratch memory.

@@ -19,7 +19,7 @@ typedef unsigned long long u64; typedef float f32;
 #define IN(T, name, number) const T* __restrict__ name
 #define OUT(T, name, number) T* __restrict__ name
 #define POSITION
-#define ENTER const u32 block_id = blockIdx.x, thread_id = threadIdx.x;
+#define ENTER u32 block_id = blockIdx.x; const u32 thread_id = threadIdx.x;
 #define SHARED(T, name, count) __shared__ T name[count]
 #define SCRATCH(T, offset) ((T*)(scratch + offset))
 #define BARRIER() __syncthreads()
@@ -50,6 +50,7 @@ typedef uchar u8; typedef ushort u16; typedef uint u32; typedef ulong u64; typed
 #define KERNEL(name, threads) [[kernel, max_total_threads_per_threadgroup(threads)]] void name
 #define IN(T, name, number) const device T* name [[buffer(number)]]
 #define OUT(T, name, number) device T* name [[buffer(number)]]
+#define FIRST_BLOCK(number) , constant u32& first_block [[buffer(number)]]
 #define POSITION , uint block_id [[threadgroup_position_in_grid]], uint thread_id [[thread_position_in_threadgroup]]
 #define ENTER
 #define SHARED(T, name, count) threadgroup T name[count]

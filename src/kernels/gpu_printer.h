@@ -62,7 +62,8 @@ class GpuPrinter {
   Split plan_split() const;
   bool has_float64() const;
   void share(DType type, int32_t v, int64_t count);
-  Status finish(GpuKernel* kernel, std::string_view kind);
+  double nanoseconds() const;
+  Status finish(GpuKernel* kernel, std::string_view kind, double nanoseconds);
   Status stage(int s, int64_t threads, int64_t per_thread);
   void reduce_block(int32_t v, int64_t threads, int64_t row_groups);
   std::string signature(const GpuKernel& kernel) const;

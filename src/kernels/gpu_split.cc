@@ -31,7 +31,9 @@ GpuPrinter::Split GpuPrinter::plan_split() const {
   s.lanes = kThreads / s.columns;
   const int64_t blocks = s.kept / s.inner * up(s.inner, s.columns);
   const int64_t most = up(s.length, s.lanes * kMinPiece);
-  s.pieces = std::clamp<int64_t>(up(kBlocks, blocks), 1, most);
+  // No block may take too long either.
+  const int64_t wanted = std::max(kBlocks, dialect_.target.pace.pieces(nanoseconds()));
+  s.pieces = std::clamp<int64_t>(up(wanted, blocks), 1, most);
   s.piece = up(s.length, s.pieces);
   s.pieces = up(s.length, s.piece);
   for (int32_t v : live()) {
@@ -196,12 +198,13 @@ Status GpuPrinter::split(GpuFusion* fusion) {
   }
   pieces.scratch_bytes = is_cut ? s.bytes : 0;
   CHECK_OK(split_pieces(&pieces, s));
-  CHECK_OK(finish(&pieces, "pieces"));
+  CHECK_OK(finish(&pieces, "pieces", nanoseconds()));
   fusion->kernels.push_back(std::move(pieces));
   if (!is_cut) return {};
   total.reads_scratch = true;
   CHECK_OK(split_total(&total, s));
-  CHECK_OK(finish(&total, "total"));
+  CHECK_OK(
+      finish(&total, "total", dialect_.target.pace.nanoseconds(0, static_cast<double>(s.bytes))));
   fusion->kernels.push_back(std::move(total));
   return {};
 }

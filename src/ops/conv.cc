@@ -199,7 +199,7 @@ bool all_are(const std::vector<int>& values, int value) {
 // gradients do not say. Where it has gradients as such, they are known by their form: that of an
 // input by its turned kernel, that of a kernel by operands that have their batch last.
 mx::array conv_by_mlx(mx::array x, mx::array w, ConvDims dims, int groups, const mx::Shape& output,
-                      bool gradients) {
+                      bool gradients, const ir::Pace& pace) {
   const bool of_kernel = gradients && groups == 1 && has_few_outputs(output, w.shape());
   const auto is_negative = [](int v) { return v < 0; };
   if (std::any_of(dims.low.begin(), dims.low.end(), is_negative) ||
@@ -222,8 +222,20 @@ mx::array conv_by_mlx(mx::array x, mx::array w, ConvDims dims, int groups, const
     if (is_reversed != of_input) turned.push_back(d);
   }
   if (!turned.empty()) w = mx::flip(w, turned);
-  return mx::conv_general(x, w, dims.stride, dims.low, dims.high, dims.rhs_dilation,
-                          dims.lhs_dilation, groups, of_input);
+  const auto convolve = [&](const mx::array& images, const mx::array& filters) {
+    return mx::conv_general(images, filters, dims.stride, dims.low, dims.high, dims.rhs_dilation,
+                            dims.lhs_dilation, groups, of_input);
+  };
+  double flops = 2.0 * static_cast<double>(w.size()) / w.shape(0);
+  for (const int size : output) flops *= size;
+  const int64_t pieces = pace.pieces(pace.nanoseconds(flops, 0));
+  if (pieces == 1) return convolve(x, w);
+  if (groups == 1 && w.shape(0) > x.shape(0)) {
+    return in_pieces(w.shape(0), pieces, -1,
+                     [&](int from, int to) { return convolve(x, part_of(w, 0, from, to)); });
+  }
+  return in_pieces(x.shape(0), pieces, 0,
+                   [&](int from, int to) { return convolve(part_of(x, 0, from, to), w); });
 }
 
 std::vector<int> inverse(const std::vector<int>& order) {
@@ -296,7 +308,7 @@ ANY_DTYPE_OP(convolution) {
     const int groups = dims.feature_groups * dims.batch_groups;
     const auto result = [&] {
       if (mlx && (gradients || groups > 1 || !has_few_outputs(output, w.shape())))
-        return conv_by_mlx(x, w, dims, groups, output, gradients);
+        return conv_by_mlx(x, w, dims, groups, output, gradients, type.pace);
       if (!dims.reversed.empty()) w = mx::flip(w, dims.reversed);
       if (groups == 1 && has_few_outputs(output, w.shape()))
         return conv_by_outputs(x, w, dims, output, type);

@@ -8,21 +8,34 @@
 namespace jaxmps::ops {
 namespace {
 
-mx::array columns(const mx::array& a, int axis, int from, int to) {
-  mx::Shape start(a.ndim(), 0), stop = a.shape();
-  const int at = axis < 0 ? axis + static_cast<int>(a.ndim()) : axis;
-  start[at] = from;
-  stop[at] = to;
-  return mx::slice(a, start, stop);
+// One product of MLX, or where it takes long one for each part of the rows, the columns or the
+// matrices, whatever there are most of.
+mx::array multiply(const mx::array& a, const mx::array& b, const ir::Pace& pace) {
+  const int rows = a.shape(-2), columns = b.shape(-1), matrices = a.ndim() > 2 ? a.shape(0) : 1;
+  const double flops = 2.0 * static_cast<double>(a.size()) * columns;
+  const int64_t pieces = pace.pieces(pace.nanoseconds(flops, 0));
+  if (pieces == 1) return mx::matmul(a, b);
+  if (matrices >= std::max(rows, columns)) {
+    return in_pieces(matrices, pieces, 0, [&](int from, int to) {
+      return mx::matmul(part_of(a, 0, from, to), part_of(b, 0, from, to));
+    });
+  }
+  if (rows >= columns) {
+    return in_pieces(rows, pieces, -2,
+                     [&](int from, int to) { return mx::matmul(part_of(a, -2, from, to), b); });
+  }
+  return in_pieces(columns, pieces, -1,
+                   [&](int from, int to) { return mx::matmul(a, part_of(b, -1, from, to)); });
 }
 
 // Adds up the exact products of pieces of K, as integers.
-mx::array exact_product(const mx::array& a, const mx::array& b, int piece, mx::Dtype out) {
+mx::array exact_product(const mx::array& a, const mx::array& b, int piece, mx::Dtype out,
+                        const ir::Pace& pace) {
   const int k = a.shape(-1);
   std::optional<mx::array> sum;
   for (int from = 0; from < k; from += piece) {
     const int to = std::min(k, from + piece);
-    const auto part = mx::astype(mx::matmul(columns(a, -1, from, to), columns(b, -2, from, to)),
+    const auto part = mx::astype(multiply(part_of(a, -1, from, to), part_of(b, -2, from, to), pace),
                                  out == mx::uint8 || out == mx::int8 ? mx::int32 : mx::int64);
     const auto value = mx::astype(part, out);
     sum = sum ? mx::add(*sum, value) : value;
@@ -43,7 +56,7 @@ mx::array multiply_ints(const mx::array& a, const mx::array& b, const ProductTyp
     // 1024 products of at most 2^14, or 256 of less than 2^16, stay below 2^24.
     const bool is_signed = a.dtype() == mx::int8 && b.dtype() == mx::int8;
     return exact_product(mx::astype(a, mx::float32), mx::astype(b, mx::float32),
-                         is_signed ? 1024 : 256, out);
+                         is_signed ? 1024 : 256, out, type.pace);
   }
   // Modulo 2^bits of the result, so digits beyond it do not count.
   const auto x = mx::astype(a, out), y = mx::astype(b, out);
@@ -51,7 +64,7 @@ mx::array multiply_ints(const mx::array& a, const mx::array& b, const ProductTyp
   std::optional<mx::array> sum;
   for (int i = 0; i < digits; ++i) {
     for (int j = 0; i + j < digits; ++j) {
-      const auto part = exact_product(digit(x, i), digit(y, j), 256, out);
+      const auto part = exact_product(digit(x, i), digit(y, j), 256, out, type.pace);
       const auto value = mx::left_shift(part, scalar(8 * (i + j), part));
       sum = sum ? mx::add(*sum, value) : value;
     }
@@ -70,19 +83,20 @@ mx::array rounded_to_tf32(const mx::array& x) {
 }
 
 // float32 in two parts of at most 11 significant bits each plus a rest, three products.
-mx::array multiply_split(const mx::array& a, const mx::array& b) {
+mx::array multiply_split(const mx::array& a, const mx::array& b, const ir::Pace& pace) {
   const auto a1 = rounded_to_tf32(a), b1 = rounded_to_tf32(b);
   // Infinities count in the first product only: times a zero rest they would become NaN.
   auto finite = [](const mx::array& x, const mx::array& value) {
     return mx::where(mx::isfinite(x), value, mx::array(0.0f));
   };
   const auto a2 = finite(a, mx::subtract(a, a1)), b2 = finite(b, mx::subtract(b, b1));
-  const auto small = mx::add(mx::matmul(finite(a, a1), b2), mx::matmul(a2, finite(b, b1)));
-  return mx::add(mx::matmul(a1, b1), small);
+  const auto small = mx::add(multiply(finite(a, a1), b2, pace), multiply(a2, finite(b, b1), pace));
+  return mx::add(multiply(a1, b1, pace), small);
 }
 
 mx::array multiply_floats(const mx::array& a, const mx::array& b, const ProductType& type) {
-  return type.splits && a.dtype() == mx::float32 ? multiply_split(a, b) : mx::matmul(a, b);
+  return type.splits && a.dtype() == mx::float32 ? multiply_split(a, b, type.pace)
+                                                 : multiply(a, b, type.pace);
 }
 
 mx::array multiply_complex(const mx::array& a, const mx::array& b, const ProductType& type) {
@@ -135,7 +149,7 @@ bool asks_full_precision(const ir::Op& op) {
 }  // namespace
 
 Result<ProductType> product_type(const OpContext& ctx) {
-  ProductType type{ctx.in(0).dtype, ctx.in(1).dtype, ctx.out().dtype, false};
+  ProductType type{ctx.in(0).dtype, ctx.in(1).dtype, ctx.out().dtype, false, ctx.target.pace};
   // Passes have brought everything else into this form.
   const bool exact = is_exact(type.lhs) && is_exact(type.rhs) && is_exact(type.out);
   const bool widens = is_half(type.lhs) && type.out == DType::f32;
@@ -149,10 +163,30 @@ Result<ProductType> product_type(const OpContext& ctx) {
   return type;
 }
 
+mx::array part_of(const mx::array& a, int axis, int from, int to) {
+  mx::Shape start(a.ndim(), 0), stop = a.shape();
+  const int at = axis < 0 ? axis + static_cast<int>(a.ndim()) : axis;
+  start[at] = from;
+  stop[at] = to;
+  return mx::slice(a, start, stop);
+}
+
+mx::array in_pieces(int64_t size, int64_t pieces, int axis,
+                    const std::function<mx::array(int from, int to)>& f) {
+  pieces = std::min(pieces, size);
+  if (pieces <= 1) return f(0, static_cast<int>(size));
+  Arrays parts;
+  for (int64_t k = 0; k < pieces; ++k) {
+    parts.push_back(
+        f(static_cast<int>(size * k / pieces), static_cast<int>(size * (k + 1) / pieces)));
+  }
+  return mx::concatenate(std::move(parts), axis);
+}
+
 mx::array multiply_matrices(const mx::array& a, const mx::array& b, const ProductType& type) {
   const mx::Dtype out = storage_dtype(type.out);
   if (type.lhs == DType::pred) {
-    const auto sum = mx::matmul(mx::astype(a, mx::float32), mx::astype(b, mx::float32));
+    const auto sum = multiply(mx::astype(a, mx::float32), mx::astype(b, mx::float32), type.pace);
     return convert_array(sum, DType::f32, type.out);
   }
   if (ir::is_int(type.lhs)) return narrow(multiply_ints(a, b, type), type.out);

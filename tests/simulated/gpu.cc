@@ -3,8 +3,10 @@
 // where it is linked, and is chosen by JAX_MPS_DEVICE=simulated.
 // Results of launches hold NaNs until they are written. The first launch that fails ends what was
 // sent with it: its error is that of the execution.
-#include "exec/gpu.h"
+#include "simulated/gpu.h"
 
+#include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
@@ -26,17 +28,22 @@ struct SimulatedFunction {
 // One launch on its way.
 struct PendingLaunch {
   std::shared_ptr<const void> function;  // a SimulatedFunction
-  metal::Size groups, threads;
+  Blocks blocks;
+  bool is_piece = false;
+  metal::Size threads;
   std::vector<metal::Buffer> buffers;
   size_t inputs = 0;
   std::string place;  // the op and the user's line
 
   Status run() const {
-    for (size_t k = inputs; k < buffers.size(); ++k) {
+    for (size_t k = inputs; k < buffers.size() && blocks.first == 0; ++k) {
       if (buffers[k].bytes) std::memset(buffers[k].data, 0xff, buffers[k].bytes);
     }
     const auto& called = *static_cast<const SimulatedFunction*>(function.get());
-    Status done = called.library->launch(called.name, groups, threads, buffers);
+    std::vector<metal::Buffer> all = buffers;
+    uint32_t first = blocks.first;
+    if (is_piece) all.push_back({&first, sizeof first});
+    Status done = called.library->launch(called.name, {blocks.count}, threads, all);
     if (done.ok() || place.empty()) return done;
     return Error(done.error()).in(place);
   }
@@ -44,9 +51,11 @@ struct PendingLaunch {
 
 const Status kFine;
 
+std::atomic<int64_t> commits{0};
+
 class SimulatedEncoder final : public GpuEncoder {
  public:
-  explicit SimulatedEncoder(mx::Stream stream) : GpuEncoder(stream) {}
+  SimulatedEncoder(mx::Stream stream, const ir::Target& target) : GpuEncoder(stream, target) {}
 
   std::shared_ptr<const Status> outcome() override {
     auto result = std::make_shared<Status>();
@@ -66,19 +75,16 @@ class SimulatedEncoder final : public GpuEncoder {
     ++encoded_;
   }
 
-  void encode(const ops::Launch& launch, const std::vector<mx::array>& inputs,
-              std::vector<mx::array>& outputs) override {
-    PendingLaunch pending{launch.function,
-                          {static_cast<uint32_t>(launch.blocks)},
-                          {static_cast<uint32_t>(launch.threads)},
-                          {},
-                          inputs.size(),
-                          {}};
+  void encode_blocks(const ops::Launch& launch, const Blocks& blocks,
+                     const std::vector<mx::array>& inputs,
+                     std::vector<mx::array>& outputs) override {
+    PendingLaunch pending{
+        launch.function, blocks, launch.pieces > 1, {static_cast<uint32_t>(launch.threads)}, {},
+        inputs.size(),   {}};
     for (const mx::array& input : inputs) {
       pending.buffers.push_back({const_cast<void*>(input.data<void>()), input.nbytes()});
     }
     for (mx::array& output : outputs) {
-      output.set_data(mx::allocator::malloc(output.nbytes()));
       pending.buffers.push_back({output.data<void>(), output.nbytes()});
     }
     if (const RunContext* run = RunContext::current(); run && run->op) {
@@ -95,6 +101,7 @@ class SimulatedEncoder final : public GpuEncoder {
 
   void commit(Held held) override {
     encoded_ = 0;
+    ++commits;
     commands().dispatch([held = std::move(held), more = std::move(commands().temporaries())] {});
   }
 
@@ -113,16 +120,22 @@ class SimulatedEncoder final : public GpuEncoder {
 
 class Simulated final : public Gpu {
  public:
-  const kernels::Dialect& dialect() const override { return kernels::metal_dialect(); }
+  explicit Simulated(const kernels::Dialect& dialect) : dialect_(dialect) {}
+
+  const kernels::Dialect& dialect() const override { return dialect_; }
   mx::Device device() const override { return mx::Device::cpu; }
   std::string kind() const override { return "simulated Metal"; }
   std::string why_no_compiler() const override { return metal::why_unavailable(); }
   std::unique_ptr<Encoder> make_encoder(mx::Stream stream) const override {
-    return std::make_unique<SimulatedEncoder>(stream);
+    return std::make_unique<SimulatedEncoder>(stream, target());
   }
 
  private:
   Result<std::vector<Function>> build(const std::string& source, const Kernels& kernels) override {
+    const char* word = std::getenv("JAX_MPS_SIMULATED_REFUSES");
+    if (word && source.find(word, dialect_.prelude.size()) != std::string::npos) {
+      return internal(str("error: use of undeclared identifier '", word, "'"));
+    }
     TRY(auto library,
         metal::Library::compile(source, {.checks_accesses = true, .flushes_denormals = true}));
     std::vector<Function> functions;
@@ -132,9 +145,19 @@ class Simulated final : public Gpu {
     }
     return functions;
   }
+
+  const kernels::Dialect& dialect_;
 };
 
-[[maybe_unused]] const bool kIsMetal = (use_gpu(ir::kMetal, new Simulated), true);
+[[maybe_unused]] const bool kIsMetal =
+    (use_gpu(ir::kMetal, new Simulated(kernels::metal_dialect())), true);
 
 }  // namespace
+
+std::unique_ptr<Gpu> simulated_gpu(const kernels::Dialect& dialect) {
+  return std::make_unique<Simulated>(dialect);
+}
+
+int64_t simulated_commits() { return commits; }
+
 }  // namespace jaxmps::exec

@@ -11,6 +11,7 @@
 #include "exec/plan.h"
 #include "ir/builder.h"
 #include "passes/pass.h"
+#include "simulated/gpu.h"
 #include "simulated/metal.h"
 
 namespace jaxmps::exec {
@@ -93,6 +94,98 @@ TEST(SimulatedDevice, FailuresNameKernelOpAndLine) {
   simulated->wait();
   EXPECT_TRUE(outcome->ok());
   EXPECT_EQ(result.data<float>()[63], -1.0f);
+}
+
+// A chain, rows, a long reduction, products of one matrix and of several, a convolution.
+Program long_program() {
+  Program p;
+  Value* x = p.arg(f32(64, 96));
+  Value* y = p.arg(f32(96, 80));
+  const auto product = [&](Value* a, Value* b, ir::Type type, ir::Ints batch, int64_t at) {
+    return p.op(ir::OpId::dot_general, {a, b}, std::move(type),
+                {{"lhs_batching_dimensions", ir::Attr(batch)},
+                 {"rhs_batching_dimensions", ir::Attr(batch)},
+                 {"lhs_contracting_dimensions", ir::Attr(ir::Ints{at + 1})},
+                 {"rhs_contracting_dimensions", ir::Attr(ir::Ints{at})}});
+  };
+  const auto sum = [&](Value* of, const ir::Ints& axes, ir::Type type) {
+    ir::Op* op = p.ops(ir::OpId::reduce, {of, p.splat(f32(), 1)}, {std::move(type)},
+                       {{"dimensions", ir::Attr(axes)}});
+    p.combiner(op, ir::OpId::add, f32());
+    return op->result();
+  };
+  Value* z = p.binary(ir::OpId::multiply, x, x);
+  Value* rows = sum(z, {1}, f32(64));
+  Value* centred = p.binary(ir::OpId::subtract, z, p.broadcast(rows, {64, 96}, {0}));
+  Value* xy = product(x, y, f32(64, 80), {}, 0);
+  const auto reshape = [&](Value* v, ir::Type type) { return p.op(ir::OpId::reshape, {v}, type); };
+  Value* several =
+      product(reshape(x, f32(128, 6, 8)), reshape(x, f32(128, 8, 6)), f32(128, 6, 6), {0}, 1);
+  p.ret({z, rows, centred, xy, several, sum(xy, {0, 1}, f32()), sum(x, {0}, f32(96))});
+  return p;
+}
+
+// Numbers of which every sum is exact.
+std::vector<mx::array> run_long(const ir::Target& target, Gpu& gpu, Count* calls, int64_t* pieces) {
+  Program program = long_program();
+  Gpu* const before = use_gpu(ir::kMetal, &gpu);
+  EXPECT_TRUE(fuse_module(program.module, target).ok());
+  std::vector<Error> refused;
+  const auto stream = mx::default_stream(mx::Device::cpu);
+  const auto plan = build_plan(program.module.main()->body, {}, target, &refused);
+  use_gpu(ir::kMetal, before);
+  for (const Error& error : refused) ADD_FAILURE() << error.text;
+  *calls = count(*plan);
+  for (const Step& step : plan->steps) {
+    if (step.kind == Step::Kind::launch) *pieces += step.launch.pieces;
+  }
+  const auto made = gpu.make_encoder(stream);
+  RunContext context(*made);
+  const auto some = [](int rows, int columns) {
+    const auto all = mx::arange(0, rows * columns);
+    mx::array values =
+        mx::astype(mx::reshape(mx::remainder(all, mx::array(7)), {rows, columns}), mx::float32);
+    values.eval();
+    return values;
+  };
+  auto results = run_plan(*plan, {some(64, 96), some(96, 80)}, context, true);
+  made->release();
+  const auto outcome = made->outcome();
+  made->wait();
+  EXPECT_TRUE(outcome->ok()) << outcome->error().text;
+  return results;
+}
+
+TEST(SimulatedDevice, WorkThatMayTakeLongIsCut) {
+  if (std::string why = metal::why_unavailable(); !why.empty()) GTEST_SKIP() << why;
+  ir::Target slow = ir::kMetal;
+  slow.pace = {.longest_call = 3000, .bytes = 1, .flops = 8};
+  const kernels::Dialect dialect{slow, kernels::metal_dialect().prelude};
+  const auto cut = simulated_gpu(dialect);
+  Count whole_calls, calls;
+  int64_t whole_pieces = 0, pieces = 0;
+  const auto whole = run_long(ir::kMetal, *gpu_of(ir::kMetal), &whole_calls, &whole_pieces);
+  const int64_t before = simulated_commits();
+  const auto results = run_long(slow, *cut, &calls, &pieces);
+  EXPECT_EQ(whole_pieces, whole_calls.launches);
+  EXPECT_GT(pieces, 3 * calls.launches);
+  EXPECT_GT(calls.primitives, 3 * whole_calls.primitives);
+  // Each piece, of a launch or of a product, goes with a commit of its own.
+  EXPECT_GT(simulated_commits() - before, (pieces + calls.primitives) / 2);
+  ASSERT_EQ(whole.size(), results.size());
+  for (size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_TRUE(mx::array_equal(whole[i], results[i]).item<bool>()) << "result " << i;
+  }
+}
+
+TEST(SimulatedDevice, PiecesAreTheirEstimate) {
+  const ir::Pace pace{.longest_call = 100, .bytes = 2, .flops = 10};
+  EXPECT_EQ(pace.nanoseconds(1000, 400), 300);
+  EXPECT_EQ(pace.pieces(99), 1);
+  EXPECT_EQ(pace.pieces(300), 4);
+  EXPECT_EQ(ir::kCuda.pace.pieces(1e30), 1);
+  // A second at most, on the slowest: what waits for a commit and the piece behind it.
+  EXPECT_LE(2 * ir::kMetal.pace.longest_call, 1e9);
 }
 
 // Takes every kernel and compiles none.

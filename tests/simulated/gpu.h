@@ -1,0 +1,18 @@
+// The simulated Metal as a GPU of the executor. The one of Metal's own dialect takes Metal's place
+// where this is linked.
+#pragma once
+
+#include <memory>
+
+#include "exec/gpu.h"
+
+namespace jaxmps::exec {
+
+// One that keeps to the target of the dialect, which is Metal's but for its target. Texts in which
+// the word JAX_MPS_SIMULATED_REFUSES of the environment occurs are refused, as by a compiler.
+std::unique_ptr<Gpu> simulated_gpu(const kernels::Dialect& dialect);
+
+// How often encoders have committed since the process began.
+int64_t simulated_commits();
+
+}  // namespace jaxmps::exec
