@@ -22,8 +22,8 @@ class CpuEncoder final : public Encoder {
     primitive.eval_cpu(inputs, outputs);
   }
 
-  void encode(const ops::Launch& launch, const std::vector<mx::array>&,
-              std::vector<mx::array>&) override {
+  void encode_launch(const ops::Launch& launch, const std::vector<mx::array>&,
+                     std::vector<mx::array>&) override {
     throw Failure{internal(str("the kernel ", launch.name, " is none of the CPU's"))};
   }
 
@@ -55,7 +55,7 @@ Arrays Encoder::send(const ops::Launch& launch, std::vector<mx::array> inputs,
   }
   begin();
   std::vector<mx::array> outputs = make(shapes, dtypes, allocation_);
-  encode(launch, inputs, outputs);
+  encode_launch(launch, inputs, outputs);
   return finish(inputs, std::move(outputs), 0);
 }
 

@@ -55,8 +55,8 @@ class Encoder {
   // Gives the outputs their memory. `inputs` stays as it is while the call lasts.
   virtual void encode(mx::Primitive& primitive, const std::vector<mx::array>& inputs,
                       std::vector<mx::array>& outputs) = 0;
-  virtual void encode(const ops::Launch& launch, const std::vector<mx::array>& inputs,
-                      std::vector<mx::array>& outputs) = 0;
+  virtual void encode_launch(const ops::Launch& launch, const std::vector<mx::array>& inputs,
+                             std::vector<mx::array>& outputs) = 0;
   // After each piece of work: what it takes, where that is not yet known.
   virtual void sent(double /*nanoseconds*/) {}
   virtual void synchronize();

@@ -46,8 +46,8 @@ class GpuEncoder : public Encoder {
 
   // All of them have memory before the first is named to MLX: the calls that give memory would take
   // what is named for theirs.
-  void encode(const ops::Launch& launch, const std::vector<mx::array>& inputs,
-              std::vector<mx::array>& outputs) final {
+  void encode_launch(const ops::Launch& launch, const std::vector<mx::array>& inputs,
+                     std::vector<mx::array>& outputs) final {
     allocate(outputs);
     const auto begin_of = [&](int64_t piece) {
       return static_cast<uint32_t>(launch.blocks * piece / launch.pieces);
