@@ -11,7 +11,6 @@ namespace {
 using rules::in_class;
 using rules::is_known;
 using rules::kAny;
-using rules::kComplex;
 using rules::kFloat;
 using rules::kInt;
 using rules::match;
@@ -21,10 +20,11 @@ using rules::Reason;
 using rules::result_type;
 
 struct Option {
-  enum class Kind : uint8_t { flag, integer, number };
+  enum class Kind : uint8_t { flag, integer, number, letter };
   std::string_view name;
   Kind kind = Kind::flag;
   bool required = false;
+  std::string_view letters = {};  // those that are allowed
 };
 
 struct Rule {
@@ -39,6 +39,7 @@ struct Rule {
   std::vector<Option> options;
   Reason (*check)(const Op& op) = nullptr;
   std::vector<Signature> (*called)(const Op& op) = nullptr;
+  std::string_view shapes = {};  // see rules::check_shapes(); it counts operands and results too
 };
 
 // ---- Options ----
@@ -89,17 +90,31 @@ Reason check_words(const Op& op, const Rule& rule) {
   return {};
 }
 
+bool option_fits(const Option& option, const Attr& value) {
+  const auto* integer = value.get_if<TypedInt>();
+  switch (option.kind) {
+    case Option::Kind::flag:
+      return value.get_if<bool>() != nullptr;
+    case Option::Kind::integer:
+      return integer != nullptr;
+    case Option::Kind::number:
+      return value.get_if<TypedFloat>() != nullptr;
+    case Option::Kind::letter:
+      return integer && integer->value > 0 && integer->value < 128 &&
+             option.letters.find(static_cast<char>(integer->value)) != std::string_view::npos;
+  }
+  return false;
+}
+
 Reason check_dictionary(const Op& op, const Rule& rule) {
+  static const AttrDict none;
   const AttrDict* given = custom_call_dictionary(op);
+  if (!given && rule.options.empty()) given = &none;
   NEED(given, "its options must be a dictionary");
   for (const NamedAttr& attr : *given) {
     const Option* option = find_option(rule, attr.name);
     NEED(option, "there is no option ", attr.name);
-    const bool fits = option->kind == Option::Kind::flag ? attr.value.get_if<bool>() != nullptr
-                      : option->kind == Option::Kind::integer
-                          ? attr.value.get_if<TypedInt>() != nullptr
-                          : attr.value.get_if<TypedFloat>() != nullptr;
-    NEED(fits, "option ", attr.name, " is ", print(attr.value));
+    NEED(option_fits(*option, attr.value), "option ", attr.name, " is ", print(attr.value));
   }
   for (const Option& option : rule.options) {
     NEED(!option.required || find(*given, option.name), "option ", option.name, " is missing");
@@ -109,8 +124,20 @@ Reason check_dictionary(const Op& op, const Rule& rule) {
 
 // ---- Layouts and what else every target has ----
 
-// Arrays are row-major: the only layout that a call may ask for.
-Reason check_layouts(std::string_view what, const Attr* layouts, const std::vector<Type>& types) {
+// Matrices that lie column after column, in a batch.
+bool is_column_major(const Ints& order) {
+  const int64_t rank = static_cast<int64_t>(order.size());
+  if (rank < 2 || order[0] != rank - 2 || order[1] != rank - 1) return false;
+  for (int64_t d = 2; d < rank; ++d) {
+    if (order[d] != rank - 1 - d) return false;
+  }
+  return true;
+}
+
+// Arrays are row-major: the only layout that a call may ask for, but for the column-major matrices
+// of LAPACK.
+Reason check_layouts(std::string_view what, const Attr* layouts, const std::vector<Type>& types,
+                     bool may_be_columns) {
   if (!layouts) return {};
   const auto& list = std::get<AttrList>(layouts->value);
   NEED(list.empty() || list.size() == types.size(), what, " has ", list.size(), " entries for ",
@@ -120,6 +147,7 @@ Reason check_layouts(std::string_view what, const Attr* layouts, const std::vect
     NEED(order, what, " must hold lists of dimensions");
     const size_t rank = types[i].is_tensor() ? types[i].dims.size() : 0;
     NEED(order->size() == rank, what, " has ", order->size(), " dimensions for ", brief(types[i]));
+    if (may_be_columns && is_column_major(*order)) continue;
     for (size_t d = 0; d < rank; ++d) {
       NEED((*order)[d] == static_cast<int64_t>(rank - 1 - d), what, " asks for another layout of ",
            brief(types[i]), " than row-major, which is not supported");
@@ -145,54 +173,96 @@ Reason check_common(const Op& op, const Rule& rule) {
   const size_t wanted = rule.called ? 1 : 0;
   NEED(functions == wanted, "needs ", wanted, " called computations, has ", functions);
   if (rule.config == Rule::Config::hint) return {};
+  // Where operands may be overwritten, results of their own are as good.
+  const bool is_lapack = rule.config == Rule::Config::dictionary && !rule.shapes.empty();
   const Attr* aliases = op.find("output_operand_aliases");
-  NEED(!aliases || std::get<AttrList>(aliases->value).empty(),
+  NEED(is_lapack || !aliases || std::get<AttrList>(aliases->value).empty(),
        "results that share memory with operands are not supported");
-  NEED_OK(check_layouts("operand_layouts", op.find("operand_layouts"), operand_types(op)));
-  NEED_OK(check_layouts("result_layouts", op.find("result_layouts"), rules::result_types(op)));
-  return rule.config == Rule::Config::words ? check_words(op, rule) : check_dictionary(op, rule);
+  NEED_OK(
+      check_layouts("operand_layouts", op.find("operand_layouts"), operand_types(op), is_lapack));
+  NEED_OK(check_layouts("result_layouts", op.find("result_layouts"), rules::result_types(op),
+                        is_lapack));
+  NEED_OK(rule.config == Rule::Config::words ? check_words(op, rule) : check_dictionary(op, rule));
+  return rule.shapes.empty() ? Reason() : rules::check_shapes(op, rule.shapes);
 }
 
-// ---- Linear algebra: batches of row-major matrices ----
+// ---- Linear algebra: what the shapes alone do not say ----
 
-bool option_is_set(const Op& op, std::string_view name, int64_t otherwise = 0) {
-  return custom_call_option(op, name).value_or(otherwise) != 0;
-}
-
+// The last dimensions of an operand or result.
 struct Matrix {
-  int64_t m, n, rank;
-  DType dtype, real;
-  explicit Matrix(const Type& a)
-      : m(a.dims[a.dims.size() - 2]),
-        n(a.dims.back()),
-        rank(is_known(m) && is_known(n) ? std::min(m, n) : kDynamic),
-        dtype(a.dtype),
-        real(real_type(a.dtype)) {}
-  DType complex() const { return real == DType::f64 ? DType::c128 : DType::c64; }
+  int64_t m, n;
+  explicit Matrix(const Type& a) : m(a.dims[a.dims.size() - 2]), n(a.dims.back()) {}
 };
 
-Reason is_matrix(const Op& op, int i = 0) {
-  const Type& a = operand_type(op, i);
-  NEED(a.is_tensor() && a.rank() >= 2 && in_class(a.dtype, kFloat | kComplex), "operand ", i,
-       " must be a matrix of floats or complex numbers, is ", brief(a));
-  return {};
-}
-
-Reason is_square(const Op& op, bool may_be_empty = true) {
-  NEED_OK(is_matrix(op));
+Reason reflectors(const Op& op) {
   const Matrix a(operand_type(op));
-  NEED(rules::same_size(a.m, a.n), "operand 0 must be square, is ", brief(operand_type(op)));
-  NEED(may_be_empty || (a.n != 0 && a.m != 0), "the matrix is empty");
+  const int64_t count = operand_type(op, 1).dims.back();
+  const bool fits =
+      !is_known(count) || ((!is_known(a.m) || count <= a.m) && (!is_known(a.n) || count <= a.n));
+  NEED(fits, "there are ", count, " reflectors for ", brief(operand_type(op)));
   return {};
 }
 
-// A type of the batch of operand 0 with other last dimensions.
-Type batch_of(const Op& op, DType dtype, std::initializer_list<int64_t> last) {
-  const Dims& all = operand_type(op).dims;
-  Dims dims(all.begin(), all.end() - 2);
-  dims.insert(dims.end(), last.begin(), last.end());
-  return Type(dtype, std::move(dims));
+// mps.ormqr and LAPACK's.
+Reason ormqr(const Op& op) {
+  NEED_OK(reflectors(op));
+  const Matrix a(operand_type(op)), c(operand_type(op, 2));
+  const AttrDict* options = custom_call_dictionary(op);
+  const bool left = options ? std::get<bool>(find(*options, "left")->value)
+                            : custom_call_option(op, "left").value_or(0) != 0;
+  NEED(rules::same_size(a.m, left ? c.m : c.n), "operand 2 of ", brief(operand_type(op, 2)),
+       " does not fit reflectors of length ", a.m);
+  return {};
 }
+
+// The vectors of a full or reduced decomposition, if there are any.
+Reason svd_vectors(const Op& op, int first, bool full) {
+  const Matrix a(operand_type(op));
+  const int64_t rank = is_known(a.m) && is_known(a.n) ? std::min(a.m, a.n) : kDynamic;
+  NEED(rank != 0, "the matrix is empty");
+  for (int i = 0; i < 2; ++i) {
+    Type expected = result_type(op, first + i);
+    expected.dims[expected.dims.size() - 1 - i] = full ? (i == 0 ? a.m : a.n) : rank;
+    NEED_OK(match(str("result ", first + i), expected, result_type(op, first + i)));
+  }
+  return {};
+}
+
+Reason svd(const Op& op) {
+  NEED(Matrix(operand_type(op)).m != 0 && Matrix(operand_type(op)).n != 0, "the matrix is empty");
+  if (custom_call_option(op, "vectors").value_or(0) == 0) return {};
+  return svd_vectors(op, 1, custom_call_option(op, "full").value_or(0) != 0);
+}
+
+int64_t integer_of(const AttrDict& options, std::string_view name) {
+  return std::get<TypedInt>(find(options, name)->value).value;
+}
+
+Reason lapack_svd(const Op& op) {
+  const char mode = static_cast<char>(integer_of(*custom_call_dictionary(op), "mode"));
+  // Without vectors their places are there all the same, of either size.
+  const bool full = mode == 'A' || (mode == 'N' && !svd_vectors(op, 2, false).empty());
+  return svd_vectors(op, 2, full);
+}
+
+Reason lapack_hessenberg(const Op& op) {
+  const AttrDict& options = *custom_call_dictionary(op);
+  const int64_t low = integer_of(options, "low"), high = integer_of(options, "high");
+  const int64_t n = operand_type(op).dims.back();
+  NEED(low == 1 && rules::same_size(high, n), "only the whole matrix can be reduced, not ", low,
+       " to ", high, " of ", n);
+  return {};
+}
+
+Reason lapack_triangular_solve(const Op& op) {
+  const Matrix a(operand_type(op)), b(operand_type(op, 1));
+  const bool left = integer_of(*custom_call_dictionary(op), "side") == 'L';
+  NEED(rules::same_size(a.m, left ? b.m : b.n), "operand 1 of ", brief(operand_type(op, 1)),
+       " does not fit a triangle of ", brief(operand_type(op)));
+  return {};
+}
+
+// ---- The others ----
 
 Reason results_are(const Op& op, const std::vector<Type>& expected) {
   NEED(op.result_count() == static_cast<int>(expected.size()), "needs ", expected.size(),
@@ -202,117 +272,6 @@ Reason results_are(const Op& op, const std::vector<Type>& expected) {
   }
   return {};
 }
-
-Reason qr(const Op& op) {
-  NEED_OK(is_matrix(op));
-  const Matrix a(operand_type(op));
-  return results_are(op, {operand_type(op), batch_of(op, a.dtype, {a.rank})});
-}
-
-// Operand 1 holds the scales of at most as many reflectors as operand 0 has columns.
-Reason has_taus(const Op& op) {
-  NEED_OK(is_matrix(op));
-  const Matrix a(operand_type(op));
-  const Type& taus = operand_type(op, 1);
-  const int64_t count = taus.is_tensor() && taus.rank() > 0 ? taus.dims.back() : 0;
-  NEED_OK(match("operand 1", batch_of(op, a.dtype, {count}), taus));
-  NEED(!is_known(count) || !is_known(a.rank) || count <= a.rank, "there are ", count,
-       " reflectors for ", brief(operand_type(op)));
-  return {};
-}
-
-Reason householder(const Op& op) {
-  NEED_OK(has_taus(op));
-  return results_are(op, {operand_type(op)});
-}
-
-Reason lu(const Op& op) {
-  NEED_OK(is_matrix(op));
-  const Matrix a(operand_type(op));
-  return results_are(
-      op, {operand_type(op), batch_of(op, DType::s32, {a.rank}), batch_of(op, DType::s32, {a.m})});
-}
-
-Reason geqp3(const Op& op) {
-  NEED_OK(is_matrix(op));
-  const Matrix a(operand_type(op));
-  const Type pivots = batch_of(op, DType::s32, {a.n});
-  NEED_OK(match("operand 1", pivots, operand_type(op, 1)));
-  return results_are(op, {operand_type(op), pivots, batch_of(op, a.dtype, {a.rank})});
-}
-
-Reason ormqr(const Op& op) {
-  NEED_OK(has_taus(op));
-  NEED_OK(is_matrix(op, 2));
-  const Matrix a(operand_type(op)), c(operand_type(op, 2));
-  NEED_OK(match("operand 2", batch_of(op, a.dtype, {c.m, c.n}), operand_type(op, 2)));
-  NEED(rules::same_size(a.m, option_is_set(op, "left") ? c.m : c.n), "operand 2 of ",
-       brief(operand_type(op, 2)), " does not fit reflectors of length ", a.m);
-  return results_are(op, {operand_type(op, 2)});
-}
-
-Reason eigh(const Op& op) {
-  NEED_OK(is_square(op));
-  const Matrix a(operand_type(op));
-  return results_are(op, {operand_type(op), batch_of(op, a.real, {a.n})});
-}
-
-Reason svd(const Op& op) {
-  NEED_OK(is_matrix(op));
-  const Matrix a(operand_type(op));
-  NEED(a.rank != 0, "the matrix is empty");
-  std::vector<Type> results{batch_of(op, a.real, {a.rank})};
-  if (option_is_set(op, "vectors")) {
-    const bool full = option_is_set(op, "full");
-    results.push_back(batch_of(op, a.dtype, {a.m, full ? a.m : a.rank}));
-    results.push_back(batch_of(op, a.dtype, {full ? a.n : a.rank, a.n}));
-  }
-  return results_are(op, results);
-}
-
-Reason eig(const Op& op) {
-  NEED_OK(is_square(op));
-  const Matrix a(operand_type(op));
-  std::vector<Type> results{batch_of(op, a.complex(), {a.n})};
-  const Type vectors = operand_type(op).with(a.complex());
-  if (option_is_set(op, "left")) results.push_back(vectors);
-  if (option_is_set(op, "right")) results.push_back(vectors);
-  return results_are(op, results);
-}
-
-Reason schur(const Op& op) {
-  NEED_OK(is_square(op));
-  return results_are(op, std::vector<Type>(option_is_set(op, "vectors") ? 2 : 1, operand_type(op)));
-}
-
-int64_t one_less(int64_t n) { return is_known(n) ? n - 1 : kDynamic; }
-
-Reason hessenberg(const Op& op) {
-  NEED_OK(is_square(op, false));
-  const Matrix a(operand_type(op));
-  return results_are(op, {operand_type(op), batch_of(op, a.dtype, {one_less(a.n)})});
-}
-
-Reason tridiagonal(const Op& op) {
-  NEED_OK(is_square(op, false));
-  const Matrix a(operand_type(op));
-  const int64_t off = one_less(a.n);
-  return results_are(op, {operand_type(op), batch_of(op, a.real, {a.n}),
-                          batch_of(op, a.real, {off}), batch_of(op, a.dtype, {off})});
-}
-
-// Three diagonals and the right-hand sides of a batch of systems.
-Reason tridiagonal_solve(const Op& op) {
-  NEED_OK(is_matrix(op, 3));
-  const Type& b = operand_type(op, 3);
-  const Type diagonal(b.dtype, Dims(b.dims.begin(), b.dims.end() - 1));
-  for (int i = 0; i < 3; ++i) {
-    NEED_OK(match(str("operand ", i), diagonal, operand_type(op, i)));
-  }
-  return results_are(op, {b});
-}
-
-// ---- The others ----
 
 Reason identity(const Op& op) { return match("the result", operand_type(op), result_type(op)); }
 
@@ -342,10 +301,6 @@ Reason python_callback(const Op& op) {
          brief(result_type(op, i)));
   }
   return {};
-}
-
-int64_t integer_of(const AttrDict& options, std::string_view name) {
-  return std::get<TypedInt>(find(options, name)->value).value;
 }
 
 // Values with their indices, and an initial value of each.
@@ -393,25 +348,73 @@ Reason top_k(const Op& op) {
 
 // ---- The table ----
 
+Rule linalg(std::string_view target, std::string_view shapes, std::vector<Option> options = {},
+            Reason (*check)(const Op& op) = nullptr) {
+  return {target, kAny, kAny, Rule::Config::words, std::move(options), check, nullptr, shapes};
+}
+
+Rule lapack(std::string_view target, std::string_view shapes, std::vector<Option> options = {},
+            Reason (*check)(const Op& op) = nullptr) {
+  return {target, kAny, kAny, Rule::Config::dictionary, std::move(options), check, nullptr, shapes};
+}
+
+Option letter(std::string_view name, std::string_view letters) {
+  return {name, Option::Kind::letter, true, letters};
+}
+
 const std::vector<Rule>& table() {
   using Config = Rule::Config;
   using Kind = Option::Kind;
   constexpr auto kHint = Config::hint;
+  const Option uplo = letter("uplo", "LU"), vectors = letter("mode", "NV"),
+               left_vectors = letter("compute_left", "NV"),
+               right_vectors = letter("compute_right", "NV"), left{"left", Kind::flag, true},
+               transpose{"transpose", Kind::flag, true};
   // clang-format off
   static const auto* rules = new std::vector<Rule>{
       // Linear algebra.
-      {"Qr", 1, 2, Config::words, {}, qr},
-      {"ProductOfElementaryHouseholderReflectors", 2, 1, Config::words, {}, householder},
-      {"mps.lu", 1, 3, Config::words, {}, lu},
-      {"mps.geqp3", 2, 3, Config::words, {}, geqp3},
-      {"mps.ormqr", 3, 1, Config::words, {{"left"}, {"transpose"}}, ormqr},
-      {"mps.eigh", 1, 2, Config::words, {{"lower"}}, eigh},
-      {"mps.svd", 1, kAny, Config::words, {{"vectors"}, {"full"}}, svd},
-      {"mps.eig", 1, kAny, Config::words, {{"left"}, {"right"}}, eig},
-      {"mps.schur", 1, kAny, Config::words, {{"vectors"}}, schur},
-      {"mps.hessenberg", 1, 2, Config::words, {}, hessenberg},
-      {"mps.tridiagonal", 1, 4, Config::words, {{"lower"}}, tridiagonal},
-      {"mps.tridiagonal_solve", 4, 1, Config::words, {{"perturb"}}, tridiagonal_solve},
+      linalg("Qr", "Tmn -> Tmn Tk"),
+      linalg("ProductOfElementaryHouseholderReflectors", "Tmn Tp -> Tmn", {}, reflectors),
+      linalg("mps.cholesky", "Tnn -> Tnn info?I", {{"lower"}, {"info"}}),
+      linalg("mps.lu", "Tmn -> Tmn Ik Im info?I", {{"info"}}),
+      linalg("mps.geqp3", "Tmn In -> Tmn In Tk"),
+      linalg("mps.ormqr", "Tmn Tp Tcd -> Tcd", {{"left"}, {"transpose"}}, ormqr),
+      linalg("mps.eigh", "Tnn -> Tnn Rn info?I", {{"lower"}, {"info"}}),
+      linalg("mps.svd", "Tmn -> Rk vectors?Tmu vectors?Tvn info?I",
+             {{"vectors"}, {"full"}, {"info"}}, svd),
+      linalg("mps.eig", "Tnn -> Cn left?Cnn right?Cnn info?I", {{"left"}, {"right"}, {"info"}}),
+      linalg("mps.schur", "Tnn -> Tnn vectors?Tnn values?Cn info?I",
+             {{"vectors"}, {"values"}, {"info"}}),
+      linalg("mps.hessenberg", "Tnn -> Tnn Tj"),
+      linalg("mps.tridiagonal", "Tnn -> Tnn Rn Rj Tj", {{"lower"}}),
+      linalg("mps.tridiagonal_solve", "Tn Tn Tn Tnr -> Tnr info?I", {{"perturb"}, {"info"}}),
+      // The LAPACK kernels of JAX's CPU backend, as programs that it exported call them. `*` is the
+      // letter of the type, `R` and `C` that of a real and of a complex one.
+      lapack("lapack_*potrf_ffi", "Tnn -> Tnn I", {uplo}),
+      lapack("lapack_*geqrf_ffi", "Tmn -> Tmn Tk"),
+      lapack("lapack_*geqp3_ffi", "Tmn In -> Tmn In Tk"),
+      lapack("lapack_Rorgqr_ffi", "Tmn Tp -> Tmn", {}, reflectors),
+      lapack("lapack_Cungqr_ffi", "Tmn Tp -> Tmn", {}, reflectors),
+      lapack("lapack_Rormqr_ffi", "Tmn Tp Tcd -> Tcd", {left, transpose}, ormqr),
+      lapack("lapack_Cunmqr_ffi", "Tmn Tp Tcd -> Tcd", {left, transpose}, ormqr),
+      lapack("lapack_*getrf_ffi", "Tmn -> Tmn Ik I"),
+      lapack("lapack_Rsyevd_ffi", "Tnn -> Tnn Rn I", {vectors, uplo}),
+      lapack("lapack_Cheevd_ffi", "Tnn -> Tnn Rn I", {vectors, uplo}),
+      lapack("lapack_*gesdd_ffi", "Tmn -> Tmn Rk Tmu Tvn I", {letter("mode", "ASN")}, lapack_svd),
+      lapack("lapack_*gesvd_ffi", "Tmn -> Tmn Rk Tmu Tvn I", {letter("mode", "ASN")}, lapack_svd),
+      lapack("lapack_Rgeev_ffi", "Tnn -> Rn Rn Cnn Cnn I", {left_vectors, right_vectors}),
+      lapack("lapack_Cgeev_ffi", "Tnn -> Tn Tnn Tnn I", {left_vectors, right_vectors}),
+      lapack("lapack_Rgees_ffi", "Tnn -> Tnn Tnn Rn Rn I I", {vectors, letter("sort", "N")}),
+      lapack("lapack_Cgees_ffi", "Tnn -> Tnn Tnn Tn I I", {vectors, letter("sort", "N")}),
+      lapack("lapack_*gehrd_ffi", "Tnn -> Tnn Tj I",
+             {{"low", Kind::integer, true}, {"high", Kind::integer, true}}, lapack_hessenberg),
+      lapack("lapack_Rsytrd_ffi", "Tnn -> Tnn Rn Rj Tj I", {uplo}),
+      lapack("lapack_Chetrd_ffi", "Tnn -> Tnn Rn Rj Tj I", {uplo}),
+      lapack("lapack_*gtsv_ffi", "Tn Tn Tn Tnr -> Tn Tn Tn Tnr I"),
+      lapack("lapack_*trsm_ffi", "Tss Tmn -> Tmn",
+             {letter("side", "LR"), uplo, letter("trans_x", "NTC"), letter("diag", "NU")},
+             lapack_triangular_solve),
+      lapack("tridiagonal_solve_perturbed_ffi", "Tn Tn Tn Tnr -> Tnr"),
       // Calls into Python.
       {"mps.python_callback", kAny, kAny, Config::words, {{"id", Kind::integer, true}}, python_callback},
       // Functions that composites stand for in newer versions.
@@ -450,9 +453,23 @@ const std::vector<Rule>& table() {
   return *rules;
 }
 
+// Whether `target` is the name, in which `*` stands for a LAPACK letter of a type, R for that of a
+// real one, C for that of a complex one.
+bool has_name(std::string_view target, std::string_view name) {
+  constexpr size_t kLetter = 7;  // behind "lapack_"
+  if (target == name) return true;
+  if (target.size() != name.size() || name.substr(0, kLetter) != "lapack_") return false;
+  const std::string_view letters = name[kLetter] == '*'   ? "sdcz"
+                                   : name[kLetter] == 'R' ? "sd"
+                                                          : "cz";
+  return letters.find(target[kLetter]) != std::string_view::npos &&
+         target.substr(0, kLetter) == name.substr(0, kLetter) &&
+         target.substr(kLetter + 1) == name.substr(kLetter + 1);
+}
+
 const Rule* find_rule(std::string_view target) {
   for (const Rule& rule : table()) {
-    if (rule.target == target) return &rule;
+    if (has_name(target, rule.target)) return &rule;
     if (rule.target.back() == '.' && target.substr(0, rule.target.size()) == rule.target) {
       return &rule;
     }

@@ -20,6 +20,7 @@ Status run_passes(ir::Module& module, const Hook& after = {});
 // The passes themselves, one file each.
 Status lower_sharding(ir::Module& module);
 Status recognize_composites(ir::Module& module);
+Status recognize_lapack(ir::Module& module);
 Status inline_calls(ir::Module& module);
 Status decompose(ir::Module& module);
 Status canonicalize(ir::Module& module);  // folds constants too

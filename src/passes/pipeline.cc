@@ -18,6 +18,7 @@ Status count_all_loops(ir::Module& module) {
 constexpr Pass kPasses[] = {
     {"lower_sharding", lower_sharding},
     {"composites", recognize_composites},
+    {"lapack", recognize_lapack},
     {"inline", inline_calls},
     // Shapes that are operands become constants first.
     {"canonicalize", canonicalize},

@@ -13,7 +13,7 @@ Matrices Matrices::of(const ir::Type& type) {
   return matrices;
 }
 
-Result<LinalgKernel> make_cholesky(const Matrices& a, bool lower) {
+Result<LinalgKernel> make_cholesky(const Matrices& a, bool lower, int info_at) {
   return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
     TRY(const Lapack potrf, lapack<T>("potrf"));
     return LinalgKernel([=](const void* const* in, void* const* out) {
@@ -30,6 +30,7 @@ Result<LinalgKernel> make_cholesky(const Matrices& a, bool lower) {
         int info = 0;
         const char uplo = lower ? 'U' : 'L';
         potrf(&uplo, &n, to, &n, &info);
+        tell(out, info_at, i, info);
         if (info != 0) fill_nan(to, int64_t{n} * n);
       });
     });
@@ -118,7 +119,7 @@ Result<LinalgKernel> make_triangular_solve(const Matrices& b, bool left, bool lo
   });
 }
 
-Result<LinalgKernel> make_lu(const Matrices& a) {
+Result<LinalgKernel> make_lu(const Matrices& a, int info_at) {
   return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
     TRY(const Lapack getrf, lapack<T>("getrf"));
     return LinalgKernel([=](const void* const* in, void* const* out) {
@@ -129,6 +130,7 @@ Result<LinalgKernel> make_lu(const Matrices& a) {
         const int ld = lu.ld();
         int32_t* pivot = output<int32_t>(out, 1, i * pivots);
         getrf(&lu.m, &lu.n, lu.ptr(), &ld, pivot, &info);
+        tell(out, info_at, i, info);
         lu.store(output<T>(out, 0, i * size));
         int32_t* permutation = output<int32_t>(out, 2, i * a.m);
         std::iota(permutation, permutation + a.m, 0);

@@ -114,7 +114,8 @@ int run_eig(const Lapack& geev, Columns<T>& a, bool left, bool right, std::compl
 }
 
 template <typename T>
-int run_schur(const Lapack& gees, Columns<T>& a, Columns<T>& vectors, bool want) {
+int run_schur(const Lapack& gees, Columns<T>& a, Columns<T>& vectors, bool want,
+              std::vector<std::complex<Real<T>>>& eigenvalues) {
   const char job = want ? 'V' : 'N', sort = 'N';
   const int ld = a.ld(), ldv = std::max(1, a.n);
   int info = 0, query = -1, sorted = 0;
@@ -136,12 +137,19 @@ int run_schur(const Lapack& gees, Columns<T>& a, Columns<T>& vectors, bool want)
   int length = workspace(best);
   std::vector<T> work(length);
   call(work.data(), &length);
+  for (int i = 0; i < a.n; ++i) {
+    if constexpr (Scalar<T>::kComplex) {
+      eigenvalues[i] = values[i];
+    } else {
+      eigenvalues[i] = {real[i], imaginary[i]};
+    }
+  }
   return info;
 }
 
 }  // namespace
 
-Result<LinalgKernel> make_eigh(const Matrices& a, bool lower) {
+Result<LinalgKernel> make_eigh(const Matrices& a, bool lower, int info_at) {
   return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
     TRY(const Lapack evd, lapack<T>("syevd", "heevd"));
     return LinalgKernel([=](const void* const* in, void* const* out) {
@@ -151,6 +159,7 @@ Result<LinalgKernel> make_eigh(const Matrices& a, bool lower) {
         T* vectors = output<T>(out, 0, i * n * n);
         Real<T>* values = output<Real<T>>(out, 1, i * n);
         const int info = run_eigh<T>(evd, v, lower, values);
+        tell(out, info_at, i, info);
         v.store(vectors);
         if (info != 0) {
           fill_nan(vectors, n * n);
@@ -161,7 +170,7 @@ Result<LinalgKernel> make_eigh(const Matrices& a, bool lower) {
   });
 }
 
-Result<LinalgKernel> make_svd(const Matrices& a, bool vectors, bool full) {
+Result<LinalgKernel> make_svd(const Matrices& a, bool vectors, bool full, int info_at) {
   return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
     TRY(const Lapack gesdd, lapack<T>("gesdd"));
     return LinalgKernel([=](const void* const* in, void* const* out) {
@@ -173,6 +182,7 @@ Result<LinalgKernel> make_svd(const Matrices& a, bool vectors, bool full) {
         Columns<T> u(a.m, vectors ? uc : 0), vt(vectors ? vr : 1, vectors ? a.n : 0);
         Real<T>* s = output<Real<T>>(out, 0, i * rank);
         const int info = run_svd<T>(gesdd, copy, job, s, u, vt);
+        tell(out, info_at, i, info);
         if (info != 0) fill_nan(s, rank);
         if (!vectors) return;
         T* to_u = output<T>(out, 1, i * a.m * uc);
@@ -188,7 +198,7 @@ Result<LinalgKernel> make_svd(const Matrices& a, bool vectors, bool full) {
   });
 }
 
-Result<LinalgKernel> make_eig(const Matrices& a, bool left, bool right) {
+Result<LinalgKernel> make_eig(const Matrices& a, bool left, bool right, int info_at) {
   return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
     TRY(const Lapack geev, lapack<T>("geev"));
     return LinalgKernel([=](const void* const* in, void* const* out) {
@@ -199,11 +209,12 @@ Result<LinalgKernel> make_eig(const Matrices& a, bool left, bool right) {
         C* values = output<C>(out, 0, i * n);
         C* l = left ? output<C>(out, 1, i * n * n) : nullptr;
         C* r = right ? output<C>(out, left ? 2 : 1, i * n * n) : nullptr;
-        // Balancing an infinite matrix makes geev write out of its bounds.
-        if (std::all_of(copy.data.begin(), copy.data.end(), is_finite<T>) &&
-            run_eig<T>(geev, copy, left, right, values, l, r) == 0) {
-          return;
-        }
+        // Balancing an infinite matrix makes geev write out of its bounds. The info is what jaxlib
+        // gives then.
+        const bool regular = std::all_of(copy.data.begin(), copy.data.end(), is_finite<T>);
+        const int info = regular ? run_eig<T>(geev, copy, left, right, values, l, r) : -4;
+        tell(out, info_at, i, info);
+        if (info == 0) return;
         fill_nan(values, n);
         if (l) fill_nan(l, n * n);
         if (r) fill_nan(r, n * n);
@@ -212,19 +223,26 @@ Result<LinalgKernel> make_eig(const Matrices& a, bool left, bool right) {
   });
 }
 
-Result<LinalgKernel> make_schur(const Matrices& a, bool vectors) {
+Result<LinalgKernel> make_schur(const Matrices& a, bool vectors, bool values, int info_at) {
   return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
     TRY(const Lapack gees, lapack<T>("gees"));
     return LinalgKernel([=](const void* const* in, void* const* out) {
+      using C = std::complex<Real<T>>;
       const int64_t n = a.n;
       for_matrices(a, [&](int64_t i) {
         Columns<T> form(input<T>(in, 0, i * n * n), n, n), z(n, n);
-        const int info = run_schur<T>(gees, form, z, vectors);
+        std::vector<C> eigenvalues(n);
+        const int info = run_schur<T>(gees, form, z, vectors, eigenvalues);
+        tell(out, info_at, i, info);
         for (int k = 0; k < (vectors ? 2 : 1); ++k) {
           T* to = output<T>(out, k, i * n * n);
           (k == 0 ? form : z).store(to);
           if (info != 0) fill_nan(to, n * n);
         }
+        if (!values) return;
+        C* to = output<C>(out, vectors ? 2 : 1, i * n);
+        std::copy(eigenvalues.begin(), eigenvalues.end(), to);
+        if (info != 0) fill_nan(to, n);
       });
     });
   });

@@ -153,4 +153,9 @@ T* output(void* const* out, int i, int64_t offset) {
   return static_cast<T*>(out[i]) + offset;
 }
 
+// LAPACK's info of matrix i into result `at`, if there is one.
+inline void tell(void* const* out, int at, int64_t i, int info) {
+  if (at != kNoInfo) *output<int32_t>(out, at, i) = info;
+}
+
 }  // namespace jaxmps::cpu

@@ -22,10 +22,10 @@ class Tridiagonal {
 
   // x, which holds the right-hand sides in rows of `columns`, becomes L^-1 P x. Below the diagonal
   // L has one element per column; U has the diagonal, `upper_` and, where rows were exchanged,
-  // `fill_`. False if a pivot is zero.
-  bool eliminate(T* x, int64_t columns) {
+  // `fill_`. Answers the number of the first pivot that is zero, from 1, or 0.
+  int eliminate(T* x, int64_t columns) {
     const int64_t n = static_cast<int64_t>(diagonal_.size());
-    bool regular = true;
+    int64_t singular = 0;
     for (int64_t i = 0; i + 1 < n; ++i) {
       T* row = x + i * columns;
       T* below = row + columns;
@@ -34,15 +34,16 @@ class Tridiagonal {
         std::swap_ranges(row, row + columns, below);
       }
       if (diagonal_[i] == T(0)) {
-        regular = false;  // both are zero, so there is nothing to eliminate
-        continue;
+        if (singular == 0) singular = i + 1;
+        continue;  // both are zero, so there is nothing to eliminate
       }
       const T factor = lower_[i + 1] / diagonal_[i];
       diagonal_[i + 1] -= factor * upper_[i];
       if (i + 2 < n) upper_[i + 1] -= factor * fill_[i];
       for (int64_t k = 0; k < columns; ++k) below[k] -= factor * row[k];
     }
-    return regular && (n == 0 || diagonal_[n - 1] != T(0));
+    if (singular == 0 && n > 0 && diagonal_[n - 1] == T(0)) singular = n;
+    return static_cast<int>(singular);
   }
 
   // Solves with U from below. With `perturb`, a pivot by which the quotient would overflow is
@@ -99,7 +100,7 @@ class Tridiagonal {
 
 }  // namespace
 
-Result<LinalgKernel> make_tridiagonal_solve(const Matrices& b, bool perturb) {
+Result<LinalgKernel> make_tridiagonal_solve(const Matrices& b, bool perturb, int info_at) {
   return for_type(b.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
     return LinalgKernel([=](const void* const* in, void* const* out) {
       const int64_t n = b.m, columns = b.n;
@@ -109,8 +110,9 @@ Result<LinalgKernel> make_tridiagonal_solve(const Matrices& b, bool perturb) {
         if (x != right) std::copy(right, right + n * columns, x);
         Tridiagonal<T> system(input<T>(in, 0, i * n), input<T>(in, 1, i * n),
                               input<T>(in, 2, i * n), n);
-        const bool regular = system.eliminate(x, columns);
-        if (!regular && !perturb) return fill_nan(x, n * columns);
+        const int info = system.eliminate(x, columns);
+        tell(out, info_at, i, info);
+        if (info != 0 && !perturb) return fill_nan(x, n * columns);
         system.substitute(x, columns, perturb);
       });
     });

@@ -79,6 +79,39 @@ TEST(CustomCall, LinearAlgebra) {
                  "result 3 must");
 }
 
+// The kernels of JAX's CPU backend, by their names.
+TEST(CustomCall, Lapack) {
+  const auto options = [](ir::AttrDict given) {
+    return Attrs{{"backend_config", Attr(Attr::Value(std::move(given)))}};
+  };
+  const auto letter = [](char value) { return Attr(int64_t{value}); };
+  const Type a = f32(2, 4, 3), info = s32(2);
+  expect_accepted({"lapack_sgetrf_ffi", {a}, {a, s32(2, 3), info}, options({})});
+  expect_refused({"lapack_dgetrf_ffi", {a}, {a, s32(2, 3), info}}, "is not one for f32");
+  expect_refused({"lapack_sgetrf_ffi", {a}, {a, s32(2, 3), s32()}}, "result 2 must be s32[2]");
+  const auto svd = [&](char mode, const Type& u) {
+    return Call{"lapack_sgesdd_ffi",
+                {a},
+                {a, f32(2, 3), u, f32(2, 3, 3), info},
+                options({{"mode", letter(mode)}})};
+  };
+  expect_accepted(svd('A', f32(2, 4, 4)));
+  expect_accepted(svd('S', a));
+  expect_accepted(svd('N', a));
+  expect_accepted(svd('N', f32(2, 4, 4)));
+  expect_refused(svd('A', a), "result 2 must be f32[2,4,4]");
+  expect_refused(svd('B', a), "option mode is");
+  const Type s = f32(3, 3);
+  const auto reduced = [&](int64_t high) {
+    return Call{"lapack_sgehrd_ffi",
+                {s},
+                {s, f32(2), s32()},
+                options({{"high", Attr(high)}, {"low", Attr(int64_t{1})}})};
+  };
+  expect_accepted(reduced(3));
+  expect_refused(reduced(2), "only the whole matrix");
+}
+
 TEST(CustomCall, Options) {
   const Type a = f32(3, 3);
   auto eigh = [&](std::string config) { return Call{"mps.eigh", {a}, {a, f32(3)}, {}, config}; };

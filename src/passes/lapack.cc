@@ -1,0 +1,294 @@
+// The LAPACK kernels of JAX's CPU backend, which programs that it exported call by name, become the
+// calls and ops that our own rules for JAX emit. What a kernel leaves in places that it was given
+// as workspace is not specified; here it is the operand or zero.
+#include <map>
+
+#include "ir/custom_call.h"
+#include "passes/pass.h"
+#include "passes/rewrite.h"
+
+namespace jaxmps::passes {
+namespace {
+
+using ir::Attr;
+using ir::DType;
+using ir::Ints;
+using ir::Op;
+using ir::OpId;
+using ir::Type;
+using ir::Value;
+using Values = std::vector<Value*>;
+
+// One call that is being replaced.
+class Call {
+ public:
+  explicit Call(Op* op) : build(op), op_(op), options_(ir::custom_call_dictionary(*op)) {}
+
+  const Builder build;
+
+  // A matrix as it is meant: the kernel takes the memory of a row-major one for columns.
+  Value* in(int i) const {
+    Value* value = op_->operand(i);
+    if (!is_reread("operand_layouts", i, value->type)) return value;
+    return swapped(build.reshape(value, swapped_dims(value->type.dims)));
+  }
+  const Type& type(int i) const { return op_->result(i)->type; }
+  Type info_type() const { return type(op_->result_count() - 1); }
+
+  bool flag(std::string_view name) const {
+    return std::get<bool>(ir::find(*options_, name)->value);
+  }
+  char letter(std::string_view name) const {
+    return static_cast<char>(std::get<ir::TypedInt>(ir::find(*options_, name)->value).value);
+  }
+  bool is(std::string_view name, char wanted) const { return letter(name) == wanted; }
+
+  // The results of our own target, which has the effects of this one.
+  Values run(std::string target, const Values& operands, const std::vector<Type>& types,
+             std::string words = "") const {
+    const Attr* effect = op_->find("has_side_effect");
+    Op* call =
+        build.op(OpId::custom_call, operands, types,
+                 attributes({{"call_target_name", Attr(std::move(target))},
+                             {"backend_config", Attr(std::move(words))},
+                             {"has_side_effect", effect ? *effect : Attr(Attr::Value(false))}}));
+    Values results;
+    for (int i = 0; i < call->result_count(); ++i) results.push_back(call->result(i));
+    return results;
+  }
+  Value* zeros(int i) const { return build.splat(type(i), 0); }
+
+  void give(Values results) const {
+    for (int i = 0; i < op_->result_count(); ++i) {
+      const Type& wanted = type(i);
+      if (!is_reread("result_layouts", i, wanted)) continue;
+      results[i] = build.reshape(swapped(results[i]), wanted.dims);
+    }
+    replace(op_, results);
+  }
+
+ private:
+  // Without layouts arrays are row-major; then the last two dimensions of a matrix, which has as
+  // many as the largest operand, hold columns.
+  bool is_reread(std::string_view layouts, int i, const Type& type) const {
+    size_t rank = 2;
+    for (const Value* operand : op_->operands()) rank = std::max(rank, operand->type.dims.size());
+    if (type.dims.size() != rank) return false;
+    const Attr* given = op_->find(layouts);
+    const auto* list = given ? given->get_if<ir::AttrList>() : nullptr;
+    if (!list || list->empty()) return true;
+    return std::get<Ints>((*list)[i].value)[0] == static_cast<int64_t>(rank) - 1;
+  }
+  static ir::Dims swapped_dims(ir::Dims dims) {
+    std::swap(dims[dims.size() - 1], dims[dims.size() - 2]);
+    return dims;
+  }
+  Value* swapped(Value* value) const {
+    Ints order = iota(value->type.rank());
+    std::swap(order[order.size() - 1], order[order.size() - 2]);
+    return build.transpose(value, order);
+  }
+
+  Op* op_;
+  const ir::AttrDict* options_;
+};
+
+std::string word(std::string_view name, bool value) { return str(name, "=", value ? 1 : 0); }
+
+void potrf(const Call& call) {
+  const bool lower = call.is("uplo", 'L');
+  Value* a = call.in(0);
+  const Values l =
+      call.run("mps.cholesky", {a}, {a->type, call.info_type()}, word("lower", lower) + " info=1");
+  // The other triangle stays.
+  const Type index = a->type.with(DType::s32);
+  const auto count = [&](int64_t from_end) {
+    return call.build.value(OpId::iota, {}, index,
+                            attributes({{"iota_dimension", Attr(a->type.rank() - from_end)}}));
+  };
+  Value* own = call.build.compare(lower ? ir::CompareDirection::ge : ir::CompareDirection::le,
+                                  count(2), count(1));
+  call.give({call.build.select(own, l[0], a), l[1]});
+}
+
+void geqrf(const Call& call) {
+  Value* a = call.in(0);
+  call.give(call.run("Qr", {a}, {a->type, call.type(1)}));
+}
+
+void geqp3(const Call& call) {
+  Value* a = call.in(0);
+  call.give(call.run("mps.geqp3", {a, call.in(1)}, {a->type, call.type(1), call.type(2)}));
+}
+
+void orgqr(const Call& call) {
+  Value* a = call.in(0);
+  call.give(call.run("ProductOfElementaryHouseholderReflectors", {a, call.in(1)}, {a->type}));
+}
+
+void ormqr(const Call& call) {
+  Value* c = call.in(2);
+  call.give(
+      call.run("mps.ormqr", {call.in(0), call.in(1), c}, {c->type},
+               word("left", call.flag("left")) + " " + word("transpose", call.flag("transpose"))));
+}
+
+void getrf(const Call& call) {
+  Value* a = call.in(0);
+  Type permutation = call.type(1);
+  permutation.dims.back() = a->type.dims[a->type.rank() - 2];
+  const Values lu =
+      call.run("mps.lu", {a}, {a->type, call.type(1), permutation, call.type(2)}, "info=1");
+  Value* one = call.build.splat(lu[1]->type, 1);
+  call.give({lu[0], call.build.binary(OpId::add, lu[1], one), lu[3]});  // LAPACK counts from 1
+}
+
+void syevd(const Call& call) {
+  Value* a = call.in(0);
+  call.give(call.run("mps.eigh", {a}, {a->type, call.type(1), call.type(2)},
+                     word("lower", call.is("uplo", 'L')) + " info=1"));
+}
+
+void gesdd(const Call& call) {
+  Value* a = call.in(0);
+  if (call.is("mode", 'N')) {
+    const Values s = call.run("mps.svd", {a}, {call.type(1), call.type(4)}, "info=1");
+    return call.give({a, s[0], call.zeros(2), call.zeros(3), s[1]});
+  }
+  const Values s =
+      call.run("mps.svd", {a}, {call.type(1), call.type(2), call.type(3), call.type(4)},
+               "vectors=1 info=1 " + word("full", call.is("mode", 'A')));
+  call.give({a, s[0], s[1], s[2], s[3]});
+}
+
+// Eigenvalues are two real arrays where the matrix is real.
+void add_eigenvalues(const Call& call, Value* values, Values& results) {
+  const Type& wanted = call.type(static_cast<int>(results.size()));
+  if (wanted.dtype == values->type.dtype) return results.push_back(values);
+  results.push_back(call.build.value(OpId::real, {values}, wanted));
+  results.push_back(call.build.value(OpId::imag, {values}, wanted));
+}
+
+Type complex_type(const Type& type) {
+  return type.with(ir::real_type(type.dtype) == DType::f64 ? DType::c128 : DType::c64);
+}
+
+void geev(const Call& call) {
+  Value* a = call.in(0);
+  const bool left = call.is("compute_left", 'V'), right = call.is("compute_right", 'V');
+  const Type matrix = complex_type(a->type);
+  std::vector<Type> types{complex_type(call.type(0))};
+  if (left) types.push_back(matrix);
+  if (right) types.push_back(matrix);
+  types.push_back(call.info_type());
+  const Values w =
+      call.run("mps.eig", {a}, types, word("left", left) + " " + word("right", right) + " info=1");
+  Values results;
+  add_eigenvalues(call, w[0], results);
+  results.push_back(left ? w[1] : call.build.splat(matrix, 0));
+  results.push_back(right ? w[left ? 2 : 1] : call.build.splat(matrix, 0));
+  results.push_back(w.back());
+  call.give(results);
+}
+
+void gees(const Call& call) {
+  Value* a = call.in(0);
+  const bool vectors = call.is("mode", 'V');
+  std::vector<Type> types{a->type};
+  if (vectors) types.push_back(a->type);
+  types.push_back(complex_type(call.type(2)));
+  types.push_back(call.info_type());
+  const Values t = call.run("mps.schur", {a}, types, word("vectors", vectors) + " values=1 info=1");
+  Values results{t[0], vectors ? t[1] : call.build.splat(a->type, 0)};
+  add_eigenvalues(call, t[t.size() - 2], results);
+  results.push_back(call.build.splat(call.info_type(), 0));  // none are selected
+  results.push_back(t.back());
+  call.give(results);
+}
+
+void gehrd(const Call& call) {
+  Value* a = call.in(0);
+  const Values h = call.run("mps.hessenberg", {a}, {a->type, call.type(1)});
+  call.give({h[0], h[1], call.zeros(2)});
+}
+
+void sytrd(const Call& call) {
+  Value* a = call.in(0);
+  const Values t =
+      call.run("mps.tridiagonal", {a}, {a->type, call.type(1), call.type(2), call.type(3)},
+               word("lower", call.is("uplo", 'L')));
+  call.give({t[0], t[1], t[2], t[3], call.zeros(4)});
+}
+
+void gtsv(const Call& call) {
+  Value* b = call.in(3);
+  const Values diagonals{call.in(0), call.in(1), call.in(2)};
+  const Values x = call.run("mps.tridiagonal_solve", {diagonals[0], diagonals[1], diagonals[2], b},
+                            {b->type, call.info_type()}, "info=1");
+  call.give({diagonals[0], diagonals[1], diagonals[2], x[0], x[1]});
+}
+
+void perturbed(const Call& call) {
+  Value* b = call.in(3);
+  call.give(call.run("mps.tridiagonal_solve", {call.in(0), call.in(1), call.in(2), b}, {b->type},
+                     "perturb=1"));
+}
+
+void trsm(const Call& call) {
+  const auto transpose = call.is("trans_x", 'N')   ? ir::Transpose::no_transpose
+                         : call.is("trans_x", 'T') ? ir::Transpose::transpose
+                                                   : ir::Transpose::adjoint;
+  const auto flag = [](bool value) { return Attr(Attr::Value(value)); };
+  Value* b = call.in(1);
+  call.give({call.build.value(
+      OpId::triangular_solve, {call.in(0), b}, b->type,
+      attributes({{"left_side", flag(call.is("side", 'L'))},
+                  {"lower", flag(call.is("uplo", 'L'))},
+                  {"unit_diagonal", flag(call.is("diag", 'U'))},
+                  {"transpose_a",
+                   Attr(ir::Enum{ir::Enum::Kind::transpose, static_cast<uint8_t>(transpose)})}}))});
+}
+
+using Rewrite = void (*)(const Call& call);
+
+// By the name without the letter of the type. What a function takes and gives, and which types and
+// options it has, is the verifier's (ir/verify_custom_call.cc).
+Rewrite find_rewrite(std::string_view target) {
+  static const auto* table = new std::map<std::string_view, Rewrite>{
+      {"potrf", potrf}, {"geqrf", geqrf}, {"geqp3", geqp3}, {"orgqr", orgqr}, {"ungqr", orgqr},
+      {"ormqr", ormqr}, {"unmqr", ormqr}, {"getrf", getrf}, {"syevd", syevd}, {"heevd", syevd},
+      {"gesdd", gesdd}, {"gesvd", gesdd}, {"geev", geev},   {"gees", gees},   {"gehrd", gehrd},
+      {"sytrd", sytrd}, {"hetrd", sytrd}, {"gtsv", gtsv},   {"trsm", trsm},
+  };
+  if (!ir::has_custom_call_rule(target)) return nullptr;
+  if (target == "tridiagonal_solve_perturbed_ffi") return perturbed;
+  constexpr std::string_view kPrefix = "lapack_", kEnd = "_ffi";
+  if (target.substr(0, kPrefix.size()) != kPrefix) return nullptr;
+  target.remove_prefix(kPrefix.size() + 1);
+  target.remove_suffix(kEnd.size());
+  const auto found = table->find(target);
+  return found == table->end() ? nullptr : found->second;
+}
+
+bool is_static(const Op& op) {
+  for (const Value* operand : op.operands()) {
+    if (!operand->type.is_static()) return false;
+  }
+  for (int i = 0; i < op.result_count(); ++i) {
+    if (!op.result(i)->type.is_static()) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Status recognize_lapack(ir::Module& module) {
+  walk(module, [](Op* op) {
+    if (op->id != OpId::custom_call) return;
+    const Rewrite rewrite = find_rewrite(op->text("call_target_name"));
+    if (rewrite && is_static(*op)) rewrite(Call(op));
+  });
+  return {};
+}
+
+}  // namespace jaxmps::passes
