@@ -12,6 +12,11 @@ constexpr int64_t kUnroll = 4;        // elements of a loop per thread
 constexpr int64_t kKept = 16;         // elements of a row that a thread keeps in registers
 constexpr int64_t kMaxThreads = 512;  // for one row
 static_assert(kKept * kMaxThreads == ir::kCuda.longest_row && kMaxThreads <= ir::kCuda.max_threads);
+constexpr int64_t kFewBlocks = 128;  // do not fill a machine
+constexpr int64_t kMinColumns = 8;   // that are read at once
+constexpr int64_t kMaxColumns = 32;
+constexpr int64_t kMaxWalk =
+    64;  // elements of a thread for which a second launch would take longer
 
 }  // namespace
 
@@ -57,7 +62,7 @@ std::string GpuPrinter::load(const ScalarInstr& instr, int stage) const {
 
 std::string GpuPrinter::value(int32_t v, int stage) const {
   if (v < 0) return {};
-  const bool from_before = schedule_[v].is_kept && schedule_[v].stage < stage;
+  const bool from_before = !walks_again_ && schedule_[v].is_kept && schedule_[v].stage < stage;
   return from_before ? str("k", v, "[j]") : str("v", v);
 }
 
@@ -160,51 +165,83 @@ Status GpuPrinter::loop(GpuKernel* kernel) {
   return {};
 }
 
-// Leaves the reduction of part<v> over the threads of a row in part<v> of each of them.
-void GpuPrinter::reduce_block(int32_t v, int64_t threads, int64_t row_groups) {
+// Leaves the reduction of part<v> over the lanes of a group in v<v> of each of them.
+void GpuPrinter::reduce_block(int32_t v, const Walk& w) {
   const ScalarInstr& i = instr(v);
   const std::string part = str("part", v), type = gpu_type(i.type);
   auto fold = [&](const std::string& other) {
     line(str(part, " = ", gpu_combine(i.op, i.type, part, other), ";"));
   };
-  for (int64_t mask = std::min<int64_t>(threads, 32) / 2; mask; mask /= 2)
+  const int64_t apart = w.is_column ? w.groups : 1;  // threads from lane to lane
+  for (int64_t mask = std::min<int64_t>(w.lanes * apart, 32) / 2; mask >= apart; mask /= 2)
     fold(str("shuffle(", part, ", ", mask, ")"));
-  if (threads > 32) {
-    const int64_t warps = threads / 32;
-    share(i.type, v, row_groups * warps);
-    line(str("if (lane % 32 == 0) all", v, "[group * ", warps, " + lane / 32] = ", part, ";"));
+  const int64_t warps = w.lanes * apart / 32;  // that have lanes of one group
+  if (warps > 1) {
+    share(i.type, v, w.groups * warps);
+    const auto at = [&](std::string_view warp) {
+      return w.is_column ? str("all", v, "[", warp, " * ", w.groups, " + group]")
+                         : str("all", v, "[group * ", warps, " + ", warp, "]");
+    };
+    line(w.is_column
+             ? str("if (thread_id % 32 < ", w.groups, ") ", at("thread_id / 32"), " = ", part, ";")
+             : str("if (lane % 32 == 0) ", at("lane / 32"), " = ", part, ";"));
     line("BARRIER();");
-    line(str(part, " = all", v, "[group * ", warps, "];"));
+    line(str(part, " = ", at("0"), ";"));
     line("#pragma unroll");
     line(str("for (int w = 1; w < ", warps, "; ++w) ", part, " = ",
-             gpu_combine(i.op, i.type, part, str("all", v, "[group * ", warps, " + w]")), ";"));
+             gpu_combine(i.op, i.type, part, at("w")), ";"));
   }
   const std::string init = str("v", i.b);
   line(str("const ", type, " v", v, " = ", gpu_combine(i.op, i.type, init, part), ";"));
 }
 
-Status GpuPrinter::stage(int s, int64_t threads, int64_t per_thread) {
+// The elements that a walk of the stage needs.
+std::vector<bool> GpuPrinter::needed_in(int s) const {
+  std::vector<bool> needed(static_cast<size_t>(schedule_.size()));
+  for (const OutputPart& part : schedule_.parts()) {
+    if (part.is_spread && schedule_[part.value].stage == s)
+      needed[static_cast<size_t>(part.value)] = true;
+  }
+  for (int32_t v = schedule_.size(); v-- > 0;) {
+    const ScheduledValue& x = schedule_[v];
+    const bool ends = x.live && is_reduce(v) && x.stage == s + 1;
+    if (!walks_again_ && x.live && x.is_kept && x.stage == s) needed[static_cast<size_t>(v)] = true;
+    if (!ends && (!needed[static_cast<size_t>(v)] || !x.is_element())) continue;
+    const bool is_known = !ends && !walks_again_ && x.stage < s;
+    for (const int32_t operand : instr(v).operands()) {
+      if (operand >= 0 && !is_known) needed[static_cast<size_t>(operand)] = true;
+    }
+  }
+  for (int32_t v = 0; v < schedule_.size(); ++v) {
+    const bool is_here = walks_again_ || schedule_[v].stage == s;
+    if (!schedule_[v].is_element() || !is_here) needed[static_cast<size_t>(v)] = false;
+  }
+  return needed;
+}
+
+Status GpuPrinter::stage(int s, const Walk& w) {
   const int64_t length = schedule_.length();
   std::vector<int32_t> reductions;
   CHECK_OK(kept_values(s));
   for (int32_t v : live()) {
     const ScalarInstr& i = instr(v);
-    if (schedule_[v].is_kept && schedule_[v].stage == s)
-      line(str(gpu_type(i.type), " k", v, "[", per_thread, "];"));
+    if (!walks_again_ && schedule_[v].is_kept && schedule_[v].stage == s)
+      line(str(gpu_type(i.type), " k", v, "[", w.per_lane, "];"));
     if (!is_reduce(v) || schedule_[v].stage != s + 1) continue;
     reductions.push_back(v);
     line(str(gpu_type(i.type), " part", v, " = ", gpu_neutral(i.op, i.type), ";"));
   }
-  line("#pragma unroll");
-  line(str("for (int j = 0; j < ", per_thread, "; ++j) {"));
+  line(walks_again_ ? "#pragma unroll 4" : "#pragma unroll");
+  line(str("for (int j = 0; j < ", w.per_lane, "; ++j) {"));
   ++depth_;
-  line(str("const ", index_type(), " r = lane + j * ", threads, ";"));
-  if (per_thread * threads != length) line(str("if (r >= ", length, ") continue;"));
+  line(str("const ", index_type(), " r = lane + j * ", w.lanes, ";"));
+  if (w.per_lane * w.lanes != length) line(str("if (r >= ", length, ") continue;"));
   axes("r", f_.reduced_begin, f_.reduced_end);
-  for (int32_t v : live()) {
-    if (!schedule_[v].is_element() || schedule_[v].stage != s) continue;
+  const std::vector<bool> needed = needed_in(s);
+  for (int32_t v = 0; v < schedule_.size(); ++v) {
+    if (!needed[static_cast<size_t>(v)]) continue;
     CHECK_OK(define(v));
-    if (schedule_[v].is_kept) line(str("k", v, "[j] = v", v, ";"));
+    if (!walks_again_ && schedule_[v].is_kept) line(str("k", v, "[j] = v", v, ";"));
   }
   for (const OutputPart& part : schedule_.parts()) {
     if (part.is_spread && schedule_[part.value].stage == s) store(part);
@@ -215,32 +252,64 @@ Status GpuPrinter::stage(int s, int64_t threads, int64_t per_thread) {
   }
   --depth_;
   line("}");
-  const int64_t row_groups = std::max<int64_t>(1, 128 / threads);
-  for (int32_t v : reductions) reduce_block(v, threads, row_groups);
+  for (int32_t v : reductions) reduce_block(v, w);
   return {};
 }
 
-Status GpuPrinter::rows(GpuKernel* kernel) {
+GpuPrinter::Walk GpuPrinter::plan_walk() const {
+  Walk w{};
   const int64_t length = schedule_.length(), count = schedule_.groups();
-  int64_t threads = 1;
-  while (threads < kMaxThreads && threads * 4 < length) threads *= 2;
-  const int64_t per_thread = (length + threads - 1) / threads;
-  const int64_t row_groups = std::max<int64_t>(1, 128 / threads);
-  kernel->threads = static_cast<int>(threads * row_groups);
-  kernel->blocks = std::max<int64_t>(1, (count + row_groups - 1) / row_groups);
-  const std::string index = index_type();
-  line(str("const int lane = thread_id % ", threads, ", group = thread_id / ", threads, ";"));
-  // Groups beyond the last row repeat it, so that all threads meet at the barriers.
-  line(str(index, " row = (", index, ")block_id * ", row_groups, " + group;"));
-  if (count % row_groups) {
-    line(str("const bool is_row = row < ", count, ";"));
-    line(str("if (!is_row) row = ", count - 1, ";"));
-    condition_ = "is_row";
+  w.is_column = f_.kind == Fusion::Kind::column;
+  w.lanes = w.groups = 1;
+  if (w.is_column) {
+    w.inner = ir::element_count({f_.dims.begin() + f_.reduced_end, f_.dims.end()});
+    const auto tiles = [&] { return (w.inner + w.groups - 1) / w.groups; };
+    while (w.groups < kMaxColumns && w.groups < w.inner) w.groups *= 2;
+    while (w.groups > kMinColumns && count / w.inner * tiles() < kFewBlocks) w.groups /= 2;
+    w.threads = 256;
+    while (w.threads < dialect_.target.max_threads && length * w.groups > kKept * w.threads)
+      w.threads *= 2;
+    w.lanes = w.threads / w.groups;
+    w.blocks = count / w.inner * tiles();
+  } else {
+    while (w.lanes < kMaxThreads && w.lanes * 4 < length) w.lanes *= 2;
+    w.groups = std::max<int64_t>(1, 128 / w.lanes);
+    w.threads = w.lanes * w.groups;
+    w.blocks = std::max<int64_t>(1, (count + w.groups - 1) / w.groups);
   }
-  axes("row", 0, f_.reduced_begin);
-  for (int s = 0; s < schedule_.stages(); ++s) CHECK_OK(stage(s, threads, per_thread));
+  w.per_lane = (length + w.lanes - 1) / w.lanes;
+  return w;
+}
+
+// Blocks take whole rows, or columns side by side.
+Status GpuPrinter::walk(GpuKernel* kernel, const Walk& w) {
+  const int64_t count = w.is_column ? w.inner : schedule_.groups();
+  kernel->threads = static_cast<int>(w.threads);
+  kernel->blocks = w.blocks;
+  walks_again_ = w.per_lane > kKept;
+  const std::string index = index_type();
+  const std::string lane = w.is_column ? str(" / ", w.groups) : str(" % ", w.lanes);
+  const std::string group = w.is_column ? str(" % ", w.groups) : str(" / ", w.lanes);
+  line(str("const int lane = thread_id", lane, ", group = thread_id", group, ";"));
+  const int64_t tiles = w.is_column ? (count + w.groups - 1) / w.groups : 0;
+  const std::string tile = w.is_column ? str("(block_id % ", tiles, ")") : "block_id";
+  // Groups beyond the last one repeat it, so that all threads meet at the barriers.
+  line(str(index, " at = (", index, ")", tile, " * ", w.groups, " + group;"));
+  if (count % w.groups) {
+    line(str("const bool is_group = at < ", count, ";"));
+    line(str("if (!is_group) at = ", count - 1, ";"));
+    condition_ = "is_group";
+  }
+  if (w.is_column) {
+    axes(str("((", index, ")block_id / ", tiles, ")"), 0, f_.reduced_begin);
+    axes("at", f_.reduced_end, static_cast<int>(f_.dims.size()));
+  } else {
+    axes("at", 0, f_.reduced_begin);
+  }
+  for (int s = 0; s < schedule_.stages(); ++s) CHECK_OK(stage(s, w));
   store_kept("lane == 0");
   condition_.clear();
+  walks_again_ = false;
   return {};
 }
 
@@ -302,20 +371,24 @@ Result<GpuFusion> GpuPrinter::print() {
   if (f_.size() == 0) return unimplemented("a GPU kernel of nothing");
   if (has_float64()) return unimplemented("a GPU kernel of float64");
   GpuFusion fusion;
-  // What reads a reduction of the same elements needs them in registers; otherwise a long reduction
-  // is cut in pieces, so that it fills the machine.
-  const bool is_row =
-      f_.kind == Fusion::Kind::row && schedule_.length() <= dialect_.target.longest_row;
-  constexpr int64_t kFewRows = 64;
+  // What reads a reduction of the same elements walks them once more; otherwise a long reduction is
+  // cut in pieces, so that it fills the machine.
   const bool rereads = schedule_.stages() > 2 || schedule_.rereads_elements();
-  if (!reduces_ || (is_row && (rereads || schedule_.groups() >= kFewRows))) {
+  const Walk w = reduces_ ? plan_walk() : Walk{};
+  const bool is_short = schedule_.length() <= dialect_.target.longest_row;
+  if (!reduces_ || (is_short && (rereads || w.per_lane <= kMaxWalk))) {
     GpuKernel kernel;
     kernel.inputs.resize(f_.inputs.size());
     std::iota(kernel.inputs.begin(), kernel.inputs.end(), 0);
     kernel.outputs.resize(f_.outputs.size());
     std::iota(kernel.outputs.begin(), kernel.outputs.end(), 0);
-    CHECK_OK(reduces_ ? rows(&kernel) : loop(&kernel));
-    CHECK_OK(finish(&kernel, reduces_ ? "rows" : "loop", nanoseconds()));
+    CHECK_OK(reduces_ ? walk(&kernel, w) : loop(&kernel));
+    const int walks = w.per_lane > kKept ? schedule_.stages() : 1;
+    CHECK_OK(finish(&kernel,
+                    !reduces_     ? "loop"
+                    : w.is_column ? "columns"
+                                  : "rows",
+                    walks * nanoseconds()));
     fusion.kernels.push_back(std::move(kernel));
     return fusion;
   }

@@ -34,9 +34,9 @@ struct GpuFusion {
   std::vector<GpuKernel> kernels;
 };
 
-// Loops, rows whose length one block of threads holds in registers, and reductions of any length
-// and along any axes whose elements are not read again with their result; other fusions are
-// refused, as are float64 and kernels beyond the target's limits.
+// Loops, rows and columns of the target's longest length, and reductions of any length and along any
+// axes whose elements are not read again with their result; other fusions are refused, as are
+// float64 and kernels beyond the target's limits.
 Result<GpuFusion> print_gpu(const Fusion& fusion, const Dialect& dialect);
 
 }  // namespace jaxmps::kernels

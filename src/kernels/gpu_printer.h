@@ -18,6 +18,14 @@ class GpuPrinter {
   Result<GpuFusion> print();
 
  private:
+  // How the threads of a block share whole rows or columns.
+  struct Walk {
+    bool is_column;
+    int64_t inner;          // columns side by side
+    int64_t lanes, groups;  // threads along a row or column, and of these in a block
+    int64_t threads, blocks;
+    int64_t per_lane;  // elements
+  };
   // How a long reduction is cut.
   struct Split {
     int64_t length, kept, inner;  // elements of a reduction; results; of these, along the last axes
@@ -50,7 +58,8 @@ class GpuPrinter {
   void axes(std::string_view linear, int begin, int end);
   void store(const OutputPart& part);
   Status loop(GpuKernel* kernel);
-  Status rows(GpuKernel* kernel);
+  Walk plan_walk() const;
+  Status walk(GpuKernel* kernel, const Walk& w);
   Status split(GpuFusion* fusion);
   Status split_pieces(GpuKernel* kernel, const Split& s);
   Status split_total(GpuKernel* kernel, const Split& s);
@@ -64,8 +73,9 @@ class GpuPrinter {
   void share(DType type, int32_t v, int64_t count);
   double nanoseconds() const;
   Status finish(GpuKernel* kernel, std::string_view kind, double nanoseconds);
-  Status stage(int s, int64_t threads, int64_t per_thread);
-  void reduce_block(int32_t v, int64_t threads, int64_t row_groups);
+  std::vector<bool> needed_in(int s) const;
+  Status stage(int s, const Walk& w);
+  void reduce_block(int32_t v, const Walk& w);
   std::string signature(const GpuKernel& kernel) const;
 
   const Fusion& f_;
@@ -75,7 +85,8 @@ class GpuPrinter {
   std::string body_;
   int64_t shared_bytes_ = 0;  // of the kernel in hand
   int depth_ = 1;
-  std::string condition_;  // under which spread parts are stored
+  bool walks_again_ = false;  // elements are computed anew by each stage, not kept in registers
+  std::string condition_;     // under which spread parts are stored
 };
 
 }  // namespace jaxmps::kernels

@@ -134,22 +134,11 @@ bool RegionFuser::walk_reduction(const Op& op, Group* g) {
 
 namespace {
 
-// Whether the target holds the rows of the reduction, so that it can walk them again.
+// Whether the target can walk the rows or columns of the reduction again.
 bool rows_are_kept(const Op& reduce, const ir::Target& target) {
-  if (target.longest_row == ir::kAnyLength) return true;
-  const ir::Dims& dims = reduce.operand(0)->type.dims;
-  std::vector<bool> is_reduced(dims.size(), false);
   int64_t length = 1;
-  for (const int64_t d : reduce.ints("dimensions")) {
-    is_reduced[static_cast<size_t>(d)] = true;
-    length *= dims[static_cast<size_t>(d)];
-  }
-  // Nothing is kept behind the first reduced dimension.
-  bool begun = false;
-  for (size_t d = 0; d < dims.size(); ++d) {
-    begun = begun || is_reduced[d];
-    if (begun && !is_reduced[d] && dims[d] != 1) return false;
-  }
+  for (const int64_t d : reduce.ints("dimensions"))
+    length *= reduce.operand(0)->type.dims[static_cast<size_t>(d)];
   return length <= target.longest_row;
 }
 

@@ -203,17 +203,23 @@ TEST(Cuda, ShortColumnsAreOneKernel) {
   EXPECT_EQ(1u, print(g).kernels.size());
 }
 
-TEST(Cuda, ColumnsThatAreReadAgainAreRefused) {
-  Graph g;
-  V x = g.arg(DType::f32, {100, 64});
-  V sum = g.reduce(OpId::add, x, g.splat(DType::f32, {}, 0.0f), {0});
-  g.ret({g.same(OpId::subtract, {x, g.broadcast(sum, {100, 64}, {1})})});
-  auto fusion = kernels::build_fusion(g.region, false);
-  ASSERT_TRUE(fusion.ok());
-  auto kernel = kernels::print_gpu(*fusion, kernels::cuda_dialect());
-  ASSERT_FALSE(kernel.ok());
-  EXPECT_EQ("a GPU reduction of 100 elements that are read again with its result",
-            kernel.error().text);
+TEST(Cuda, LongColumnsThatAreReadAgainAreRefused) {
+  for (const int64_t length : {8192, 8193}) {
+    Graph g;
+    V x = g.arg(DType::f32, {length, 64});
+    V sum = g.reduce(OpId::add, x, g.splat(DType::f32, {}, 0.0f), {0});
+    g.ret({g.same(OpId::subtract, {x, g.broadcast(sum, {length, 64}, {1})})});
+    auto fusion = kernels::build_fusion(g.region, false);
+    ASSERT_TRUE(fusion.ok());
+    auto kernel = kernels::print_gpu(*fusion, kernels::cuda_dialect());
+    ASSERT_EQ(length == 8192, kernel.ok());
+    if (kernel.ok()) {
+      EXPECT_EQ(1u, kernel->kernels.size());
+    } else {
+      EXPECT_EQ("a GPU reduction of 8193 elements that are read again with its result",
+                kernel.error().text);
+    }
+  }
 }
 
 TEST(Cuda, NvccCompilesEveryOpOfEveryType) {

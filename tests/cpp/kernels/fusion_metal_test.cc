@@ -34,6 +34,34 @@ TEST(FusionMetal, ReductionsAreTheTileMachines) {
   check(program, true);
 }
 
+// Rows and columns with two sums, the second of what is left of the first, and everything returned:
+// kept in registers and walked again, more and fewer columns than are read at once.
+TEST(FusionMetal, RowsAndColumnsThatAreReadAgainAreTheTileMachines) {
+  const std::pair<Dims, std::vector<int64_t>> kShapes[] = {
+      {{100, 64}, {0}},    {{5000, 3}, {0}},      {{4, 40, 50, 24}, {0, 1, 2}},
+      {{3, 2100, 5}, {1}}, {{6, 40, 33}, {0, 2}}, {{5, 8000}, {1}},
+      {{300, 7}, {1}},     {{1100}, {0}},         {{2, 600, 1, 40}, {1}},
+      {{8192, 9}, {0}},
+  };
+  MetalProgram program;
+  for (const auto& [dims, reduced] : kShapes) {
+    Graph g;
+    V x = g.arg(DType::f32, dims), zero = g.splat(DType::f32, {}, 0.0f);
+    std::vector<int64_t> kept;
+    for (int64_t d = 0; d < static_cast<int64_t>(dims.size()); ++d) {
+      if (std::find(reduced.begin(), reduced.end(), d) == reduced.end()) kept.push_back(d);
+    }
+    V most = g.reduce(OpId::maximum, x, zero, reduced);
+    V left = g.same(OpId::subtract, {x, g.broadcast(most, dims, kept)});
+    V sum = g.reduce(OpId::add, g.same(OpId::abs, {left}), zero, reduced);
+    V part = g.same(OpId::divide, {left, g.broadcast(sum, dims, kept)});
+    g.ret({part, sum, most, left});
+    EXPECT_TRUE(program.add(g, 1e-4, str(dims)));
+    EXPECT_EQ(1u, program.fusions.back().kernels.kernels.size());
+  }
+  check(program, true);
+}
+
 // --- every function of every type ---------------------------------------------------------------
 
 constexpr int64_t kCount = 4096;
