@@ -17,6 +17,7 @@ class Download : public Device::Work {
     Status status = source_->ready.await();
     done_.set(status.ok() ? copy_() : status);
   }
+  bool is_ready() const noexcept override { return source_->ready.is_set(); }
   void fail(const Error& error) noexcept override { done_.fail(error); }
   void abandon(const Error& error) noexcept override { done_.abandon(error); }
 

@@ -145,18 +145,21 @@ void Device::enqueue(std::unique_ptr<Work> work) {
   std::unique_lock lock(queue_mutex_);
   if (!is_current()) wait_for_room(lock);
   work->number_ = ++last_number;
+  pending_.fetch_add(1, std::memory_order_acq_rel);
+  if (is_current()) {
+    while (!work->is_ready() && run_first_ready(lock)) continue;
+    return run_one(std::move(work), lock);
+  }
   *queue_end_ = std::move(work);
   queue_end_ = &(*queue_end_)->next_;
   ++queued_;
-  pending_.fetch_add(1, std::memory_order_acq_rel);
-  if (!is_current()) return wake_.notify_one();
-  while (queue_) run_next(lock);
+  wake_.notify_one();
 }
 
 void Device::catch_up(const Event& event) {
   if (event.is_set() || !is_current()) return;
   std::unique_lock lock(queue_mutex_);
-  while (queue_) run_next(lock);
+  while (!event.is_set() && run_first_ready(lock)) continue;
 }
 
 std::atomic<uint64_t> Device::last_number{0};
@@ -191,17 +194,30 @@ void Device::run() {
   std::unique_lock lock(queue_mutex_);
   for (;;) {
     wake_.wait(lock, [this] { return queue_ != nullptr; });
-    run_next(lock);
+    run_one(take_from_queue(queue_), lock);
   }
 }
 
-// `lock` holds queue_mutex_, but not while the work runs.
-void Device::run_next(std::unique_lock<std::mutex>& lock) {
-  std::unique_ptr<Work> next = std::move(queue_);
-  queue_ = std::move(next->next_);
-  if (!queue_) queue_end_ = &queue_;
+// `link` is what holds the work: queue_, or next_ of the work before it.
+std::unique_ptr<Device::Work> Device::take_from_queue(std::unique_ptr<Work>& link) {
+  std::unique_ptr<Work> work = std::move(link);
+  link = std::move(work->next_);
+  if (!link) queue_end_ = &link;
   --queued_;
   room_.notify_one();
+  return work;
+}
+
+bool Device::run_first_ready(std::unique_lock<std::mutex>& lock) {
+  std::unique_ptr<Work>* link = &queue_;
+  while (*link && !(*link)->is_ready()) link = &(*link)->next_;
+  if (!*link) return false;
+  run_one(take_from_queue(*link), lock);
+  return true;
+}
+
+// `lock` holds queue_mutex_, but not while the work runs.
+void Device::run_one(std::unique_ptr<Work> next, std::unique_lock<std::mutex>& lock) {
   const bool nested = running_ != nullptr;
   next->next_ = std::move(running_);
   running_ = std::move(next);

@@ -47,6 +47,8 @@ class Device {
     virtual ~Work() = default;
     // What it throws becomes fail().
     virtual void run() = 0;
+    // Whether run() would not have to wait for what other work makes.
+    virtual bool is_ready() const noexcept = 0;
     virtual void fail(const Error& error) noexcept = 0;
     // Instead of run(), in the child of a fork.
     virtual void abandon(const Error& error) noexcept = 0;
@@ -67,10 +69,12 @@ class Device {
 
   // Runs `work` on the device's thread after everything enqueued before it. Waits while
   // JAX_MPS_RUN_AHEAD pieces of work are queued. Called on that thread itself (a callback of a
-  // program calls another program), it does all that is queued and then `work` before it returns.
+  // program calls another program), it does `work` before it returns, and of what is queued only
+  // what `work` may have to wait for: the rest may wait for the program that calls back.
   void enqueue(std::unique_ptr<Work> work);
   // Call before waiting for `event`: on the device's own thread (a callback wants a value that is
-  // computed behind it) all that is queued is done now, because nobody else would do it.
+  // computed behind it) what is queued and ready is done now until the event is set, because
+  // nobody else would do it.
   void catch_up(const Event& event);
   // Runs `work` on the calling thread if the device has nothing to do, else answers false at once.
   // `work` must not use the encoder and must be short.
@@ -112,7 +116,9 @@ class Device {
  private:
   mx::Stream new_stream() const;
   void run();
-  void run_next(std::unique_lock<std::mutex>& lock);
+  std::unique_ptr<Work> take_from_queue(std::unique_ptr<Work>& link);
+  void run_one(std::unique_ptr<Work> work, std::unique_lock<std::mutex>& lock);
+  bool run_first_ready(std::unique_lock<std::mutex>& lock);
   void wait_for_room(std::unique_lock<std::mutex>& lock);
   void restart_in_child();
 

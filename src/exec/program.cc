@@ -89,6 +89,18 @@ struct Program::Run {
     finish_when_device_does();
   }
 
+  // On a GPU the device's own results are there before they are ready. Whatever another thread
+  // writes is there only when it is ready.
+  bool is_there(const Payload& argument) const {
+    return !program->is_on_cpu_ && argument.is_published() && !argument.ready.is_error();
+  }
+
+  bool is_ready() const noexcept {
+    return std::all_of(arguments.begin(), arguments.end(), [this](const PayloadPtr& argument) {
+      return is_there(*argument) || argument->ready.is_set();
+    });
+  }
+
   void fail(const Error& error) const noexcept {
     for (auto& result : results) result->ready.fail(error);
     done.fail(error);
@@ -104,11 +116,7 @@ struct Program::Run {
     values.reserve(arguments.size());
     std::vector<mx::array> borrowed;
     for (auto& argument : arguments) {
-      // On a GPU the device's own results are there before they are ready. Whatever another thread
-      // writes is there only when it is ready.
-      if (program->is_on_cpu_ || !argument->is_published() || argument->ready.is_error()) {
-        CHECK_OK(argument->ready.await());
-      }
+      if (!is_there(*argument)) CHECK_OK(argument->ready.await());
       values.push_back(Payload::take(argument, borrowed));
       if (program->is_on_cpu_) values.back().set_status(mx::array::Status::available);
     }
@@ -137,6 +145,7 @@ struct Program::Task : Device::Work {
   Task(Run run, std::shared_ptr<const Program> program)
       : Work(!run.plan->is_native), execution(std::move(run)), program(std::move(program)) {}
   void run() override { execution(); }
+  bool is_ready() const noexcept override { return execution.is_ready(); }
   void fail(const Error& error) noexcept override { execution.fail(error); }
   void abandon(const Error& error) noexcept override { execution.abandon(error); }
 

@@ -102,16 +102,26 @@ def by_asarray(result):
     return np.asarray(result)
 
 
+def on_cpu(result):
+    (device,) = result.devices()
+    return device.device_kind == "cpu"
+
+
 def by_buffer(result):
-    """Types that the buffer protocol does not know are copied."""
+    """Types that the buffer protocol does not know are copied, and so is memory that the CPU cannot read."""
     data = result.addressable_data(0)
-    return np.asarray(memoryview(data)) if is_numpys(result) else np.array(data)
+    if not is_numpys(result):
+        return np.array(data)
+    try:
+        return np.asarray(memoryview(data))
+    except BufferError:
+        assert not on_cpu(result)
+        return np.array(data)
 
 
 def by_dlpack(result):
     """A GPU's by way of the host's device."""
-    (device,) = result.devices()
-    there = result if device.device_kind == "cpu" else jax.device_put(result, jax.devices("cpu")[0])
+    there = result if on_cpu(result) else jax.device_put(result, jax.devices("cpu")[0])
     return np.from_dlpack(there) if is_numpys(result) else np.asarray(there)
 
 

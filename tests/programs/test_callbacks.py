@@ -420,6 +420,25 @@ def test_callback_that_needs_what_is_queued_behind_it(mps, how):
     assert float(out) == (17 if how == "program" else 5)
 
 
+@pytest.mark.parametrize("size", [1, 300])
+def test_callback_that_computes_before_what_is_queued_for_its_result(mps, size):
+    started = threading.Event()
+    compute = _host_on(mps, [], jax.jit(lambda a: a @ a))
+
+    def host(a):
+        started.wait(30)
+        return compute(a)
+
+    x = jax.device_put(2 * np.eye(size, dtype=np.float32), mps)
+    behind = jax.jit(lambda a: a + 1)
+    behind(x).block_until_ready()
+    out = jax.jit(lambda a: jax.pure_callback(host, jax.ShapeDtypeStruct(a.shape, a.dtype), a))(x)
+    later = behind(out)
+    assert not out.is_ready()
+    started.set()
+    assert float(later[0, 0]) == 5
+
+
 def test_callback_that_computes_with_jax():
     def host(x):
         return np.asarray(jnp.cumsum(x))
