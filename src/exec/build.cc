@@ -22,30 +22,6 @@ using ir::Value;
 // Splat constants of more elements than this are filled at run time instead of being kept.
 constexpr int64_t kKeptSplat = 1024;
 
-// The outer values that the regions of `op` use, each once, in order of first use.
-std::vector<Value*> captured_values(const Op& op) {
-  std::vector<Value*> captures;
-  std::unordered_set<const Value*> inner, seen;
-  std::vector<const ir::Region*> pending;
-  for (const auto& region : op.regions()) pending.push_back(region.get());
-  // Definitions first, so that uses of values of sibling regions are not taken for outer ones.
-  for (size_t i = 0; i < pending.size(); ++i) {
-    for (int a = 0; a < pending[i]->arg_count(); ++a) inner.insert(pending[i]->arg(a));
-    for (Op* nested : *pending[i]) {
-      for (int r = 0; r < nested->result_count(); ++r) inner.insert(nested->result(r));
-      for (const auto& region : nested->regions()) pending.push_back(region.get());
-    }
-  }
-  for (const ir::Region* region : pending) {
-    for (Op* nested : *region) {
-      for (Value* operand : nested->operands()) {
-        if (!inner.count(operand) && seen.insert(operand).second) captures.push_back(operand);
-      }
-    }
-  }
-  return captures;
-}
-
 class Builder {
  public:
   Builder(const ir::Target& target, std::vector<Error>* refused)
@@ -229,9 +205,11 @@ class Builder {
     Step step = step_of(op, Step::Kind::loop);
     const auto captures = captured_values(op);
     for (Value* capture : captures) step.inputs.push_back(ref(capture));
-    if (target_.runs_native && uses_kernels()) {
+    const ir::Target& target = ir::target_of(op, target_);
+    if (target.runs_native && uses_kernels()) {
       auto whole = lower_loop(op, captures);
       if (whole.ok()) {
+        plan_->is_native = plan_->is_native && target_.runs_native;
         plan_->nanoseconds += whole->nanoseconds;
         return add_native(op, std::move(step), std::move(whole).value());
       }
@@ -245,8 +223,8 @@ class Builder {
     if (const ir::Attr* trips = ir::find(op.discardable, "mps.trip_count")) {
       loop->trip_count = std::get<ir::TypedInt>(trips->value).value;
     }
-    loop->condition = build_plan(op.region(0), captures, target_, refused_);
-    loop->body = build_plan(op.region(1), captures, target_, refused_);
+    loop->condition = build_plan(op.region(0), captures, target, refused_);
+    loop->body = build_plan(op.region(1), captures, target, refused_);
     note_nested(*loop->condition, loop->trip_count.value_or(1000));
     note_nested(*loop->body, loop->trip_count.value_or(1000));
     step.loop = std::move(loop);
@@ -259,7 +237,8 @@ class Builder {
     for (Value* capture : captures) step.inputs.push_back(ref(capture));
     auto branch = std::make_unique<CaseStep>();
     for (const auto& region : op.regions()) {
-      branch->branches.push_back(build_plan(*region, captures, target_, refused_));
+      branch->branches.push_back(
+          build_plan(*region, captures, ir::target_of(op, target_), refused_));
       note_nested(*branch->branches.back(), 1);
     }
     step.branch = std::move(branch);
@@ -267,7 +246,7 @@ class Builder {
   }
 
   void note_nested(const Plan& nested, int64_t times) {
-    plan_->is_native = plan_->is_native && nested.is_native;
+    plan_->is_native = plan_->is_native && nested.is_native && target_.runs_native;
     plan_->nanoseconds += static_cast<double>(times) * (nested.nanoseconds + 500);
   }
 
@@ -391,6 +370,29 @@ class Builder {
 };
 
 }  // namespace
+
+std::vector<Value*> captured_values(const Op& op) {
+  std::vector<Value*> captures;
+  std::unordered_set<const Value*> inner, seen;
+  std::vector<const ir::Region*> pending;
+  for (const auto& region : op.regions()) pending.push_back(region.get());
+  // Definitions first, so that uses of values of sibling regions are not taken for outer ones.
+  for (size_t i = 0; i < pending.size(); ++i) {
+    for (int a = 0; a < pending[i]->arg_count(); ++a) inner.insert(pending[i]->arg(a));
+    for (Op* nested : *pending[i]) {
+      for (int r = 0; r < nested->result_count(); ++r) inner.insert(nested->result(r));
+      for (const auto& region : nested->regions()) pending.push_back(region.get());
+    }
+  }
+  for (const ir::Region* region : pending) {
+    for (Op* nested : *region) {
+      for (Value* operand : nested->operands()) {
+        if (!inner.count(operand) && seen.insert(operand).second) captures.push_back(operand);
+      }
+    }
+  }
+  return captures;
+}
 
 std::unique_ptr<Plan> build_plan(const ir::Region& region, const std::vector<Value*>& captures,
                                  const ir::Target& target, std::vector<Error>* refused) {

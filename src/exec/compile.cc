@@ -10,10 +10,9 @@
 #include "base/log.h"
 #include "bytecode/reader.h"
 #include "exec/fused.h"
-#include "exec/gpu.h"
+#include "exec/place.h"
 #include "exec/plan.h"
 #include "exec/program.h"
-#include "ir/lifetimes.h"
 #include "passes/pass.h"
 
 namespace jaxmps::exec {
@@ -100,67 +99,6 @@ Status check_signature(const ProgramInfo& info, const ir::Target& target) {
   return {};
 }
 
-// Multiply-adds of one op, times two.
-double op_flops(const ir::Op& op) {
-  double flops = 0;
-  if (op.id == ir::OpId::dot_general) {
-    flops = 2.0 * op.result()->type.size();
-    for (int64_t dim : op.ints("lhs_contracting_dimensions"))
-      flops *= op.operand(0)->type.dims[dim];
-  } else if (op.id == ir::OpId::convolution) {
-    const ir::Type& kernel = op.operand(1)->type;
-    const int64_t outputs = kernel.dims[op.i64("kernel_output_feature_dimension")];
-    const int64_t per_output = outputs ? kernel.size() / outputs : 0;
-    flops = 2.0 * op.result()->type.size() * per_output;
-  } else if (op.is(ir::traits::elementwise)) {
-    flops = op.result()->type.size();
-  }
-  for (const auto& region : op.regions()) {
-    if (op.id != ir::OpId::while_ && op.id != ir::OpId::case_ && op.id != ir::OpId::fusion) break;
-    for (const ir::Op* nested : *region) flops += op_flops(*nested);
-  }
-  return flops;
-}
-
-void estimate_costs(const ir::Region& region, ProgramInfo& info) {
-  for (const ir::Op* op : region) {
-    info.flops += op_flops(*op);
-    for (int i = 0; i < op->operand_count(); ++i) {
-      const ir::Type& type = op->operand(i)->type;
-      if (type.is_static()) info.bytes_accessed += static_cast<double>(type.byte_count());
-    }
-    for (int i = 0; i < op->result_count(); ++i) {
-      const ir::Type& type = op->result(i)->type;
-      if (!type.is_static() || op == region.terminator()) continue;
-      info.bytes_accessed += static_cast<double>(type.byte_count());
-    }
-  }
-}
-
-// The largest sum of values alive at once, parameters and results not counted.
-int64_t live_peak(const ir::Region& region) {
-  const ir::Lifetimes lifetimes(region);
-  const int end = lifetimes.place(region.terminator());
-  std::vector<int64_t> freed(end + 1);
-  int64_t live = 0, peak = 0;
-  for (const ir::Op* op : region) {
-    const int place = lifetimes.place(op);
-    if (op->id == ir::OpId::constant || place == end) continue;
-    int64_t nested = 0;
-    for (const auto& inner : op->regions()) nested = std::max(nested, live_peak(*inner));
-    for (int i = 0; i < op->result_count(); ++i) {
-      const ir::Value* value = op->result(i);
-      const int last = lifetimes.last_use(value);
-      if (last == ir::Lifetimes::kNever || last == end || !value->type.is_static()) continue;
-      live += value->type.byte_count();
-      freed[last] += value->type.byte_count();
-    }
-    peak = std::max(peak, live + (op->id == ir::OpId::fusion ? 0 : nested));
-    live -= freed[place];
-  }
-  return peak;
-}
-
 Error join(const std::vector<Error>& refused, const std::string& name) {
   if (refused.size() == 1) return Error(refused[0]).in(name);
   constexpr size_t kShown = 20;
@@ -171,28 +109,6 @@ Error join(const std::vector<Error>& refused, const std::string& name) {
 }
 
 }  // namespace
-
-// How many calls of a GPU the region is, about: one for each op, trips of loops counted.
-double gpu_calls(const ir::Region& region) {
-  double calls = 0;
-  for (const ir::Op* op : region) {
-    if (op == region.terminator() || op->id == ir::OpId::constant) continue;
-    if (op->id == ir::OpId::while_) {
-      const ir::Attr* trips = ir::find(op->discardable, "mps.trip_count");
-      constexpr double kUnknown = 1000;
-      calls +=
-          (trips ? static_cast<double>(std::get<ir::TypedInt>(trips->value).value) : kUnknown) *
-          (gpu_calls(op->region(0)) + gpu_calls(op->region(1)));
-    } else if (op->id == ir::OpId::case_) {
-      double most = 0;
-      for (const auto& branch : op->regions()) most = std::max(most, gpu_calls(*branch));
-      calls += most;
-    } else {
-      ++calls;
-    }
-  }
-  return calls;
-}
 
 class Compiler {
  public:
@@ -212,13 +128,18 @@ class Compiler {
     program->info_ = describe(module);
     CHECK_OK(check_signature(program->info_, target));
     CHECK_OK(run_passes(id, module));
-    estimate_costs(module.main()->body, program->info_);
+    const Work work = work_of(module.main()->body);
+    program->info_.flops = work.flops;
+    program->info_.bytes_accessed = work.bytes;
     std::string notes;
     std::vector<Error> refused;
     ir::refuse_missing_types(module.main()->body, target, &refused);
     program->is_on_cpu_ = target.runs_native;
-    if (refused.empty()) CHECK_OK(plan_for_cpu(*program));
+    if (refused.empty()) CHECK_OK(place(*program));
     if (program->is_on_cpu_ && !target.runs_native) return ProgramPtr(program);
+    std::string places;
+    if (refused.empty()) CHECK_OK(place_regions(module, target, dumps() ? &places : nullptr));
+    if (!places.empty()) dump(id, "4.regions.txt", places);
     if (refused.empty()) CHECK_OK(fuse_module(module, target, dumps() ? &notes : nullptr));
     dump(id, "2.fusions.txt", notes);
     program->text_ = ir::print(module);
@@ -244,40 +165,19 @@ class Compiler {
   }
 
  private:
-  // Where the memory is the CPU's, too: a program that the CPU's kernels have done before a GPU's
-  // were launched gets a plan of those.
-  static Status plan_for_cpu(Program& program) {
-    constexpr double kBeginNanoseconds = 20'000, kCallNanoseconds = 4'000;  // of a GPU
-    constexpr double kLargest = 4e6;  // operations and bytes: not worth a second look
-    const ir::Target& target = *program.target_;
-    if (target.runs_native || !target.host_memory || !env::flag(env::Var::JAX_MPS_SMALL_ON_CPU) ||
-        program.info_.flops + program.info_.bytes_accessed > kLargest) {
-      return {};
-    }
-    TRY(auto module, bytecode::read_artifact(program.artifact_));
-    CHECK_OK(passes::run_passes(*module));
-    CHECK_OK(fuse_module(*module, ir::kCpu));
-    std::vector<Error> refused;
-    TRY(const std::vector<Device*>* all, devices());
-    const StreamScope scope(*all->front());
-    auto plan = build_plan(module->main()->body, {}, ir::kCpu, &refused);
-    const double on_gpu = kBeginNanoseconds + kCallNanoseconds * gpu_calls(module->main()->body);
-    const bool is_small = refused.empty() && plan->is_native && plan->nanoseconds < on_gpu;
-    if (dumps()) {
-      dump(program.fingerprint_, "4.cpu.txt",
-           str(is_small ? "on the CPU: " : "not on the CPU: ",
-               !refused.empty()   ? refused[0].text
-               : !plan->is_native ? std::string("not all of its kernels are ours")
-                                  : str(plan->nanoseconds,
-                                        " ns of work there, the GPU's calls take ", on_gpu, " ns"),
-               "\n", is_small ? print(*plan) : ""));
-    }
-    if (!is_small) return {};
-    program.text_ = ir::print(*module);
-    program.info_.temporary_bytes = live_peak(module->main()->body);
-    release_kernels(*module);
-    program.module_ = std::move(module);
-    program.plan_ = std::move(plan);
+  // Takes the program for the CPU, where it is that's.
+  static Status place(Program& program) {
+    std::string notes;
+    TRY(PlacedProgram placed,
+        place_program(program.artifact_, work_of(program.module_->main()->body), *program.target_,
+                      dumps() ? &notes : nullptr));
+    if (!notes.empty()) dump(program.fingerprint_, "4.cpu.txt", notes);
+    if (!placed.plan) return {};
+    program.text_ = ir::print(*placed.module);
+    program.info_.temporary_bytes = live_peak(placed.module->main()->body);
+    release_kernels(*placed.module);
+    program.module_ = std::move(placed.module);
+    program.plan_ = std::move(placed.plan);
     program.is_on_cpu_ = true;
     return {};
   }

@@ -116,16 +116,15 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   }
   passes::FuseOptions options;
   options.dump = notes;
-  options.accept = [&](ir::Op& fusion, kernels::Fusion description) {
-    return attach_kernel(fusion, std::move(description), target);
-  };
+  options.accept = attach_kernel;
   if (target.runs_native) passes::expand_filters(module);
   CHECK_OK(passes::fuse(module, target, options));
   if (!gpu) return {};
   std::vector<const kernels::GpuFusion*> printed;
   for (const auto& function : module.functions) {
     for_fusions(function->body, [&](const ir::Op& fusion) {
-      printed.push_back(&*static_cast<const FusionKernel&>(*fusion.attachment).printed);
+      const auto& kernel = static_cast<const FusionKernel&>(*fusion.attachment);
+      if (kernel.printed) printed.push_back(&*kernel.printed);
     });
   }
   return gpu->compile(printed);

@@ -74,6 +74,9 @@ struct Plan {
   double nanoseconds = 0;  // estimated time on one core
 };
 
+// The outer values that the regions of the op use, each once, in order of first use.
+std::vector<ir::Value*> captured_values(const ir::Op& op);
+
 // Builds the plan of a region for a target and MLX's default stream of the calling thread.
 // `captures` are outer values that the region uses, in the order in which they become parameters
 // behind the region's own arguments. All refused ops are appended to `refused`; the plan is

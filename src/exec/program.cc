@@ -118,7 +118,10 @@ struct Program::Run {
     for (auto& argument : arguments) {
       if (!is_there(*argument)) CHECK_OK(argument->ready.await());
       values.push_back(Payload::take(argument, borrowed));
-      if (program->is_on_cpu_) values.back().set_status(mx::array::Status::available);
+      // Native steps need not wait for it.
+      if (program->is_on_cpu_ || argument->ready.is_set()) {
+        values.back().set_status(mx::array::Status::available);
+      }
     }
     RunContext context(device->encoder());
     try {

@@ -103,13 +103,17 @@ class Runner {
     }
   }
 
+  // Whoever reads what is there now need not wait again for what is sent behind it.
   void wait() {
     const ir::Op* op = std::exchange(run_.op, nullptr);
     encoder_.wait();
     run_.op = op;
+    for (auto& slot : frame_) {
+      if (slot) slot->set_status(mx::array::Status::available);
+    }
   }
 
-  // Dense row-major, its values there for the CPU: arrays that are `available` were never sent.
+  // Dense row-major, its values there for the CPU, as they are in arrays that are `available`.
   const mx::array& readable(Ref ref) {
     make_dense(ref);
     const mx::array& array = at(ref);
@@ -227,6 +231,7 @@ class Runner {
       const Ref ref = plan_.results[i];
       if (plan_.moved_results[i]) {
         out.push_back(std::move(*frame_[ref]));
+        frame_[ref].reset();
       } else {
         out.push_back(at(ref));
       }

@@ -2,6 +2,12 @@
 
 namespace jaxmps::ir {
 
+void run_on_cpu(Op& op) { op.discardable.push_back({"mps.on_cpu", Attr(Attr::Value(true))}); }
+
+const Target& target_of(const Op& op, const Target& target) {
+  return find(op.discardable, "mps.on_cpu") ? kCpu : target;
+}
+
 std::string missing_type(const Type& type, const Target& target) {
   if (target.float64 || !type.is_tensor() || real_type(type.dtype) != DType::f64) return {};
   return str(type.dtype == DType::c128 ? "complex128" : "float64",

@@ -108,6 +108,11 @@ inline constexpr Target kMetal{.name = "metal",
                                .shared_bytes = 32 << 10,
                                .turns_short_rows = false};
 
+// Marks an op with regions as the CPU's, whatever the target of its program.
+void run_on_cpu(Op& op);
+// The target that runs the regions of the op.
+const Target& target_of(const Op& op, const Target& target);
+
 // The one gate for types: why the target has no such type; empty if it has.
 std::string missing_type(const Type& type, const Target& target);
 // Appends an error for each op, nested ones included, with a type that the target has not.

@@ -232,7 +232,7 @@ Status RegionFuser::run() {
   for (Op* op : region_) {
     if (has_program_regions(*op)) {
       for (auto& region : op->regions())
-        CHECK_OK(RegionFuser(region.get(), target_, options_).run());
+        CHECK_OK(RegionFuser(region.get(), ir::target_of(*op, target_), options_).run());
     }
     OpInfo info{op, FuseClass::none, {}, {}};
     info.kind = classify(*op, &info.why);

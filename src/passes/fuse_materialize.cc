@@ -48,7 +48,7 @@ bool RegionFuser::is_elsewhere_too(const Op* op) const {
 // Shows the target what the fusion is.
 Status RegionFuser::describe(Op* fusion) {
   TRY(fusion::Fusion description, fusion::build_fusion(*fusion, target_.turns_short_rows));
-  return options_.accept ? options_.accept(*fusion, std::move(description)) : Status();
+  return options_.accept ? options_.accept(*fusion, std::move(description), target_) : Status();
 }
 
 void RegionFuser::materialize(const Group& g) {

@@ -51,7 +51,7 @@ struct PendingLaunch {
 
 const Status kFine;
 
-std::atomic<int64_t> commits{0};
+std::atomic<int64_t> commits{0}, waits{0};
 
 class SimulatedEncoder final : public GpuEncoder {
  public:
@@ -106,6 +106,7 @@ class SimulatedEncoder final : public GpuEncoder {
   }
 
   void synchronize() override {
+    ++waits;
     GpuEncoder::synchronize();
     if (failure_->ok()) return;
     Failure failure{failure_->error()};
@@ -158,6 +159,6 @@ std::unique_ptr<Gpu> simulated_gpu(const kernels::Dialect& dialect) {
   return std::make_unique<Simulated>(dialect);
 }
 
-int64_t simulated_commits() { return commits; }
+SimulatedCounts simulated_counts() { return {commits, waits}; }
 
 }  // namespace jaxmps::exec

@@ -12,7 +12,10 @@ namespace jaxmps::exec {
 // the word JAX_MPS_SIMULATED_REFUSES of the environment occurs are refused, as by a compiler.
 std::unique_ptr<Gpu> simulated_gpu(const kernels::Dialect& dialect);
 
-// How often encoders have committed since the process began.
-int64_t simulated_commits();
+// What encoders have done since the process began.
+struct SimulatedCounts {
+  int64_t commits, waits;
+};
+SimulatedCounts simulated_counts();
 
 }  // namespace jaxmps::exec

@@ -49,7 +49,7 @@ struct Program {
       main->type.elements.push_back(main->body.arg(i)->type);
     for (V v : main->body.terminator()->operands()) main->type.results.push_back(v->type);
     options.dump = &dump;
-    options.accept = [](const ir::Op&, const kernels::Fusion& f) -> Status {
+    options.accept = [](const ir::Op&, const kernels::Fusion& f, const ir::Target&) -> Status {
       TRY(cpu::TileKernel kernel, cpu::compile_tile(f));
       return {};
     };
@@ -286,7 +286,7 @@ TEST(Fuse, ARefusedGroupIsTakenApart) {
   std::unordered_map<ir::Value*, ir::Value*> map;
   main->body.copy_from(g.region, map);
   passes::FuseOptions options;
-  options.accept = [](const ir::Op&, const kernels::Fusion&) -> Status {
+  options.accept = [](const ir::Op&, const kernels::Fusion&, const ir::Target&) -> Status {
     return unimplemented("no");
   };
   ASSERT_TRUE(passes::fuse(p.module, ir::kCpu, options).ok());
@@ -318,7 +318,7 @@ TEST(Fuse, WithoutItsGatherARefusedGroupIsTriedAgain) {
   ir::Function* main = p.module.add_function("main");
   std::unordered_map<ir::Value*, ir::Value*> map;
   main->body.copy_from(g.region, map);
-  p.options.accept = [](const ir::Op& fusion, const kernels::Fusion&) -> Status {
+  p.options.accept = [](const ir::Op& fusion, const kernels::Fusion&, const ir::Target&) -> Status {
     for (const ir::Op* op : fusion.region()) {
       if (op->id == OpId::gather) return unimplemented("no");
     }

@@ -31,7 +31,7 @@ size_t count_kernels(const std::filesystem::path& path, const ir::Target& target
   if (!module) return 0;
   size_t count = 0;
   passes::FuseOptions options;
-  options.accept = [&](const ir::Op& op, const Fusion& fusion) -> Status {
+  options.accept = [&](const ir::Op& op, const Fusion& fusion, const ir::Target&) -> Status {
     auto printed = kernels::print_gpu(fusion, dialect);
     EXPECT_TRUE(printed.ok()) << path << ": " << ir::brief(op) << ": " << printed.error().text;
     if (!printed.ok()) return std::move(printed).error();

@@ -8,6 +8,7 @@
 #include "bytecode/reader.h"
 #include "exec/fused.h"
 #include "exec/gpu.h"
+#include "exec/place.h"
 #include "exec/plan.h"
 #include "ir/builder.h"
 #include "passes/pass.h"
@@ -126,6 +127,15 @@ Program long_program() {
 }
 
 // Numbers of which every sum is exact.
+mx::array some(int rows, int columns) {
+  const auto all = mx::arange(0, rows * columns);
+  mx::array values =
+      mx::astype(mx::reshape(mx::remainder(all, mx::array(7)), {rows, columns}), mx::float32);
+  values.eval();
+  values.set_status(mx::array::Status::available);
+  return values;
+}
+
 std::vector<mx::array> run_long(const ir::Target& target, Gpu& gpu, Count* calls, int64_t* pieces) {
   Program program = long_program();
   Gpu* const before = use_gpu(ir::kMetal, &gpu);
@@ -141,13 +151,6 @@ std::vector<mx::array> run_long(const ir::Target& target, Gpu& gpu, Count* calls
   }
   const auto made = gpu.make_encoder(stream);
   RunContext context(*made);
-  const auto some = [](int rows, int columns) {
-    const auto all = mx::arange(0, rows * columns);
-    mx::array values =
-        mx::astype(mx::reshape(mx::remainder(all, mx::array(7)), {rows, columns}), mx::float32);
-    values.eval();
-    return values;
-  };
   auto results = run_plan(*plan, {some(64, 96), some(96, 80)}, context, true);
   made->release();
   const auto outcome = made->outcome();
@@ -165,16 +168,72 @@ TEST(SimulatedDevice, WorkThatMayTakeLongIsCut) {
   Count whole_calls, calls;
   int64_t whole_pieces = 0, pieces = 0;
   const auto whole = run_long(ir::kMetal, *gpu_of(ir::kMetal), &whole_calls, &whole_pieces);
-  const int64_t before = simulated_commits();
+  const int64_t before = simulated_counts().commits;
   const auto results = run_long(slow, *cut, &calls, &pieces);
   EXPECT_EQ(whole_pieces, whole_calls.launches);
   EXPECT_GT(pieces, 3 * calls.launches);
   EXPECT_GT(calls.primitives, 3 * whole_calls.primitives);
   // Each piece, of a launch or of a product, goes with a commit of its own.
-  EXPECT_GT(simulated_commits() - before, (pieces + calls.primitives) / 2);
+  EXPECT_GT(simulated_counts().commits - before, (pieces + calls.primitives) / 2);
   ASSERT_EQ(whole.size(), results.size());
   for (size_t i = 0; i < whole.size(); ++i) {
     EXPECT_TRUE(mx::array_equal(whole[i], results[i]).item<bool>()) << "result " << i;
+  }
+}
+
+// A product, and a small loop over some numbers: of the product, or given.
+Program looping_program(bool reads_product) {
+  Program p;
+  Value* x = p.arg(f32(64, 64));
+  Value* given = p.arg(f32(1, 3));
+  Value* product = p.op(ir::OpId::dot_general, {x, x}, f32(64, 64),
+                        {{"lhs_batching_dimensions", ir::Attr(ir::Ints{})},
+                         {"rhs_batching_dimensions", ir::Attr(ir::Ints{})},
+                         {"lhs_contracting_dimensions", ir::Attr(ir::Ints{1})},
+                         {"rhs_contracting_dimensions", ir::Attr(ir::Ints{0})}});
+  Value* from = reads_product ? p.slice(product, {0, 0}, {1, 3}, {1, 1}) : given;
+  ir::Op* loop =
+      p.ops(ir::OpId::while_, {p.splat(testing::s32(), 0), from}, {testing::s32(), f32(1, 3)});
+  p.region(loop, [](auto& body) {
+    Value* trip = body.arg(testing::s32());
+    (void)body.arg(f32(1, 3));
+    body.ret({body.compare(ir::CompareDirection::lt, trip, body.splat(testing::s32(), 20))});
+  });
+  p.region(loop, [](auto& body) {
+    Value* trip = body.arg(testing::s32());
+    Value* v = body.arg(f32(1, 3));
+    Value* halved = body.binary(ir::OpId::multiply, v, body.splat(f32(1, 3), 0.5));
+    body.ret({body.binary(ir::OpId::add, trip, body.splat(testing::s32(), 1)),
+              body.binary(ir::OpId::add, halved, body.splat(f32(1, 3), 1))});
+  });
+  p.ret({product, loop->result(1)});
+  return p;
+}
+
+TEST(SimulatedDevice, SmallLoopsRunOnTheCpuAndWaitForWhatTheyRead) {
+  if (std::string why = metal::why_unavailable(); !why.empty()) GTEST_SKIP() << why;
+  for (const bool reads_product : {false, true}) {
+    Program program = looping_program(reads_product);
+    std::string notes;
+    ASSERT_TRUE(place_regions(program.module, ir::kMetal, &notes).ok());
+    EXPECT_NE(notes.find("stablehlo.while (s32[], f32[1,3]) -> (s32[], f32[1,3]) at model.py"),
+              std::string::npos)
+        << notes;
+    EXPECT_NE(notes.find(": on the CPU: "), std::string::npos) << notes;
+    ASSERT_TRUE(fuse_module(program.module, ir::kMetal).ok());
+    std::vector<Error> refused;
+    const auto plan = build_plan(program.module.main()->body, {}, ir::kMetal, &refused);
+    ASSERT_TRUE(refused.empty()) << refused[0].text;
+    EXPECT_FALSE(plan->is_native);
+    EXPECT_EQ(count(*plan).natives, 1);
+    const auto simulated = encoder();
+    RunContext context(*simulated);
+    const int64_t before = simulated_counts().waits;
+    const auto results = run_plan(*plan, {some(64, 64), some(1, 3)}, context, true);
+    EXPECT_EQ(simulated_counts().waits - before, reads_product ? 1 : 0);
+    simulated->wait();
+    EXPECT_NEAR(results[1].data<float>()[1], 2, 1e-2);
+    EXPECT_TRUE(mx::array_equal(results[0], mx::matmul(some(64, 64), some(64, 64))).item<bool>());
   }
 }
 
