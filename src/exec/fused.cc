@@ -6,9 +6,11 @@
 
 #include "base/env.h"
 #include "base/log.h"
+#include "exec/fusion_tiers.h"
 #include "exec/gpu.h"
 #include "fusion/fusion.h"
 #include "kernels/cpu/tile.h"
+#include "kernels/llvm/compiler.h"
 #include "passes/fuse.h"
 #include "passes/pass.h"
 
@@ -68,12 +70,23 @@ std::vector<std::vector<int>> reuse_choices(const cpu::TileKernel& kernel, const
   return choices;
 }
 
-ops::Lowering as_lowering(cpu::TileKernel kernel, const ir::Op& op) {
+Result<ops::Lowering> as_lowering(cpu::TileKernel kernel,
+                                  std::shared_ptr<const kernels::Fusion> description,
+                                  const ir::Op& op) {
   auto choices = reuse_choices(kernel, op);
   const double nanoseconds = kernel.nanoseconds();
-  auto run = [kernel = std::move(kernel)](const void* const* in, void* const* out) {
-    if (!kernel.run(in, out)) throw std::bad_alloc();
-  };
+  ops::Native run;
+  if (kernels::has_code_generator()) {
+    auto tiers = std::make_shared<FusionTiers>(std::move(kernel), std::move(description));
+    if (env::number(env::Var::JAX_MPS_LLVM) == 2) CHECK_OK(tiers->compile());
+    run = [tiers](const void* const* in, void* const* out) {
+      if (!tiers->run(in, out)) throw std::bad_alloc();
+    };
+  } else {
+    run = [kernel = std::move(kernel)](const void* const* in, void* const* out) {
+      if (!kernel.run(in, out)) throw std::bad_alloc();
+    };
+  }
   ops::Lowering lowering = ops::native(std::move(run), nanoseconds);
   lowering.choices = std::move(choices);
   return lowering;
@@ -139,7 +152,7 @@ void release_kernels(const ir::Module& module) {
 Result<ops::Lowering> lower_fusion(const ir::Op& fusion, const ir::Target& target) {
   TRY(const auto kernel, kernel_of(fusion, target));
   if (kernel->printed) return gpu_of(target)->lower(*kernel->printed);
-  return as_lowering(*kernel->tile, fusion);
+  return as_lowering(*kernel->tile, {kernel, &kernel->description}, fusion);
 }
 
 std::string kernel_text(const ir::Op& fusion, const ir::Target& target) {
@@ -188,8 +201,9 @@ Result<cpu::TileKernel> lower_tile(const ir::Op& op) {
 
 Result<ops::Lowering> lower_alone(const ir::Op& op, const ir::Target& target) {
   if (!target.single_ops) return ir::refuse(op, "single ops are MLX's on this target");
-  TRY(cpu::TileKernel kernel, lower_tile(op));
-  return as_lowering(std::move(kernel), op);
+  TRY(auto description, describe(op));
+  TRY(cpu::TileKernel kernel, cpu::compile_tile(*description));
+  return as_lowering(std::move(kernel), std::move(description), op);
 }
 
 void report_unfused(const ir::Op& fusion, const Error& why) {

@@ -17,6 +17,7 @@ import importlib.util
 import itertools
 import os
 import pathlib
+import sys
 import threading
 
 import jax
@@ -212,6 +213,9 @@ def _release(number):
 
 
 def _work():
+    if sys.platform == "linux":  # there priorities are those of threads
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
     with _lock, contextlib.suppress(Exception):  # which the first text that needs it will tell
         _processor().object_code(_FIRST)
     while True:

@@ -45,8 +45,9 @@ class MachineCode : public std::enable_shared_from_this<MachineCode> {
   ~MachineCode();
   MachineCode(const MachineCode&) = delete;
 
-  // Compiles it now.
+  // Compiles it now; or beside, once.
   Status compile();
+  void request();
   // Another way to the same results has taken so long: enough of that and it is compiled, beside.
   void spend(double nanoseconds) {
     const double spent = spent_.load(std::memory_order_relaxed) + nanoseconds;
@@ -61,7 +62,6 @@ class MachineCode : public std::enable_shared_from_this<MachineCode> {
 
  private:
   explicit MachineCode(LlvmModule module) : module_(std::move(module)) {}
-  void request();
   void take(const void* address, int64_t handle);
   void start(bool later, void* sink, CodeGenerator::Done done) const;
 

@@ -3,6 +3,7 @@
 #include "kernels/llvm/fusion_text.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "kernels/llvm/nest_text.h"
 
@@ -64,7 +65,7 @@ class Stages {
   }
 
   void print(LlvmText* text, std::string* to, std::vector<std::string> inputs,
-             const std::vector<std::string>& outputs);
+             const std::vector<std::string>& outputs, int cut);
 
  private:
   int last_stage() const { return reductions_.empty() ? 0 : reductions_.back().stage + 1; }
@@ -209,7 +210,7 @@ void Stages::fold(LlvmText* text, std::string* to, const Reduction& r) const {
 }
 
 void Stages::print(LlvmText* text, std::string* to, std::vector<std::string> inputs,
-                   const std::vector<std::string>& outputs) {
+                   const std::vector<std::string>& outputs, int cut) {
   for (size_t k = 0; k < reductions_.size(); ++k) {
     Reduction& r = reductions_[k];
     const int64_t size = ir::byte_size(f_.program.instrs[at(r.instr)].type);
@@ -218,7 +219,8 @@ void Stages::print(LlvmText* text, std::string* to, std::vector<std::string> inp
   }
   std::vector<std::string> given, tails;
   for (int a = 0; a < f_.reduced_begin; ++a) {
-    const LlvmText::Loop loop = text->loop(0, f_.dims[at(a)]);
+    const int64_t extent = f_.dims[at(a)];
+    const LlvmText::Loop loop = a == cut ? text->part(0, extent) : text->loop(0, extent);
     *to += loop.head;
     given.push_back(loop.index);
     tails.push_back(loop.tail);
@@ -262,6 +264,13 @@ bool is_written_out(const Fusion& fusion) {
   return fusion.kind == Fusion::Kind::loop || can_print_nest(fusion, 0).ok();
 }
 
+void print(LlvmText* text, std::string* to, const Fusion& fusion,
+           const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+           int cut) {
+  if (is_written_out(fusion)) return print_nest(text, to, fusion, inputs, outputs, {}, cut);
+  if (fusion.size() > 0) Stages(fusion).print(text, to, inputs, outputs, cut);
+}
+
 }  // namespace
 
 Status can_print(const Fusion& fusion) {
@@ -274,8 +283,32 @@ Status can_print(const Fusion& fusion) {
 
 void print_fusion(LlvmText* text, std::string* to, const Fusion& fusion,
                   const std::vector<std::string>& inputs, const std::vector<std::string>& outputs) {
-  if (is_written_out(fusion)) return print_nest(text, to, fusion, inputs, outputs, {});
-  if (fusion.size() > 0) Stages(fusion).print(text, to, inputs, outputs);
+  print(text, to, fusion, inputs, outputs, -1);
+}
+
+LlvmKernel print_kernel(const Fusion& fusion) {
+  LlvmText text;
+  std::string entry, body;
+  auto buffers = [&](const char* table, size_t count) {
+    std::vector<std::string> names;
+    for (size_t k = 0; k < count; ++k) {
+      const std::string place =
+          text.emit(&entry, str("getelementptr ptr, ptr %", table, ", i64 ", k));
+      names.push_back(text.emit(&entry, str("load ptr, ptr ", place, ", align 8")));
+    }
+    return names;
+  };
+  const auto inputs = buffers("in", fusion.inputs.size());
+  const auto outputs = buffers("out", fusion.outputs.size());
+  std::vector<int> outer(static_cast<size_t>(fusion.reduced_begin));
+  std::iota(outer.begin(), outer.end(), 0);
+  const int cut = is_written_out(fusion) ? axis_to_cut(fusion) : longest_axis(fusion, outer);
+  print(&text, &body, fusion, inputs, outputs, cut);
+  std::string all = text.declarations();
+  all += str("define void @", LlvmKernel::kName,
+             "(ptr noalias %in, ptr noalias %out, i64 %begin, i64 %end) ", llvm_attributes(),
+             " {\n", text.scratch_memory(), entry, body, "  ret void\n}\n");
+  return {{std::move(all), LlvmKernel::kName, text.symbols()}, cut < 0 ? 1 : fusion.dims[at(cut)]};
 }
 
 }  // namespace jaxmps::kernels

@@ -17,4 +17,17 @@ Status can_print(const Fusion& fusion);
 void print_fusion(LlvmText* text, std::string* to, const Fusion& fusion,
                   const std::vector<std::string>& inputs, const std::vector<std::string>& outputs);
 
+// A fusion as a function of its own: void (inputs, outputs, begin, end), which does the work of
+// some of its `parts`, those in [begin, end), on any thread.
+struct LlvmKernel {
+  using Function = void (*)(const void* const* in, void* const* out, int64_t begin, int64_t end);
+  static constexpr const char* kName = "jaxmps_fusion";
+
+  LlvmModule module;
+  int64_t parts;
+};
+
+// Of what can be printed.
+LlvmKernel print_kernel(const Fusion& fusion);
+
 }  // namespace jaxmps::kernels

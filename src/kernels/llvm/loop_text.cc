@@ -1,6 +1,5 @@
 #include "kernels/llvm/loop_text.h"
 
-#include "kernels/cpu/vec.h"
 #include "kernels/llvm/fusion_text.h"
 
 namespace jaxmps::kernels {
@@ -25,13 +24,11 @@ class LoopPrinter {
     place();
     std::string body;
     block(&body, code);
-    // AVX-512's registers are used to their full width, as by the loops that are compiled before.
-    const bool is_wide = std::string_view(cpu::vec_table().name) == "avx512";
     std::string text = text_.declarations();
     text += str("define i32 @", LlvmLoop::kName,
                 "(ptr %context, ptr noalias %in, ptr noalias %out, ptr noalias %arena, ptr noalias "
-                "%constants) nounwind",
-                is_wide ? " \"prefer-vector-width\"=\"512\"" : "", " {\n");
+                "%constants) ",
+                llvm_attributes(), " {\n");
     text += text_.scratch_memory() + entry_;
     text += "  %epoch = load i32, ptr %context, align 4\n";
     text += "  store i32 %epoch, ptr %seen, align 4\n";

@@ -173,12 +173,13 @@ Status Walk::check() const {
 class Printer {
  public:
   Printer(LlvmText* text, const Fusion& f, const std::vector<std::string>& inputs,
-          const std::vector<std::string>& outputs, const std::vector<std::string>& given)
+          const std::vector<std::string>& outputs, const std::vector<std::string>& given, int cut)
       : text_(*text),
         f_(f),
         inputs_(inputs),
         outputs_(outputs),
         given_(given.size()),
+        cut_(cut),
         walk_(f, given_),
         indices_(given),
         facts_(f.dims.size()),
@@ -236,6 +237,7 @@ class Printer {
   const std::vector<std::string>& inputs_;
   const std::vector<std::string>& outputs_;
   const size_t given_;
+  const int cut_;
   Walk walk_;
   std::vector<std::string> indices_;  // of the loops' and the given axes
   std::vector<Range> facts_;          // where their indices lie
@@ -272,8 +274,9 @@ std::string Printer::level(size_t k) {
 
 std::string Printer::loop(size_t k, const Range& range) {
   const size_t axis = at(walk_.loops()[k]);
+  const bool is_cut = walk_.loops()[k] == cut_;
   facts_[axis] = range;
-  if (range.end - range.begin == 1) {
+  if (range.end - range.begin == 1 && !is_cut) {
     indices_[axis] = str(range.begin);
     const std::string inner = level(k + 1);
     return blocks_[k + 1] + inner;
@@ -282,7 +285,8 @@ std::string Printer::loop(size_t k, const Range& range) {
   // Points are independent of each other.
   if (k + 1 == depth()) trips = text_.independent();
   group_ = trips.access;
-  const LlvmText::Loop loop = text_.loop(range.begin, range.end, trips.branch);
+  const LlvmText::Loop loop = is_cut ? text_.part(range.begin, range.end, trips.branch)
+                                     : text_.loop(range.begin, range.end, trips.branch);
   indices_[axis] = loop.index;
   const std::string inner = level(k + 1);
   group_.clear();
@@ -505,12 +509,28 @@ std::string Printer::load(const ScalarInstr& i, const Point& p, size_t level) {
 
 }  // namespace
 
+int longest_axis(const Fusion& fusion, const std::vector<int>& axes) {
+  constexpr int64_t kEnough = 64;  // positions
+  int best = -1;
+  for (const int axis : axes) {
+    const int64_t extent = fusion.dims[static_cast<size_t>(axis)];
+    if (extent >= kEnough) return axis;
+    if (best < 0 || extent > fusion.dims[static_cast<size_t>(best)]) best = axis;
+  }
+  return best;
+}
+
 Status can_print_nest(const Fusion& fusion, size_t given) { return Walk(fusion, given).check(); }
 
 void print_nest(LlvmText* text, std::string* to, const Fusion& fusion,
                 const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
-                const std::vector<std::string>& given) {
-  Printer(text, fusion, inputs, outputs, given).print(to);
+                const std::vector<std::string>& given, int cut) {
+  Printer(text, fusion, inputs, outputs, given, cut).print(to);
+}
+
+int axis_to_cut(const Fusion& fusion) {
+  const Walk walk(fusion);
+  return longest_axis(fusion, walk.loops());
 }
 
 }  // namespace jaxmps::kernels

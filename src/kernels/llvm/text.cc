@@ -71,6 +71,12 @@ constexpr const char* kPure = " nounwind willreturn memory(none)";
 
 }  // namespace
 
+// AVX-512's registers are used to their full width, as by the loops that are compiled before.
+const char* llvm_attributes() {
+  const bool is_wide = std::string_view(cpu::vec_table().name) == "avx512";
+  return is_wide ? "nounwind \"prefer-vector-width\"=\"512\"" : "nounwind";
+}
+
 const char* llvm_type(DType machine) {
   switch (ir::byte_size(machine)) {
     case 1:
@@ -131,6 +137,27 @@ std::string LlvmText::scratch_memory() const {
 }
 
 LlvmText::Loop LlvmText::loop(int64_t begin, int64_t end, const std::string& ends) {
+  return loop_between(str(begin), str(end), ends);
+}
+
+LlvmText::Loop LlvmText::part(int64_t begin, int64_t end, const std::string& ends) {
+  std::string head;
+  declare("llvm.smax.i64", "declare i64 @llvm.smax.i64(i64, i64)");
+  declare("llvm.smin.i64", "declare i64 @llvm.smin.i64(i64, i64)");
+  const std::string low = emit(&head, str("call i64 @llvm.smax.i64(i64 %begin, i64 ", begin, ')'));
+  const std::string high = emit(&head, str("call i64 @llvm.smin.i64(i64 %end, i64 ", end, ')'));
+  const std::string test = emit(&head, str("icmp slt i64 ", low, ", ", high));
+  const std::string own = fresh("q").substr(1);
+  head +=
+      str("  br i1 ", test, ", label %", own, ".some, label %", own, ".none\n", own, ".some:\n");
+  Loop loop = loop_between(low, high, ends);
+  loop.head = head + loop.head;
+  loop.tail += str("  br label %", own, ".none\n", own, ".none:\n");
+  return loop;
+}
+
+LlvmText::Loop LlvmText::loop_between(const std::string& begin, const std::string& end,
+                                      const std::string& ends) {
   const std::string own = fresh("l").substr(1), index = fresh("i");
   Loop loop{index, {}, {}};
   loop.head = str("  br label %", own, ".pre\n", own, ".pre:\n  br label %", own, ".head\n", own,

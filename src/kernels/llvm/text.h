@@ -25,6 +25,9 @@ struct LlvmSymbol {
   const void* address;
 };
 
+// What every function of a text carries.
+const char* llvm_attributes();
+
 // A text with one function for its caller, `name`.
 struct LlvmModule {
   std::string text;
@@ -49,6 +52,8 @@ class LlvmText {
     std::string index, head, tail;
   };
   Loop loop(int64_t begin, int64_t end, const std::string& ends = {});
+  // The part of such a loop that lies in [%begin, %end): perhaps nothing.
+  Loop part(int64_t begin, int64_t end, const std::string& ends = {});
   // Of a loop whose trips are independent: what its loads and stores carry, and its last branch.
   struct Independent {
     std::string access, branch;
@@ -72,6 +77,7 @@ class LlvmText {
   const std::vector<LlvmSymbol>& symbols() const { return symbols_; }
 
  private:
+  Loop loop_between(const std::string& begin, const std::string& end, const std::string& ends);
   std::string binary(std::string* to, const ScalarInstr& instr, DType from, const std::string& a,
                      const std::string& b);
   std::string unary(std::string* to, const ScalarInstr& instr, DType from, const std::string& a);

@@ -1,0 +1,135 @@
+#include "exec/fusion_tiers.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "base/log.h"
+#include "kernels/cpu/threads.h"
+#include "kernels/llvm/compiler.h"
+
+namespace jaxmps::exec {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr double kPortion = 60e3;  // nanoseconds of one unit of parallel work
+constexpr int kTimedRuns = 10;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double, std::nano>(Clock::now() - start).count();
+}
+
+void lower(std::atomic<double>* shortest, double took) {
+  if (took < shortest->load(std::memory_order_relaxed)) {
+    shortest->store(took, std::memory_order_relaxed);
+  }
+}
+
+}  // namespace
+
+FusionTiers::FusionTiers(cpu::TileKernel tile, std::shared_ptr<const kernels::Fusion> fusion)
+    : tile_(std::move(tile)),
+      nanoseconds_(tile_.nanoseconds()),
+      fusion_(std::move(fusion)),
+      tile_time_(std::numeric_limits<double>::infinity()),
+      machine_time_(std::numeric_limits<double>::infinity()) {}
+
+bool FusionTiers::run(const void* const* in, void* const* out) {
+  switch (state_.load(std::memory_order_acquire)) {
+    case State::counting:
+      return run_counted(in, out);
+    case State::printed:
+      return run_timed(code_->address(), in, out);
+    case State::compared:
+      run_machine(code_->address(), in, out);
+      return true;
+    case State::refused:
+      break;
+  }
+  return tile_.run(in, out);
+}
+
+bool FusionTiers::run_counted(const void* const* in, void* const* out) {
+  constexpr double kShort = 1e3;  // nanoseconds: the clock would take too large a part
+  bool ok;
+  if (nanoseconds_ < kShort) {
+    ok = tile_.run(in, out);
+    lower(&tile_time_, nanoseconds_);
+  } else {
+    const auto start = Clock::now();
+    ok = tile_.run(in, out);
+    lower(&tile_time_, since(start));
+  }
+  const int runs = runs_.load(std::memory_order_relaxed) + 1;
+  runs_.store(runs, std::memory_order_relaxed);
+  if (runs * tile_time_.load(std::memory_order_relaxed) > kernels::MachineCode::kWorth)
+    print(false);
+  return ok;
+}
+
+// Whether more is to be won than the way to memory takes.
+bool FusionTiers::is_slow() const {
+  constexpr double kCache = 4 << 20, kMemory = 10;  // bytes; bytes per nanosecond
+  double bytes = 0;
+  for (const ir::Type& type : fusion_->inputs) bytes += static_cast<double>(type.byte_count());
+  for (const auto& o : fusion_->outputs) bytes += static_cast<double>(o.type.byte_count());
+  return bytes < kCache || bytes < kMemory * tile_time_;
+}
+
+void FusionTiers::print(bool always) {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::counting) return;
+  State next = State::refused;
+  if ((always || is_slow()) && kernels::has_code_generator() && tile_.reduces_one_tile() &&
+      kernels::can_print(*fusion_).ok()) {
+    kernels::LlvmKernel kernel = kernels::print_kernel(*fusion_);
+    log(Level::debug, "a fusion as machine code, of ", kernel.module.text.size(), " bytes of text");
+    parts_ = kernel.parts;
+    code_ = kernels::MachineCode::of(std::move(kernel.module));
+    if (!always) code_->request();
+    next = State::printed;
+  }
+  fusion_ = nullptr;
+  state_.store(next, std::memory_order_release);
+}
+
+Status FusionTiers::compile() {
+  print(true);
+  if (state_ == State::refused) return {};
+  CHECK_OK(code_->compile());
+  state_ = State::compared;
+  return {};
+}
+
+void FusionTiers::run_machine(const void* address, const void* const* in, void* const* out) const {
+  const auto function =
+      reinterpret_cast<kernels::LlvmKernel::Function>(reinterpret_cast<uintptr_t>(address));
+  const double portions = nanoseconds_ / kPortion;
+  if (portions < 1) return function(in, out, 0, parts_);
+  const auto grain = static_cast<int64_t>(static_cast<double>(parts_) / portions);
+  cpu::parallel_for(parts_, std::max<int64_t>(1, grain),
+                    [&](int64_t begin, int64_t end) { function(in, out, begin, end); });
+}
+
+// While it is compiled, and some runs after that: the faster one stays.
+bool FusionTiers::run_timed(const void* address, const void* const* in, void* const* out) {
+  const auto start = Clock::now();
+  bool ok = true;
+  if (address) {
+    run_machine(address, in, out);
+  } else {
+    ok = tile_.run(in, out);
+  }
+  const double took = since(start);
+  lower(address ? &machine_time_ : &tile_time_, took);
+  if (address && machine_runs_.fetch_add(1, std::memory_order_relaxed) + 1 == kTimedRuns) {
+    const bool is_faster = machine_time_ < tile_time_;
+    log(Level::debug, "machine code takes ", machine_time_.load() / tile_time_.load(),
+        " of the tile machine's time");
+    state_.store(is_faster ? State::compared : State::refused, std::memory_order_release);
+  }
+  return ok;
+}
+
+}  // namespace jaxmps::exec
