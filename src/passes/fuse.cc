@@ -242,7 +242,10 @@ Status RegionFuser::run() {
   }
   for (int i = static_cast<int>(ops_.size()) - 1; i >= 0; --i) visit(i);
   materialize();
-  if (!refused_gather_) return {};
+  if (!refused_gather_) {
+    if (!target_.runs_native) merge();
+    return {};
+  }
   // What had no kernel with its gathers may have one without.
   FuseOptions without = options_;
   without.gathers = false;

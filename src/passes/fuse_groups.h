@@ -1,6 +1,6 @@
 // The groups of ops that fuse() makes of one region; internal to fuse*.cc. fuse.cc decides op by
 // op, last to first, fuse_fits.cc whether an op can join a group, fuse_materialize.cc writes the
-// fusions.
+// fusions, of which fuse_merge.cc makes fewer.
 #pragma once
 
 #include <optional>
@@ -90,6 +90,7 @@ class RegionFuser {
   void materialize(const Group& g);
   Status describe(ir::Op* fusion);
   void clean_up();
+  void merge();
   void note(const ir::Op& op, std::string_view text);
 
   ir::Region& region_;

@@ -329,6 +329,62 @@ TEST(Fuse, WithoutItsGatherARefusedGroupIsTriedAgain) {
   EXPECT_EQ(1, count(p.body()).others) << print(p.module);
 }
 
+// The statistics of a batch, the running ones, and what is normalised with them.
+TEST(Fuse, ReductionsMergeWithWhatReadsThemWhereLaunchesCost) {
+  for (const ir::Target& target : {ir::kCpu, ir::kCuda, ir::kMetal}) {
+    Program p;
+    p.target = target;
+    Graph& g = p.graph;
+    const Dims s = {600, 40}, k = {40};
+    V x = g.arg(DType::f32, s), running = g.arg(DType::f32, k), zero = g.splat(DType::f32, {}, 0);
+    V n = g.splat(DType::f32, k, 600.0f);
+    V mean = g.same(OpId::divide, {g.reduce(OpId::add, x, zero, {0}), n});
+    V kept = g.same(OpId::add, {mean, running});
+    V d = g.same(OpId::subtract, {x, g.broadcast(mean, s, {1})});
+    V var =
+        g.same(OpId::divide, {g.reduce(OpId::add, g.same(OpId::multiply, {d, d}), zero, {0}), n});
+    V scale = g.same(OpId::rsqrt, {g.reshape(var, {1, 40})});
+    V y = g.same(OpId::multiply, {d, g.broadcast(g.reshape(scale, k), s, {1})});
+    g.ret({barrier(g, y), kept, mean, scale});
+    ASSERT_TRUE(p.fuse().ok());
+    const int fusions = count(p.body()).fusions;
+    if (target.runs_native)
+      EXPECT_GT(fusions, 1);
+    else
+      EXPECT_EQ(fusions, 1) << print(p.module) << p.dump;
+  }
+}
+
+TEST(Fuse, SumsOverTheSameRowsMerge) {
+  Program p;
+  p.target = ir::kCuda;
+  Graph& g = p.graph;
+  const Dims s = {20000, 40};
+  V x = g.arg(DType::f32, s), y = g.arg(DType::f32, s), zero = g.splat(DType::f32, {}, 0.0f);
+  V product = g.reduce(OpId::add, g.same(OpId::multiply, {x, y}), zero, {0});
+  V sum = g.reduce(OpId::add, g.same(OpId::tanh, {x}), zero, {0});
+  g.ret({barrier(g, sum), barrier(g, product)});
+  ASSERT_TRUE(p.fuse().ok());
+  EXPECT_EQ(1, count(p.body()).fusions) << print(p.module) << p.dump;
+}
+
+// To merge the product into the second fusion would keep one of its arrays until then.
+TEST(Fuse, MergingKeepsNoLargeArray) {
+  for (const int64_t rows : {100, 5000}) {
+    Program p;
+    p.target = ir::kCuda;
+    Graph& g = p.graph;
+    const Dims s = {rows, 40};
+    V x = g.arg(DType::f32, s), y = g.arg(DType::f32, s), zero = g.splat(DType::f32, {}, 0.0f);
+    V product = g.reduce(OpId::add, g.same(OpId::multiply, {x, y}), zero, {0});
+    V between = barrier(g, g.arg(DType::f32, s));
+    V sum = g.reduce(OpId::add, g.same(OpId::tanh, {x}), zero, {0});
+    g.ret({barrier(g, sum), barrier(g, product), between});
+    ASSERT_TRUE(p.fuse().ok());
+    EXPECT_EQ(rows == 100 ? 1 : 2, count(p.body()).fusions) << print(p.module) << p.dump;
+  }
+}
+
 // A random program with values read several times and ops that do not fuse among them.
 void grow(Graph& g, std::mt19937& rng) {
   const Dims s = {6, 5};
@@ -429,6 +485,7 @@ TEST(Fuse, FusedProgramsComputeTheSame) {
   for (uint32_t seed = 0; seed < 600; ++seed) {
     Program p;
     if (seed % 2) p.options.min_recomputed_bytes = 0;
+    if (seed % 4 < 2) p.target = ir::kCuda;  // where fusions are merged
     std::mt19937 rng(seed);
     grow(p.graph, rng);
     std::vector<Buffer> inputs;
