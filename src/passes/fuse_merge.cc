@@ -175,7 +175,8 @@ class FusionMerger {
     if (!description.ok()) return nullptr;
     const double work = work_of(*description);
     if (work > 1.01 * (known_work(*a) + known_work(*b))) return nullptr;
-    if (options_.accept && !options_.accept(*fresh, std::move(*description)).ok()) return nullptr;
+    if (options_.accept && !options_.accept(*fresh, std::move(*description), target_).ok())
+      return nullptr;
     Op* const at = at_second ? b : a;
     Op* merged = region_.insert_before(at, std::move(fresh));
     work_[merged] = work;
