@@ -188,7 +188,7 @@ class Builder {
   void add_fusion(const Op& op) {
     auto lowering = lower_fusion(op, target_);
     if (lowering.ok()) return add_lowering(op, std::move(lowering).value());
-    if (is_strict()) return refuse(op, std::move(lowering).error());
+    if (is_strict()) return refuse(op, ir::refuse(op, lowering.error().text));
     report_unfused(op, lowering.error());
     const ir::Region& body = op.region();
     for (int i = 0; i < body.arg_count(); ++i) refs_[body.arg(i)] = ref(op.operand(i));

@@ -146,6 +146,10 @@ class MetalEncoder final : public GpuEncoder {
 class Metal final : public Gpu {
  public:
   const kernels::Dialect& dialect() const override { return kernels::metal_dialect(); }
+  Status check() const override {
+    const AutoreleasePool pool;
+    return check_products([](const auto& a, const auto& b) { return mx::matmul(a, b); });
+  }
   std::unique_ptr<Encoder> make_encoder(mx::Stream stream) const override {
     return std::make_unique<MetalEncoder>(stream);
   }

@@ -40,6 +40,36 @@ std::string gpu_name() {
   }
 }
 
+// Small whole numbers: their sums are exact in float32, whatever the order, and in TF32.
+Status check_products(const Product& product) {
+  struct Shape {
+    int rows, terms, columns;
+  };
+  // More rows than eight; one that is cut along its terms.
+  for (const auto& [rows, terms, columns] : {Shape{64, 64, 64}, Shape{16, 512, 32}}) {
+    const auto numbers = [](int m, int n, int step, int modulus) {
+      const auto all = mx::multiply(mx::arange(0, m * n), mx::array(step));
+      const auto small =
+          mx::subtract(mx::remainder(all, mx::array(modulus)), mx::array(modulus / 2));
+      return mx::astype(mx::reshape(small, {m, n}), mx::float32);
+    };
+    const auto a = numbers(rows, terms, 7, 11), b = numbers(terms, columns, 5, 13);
+    const auto wanted = mx::sum(mx::multiply(mx::expand_dims(a, 2), mx::expand_dims(b, 0)), 1);
+    const auto allowed = mx::add(mx::array(2.0f), mx::multiply(mx::abs(wanted), mx::array(0.02f)));
+    for (const mx::Dtype dtype : {mx::float32, mx::float16, mx::bfloat16}) {
+      const auto got = mx::astype(product(mx::astype(a, dtype), mx::astype(b, dtype)), mx::float32);
+      const auto error = mx::abs(mx::subtract(got, wanted));
+      if (mx::all(mx::less_equal(error, allowed)).item<bool>()) continue;
+      return Error(
+          Code::failed_precondition,
+          str("MLX multiplies matrices wrongly on this GPU, as builds of it do whose kernels "
+              "for the M5 were compiled locally: pip install --force-reinstall mlx-metal==",
+              JAXMPS_MLX_VERSION, ", or set JAX_PLATFORMS=cpu to use JAX's own CPU backend"));
+    }
+  }
+  return {};
+}
+
 Result<GpuFusion> Gpu::print(const kernels::Fusion& description) const {
   TRY(GpuFusion printed, kernels::print_gpu(description, dialect()));
   for (const GpuKernel& kernel : printed.kernels) {

@@ -3,6 +3,7 @@
 // by their text for the life of the process. Thread-safe; objects live as long as the process.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -17,6 +18,11 @@ namespace jaxmps::exec {
 // What MLX calls its GPU. Throws Failure if MLX can't use it.
 std::string gpu_name();
 
+// An error that says what to do if the products are wrong that are in builds of MLX of which the
+// kernels for the M5 were compiled by a faulty compiler (docs/apple.md).
+using Product = std::function<mx::array(const mx::array&, const mx::array&)>;
+Status check_products(const Product& product);
+
 class Gpu {
  public:
   virtual ~Gpu() = default;
@@ -26,6 +32,8 @@ class Gpu {
   // Where MLX's primitives run, and what the device is called.
   virtual mx::Device device() const { return mx::Device::gpu; }
   virtual std::string kind() const { return gpu_name(); }
+  // What is known to be wrong on some machines, looked for once, before the first device.
+  virtual Status check() const { return {}; }
   // Why no kernels can be compiled here and what helps; empty if they can.
   virtual std::string why_no_compiler() const { return {}; }
   virtual std::unique_ptr<Encoder> make_encoder(mx::Stream stream) const = 0;

@@ -40,6 +40,7 @@ struct Target {
   // MLX's kernels.
   bool exact_products;    // of float32 operands; otherwise these lose bits first
   bool scatters_64_bits;  // elements of 8 bytes
+  bool strided_scans;     // are right along other axes than the last
   // Convolutions have gradients of their own, that of a kernel not by way of a huge kernel.
   bool gradient_convolutions;
   Pace pace;
@@ -62,6 +63,7 @@ inline constexpr Target kCpu{.name = "cpu",
                              .host_memory = true,
                              .exact_products = true,
                              .scatters_64_bits = true,
+                             .strided_scans = true,
                              .gradient_convolutions = false,
                              .pace = {},
                              .single_ops = true,
@@ -79,6 +81,7 @@ inline constexpr Target kCuda{.name = "cuda",
                               .host_memory = false,
                               .exact_products = false,
                               .scatters_64_bits = false,
+                              .strided_scans = true,
                               .gradient_convolutions = true,
                               .pace = {},
                               .single_ops = false,
@@ -96,6 +99,7 @@ inline constexpr Target kMetal{.name = "metal",
                                .host_memory = true,
                                .exact_products = false,
                                .scatters_64_bits = false,
+                               .strided_scans = false,
                                .gradient_convolutions = false,
                                // macOS ends command buffers that run for seconds. An M1 of seven
                                // cores has 68 bytes and 2300 operations at best.

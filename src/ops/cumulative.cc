@@ -28,6 +28,14 @@ mx::array scan_graph(cpu::Scan scan, const mx::array& x, int axis, bool reverse)
   }
 }
 
+// Of an axis of one element MLX's kernels write beyond the result on every GPU (docs/apple.md).
+mx::array scan_safely(cpu::Scan scan, const mx::array& x, int axis, bool reverse, bool strided) {
+  if (x.shape(axis) == 1) return scan == cpu::Scan::add ? mx::add(x, scalar(0, x)) : x;
+  if (strided || axis + 1 == static_cast<int>(x.ndim())) return scan_graph(scan, x, axis, reverse);
+  const auto dense = mx::contiguous(mx::moveaxis(x, axis, -1));
+  return mx::moveaxis(scan_graph(scan, dense, static_cast<int>(x.ndim()) - 1, reverse), -1, axis);
+}
+
 }  // namespace
 
 ANY_DTYPE_OP(cumulative) {
@@ -54,8 +62,9 @@ ANY_DTYPE_OP(cumulative) {
       30 + static_cast<double>(ctx.in(0).size()), {0});
   lowering.on_host = ctx.in(0).dtype == DType::pred;
   if (!lowering.on_host) {
-    lowering.graph = [=, axis = static_cast<int>(dimension)](Inputs in) {
-      return one(scan_graph(scan, in[0], axis, reverse));
+    lowering.graph = [=, axis = static_cast<int>(dimension),
+                      strided = ctx.target.strided_scans](Inputs in) {
+      return one(scan_safely(scan, in[0], axis, reverse, strided));
     };
   }
   return lowering;

@@ -126,6 +126,9 @@ class Simulated final : public Gpu {
   const kernels::Dialect& dialect() const override { return dialect_; }
   mx::Device device() const override { return mx::Device::cpu; }
   std::string kind() const override { return "simulated Metal"; }
+  Status check() const override {
+    return check_products([](const auto& a, const auto& b) { return mx::matmul(a, b); });
+  }
   std::string why_no_compiler() const override { return metal::why_unavailable(); }
   std::unique_ptr<Encoder> make_encoder(mx::Stream stream) const override {
     return std::make_unique<SimulatedEncoder>(stream, target());

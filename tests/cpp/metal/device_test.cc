@@ -247,6 +247,29 @@ TEST(SimulatedDevice, PiecesAreTheirEstimate) {
   EXPECT_LE(2 * ir::kMetal.pace.longest_call, 1e9);
 }
 
+TEST(Gpu, WrongProductsAreNoticed) {
+  EXPECT_TRUE(check_products([](const auto& a, const auto& b) { return mx::matmul(a, b); }).ok());
+  // Garbage behind the eighth row, and infinities in bfloat16.
+  const auto few_rows = [](const mx::array& a, const mx::array& b) {
+    const auto row = mx::expand_dims(mx::arange(0, a.shape(0)), 1);
+    const auto right = mx::matmul(a, b);
+    return mx::where(mx::less(row, mx::array(8)), right, mx::zeros_like(right));
+  };
+  const auto no_halves = [](const mx::array& a, const mx::array& b) {
+    const auto right = mx::matmul(a, b);
+    return a.dtype() == mx::bfloat16 && a.shape(1) > 64
+               ? mx::full_like(right, mx::array(INFINITY, mx::bfloat16))
+               : right;
+  };
+  for (const Product& wrong : {Product(few_rows), Product(no_halves)}) {
+    const Status found = check_products(wrong);
+    ASSERT_FALSE(found.ok());
+    const std::string& text = found.error().text;
+    EXPECT_NE(text.find("pip install --force-reinstall mlx-metal=="), std::string::npos) << text;
+    EXPECT_EQ(text.find(". "), std::string::npos) << text;
+  }
+}
+
 // Takes every kernel and compiles none.
 class NullGpu final : public Gpu {
  public:
