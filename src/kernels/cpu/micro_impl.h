@@ -214,42 +214,56 @@ inline __attribute__((always_inline)) Vec add_neighbours(const Vec& a, const Vec
 template <typename T, int Bytes, int Rows>
 inline __attribute__((always_inline)) void sum_lanes(typename FloatMath<T, Bytes>::Vec (&v)[Rows]) {
   constexpr std::make_index_sequence<FloatMath<T, Bytes>::kLanes> kAll;
-#pragma GCC unroll 4
+#pragma GCC unroll 5
   for (int count = Rows; count > 1; count /= 2) {
 #pragma GCC unroll 8
     for (int r = 0; r < count / 2; ++r) v[r] = add_neighbours(v[2 * r], v[2 * r + 1], kAll);
   }
 }
 
-template <typename T, int Bytes>
-void vector_dots(T* y, int64_t y_stride, const T* a, int64_t stride, int64_t rows, const T* x,
-                 int64_t n, bool accumulate) {
+// As vector_dots, of all whole groups of kRows rows from `row` on; answers the first row left.
+template <typename T, int Bytes, int kRows>
+int64_t dots_of_rows(T* y, int64_t y_stride, const T* a, int64_t stride, int64_t row, int64_t rows,
+                     const T* x, int64_t n, bool accumulate) {
   using Vec = typename FloatMath<T, Bytes>::Vec;
-  constexpr int kLanes = FloatMath<T, Bytes>::kLanes, kRows = kLanes < 8 ? kLanes : 8;
-  auto set = [&](int64_t r, T sum) {
-    T& to = y[r * y_stride];
-    to = accumulate ? to + sum : sum;
-  };
-  int64_t r = 0;
-  for (; r + kRows <= rows; r += kRows) {
-    const T* from = a + r * stride;
+  constexpr int kLanes = FloatMath<T, Bytes>::kLanes;
+  for (; row + kRows <= rows; row += kRows) {
+    const T* from = a + row * stride;
     Vec acc[kRows] = {};
     int64_t i = 0;
     for (; i + kLanes <= n; i += kLanes) {
       const Vec xs = load<Vec>(x + i);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int k = 0; k < kRows; ++k) acc[k] += load<Vec>(from + k * stride + i) * xs;
     }
     sum_lanes<T, Bytes, kRows>(acc);
-    for (int k = 0; k < kRows; ++k) {
+    T* to = y + row * y_stride;
+    if (kRows == kLanes && y_stride == 1 && i == n) {
+      store<Vec>(to, accumulate ? load<Vec>(to) + acc[0] : acc[0]);
+      continue;
+    }
+    for (int k = 0; k < kRows; ++k, to += y_stride) {
       // Each row has kLanes / kRows neighbouring lanes.
       T sum = acc[0][k * (kLanes / kRows)];
       if constexpr (kLanes > kRows) sum += acc[0][k * 2 + 1];
       for (int64_t j = i; j < n; ++j) sum += from[k * stride + j] * x[j];
-      set(r + k, sum);
+      *to = accumulate ? *to + sum : sum;
     }
   }
-  for (; r < rows; ++r) set(r, vector_dot<T, Bytes>(a + r * stride, x, n));
+  return row;
+}
+
+template <typename T, int Bytes>
+void vector_dots(T* y, int64_t y_stride, const T* a, int64_t stride, int64_t rows, const T* x,
+                 int64_t n, bool accumulate) {
+  constexpr int kLanes = FloatMath<T, Bytes>::kLanes, kFew = kLanes < 8 ? kLanes : 8;
+  int64_t r = dots_of_rows<T, Bytes, kLanes>(y, y_stride, a, stride, 0, rows, x, n, accumulate);
+  r = dots_of_rows<T, Bytes, kFew>(y, y_stride, a, stride, r, rows, x, n, accumulate);
+  for (; r < rows; ++r) {
+    T& to = y[r * y_stride];
+    const T sum = vector_dot<T, Bytes>(a + r * stride, x, n);
+    to = accumulate ? to + sum : sum;
+  }
 }
 
 template <typename T, int Bytes, int Count>
