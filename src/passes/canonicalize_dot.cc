@@ -1,8 +1,9 @@
-// Transposed operands of products become other dimension numbers; a reversed kernel of a
-// convolution is a reversed window.
+// Products without a sum are of arrays; transposed operands become other dimension numbers; a
+// reversed kernel of a convolution is a reversed window.
 #include <algorithm>
 
 #include "passes/canonicalize.h"
+#include "passes/pass.h"
 #include "passes/rewrite.h"
 
 namespace jaxmps::passes {
@@ -48,7 +49,18 @@ bool absorb_transpose(Op* op, int operand, std::string_view contracting,
   return true;
 }
 
+// Where nothing is summed: products of arrays, which fuse.
+bool is_one_term(const Op& op) {
+  const ir::Type &lhs = op.operand(0)->type, &rhs = op.operand(1)->type, &out = op.result()->type;
+  const Ints& contracted = op.ints("lhs_contracting_dimensions");
+  return lhs.is_static() && rhs.is_static() && !out.quantization && !lhs.quantization &&
+         !rhs.quantization && lhs.dtype == out.dtype && rhs.dtype == out.dtype &&
+         std::all_of(contracted.begin(), contracted.end(),
+                     [&](int64_t d) { return lhs.dims[static_cast<size_t>(d)] == 1; });
+}
+
 Replacement dot_general(Op* op) {
+  if (is_one_term(*op)) return {Builder(op).reshape(products_of(op), op->result()->type.dims)};
   const bool left =
       absorb_transpose(op, 0, "lhs_contracting_dimensions", "lhs_batching_dimensions");
   const bool right =

@@ -37,6 +37,9 @@ Status share_loop_storage(ir::Module& module);
 void expand_filters(ir::Module& module);
 // Whether a product sums so few terms that it is rather written out; then it is summed by halves.
 bool is_small_product(const ir::Op& dot_general);
+// All products that a dot_general sums, before it: in the order of its result, the contracted
+// dimensions behind. The operands are of the result's type.
+ir::Value* products_of(ir::Op* dot_general);
 // Replaces such a product by broadcasts, a multiplication and a reduction.
 void expand_small_product(ir::Op* dot_general);
 

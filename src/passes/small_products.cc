@@ -15,8 +15,9 @@ using ir::Op;
 using ir::OpId;
 using ir::Value;
 
-constexpr int64_t kMostTerms = 8;       // of a sum
-constexpr int64_t kMostProducts = 128;  // of one result matrix
+constexpr int64_t kMostTerms = 8;        // of a sum
+constexpr int64_t kMostProducts = 128;   // of one result matrix
+constexpr int64_t kMostByVector = 2048;  // of all results, where an operand is a vector
 constexpr int64_t kMostTaps = 9;
 
 bool is_plain(const ir::Type& type) {
@@ -136,27 +137,35 @@ bool is_small_product(const Op& op) {
   if (op.id != OpId::dot_general || !is_plain(op)) return false;
   const Ints& contracted = op.ints("lhs_contracting_dimensions");
   if (contracted.size() != 1) return false;
-  const Dims& dims = op.operand(0)->type.dims;
-  const int64_t terms = dims[contracted[0]];
+  const Value *lhs = op.operand(0), *rhs = op.operand(1);
+  const int64_t terms = lhs->type.dims[contracted[0]];
   int64_t products = op.result()->type.size() * terms;
-  for (const int64_t d : op.ints("lhs_batching_dimensions")) products /= dims[d];
+  const bool by_vector = std::min(lhs->type.size(), rhs->type.size()) == terms;
+  if (terms <= kMostTerms && by_vector && products <= kMostByVector) return true;
+  for (const int64_t d : op.ints("lhs_batching_dimensions")) products /= lhs->type.dims[d];
   return terms <= kMostTerms && products <= kMostProducts;
 }
 
-void expand_small_product(Op* op) {
+Value* products_of(Op* op) {
   Value *lhs = op->operand(0), *rhs = op->operand(1);
   const Ints &lhs_batch = op->ints("lhs_batching_dimensions"),
              &rhs_batch = op->ints("rhs_batching_dimensions"),
              &lhs_contracted = op->ints("lhs_contracting_dimensions"),
              &rhs_contracted = op->ints("rhs_contracting_dimensions");
   Dims products = op->result()->type.dims;
-  products.push_back(lhs->type.dims[lhs_contracted[0]]);
-  const auto batch_rank = static_cast<int64_t>(lhs_batch.size());
+  for (const int64_t d : lhs_contracted) products.push_back(lhs->type.dims[d]);
+  const auto lhs_free = static_cast<int64_t>(lhs_batch.size());
   const int64_t rank = op->result()->type.rank();
+  const int64_t rhs_free = lhs->type.rank() - static_cast<int64_t>(lhs_contracted.size());
   const Builder build(op);
-  Value* a = spread(build, lhs, lhs_batch, lhs_contracted, products, batch_rank, rank);
-  Value* b = spread(build, rhs, rhs_batch, rhs_contracted, products, lhs->type.rank() - 1, rank);
-  replace(op, build.reduce(OpId::add, build.binary(OpId::multiply, a, b), 0, {rank}));
+  Value* a = spread(build, lhs, lhs_batch, lhs_contracted, products, lhs_free, rank);
+  Value* b = spread(build, rhs, rhs_batch, rhs_contracted, products, rhs_free, rank);
+  return build.binary(OpId::multiply, a, b);
+}
+
+void expand_small_product(Op* op) {
+  Value* products = products_of(op);
+  replace(op, Builder(op).reduce(OpId::add, products, 0, {op->result()->type.rank()}));
 }
 
 }  // namespace jaxmps::passes

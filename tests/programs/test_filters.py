@@ -39,7 +39,9 @@ def test_images(mps, cpu, layout):
 
 
 @pytest.mark.parametrize(
-    "formula", ["ij,jk->ik", "ij,kj->ik", "ji,jk->ki", "bij,bjk->bik", "bij,bj->bi", "bi,bi->b", "i,i->", "abi,ci->abc"]
+    "formula",
+    ["ij,jk->ik", "ij,kj->ik", "ji,jk->ki", "bij,bjk->bik", "bij,bj->bi", "bi,bi->b", "i,i->", "abi,ci->abc", "j,bjk->bk",
+     "bij,j->bi", "bi,bk->bik", "i,bk->ibk"],  # fmt: skip
 )
 @pytest.mark.parametrize("batch", [2, 4000])
 def test_small_products(mps, cpu, formula, batch):

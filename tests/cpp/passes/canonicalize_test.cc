@@ -299,6 +299,20 @@ TEST(Canonicalize, ATransposeThatOrdersTheResultStays) {
   EXPECT_EQ(dot->operand(0), t);
 }
 
+TEST(Canonicalize, ProductsThatSumNothingAreOfArrays) {
+  Program p;
+  Value *a = p.arg(f32(4, 2, 3)), *b = p.arg(f32(4, 1, 5)), *c = p.arg(f32(1, 6));
+  Op* outer = product(p, a, b, {0}, {}, {0}, {}, f32(4, 2, 3, 1, 5));
+  Op* one = product(p, b, c, {}, {1}, {}, {0}, f32(4, 5, 6));
+  p.ret({outer->result(), one->result()});
+  canonicalize(p);
+  EXPECT_EQ(p.returned_op(0)->id, OpId::multiply);
+  EXPECT_EQ(p.returned(0)->type, f32(4, 2, 3, 1, 5));
+  EXPECT_EQ(p.returned_op(1)->id, OpId::reshape);
+  EXPECT_EQ(p.returned_op(1)->operand(0)->op()->id, OpId::multiply);
+  EXPECT_TRUE(ir::verify(p.module).ok());
+}
+
 TEST(Canonicalize, ArraysWithoutElementsAreConstants) {
   Program p;
   Value* x = p.arg(f32(3, 0));
