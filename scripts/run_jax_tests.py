@@ -60,7 +60,7 @@ LEFT_OUT_TESTS = {
 }
 
 # What a test says that is skipped because there is one device.
-SEVERAL_DEVICES = re.compile(r"(requires|needs|need|with|only|than|few|enough|expected).*\bdevices?\b|multi-device", re.I)
+SEVERAL_DEVICES = re.compile(r"(requires|needs|need|with|only|than|few|enough|expected).*\bdevice(s|_count)?\b|multi-device", re.I)
 
 
 @dataclasses.dataclass(frozen=True)

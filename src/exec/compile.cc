@@ -13,7 +13,9 @@
 #include "exec/place.h"
 #include "exec/plan.h"
 #include "exec/program.h"
+#include "ops/python_callback.h"
 #include "passes/pass.h"
+#include "passes/rewrite.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -108,6 +110,15 @@ Error join(const std::vector<Error>& refused, const std::string& name) {
   return unimplemented(std::move(text));
 }
 
+bool calls_python(ir::Module& module) {
+  bool found = false;
+  passes::walk(module, [&](const ir::Op* op) {
+    found = found || (op->id == ir::OpId::custom_call &&
+                      op->text("call_target_name") == ops::kPythonCallback);
+  });
+  return found;
+}
+
 }  // namespace
 
 class Compiler {
@@ -128,9 +139,14 @@ class Compiler {
     program->info_ = describe(module);
     CHECK_OK(check_signature(program->info_, target));
     CHECK_OK(run_passes(id, module));
+<<<<<<< HEAD
     const Work work = work_of(module.main()->body);
     program->info_.flops = work.flops;
     program->info_.bytes_accessed = work.bytes;
+=======
+    program->calls_python_ = calls_python(module);
+    estimate_costs(module.main()->body, program->info_);
+>>>>>>> 1309297 (Programs that call into Python are waited for, as on JAX's CPU backend)
     std::string notes;
     std::vector<Error> refused;
     ir::refuse_missing_types(module.main()->body, target, &refused);

@@ -357,6 +357,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
     }
   }
   device->enqueue(std::move(task));
+  if (calls_python_) CHECK_OK(execution.done.await());
   return execution;
 }
 

@@ -1,6 +1,8 @@
 // Programs: an artifact compiled for a kind of device, and its asynchronous execution.
 // `compile` may be called from many threads; equal artifacts with equal options share one Program.
-// `execute` returns at once with pending buffers; errors of the work arrive at their ready events.
+// `execute` returns at once with pending buffers; errors of the work arrive at their ready events. A
+// program that calls into Python is waited for, as on JAX's CPU backend: what it prints is there when
+// `execute` returns, and its errors are those of `execute`.
 #pragma once
 
 #include <memory>
@@ -86,6 +88,7 @@ class Program : public std::enable_shared_from_this<Program> {
   const ir::Target* target_ = nullptr;
   // The plan is native: of the CPU device, or small work of a device that shares the CPU's memory.
   bool is_on_cpu_ = false;
+  bool calls_python_ = false;
   int stream_ = -1;  // of MLX, for which that plan is made
   mutable std::unordered_map<int, std::unique_ptr<Plan>> plans_;  // for others, made when needed
   std::string text_;

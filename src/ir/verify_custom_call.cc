@@ -9,6 +9,7 @@ namespace jaxmps::ir {
 namespace {
 
 using rules::in_class;
+using rules::all_tensors;
 using rules::is_known;
 using rules::kAny;
 using rules::kFloat;
@@ -275,6 +276,12 @@ Reason results_are(const Op& op, const std::vector<Type>& expected) {
 
 Reason identity(const Op& op) { return match("the result", operand_type(op), result_type(op)); }
 
+// On one device a collective gives back what it takes; its combiner is not run.
+std::vector<Signature> reducer_called(const Op& op) {
+  const Type element = operand_type(op).with(Dims{});
+  return {{{element, element}, {element}}};
+}
+
 // A hint about values that go through it, or, without results, about its operands.
 Reason placement(const Op& op) {
   NEED(op.result_count() == 0 || op.result_count() == op.operand_count(), "has ",
@@ -445,6 +452,18 @@ const std::vector<Rule>& table() {
       {"MoveToHost", 1, 1, kHint, {}, identity},
       {"MoveToDevice", 1, 1, kHint, {}, identity},
       {"xla.sdy.", kAny, kAny, kHint, {}, placement},
+      // When values are computed: collectives in two halves, and a hint.
+      {"all-gather-start", 1, 1, kHint, {}, all_tensors},
+      {"all-gather-done", 1, 1, kHint, {}, all_tensors},
+      {"all-reduce-start", 1, 1, kHint, {}, all_tensors, reducer_called},
+      {"all-reduce-done", 1, 1, kHint, {}, all_tensors},
+      {"all-to-all-start", 1, 1, kHint, {}, all_tensors},
+      {"all-to-all-done", 1, 1, kHint, {}, all_tensors},
+      {"reduce-scatter-start", 1, 1, kHint, {}, all_tensors, reducer_called},
+      {"reduce-scatter-done", 1, 1, kHint, {}, all_tensors},
+      {"collective-permute-start", 1, 1, kHint, {}, all_tensors},
+      {"collective-permute-done", 1, 1, kHint, {}, all_tensors},
+      {"control_dep", 2, 0, kHint, {}, nullptr},
       // The rest.
       {"dce_sink", kAny, 0, kHint, {}, nullptr},
       {"shape_assertion", kAny, 0, kHint, {}, shape_assertion},

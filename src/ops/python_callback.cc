@@ -102,7 +102,7 @@ void PythonCall::end() const {
 }
 
 // The target of our own rules in python/jax_plugins/mps/callbacks.py. A token goes first, if any.
-CUSTOM_CALL(python_callback, "mps.python_callback") {
+CUSTOM_CALL(python_callback, kPythonCallback) {
   const OpContext& ctx = call.ctx;
   if (!python_callbacks()) {
     return ctx.fail("this process runs no Python that could be called");

@@ -8,6 +8,9 @@
 
 namespace jaxmps::ops {
 
+// The custom call's target.
+inline constexpr const char* kPythonCallback = "mps.python_callback";
+
 // Its layout is that of _Table in python/jax_plugins/mps/callbacks.py; it lives for ever.
 struct PythonCallbacks {
   // Takes a message of `size` bytes of UTF-8 for the `sink` of the call.

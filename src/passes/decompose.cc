@@ -166,6 +166,18 @@ bool widen_scatter(Op* op) {
   return widen_inputs(op, count + 1, count, op->region(), count);
 }
 
+// LAPACK has no halves: they are computed in float32 and rounded.
+bool widen_halves(Op* op) {
+  const Type type = op->result()->type;
+  if (type.dtype != DType::f16 && type.dtype != DType::bf16) return false;
+  const Builder build(op);
+  std::vector<Value*> operands;
+  for (Value* operand : op->operands()) operands.push_back(build.convert(operand, DType::f32));
+  Value* wide = build.value(op->id, operands, type.with(DType::f32), op->attrs);
+  replace(op, build.convert(wide, type.dtype));
+  return true;
+}
+
 // An assertion about shapes that are known by now.
 bool shape_assertion(Op* op) {
   if (op->text("call_target_name") != "shape_assertion" || op->result_count() != 0) return false;
@@ -194,6 +206,8 @@ const Rules& table() {
         {OpId::select_and_scatter, widen_selected},
         {OpId::scatter, widen_scatter},
         {OpId::torch_index_select, torch_index_select},
+        {OpId::cholesky, widen_halves},
+        {OpId::triangular_solve, widen_halves},
         {OpId::custom_call, shape_assertion},
     };
     const AddRule add = [](void* to, OpId id, DecomposeRule rule) {

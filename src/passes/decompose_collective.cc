@@ -38,6 +38,15 @@ bool permute(Op* op) {
   return true;
 }
 
+// The future of a computation that is done by then.
+bool await(Op* op) {
+  Op* start = op->operand(0)->op();
+  if (!start || start->id != OpId::async_start) return false;
+  replace(op, splice(start->region(), start->operands(), start));
+  start->erase();
+  return true;
+}
+
 bool device_zero(Op* op) {
   replace(op, Builder(op).splat(op->result()->type, 0));
   return true;
@@ -51,6 +60,7 @@ void add_collective_rules(AddRule add, void* table) {
     add(table, id, identity);
   }
   add(table, OpId::collective_permute, permute);
+  add(table, OpId::async_done, await);
   add(table, OpId::partition_id, device_zero);
   add(table, OpId::replica_id, device_zero);
 }

@@ -1,5 +1,6 @@
 // On one device shardings say nothing: constraints, barriers and manual computations over meshes of
-// one device are what they wrap. What would really split data is refused.
+// one device are what they wrap, and collectives give back what they take. What would really split
+// data is refused.
 #include <algorithm>
 #include <string_view>
 
@@ -16,11 +17,27 @@ bool starts_with(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
 }
 
-// Custom calls that only say where values live or how they are laid out.
+// Custom calls that only say where values live, how they are laid out and when they are computed;
+// on one device collectives are among them.
 bool is_placement(std::string_view target) {
-  constexpr std::string_view kTargets[] = {
-      "Sharding",   "SPMDFullToShardShape", "SPMDShardToFullShape",     "LayoutConstraint",
-      "MoveToHost", "MoveToDevice",         "annotate_device_placement"};
+  constexpr std::string_view kTargets[] = {"Sharding",
+                                           "SPMDFullToShardShape",
+                                           "SPMDShardToFullShape",
+                                           "LayoutConstraint",
+                                           "MoveToHost",
+                                           "MoveToDevice",
+                                           "annotate_device_placement",
+                                           "control_dep",
+                                           "all-gather-start",
+                                           "all-gather-done",
+                                           "all-reduce-start",
+                                           "all-reduce-done",
+                                           "all-to-all-start",
+                                           "all-to-all-done",
+                                           "reduce-scatter-start",
+                                           "reduce-scatter-done",
+                                           "collective-permute-start",
+                                           "collective-permute-done"};
   return std::find(std::begin(kTargets), std::end(kTargets), target) != std::end(kTargets) ||
          starts_with(target, "xla.sdy.");
 }
@@ -61,12 +78,29 @@ class Lowering {
 
   void lower_placement(Op* op) {
     if (op->result_count() == 0) return op->erase();
+    if (receives_nothing(*op)) {
+      return replace(op, Builder(op).splat(op->result()->type, 0));
+    }
     bool same = op->result_count() == op->operand_count();
     for (int i = 0; same && i < op->result_count(); ++i) {
       same = op->operand(i)->type == op->result(i)->type;
     }
     if (same) return replace(op, op->operands());
     refusals_.add(*op, "it splits data over several devices, which is not supported");
+  }
+
+  // A permutation in which nobody sends to this device, which then has zeros.
+  static bool receives_nothing(const Op& op) {
+    if (op.text("call_target_name") != "collective-permute-start") return false;
+    const auto* attributes = dictionary(ir::find(op.discardable, "mhlo.frontend_attributes"));
+    const ir::Attr* config =
+        attributes ? ir::find(*attributes, "async_collective_config") : nullptr;
+    const auto* text = config ? config->get_if<std::string>() : nullptr;
+    return text && text->find("\"permutation\": []") != std::string::npos &&
+           op.result()->type.is_static();
+  }
+  static const ir::AttrDict* dictionary(const ir::Attr* attr) {
+    return attr ? attr->get_if<ir::AttrDict>() : nullptr;
   }
 
   static bool keeps_types(Op* op) {

@@ -130,14 +130,15 @@ Status view_of_device_buffer(PJRT_Client_CreateViewOfDeviceBuffer_Args& args) {
   TRY(ir::Type type, read_shape(args.element_type, args.dims, args.num_dims));
   TRY(MinorToMajor order, read_layout(args.layout, type));
   if (!is_row_major(order)) {
-    return unimplemented(
-        str("a view in layout ", print_layout(order), "; views must be row-major"));
+    // With this code JAX makes a copy where it may.
+    return invalid(str("a view in layout ", print_layout(order), "; views must be row-major"));
   }
   if (!memory->device->runtime->target().runs_native) {
     return unimplemented("views of foreign memory exist on the CPU device only");
   }
   if (!exec::can_borrow(args.device_buffer_ptr)) {
-    return invalid("a view needs memory that is aligned to 16 bytes");
+    // JAX looks for these words.
+    return invalid("a view needs other memory: this is not aligned to 16 bytes");
   }
   auto release = [callback = args.on_delete_callback, data = args.device_buffer_ptr,
                   arg = args.on_delete_callback_arg] {
