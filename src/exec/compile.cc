@@ -139,14 +139,10 @@ class Compiler {
     program->info_ = describe(module);
     CHECK_OK(check_signature(program->info_, target));
     CHECK_OK(run_passes(id, module));
-<<<<<<< HEAD
+    program->calls_python_ = calls_python(module);
     const Work work = work_of(module.main()->body);
     program->info_.flops = work.flops;
     program->info_.bytes_accessed = work.bytes;
-=======
-    program->calls_python_ = calls_python(module);
-    estimate_costs(module.main()->body, program->info_);
->>>>>>> 1309297 (Programs that call into Python are waited for, as on JAX's CPU backend)
     std::string notes;
     std::vector<Error> refused;
     ir::refuse_missing_types(module.main()->body, target, &refused);

@@ -1,5 +1,6 @@
 """Calls from programs into Python: values, order, effects, errors."""
 
+import concurrent.futures
 import gc
 import inspect
 import os
@@ -20,8 +21,6 @@ from jax.experimental import io_callback
 def on_mps(mps):
     with jax.default_device(mps):
         yield
-    with jax.default_device(mps):  # JAX keeps the error of an effect until there is another effect
-        jax.jit(lambda: io_callback(lambda: None, None))()
     jax.effects_barrier()
 
 
@@ -74,14 +73,16 @@ def test_ordered_io():
 
 
 def test_debug_print(capsys):
+    """The call returns when it has been printed, whatever is still to do before and behind it."""
+
     @jax.jit
     def f(x):
         jax.debug.print("value {v}", v=x[1])
         jax.debug.print("ordered {v}", v=x[0], ordered=True)
         return x + 1
 
-    f(jnp.arange(3))
-    jax.effects_barrier()
+    later = jax.jit(lambda x, y: (y @ y @ y)[0, : x.size].astype(int) + x)
+    f(later(jnp.arange(3), jnp.zeros((600, 600))))
     out = capsys.readouterr().out
     assert "value 1" in out and "ordered 0" in out
 
@@ -107,6 +108,42 @@ def test_errors_arrive_and_the_next_call_works():
 
 
 SHAPE = jax.ShapeDtypeStruct((4,), np.float32)
+
+
+def _fail(*_):
+    raise ValueError("at the call")
+
+
+FAILURES = {
+    "pure": lambda x: jax.pure_callback(_fail, SHAPE, x),
+    "io": lambda x: io_callback(_fail, SHAPE, x),
+    "ordered io": lambda x: io_callback(_fail, SHAPE, x, ordered=True),
+    "unused io": lambda x: (io_callback(_fail, SHAPE, x), x + 1)[1],
+    "debug": lambda x: (jax.debug.callback(_fail, x), x + 1)[1],
+    "ordered debug": lambda x: (jax.debug.callback(_fail, x, ordered=True), x + 1)[1],
+}
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("kind", FAILURES)
+def test_errors_are_raised_by_the_call_and_once(kind, jit):
+    f = jax.jit(FAILURES[kind]) if jit else FAILURES[kind]
+    with pytest.raises(Exception, match="at the call"):
+        f(jnp.ones(4))
+    jax.effects_barrier()
+    np.testing.assert_array_equal(jax.jit(lambda x: x + 1)(jnp.ones(4)), 2 * np.ones(4))
+
+
+def test_the_process_ends_quietly_after_an_error():
+    code = """
+        import jax
+        def fail(x): raise ValueError("once")
+        try: jax.jit(lambda x: (jax.debug.callback(fail, x, ordered=True), x)[1])(1.0)
+        except Exception: pass
+    """
+    environment = {**os.environ, "JAX_PLATFORMS": "mps"}
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=100, env=environment)
+    assert done.returncode == 0 and "atexit" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -246,16 +283,20 @@ def test_tracebacks_on_two_threads():
         return [x][1] + (x * 2)[None].real
 
     f = jax.jit(lambda x: jax.pure_callback(host, SHAPE, x))
-    for _ in range(30):
-        waiting = [f(jnp.ones(4)) for _ in range(8)]
-        for _ in range(8):
+
+    def fail_often():
+        for _ in range(240):
+            with pytest.raises(Exception, match="IndexError"):
+                f(np.ones(4, np.float32))
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        failing = pool.submit(fail_often)
+        while not failing.done():
             try:
                 (lambda: [1][1] + 2)()
             except IndexError:
                 traceback.format_exc()
-        for y in waiting:
-            with pytest.raises(Exception, match="IndexError"):
-                y.block_until_ready()
+        failing.result()
 
 
 @pytest.mark.parametrize("where", ["scan", "while", "cond", "switch", "vmap"])
@@ -403,40 +444,24 @@ def test_callbacks_in_callbacks(mps):
 @pytest.mark.parametrize("how", ["program", "host"])
 def test_callback_that_needs_what_is_queued_behind_it(mps, how):
     """The callback wants the result of an execution that waits for the callback's own."""
-    late, started = [], threading.Event()
+    late, called, started = [], threading.Event(), threading.Event()
     square = jax.jit(lambda x: x @ x)
     x = jax.device_put(2 * np.eye(400, dtype=np.float32), mps)
     square(x).block_until_ready()
 
     def host(a):
+        called.set()
         started.wait(30)
         return np.asarray(square(late[0]) if how == "program" else late[0])[0, 0] + a
 
     f = jax.jit(lambda a: jax.pure_callback(host, jax.ShapeDtypeStruct((), jnp.float32), a))
-    out = f(jnp.float32(1))
-    late.append(square(x))
-    assert not late[0].is_ready()
-    started.set()
-    assert float(out) == (17 if how == "program" else 5)
-
-
-@pytest.mark.parametrize("size", [1, 300])
-def test_callback_that_computes_before_what_is_queued_for_its_result(mps, size):
-    started = threading.Event()
-    compute = _host_on(mps, [], jax.jit(lambda a: a @ a))
-
-    def host(a):
-        started.wait(30)
-        return compute(a)
-
-    x = jax.device_put(2 * np.eye(size, dtype=np.float32), mps)
-    behind = jax.jit(lambda a: a + 1)
-    behind(x).block_until_ready()
-    out = jax.jit(lambda a: jax.pure_callback(host, jax.ShapeDtypeStruct(a.shape, a.dtype), a))(x)
-    later = behind(out)
-    assert not out.is_ready()
-    started.set()
-    assert float(later[0, 0]) == 5
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        out = pool.submit(f, jax.device_put(np.float32(1), mps))
+        assert called.wait(30)
+        late.append(square(x))
+        assert not late[0].is_ready()
+        started.set()
+        assert float(out.result()) == (17 if how == "program" else 5)
 
 
 def test_callback_that_computes_with_jax():

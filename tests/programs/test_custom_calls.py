@@ -1,5 +1,6 @@
 """Custom calls that do not keep what their target promises: an error that names the call, nothing else."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from stablehlo_text import compile_text, run_text
@@ -68,3 +69,57 @@ TRIPS = """func.func public @main(%x: tensor<i32>) -> tensor<i32> {
 
 def test_a_client_cannot_say_how_often_a_loop_runs():
     assert run_text(TRIPS, np.int32(7))[0] == 8
+
+
+HALVES = """func.func private @sum(%a: tensor<f32>, %b: tensor<f32>) -> tensor<f32> {{
+  %0 = stablehlo.add %a, %b : tensor<f32>
+  return %0 : tensor<f32>
+}}
+func.func public @main(%x: tensor<4xf32>) -> tensor<4xf32> {{
+  %0 = stablehlo.custom_call @"{what}-start"(%x) {{api_version = 1 : i32{more}}} : (tensor<4xf32>) -> tensor<4xf32>
+  %1 = stablehlo.custom_call @"{what}-done"(%0) {{api_version = 1 : i32}} : (tensor<4xf32>) -> tensor<{size}xf32>
+  stablehlo.custom_call @control_dep(%0, %1) {{api_version = 4 : i32, has_side_effect = true}} : (tensor<4xf32>, tensor<{size}xf32>) -> ()
+  return %1 : tensor<4xf32>
+}}"""
+SENT = ', mhlo.frontend_attributes = {{async_collective_config = "{{\\22permutation\\22: {}}}"}}'
+
+
+@pytest.mark.parametrize(
+    ("what", "more", "factor"),
+    [
+        ("all-gather", "", 1),
+        ("all-reduce", ", called_computations = [@sum]", 1),
+        ("reduce-scatter", ", called_computations = [@sum]", 1),
+        ("all-to-all", "", 1),
+        ("collective-permute", SENT.format("[[0, 0]]"), 1),
+        ("collective-permute", SENT.format("[]"), 0),
+    ],
+)
+def test_collectives_in_two_halves(what, more, factor):
+    x = np.arange(4, dtype=np.float32)
+    np.testing.assert_array_equal(run_text(HALVES.format(what=what, more=more, size=4), x)[0], factor * x)
+
+
+def test_a_half_for_two_devices():
+    with pytest.raises(Exception, match="several devices"):
+        compile_text(HALVES.format(what="all-gather", more="", size=8).replace("tensor<4xf32> {", "tensor<8xf32> {").replace("%1 : tensor<4xf32>", "%1 : tensor<8xf32>"))
+
+
+SOLVE = """func.func public @main(%a: tensor<4x4x{t}>, %b: tensor<4x2x{t}>) -> (tensor<4x4x{t}>, tensor<4x2x{t}>) {{
+  %0 = stablehlo.cholesky %a, lower = true : tensor<4x4x{t}>
+  %1 = "stablehlo.triangular_solve"(%0, %b) {{left_side = true, lower = true, unit_diagonal = false,
+    transpose_a = #stablehlo<transpose NO_TRANSPOSE>}} : (tensor<4x4x{t}>, tensor<4x2x{t}>) -> tensor<4x2x{t}>
+  return %0, %1 : tensor<4x4x{t}>, tensor<4x2x{t}>
+}}"""
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("f16", "float16"), ("bf16", "bfloat16")])
+def test_halves_are_factored_in_float32(name, dtype):
+    r = np.random.default_rng(0)
+    dtype = jnp.dtype(dtype)
+    a = r.standard_normal((4, 4)).astype(np.float32)
+    a, b = (a @ a.T + 4 * np.eye(4)).astype(dtype), r.standard_normal((4, 2)).astype(dtype)
+    lower, x = run_text(SOLVE.format(t=name), a, b)
+    want = np.linalg.cholesky(a.astype(np.float32)).astype(dtype)
+    np.testing.assert_array_equal(lower, want)
+    np.testing.assert_array_equal(x, np.linalg.solve(want.astype(np.float64), b.astype(np.float64)).astype(np.float32).astype(dtype))

@@ -185,25 +185,15 @@ def test_a_handler_of_the_user_stops_nothing(mps):
 def test_an_interrupt_in_a_callback_is_an_error_of_the_program(mps):
     out = run("""
         def host(a):
-            for _ in range(100):
-                time.sleep(0.05)
-                if stop:
-                    raise KeyboardInterrupt("as if on this thread")
-            return a
+            time.sleep(1)
+            raise KeyboardInterrupt("as if on this thread")
 
-        stop = []
         f = jax.jit(lambda a: jax.pure_callback(host, jax.ShapeDtypeStruct((), np.float32), a))
-        y = f(jax.device_put(np.float32(1), device))
         interrupt_soon()
         try:
-            y.block_until_ready()
-        except KeyboardInterrupt:
-            print("interrupted")
-        stop.append(True)
-        try:
-            y.block_until_ready()
-        except Exception as error:
-            print("as if on this thread" in str(error))
+            f(jax.device_put(np.float32(1), device))
+        except KeyboardInterrupt as error:
+            print("interrupted", "as if on this thread" in str(error.__context__))
         assert np.array_equal(small(x), np.eye(500) + 1)
     """)
     assert out.split() == ["interrupted", "True"]

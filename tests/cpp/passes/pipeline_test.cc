@@ -13,7 +13,8 @@ TEST(LowerSharding, ConstraintsAreIdentities) {
   Value* x = p.arg(f32(4));
   Value* y = p.op(OpId::sdy_sharding_constraint, {x}, f32(4));
   p.ops(OpId::sdy_sharding_group, {y}, {}, {{"group_id", Attr(int64_t(1))}});
-  p.ret({p.op(OpId::custom_call, {y}, f32(4), {{"call_target_name", Attr(std::string("Sharding"))}})});
+  p.ret({p.op(OpId::custom_call, {y}, f32(4),
+              {{"call_target_name", Attr(std::string("Sharding"))}})});
   run(p, passes::lower_sharding);
   EXPECT_EQ(p.returned(), x);
   EXPECT_EQ(p.op_count(), 1);
@@ -73,8 +74,9 @@ TEST(Composites, KnownAndUnknown) {
 TEST(Composites, CustomCallsOfMhlo) {
   Program p;
   Value* x = p.arg(f32(2));
-  p.ret({p.op(OpId::custom_call, {x}, f32(2), {{"call_target_name", Attr(std::string("mhlo.asin"))}}),
-         p.op(OpId::custom_call, {x}, f32(2), {{"call_target_name", Attr(std::string("other"))}})});
+  p.ret(
+      {p.op(OpId::custom_call, {x}, f32(2), {{"call_target_name", Attr(std::string("mhlo.asin"))}}),
+       p.op(OpId::custom_call, {x}, f32(2), {{"call_target_name", Attr(std::string("other"))}})});
   run(p, passes::recognize_composites);
   EXPECT_EQ(p.returned_op(0)->id, OpId::asin);
   EXPECT_EQ(p.returned_op(1)->id, OpId::custom_call);
@@ -155,8 +157,8 @@ TEST(Decompose, DynamicOpsWithConstantShapes) {
   Value* shape = p.binary(OpId::add, sizes, p.splat(s32(2), 0));
   p.ret({p.op(OpId::dynamic_reshape, {x, shape}, f32(2, 3)),
          p.op(OpId::dynamic_iota, {shape}, s32(2, 3), {{"iota_dimension", Attr(int64_t(1))}}),
-         p.op(OpId::dynamic_pad, {x, p.splat(f32(), 0), p.ints(s32(1), {1}), p.ints(s32(1), {2}),
-                                  p.ints(s32(1), {0})},
+         p.op(OpId::dynamic_pad,
+              {x, p.splat(f32(), 0), p.ints(s32(1), {1}), p.ints(s32(1), {2}), p.ints(s32(1), {0})},
               f32(9)),
          p.op(OpId::real_dynamic_slice,
               {x, p.ints(s32(1), {1}), p.ints(s32(1), {5}), p.ints(s32(1), {2})}, f32(2))});
@@ -187,8 +189,10 @@ TEST(Decompose, DotsAndEinsums) {
   Program p;
   Value *a = p.arg(f32(2, 3)), *b = p.arg(f32(3, 4)), *c = p.arg(f32(5, 2, 3));
   p.ret({p.op(OpId::dot, {a, b}, f32(2, 4)),
-         p.op(OpId::einsum, {c, b}, f32(2, 4, 5), {{"einsum_config", Attr(std::string("bij,jk->ikb"))}}),
-         p.op(OpId::unary_einsum, {c}, f32(3, 5), {{"einsum_config", Attr(std::string("bij->jb"))}})});
+         p.op(OpId::einsum, {c, b}, f32(2, 4, 5),
+              {{"einsum_config", Attr(std::string("bij,jk->ikb"))}}),
+         p.op(OpId::unary_einsum, {c}, f32(3, 5),
+              {{"einsum_config", Attr(std::string("bij->jb"))}})});
   finish(p);
   EXPECT_EQ(p.count(OpId::dot_general), 2);
   EXPECT_EQ(p.count(OpId::einsum) + p.count(OpId::unary_einsum) + p.count(OpId::dot), 0);
@@ -244,6 +248,21 @@ TEST(Decompose, CollectivesOfOneDevice) {
   EXPECT_EQ(p.returned(0), x);
   EXPECT_EQ(numbers(p.returned(1)), (std::vector<double>{0}));
   EXPECT_EQ(numbers(p.returned(2)), (std::vector<double>{0, 0, 0, 0}));
+}
+
+TEST(Decompose, WhatIsStartedIsDoneAtOnce) {
+  Program p;
+  Value* x = p.arg(f32(4));
+  Type future;
+  future.kind = Type::Kind::future;
+  Op* start = p.ops(OpId::async_start, {x}, {future});
+  Body body(&p.module, start->add_region());
+  Value* inner = body.arg(f32(4));
+  body.ret({body.op(OpId::negate, {inner}, f32(4))});
+  p.ret({p.op(OpId::async_done, {start->result()}, f32(4))});
+  finish(p);
+  ASSERT_EQ(p.returned_op()->id, OpId::negate);
+  EXPECT_EQ(p.returned_op()->operand(0), x);
 }
 
 TEST(Cumulative, WindowOverAWholeDimension) {
