@@ -104,8 +104,10 @@ def check_linux(path: pathlib.Path, wheel: pathlib.Path, tag: str, mlx: pathlib.
     system = {"libstdc++.so.6", "libm.so.6", "libgcc_s.so.1", "libc.so.6", "libpthread.so.0", "libdl.so.2"}
     loaders = {n for n in needed if n.startswith("ld-linux")}
     expect("libmlx.so" in needed and needed - system - loaders == {"libmlx.so"}, f"its library loads {sorted(needed)}")
-    check_mlx_symbols({s.name for s in library.imported_symbols if not s.symbol_version.has_auxiliary_version},
-                      {s.name for s in mlx_library.exported_symbols})
+    # What the linker has not found has no type, and is none of lief's `imported_symbols`.
+    undefined = {s.name for s in library.dynamic_symbols
+                 if s.shndx == 0 and s.binding != lief.ELF.Symbol.BINDING.WEAK}
+    check_mlx_symbols(undefined, {s.name for s in mlx_library.exported_symbols})
     check_symbol_versions(wheel, tag)
     versions = sorted({v.name for r in library.symbols_version_requirement for v in r.get_auxiliary_symbols()})
     return f"symbols up to {newest(versions, 'GLIBC')} and {newest(versions, 'GLIBCXX')}"

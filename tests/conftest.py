@@ -39,6 +39,8 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "needs_plugin: needs the installed plugin")
+    config.addinivalue_line("markers", "cpu_only(reason): is about the CPU device, or does not hold on a GPU")
+    config.addinivalue_line("markers", "not_simulated(reason): does not run on the simulated Metal")
     # What the plugin warns about is a failure; only JAX's word on platforms it does not know is not.
     config.addinivalue_line("filterwarnings", "error:.*(jax-mps|jax_plugins|[Dd]onat):")
 
@@ -76,6 +78,15 @@ def _is_on_gpu() -> bool:
     import jax
 
     return jax.devices("mps")[0].device_kind != "cpu"
+
+
+def pytest_runtest_setup(item):
+    marker = item.get_closest_marker("cpu_only")
+    if marker and _is_on_gpu():
+        pytest.skip(marker.args[0])
+    marker = item.get_closest_marker("not_simulated")
+    if marker and os.environ.get("JAX_MPS_DEVICE") == "simulated":
+        pytest.skip(marker.args[0])
 
 
 @pytest.hookimpl(wrapper=True)

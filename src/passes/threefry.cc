@@ -25,7 +25,7 @@ using Id = int32_t;
 constexpr uint32_t kParity = 0x1BD11BDA;
 constexpr int kRotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
 // Longer sums become a single term, so that long chains stay linear.
-constexpr size_t kMostTerms = 40;
+constexpr size_t kLongestSum = 40;
 
 enum class Kind : uint8_t { leaf, constant, sum, exclusive, left, right, rotation, spread };
 
@@ -75,7 +75,7 @@ class Expressions {
     Node node{kind, 0, nullptr, {}};
     for (Id id : {a, b}) {
       const Node& part = *nodes_[id];
-      const bool same = part.kind == kind && part.terms.size() < kMostTerms;
+      const bool same = part.kind == kind && part.terms.size() < kLongestSum;
       if (part.kind == Kind::constant || same) {
         node.number = kind == Kind::sum ? node.number + part.number : node.number ^ part.number;
       }

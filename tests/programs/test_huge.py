@@ -22,6 +22,7 @@ def make():
     return (i * 7 + j).astype(jnp.int8)
 
 
+@pytest.mark.not_simulated("it takes many minutes there")
 def test_more_than_31_bits_of_elements(mps):
     """One array for everything, because its memory takes seconds to fill."""
     if mps.memory_stats()["bytes_limit"] < NEEDED:

@@ -110,6 +110,7 @@ def test_reading_can_be_interrupted(mps):
     assert "interrupted" in out.split() and "a value" not in out
 
 
+@pytest.mark.cpu_only("what a GPU has been sent is not stopped")
 def test_donated_arguments_are_not_lost_by_the_first_interrupt(mps):
     """The state of a training is in the programs under way; whoever means it presses twice."""
     out = run("""

@@ -8,6 +8,7 @@ import textwrap
 import pytest
 
 pytest.importorskip("llvmlite")
+pytestmark = pytest.mark.cpu_only("loops of a GPU's programs are few")
 
 PROGRAMS = '''
 import hashlib, jax, jax.numpy as jnp, numpy as np

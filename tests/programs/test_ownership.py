@@ -73,6 +73,7 @@ def test_donation_does_not_write_into_numpy(mps):
             jax.block_until_ready(work)
 
 
+@pytest.mark.cpu_only("a GPU copies what it is given")
 def test_an_address_outlives_the_memory_of_numpy(mps):
     """The first queued program copies the memory; who has the old address may go on reading there."""
     a = np.full(LARGE, 7, np.float32)

@@ -8,6 +8,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.cpu_only("the variable is about the CPU's kernels")
+
 PROGRAMS = """
     import hashlib, json, os, pathlib
     import numpy as np, jax, jax.numpy as jnp
@@ -96,9 +98,7 @@ def with_one_thread():
 
 
 @pytest.mark.parametrize("threads", [2, 7, 64])
-def test_bits_do_not_depend_on_threads(mps, with_one_thread, threads):
-    if mps.device_kind != "cpu":
-        pytest.skip("the variable is about the CPU's kernels")
+def test_bits_do_not_depend_on_threads(with_one_thread, threads):
     (want, alone), (got, tasks) = with_one_thread, results(threads)
     assert [name for name in got if got[name] != want[name]] == []
     assert alone is None or tasks - alone == threads - 1  # the variable did something
