@@ -85,7 +85,8 @@ DAMAGES = {
     "a tag in the metadata": (dict(tag="linux_x86_64"), "has not the tag"),
     "no run path": (dict(run_path="/usr/lib"), "its run path is"),
     "a symbol that MLX lacks": (
-        dict(text=GOOD.replace("void", "void _ZN3mlx4core4loseEv(),", 1).replace("delete", "_ZN3mlx4core4loseEv(); delete")),
+        dict(text=GOOD.replace("void", "void _ZN3mlx4core4loseEv(),", 1)
+             .replace("delete", "_ZN3mlx4core4loseEv(); delete")),
         "MLX's library has no"),
     "an export too many": (dict(text=GOOD + EXPORT + "void helper() {}"), "its library exports"),
     "an export too few": (dict(text=GOOD.replace("cblas_cgemm", "cgemm")), "its library exports"),
@@ -93,7 +94,8 @@ DAMAGES = {
     "a file elsewhere": (dict(extra={"jax/stray.py": ""}), "folders of others"),
     "an MLX that is not pinned": (dict(needs=">=0.32"), "it requires"),
     "built for another MLX": (
-        dict(extra={"jax_plugins/mps/_build_info.py": 'VERSION = "0.1.0"\nMLX_VERSION = "0.31.0"\n'}), "not built for MLX"),
+        dict(extra={"jax_plugins/mps/_build_info.py": 'VERSION = "0.1.0"\nMLX_VERSION = "0.31.0"\n'}),
+        "not built for MLX"),
     "no entry point": (dict(extra={f"{INFO}/entry_points.txt": ""}), "no entry point"),
     "too large": (dict(extra={"jax_plugins/mps/data": b"x" * 9_000_000}), "are the most"),
 }  # fmt: skip
@@ -122,7 +124,8 @@ MACOS = ROOT / "build" / "macos"
 MACOS_TAG = "macosx_14_0_arm64"
 MACOS_DAMAGES = {
     "none": (lambda code: code, None),
-    "a changed byte": (lambda code: code[:100_000] + bytes([code[100_000] ^ 1]) + code[100_001:], "is not what was signed"),
+    "a changed byte": (lambda code: code[:99_999] + bytes([code[99_999] ^ 1]) + code[100_000:],
+                       "is not what was signed"),
     "another run path": (lambda code: code.replace(b"@loader_path/../../mlx/lib\0", b"@loader_path/../../mlx/lob\0"),
                          "its run path is"),
     "a symbol that MLX lacks": (lambda code: code.replace(b"__ZN3mlx4core", b"__ZN3mlx4gore"), "MLX's library has no"),

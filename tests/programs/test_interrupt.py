@@ -63,7 +63,11 @@ PROGRAMS = {
 }
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+# A GPU is sent the steps of a counted loop long before it has done them.
+FAR_AHEAD = pytest.param("steps", marks=pytest.mark.cpu_only("what a GPU has been sent is not stopped"))
+
+
+@pytest.mark.parametrize("program", [FAR_AHEAD, *(name for name in PROGRAMS if name != "steps")])
 def test_an_interrupt_stops_what_runs_and_what_is_queued(mps, program):
     out = run(f"""
         f = jax.jit({PROGRAMS[program]})

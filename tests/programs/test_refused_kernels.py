@@ -1,4 +1,4 @@
-"""A kernel that a GPU's compiler refuses: a warning with op and line, and its ops one by one; an error in strict mode."""
+"""A kernel that a GPU's compiler refuses: a warning with op and line, and its ops one by one; in strict mode an error."""
 
 import os
 import subprocess
