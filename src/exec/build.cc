@@ -44,6 +44,7 @@ class Builder {
     for (Value* result : region.terminator()->operands()) plan_->results.push_back(ref(result));
     if (reuses_memory()) delay_updates(*plan_);
     find_last_uses();
+    find_small_parts(parameters);
     return std::move(plan_);
   }
 
@@ -349,6 +350,33 @@ class Builder {
       if (!live[slot]) plan_->dead_parameters.push_back(slot);
     }
     for (Step& step : plan_->steps) choose_reuse(step);
+  }
+
+  // MLX copies what has sixteen KiB more than is seen of it.
+  void find_small_parts(const std::vector<Value*>& parameters) {
+    constexpr int64_t kLittle = 64 << 10;
+    std::vector<int64_t> bytes(plan_->slots), memory(plan_->slots);
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      const ir::Type& type = parameters[i]->type;
+      if (plan_->parameters[i] >= 0 && type.is_static()) {
+        bytes[plan_->parameters[i]] = memory[plan_->parameters[i]] = type.byte_count();
+      }
+    }
+    for (const Step& step : plan_->steps) {
+      const bool sees =
+          step.kind == Step::Kind::alias || (step.primitive && is_view(*step.primitive));
+      for (size_t i = 0; i < step.outputs.size(); ++i) {
+        const int slot = step.outputs[i];
+        if (slot < 0) continue;
+        bytes[slot] = static_cast<int64_t>(step.dtypes[i].size());
+        for (const auto size : step.shapes[i]) bytes[slot] *= size;
+        const bool is_part = sees && step.inputs[0] >= 0;
+        memory[slot] = is_part ? std::max(bytes[slot], memory[step.inputs[0]]) : bytes[slot];
+      }
+    }
+    for (const Ref ref : plan_->results) {
+      plan_->small_parts.push_back(ref >= 0 && memory[ref] > 2 * bytes[ref] + kLittle);
+    }
   }
 
   // Only operands that die at the step, and of these first the plan's parameters, whose slots are

@@ -93,7 +93,10 @@ Arrays Encoder::finish(std::vector<mx::array>& inputs, std::vector<mx::array> ou
 }
 
 mx::array Encoder::dense(mx::array array) {
-  if (array.flags().row_contiguous) return array;
+  return array.flags().row_contiguous ? array : copy_of_part(std::move(array));
+}
+
+mx::array Encoder::copy_of_part(mx::array array) {
   if (!contiguous_) contiguous_ = mx::contiguous(array, false, stream_).primitive_ptr();
   const mx::Shape shape = array.shape();
   const mx::Dtype dtype = array.dtype();

@@ -39,6 +39,9 @@ class Encoder {
   // The array, or a dense row-major copy.
   mx::array dense(mx::array array);
 
+  // A dense row-major copy of an array that sees a small part of its memory.
+  mx::array copy_of_part(mx::array array);
+
   // Waits for all that was sent. Throws what went wrong there.
   void wait();
   // Before the stream is committed by others: hands over what must live until the work has ended.

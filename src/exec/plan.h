@@ -69,6 +69,8 @@ struct Plan {
   std::vector<Ref> results;
   std::vector<bool> moved_results;  // those that no later result is too: they leave their slots
   std::vector<bool> passed_on;      // results that no step makes, or that a later one is too
+  // Results that see a small part of a large array, which they would keep.
+  std::vector<bool> small_parts;
   std::vector<mx::array> constants;
   bool is_native = true;   // no step needs the encoder, here or in nested plans
   double nanoseconds = 0;  // estimated time on one core

@@ -242,7 +242,10 @@ class Runner {
 
   // What leaves the device's thread: dense, and on the CPU readable by any thread.
   void settle(Arrays& out) {
-    for (mx::array& array : out) array = encoder_.dense(std::move(array));
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] = plan_.small_parts[i] ? encoder_.copy_of_part(std::move(out[i]))
+                                    : encoder_.dense(std::move(out[i]));
+    }
     if (!encoder_.on_cpu()) return;
     wait();
     for (size_t i = 0; i < out.size(); ++i) {

@@ -101,6 +101,7 @@ TEST(Plan, LaunchesFollowEachOtherThroughScratchMemory) {
   plan.results = {2};
   plan.moved_results = {true};
   plan.passed_on = {false};
+  plan.small_parts = {false};
   EXPECT_EQ(count(plan).launches, 2);
   NullEncoder null(cpu_stream());
   RunContext run(null);

@@ -56,6 +56,7 @@ struct LaunchProgram {
     plan.steps.push_back(std::move(step));
     plan.results = {1};
     plan.moved_results = {true};
+    plan.small_parts = {false};
   }
 
   mx::array run(Encoder& encoder) const {
