@@ -8,8 +8,8 @@
 namespace jaxmps::ir {
 namespace {
 
-using rules::in_class;
 using rules::all_tensors;
+using rules::in_class;
 using rules::is_known;
 using rules::kAny;
 using rules::kFloat;
@@ -369,59 +369,70 @@ Option letter(std::string_view name, std::string_view letters) {
   return {name, Option::Kind::letter, true, letters};
 }
 
-const std::vector<Rule>& table() {
-  using Config = Rule::Config;
+// clang-format off
+std::vector<Rule> linear_algebra() {
+  return {
+    linalg("Qr", "Tmn -> Tmn Tk"),
+    linalg("ProductOfElementaryHouseholderReflectors", "Tmn Tp -> Tmn", {}, reflectors),
+    linalg("mps.cholesky", "Tnn -> Tnn info?I", {{"lower"}, {"info"}}),
+    linalg("mps.lu", "Tmn -> Tmn Ik Im info?I", {{"info"}}),
+    linalg("mps.geqp3", "Tmn In -> Tmn In Tk"),
+    linalg("mps.ormqr", "Tmn Tp Tcd -> Tcd", {{"left"}, {"transpose"}}, ormqr),
+    linalg("mps.eigh", "Tnn -> Tnn Rn info?I", {{"lower"}, {"info"}}),
+    linalg("mps.svd", "Tmn -> Rk vectors?Tmu vectors?Tvn info?I",
+           {{"vectors"}, {"full"}, {"info"}}, svd),
+    linalg("mps.eig", "Tnn -> Cn left?Cnn right?Cnn info?I", {{"left"}, {"right"}, {"info"}}),
+    linalg("mps.schur", "Tnn -> Tnn vectors?Tnn values?Cn info?I",
+           {{"vectors"}, {"values"}, {"info"}}),
+    linalg("mps.hessenberg", "Tnn -> Tnn Tj"),
+    linalg("mps.tridiagonal", "Tnn -> Tnn Rn Rj Tj", {{"lower"}}),
+    linalg("mps.tridiagonal_solve", "Tn Tn Tn Tnr -> Tnr info?I", {{"perturb"}, {"info"}}),
+  };
+}
+
+// The LAPACK kernels of JAX's CPU backend, as programs that it exported call them. `*` is the
+// letter of the type, `R` and `C` that of a real and of a complex one.
+std::vector<Rule> lapack_kernels() {
   using Kind = Option::Kind;
-  constexpr auto kHint = Config::hint;
   const Option uplo = letter("uplo", "LU"), vectors = letter("mode", "NV"),
                left_vectors = letter("compute_left", "NV"),
                right_vectors = letter("compute_right", "NV"), left{"left", Kind::flag, true},
                transpose{"transpose", Kind::flag, true};
-  // clang-format off
-  static const auto* rules = new std::vector<Rule>{
-      // Linear algebra.
-      linalg("Qr", "Tmn -> Tmn Tk"),
-      linalg("ProductOfElementaryHouseholderReflectors", "Tmn Tp -> Tmn", {}, reflectors),
-      linalg("mps.cholesky", "Tnn -> Tnn info?I", {{"lower"}, {"info"}}),
-      linalg("mps.lu", "Tmn -> Tmn Ik Im info?I", {{"info"}}),
-      linalg("mps.geqp3", "Tmn In -> Tmn In Tk"),
-      linalg("mps.ormqr", "Tmn Tp Tcd -> Tcd", {{"left"}, {"transpose"}}, ormqr),
-      linalg("mps.eigh", "Tnn -> Tnn Rn info?I", {{"lower"}, {"info"}}),
-      linalg("mps.svd", "Tmn -> Rk vectors?Tmu vectors?Tvn info?I",
-             {{"vectors"}, {"full"}, {"info"}}, svd),
-      linalg("mps.eig", "Tnn -> Cn left?Cnn right?Cnn info?I", {{"left"}, {"right"}, {"info"}}),
-      linalg("mps.schur", "Tnn -> Tnn vectors?Tnn values?Cn info?I",
-             {{"vectors"}, {"values"}, {"info"}}),
-      linalg("mps.hessenberg", "Tnn -> Tnn Tj"),
-      linalg("mps.tridiagonal", "Tnn -> Tnn Rn Rj Tj", {{"lower"}}),
-      linalg("mps.tridiagonal_solve", "Tn Tn Tn Tnr -> Tnr info?I", {{"perturb"}, {"info"}}),
-      // The LAPACK kernels of JAX's CPU backend, as programs that it exported call them. `*` is the
-      // letter of the type, `R` and `C` that of a real and of a complex one.
-      lapack("lapack_*potrf_ffi", "Tnn -> Tnn I", {uplo}),
-      lapack("lapack_*geqrf_ffi", "Tmn -> Tmn Tk"),
-      lapack("lapack_*geqp3_ffi", "Tmn In -> Tmn In Tk"),
-      lapack("lapack_Rorgqr_ffi", "Tmn Tp -> Tmn", {}, reflectors),
-      lapack("lapack_Cungqr_ffi", "Tmn Tp -> Tmn", {}, reflectors),
-      lapack("lapack_Rormqr_ffi", "Tmn Tp Tcd -> Tcd", {left, transpose}, ormqr),
-      lapack("lapack_Cunmqr_ffi", "Tmn Tp Tcd -> Tcd", {left, transpose}, ormqr),
-      lapack("lapack_*getrf_ffi", "Tmn -> Tmn Ik I"),
-      lapack("lapack_Rsyevd_ffi", "Tnn -> Tnn Rn I", {vectors, uplo}),
-      lapack("lapack_Cheevd_ffi", "Tnn -> Tnn Rn I", {vectors, uplo}),
-      lapack("lapack_*gesdd_ffi", "Tmn -> Tmn Rk Tmu Tvn I", {letter("mode", "ASN")}, lapack_svd),
-      lapack("lapack_*gesvd_ffi", "Tmn -> Tmn Rk Tmu Tvn I", {letter("mode", "ASN")}, lapack_svd),
-      lapack("lapack_Rgeev_ffi", "Tnn -> Rn Rn Cnn Cnn I", {left_vectors, right_vectors}),
-      lapack("lapack_Cgeev_ffi", "Tnn -> Tn Tnn Tnn I", {left_vectors, right_vectors}),
-      lapack("lapack_Rgees_ffi", "Tnn -> Tnn Tnn Rn Rn I I", {vectors, letter("sort", "N")}),
-      lapack("lapack_Cgees_ffi", "Tnn -> Tnn Tnn Tn I I", {vectors, letter("sort", "N")}),
-      lapack("lapack_*gehrd_ffi", "Tnn -> Tnn Tj I",
-             {{"low", Kind::integer, true}, {"high", Kind::integer, true}}, lapack_hessenberg),
-      lapack("lapack_Rsytrd_ffi", "Tnn -> Tnn Rn Rj Tj I", {uplo}),
-      lapack("lapack_Chetrd_ffi", "Tnn -> Tnn Rn Rj Tj I", {uplo}),
-      lapack("lapack_*gtsv_ffi", "Tn Tn Tn Tnr -> Tn Tn Tn Tnr I"),
-      lapack("lapack_*trsm_ffi", "Tss Tmn -> Tmn",
-             {letter("side", "LR"), uplo, letter("trans_x", "NTC"), letter("diag", "NU")},
-             lapack_triangular_solve),
-      lapack("tridiagonal_solve_perturbed_ffi", "Tn Tn Tn Tnr -> Tnr"),
+  return {
+    lapack("lapack_*potrf_ffi", "Tnn -> Tnn I", {uplo}),
+    lapack("lapack_*geqrf_ffi", "Tmn -> Tmn Tk"),
+    lapack("lapack_*geqp3_ffi", "Tmn In -> Tmn In Tk"),
+    lapack("lapack_Rorgqr_ffi", "Tmn Tp -> Tmn", {}, reflectors),
+    lapack("lapack_Cungqr_ffi", "Tmn Tp -> Tmn", {}, reflectors),
+    lapack("lapack_Rormqr_ffi", "Tmn Tp Tcd -> Tcd", {left, transpose}, ormqr),
+    lapack("lapack_Cunmqr_ffi", "Tmn Tp Tcd -> Tcd", {left, transpose}, ormqr),
+    lapack("lapack_*getrf_ffi", "Tmn -> Tmn Ik I"),
+    lapack("lapack_Rsyevd_ffi", "Tnn -> Tnn Rn I", {vectors, uplo}),
+    lapack("lapack_Cheevd_ffi", "Tnn -> Tnn Rn I", {vectors, uplo}),
+    lapack("lapack_*gesdd_ffi", "Tmn -> Tmn Rk Tmu Tvn I", {letter("mode", "ASN")}, lapack_svd),
+    lapack("lapack_*gesvd_ffi", "Tmn -> Tmn Rk Tmu Tvn I", {letter("mode", "ASN")}, lapack_svd),
+    lapack("lapack_Rgeev_ffi", "Tnn -> Rn Rn Cnn Cnn I", {left_vectors, right_vectors}),
+    lapack("lapack_Cgeev_ffi", "Tnn -> Tn Tnn Tnn I", {left_vectors, right_vectors}),
+    lapack("lapack_Rgees_ffi", "Tnn -> Tnn Tnn Rn Rn I I", {vectors, letter("sort", "N")}),
+    lapack("lapack_Cgees_ffi", "Tnn -> Tnn Tnn Tn I I", {vectors, letter("sort", "N")}),
+    lapack("lapack_*gehrd_ffi", "Tnn -> Tnn Tj I",
+           {{"low", Kind::integer, true}, {"high", Kind::integer, true}}, lapack_hessenberg),
+    lapack("lapack_Rsytrd_ffi", "Tnn -> Tnn Rn Rj Tj I", {uplo}),
+    lapack("lapack_Chetrd_ffi", "Tnn -> Tnn Rn Rj Tj I", {uplo}),
+    lapack("lapack_*gtsv_ffi", "Tn Tn Tn Tnr -> Tn Tn Tn Tnr I"),
+    lapack("lapack_*trsm_ffi", "Tss Tmn -> Tmn",
+           {letter("side", "LR"), uplo, letter("trans_x", "NTC"), letter("diag", "NU")},
+           lapack_triangular_solve),
+    lapack("tridiagonal_solve_perturbed_ffi", "Tn Tn Tn Tnr -> Tnr"),
+  };
+}
+
+const std::vector<Rule>& table() {
+  using Config = Rule::Config;
+  using Kind = Option::Kind;
+  constexpr auto kHint = Config::hint;
+  static const auto* rules = [] {
+    auto* all = new std::vector<Rule>{
       // Calls into Python.
       {"mps.python_callback", kAny, kAny, Config::words, {{"id", Kind::integer, true}}, python_callback},
       // Functions that composites stand for in newer versions.
@@ -467,10 +478,15 @@ const std::vector<Rule>& table() {
       // The rest.
       {"dce_sink", kAny, 0, kHint, {}, nullptr},
       {"shape_assertion", kAny, 0, kHint, {}, shape_assertion},
-  };
-  // clang-format on
+    };
+    for (const auto& more : {linear_algebra(), lapack_kernels()}) {
+      all->insert(all->end(), more.begin(), more.end());
+    }
+    return all;
+  }();
   return *rules;
 }
+// clang-format on
 
 // Whether `target` is the name, in which `*` stands for a LAPACK letter of a type, R for that of a
 // real one, C for that of a complex one.
