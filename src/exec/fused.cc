@@ -130,7 +130,7 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   passes::FuseOptions options;
   options.dump = notes;
   options.accept = attach_kernel;
-  if (target.runs_native) passes::expand_filters(module);
+  target.runs_native ? passes::expand_filters(module) : passes::clamp_starts(module);
   CHECK_OK(passes::fuse(module, target, options));
   if (!gpu) return {};
   std::vector<const kernels::GpuFusion*> printed;

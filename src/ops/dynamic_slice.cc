@@ -15,6 +15,7 @@ struct Starts {
   ir::Dims limits;
   ir::Dims strides;  // bytes
   std::vector<std::optional<int64_t>> known;
+  bool in_range = false;
 
   Starts(const OpContext& ctx, const ir::Dims& sizes, int first) : first_operand(first) {
     const ir::Type& operand = ctx.in(0);
@@ -26,6 +27,7 @@ struct Starts {
       if (limits[d] == 0) known[d] = 0;
     }
     if (!sizes.empty()) dtype = ctx.in(first).dtype;
+    in_range = ir::find(ctx.op.discardable, "mps.starts_in_range") != nullptr;
   }
 
   int64_t offset(const void* const* in) const {
@@ -51,9 +53,12 @@ struct Starts {
     Arrays starts;
     for (const int d : axes()) {
       const auto at = static_cast<size_t>(d);
-      starts.push_back(known[at]
-                           ? mx::array({static_cast<int32_t>(*known[at])})
-                           : mx::reshape(clamped_starts(in[first_operand + at], limits[at]), {1}));
+      if (known[at]) {
+        starts.push_back(mx::array({static_cast<int32_t>(*known[at])}));
+        continue;
+      }
+      const mx::array& start = in[first_operand + at];
+      starts.push_back(mx::reshape(in_range ? start : clamped_starts(start, limits[at]), {1}));
     }
     return starts.size() == 1 ? starts[0] : mx::concatenate(std::move(starts));
   }

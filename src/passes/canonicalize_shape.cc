@@ -136,6 +136,40 @@ Replacement pad(Op* op) {
   return {op->operand(0)};
 }
 
+// Slices of a row that lie side by side in it, joined as rows of any shape: one slice.
+Value* join_of_neighbours(Op* op) {
+  const int64_t dim = op->i64("dimension");
+  const Dims& to = op->result()->type.dims;
+  if (std::any_of(to.begin(), to.begin() + dim, [](int64_t extent) { return extent != 1; }))
+    return nullptr;
+  Value* whole = nullptr;
+  int64_t first = 0, next = 0;
+  for (Value* part : op->operands()) {
+    if (is_op(part, OpId::reshape)) part = part->op()->operand(0);
+    if (!is_op(part, OpId::slice)) return nullptr;
+    const Op* slice = part->op();
+    Value* from = slice->operand(0);
+    const Dims& dims = from->type.dims;
+    const auto row = std::find_if(dims.begin(), dims.end(), [](int64_t n) { return n != 1; });
+    if (row == dims.end() || *row != from->type.size()) return nullptr;
+    const auto at = static_cast<size_t>(row - dims.begin());
+    const int64_t start = slice->ints("start_indices")[at];
+    if (slice->ints("strides")[at] != 1 || (whole && (from != whole || start != next)))
+      return nullptr;
+    if (!whole) first = start;
+    whole = from;
+    next = start + part->type.size();
+  }
+  const Builder build(op);
+  Value* row = build.reshape(whole, {whole->type.size()});
+  const Type type(whole->type.dtype, {next - first});
+  Value* part = build.value(OpId::slice, {row}, type,
+                            attributes({{"start_indices", Attr(Ints{first})},
+                                        {"limit_indices", Attr(Ints{next})},
+                                        {"strides", Attr(Ints{1})}}));
+  return build.reshape(part, to);
+}
+
 Replacement concatenate(Op* op) {
   if (op->operand_count() == 1) return {op->operand(0)};
   const int64_t dim = op->i64("dimension");
@@ -144,7 +178,10 @@ Replacement concatenate(Op* op) {
     if (operand->type.dims[dim] != 0) kept.push_back(operand);
   }
   if (kept.empty()) return {op->operand(0)};
-  if (kept.size() == static_cast<size_t>(op->operand_count())) return {};
+  if (kept.size() == static_cast<size_t>(op->operand_count())) {
+    Value* joined = op->result()->type.is_static() ? join_of_neighbours(op) : nullptr;
+    return joined ? Replacement{joined} : Replacement{};
+  }
   return {Builder(op).value(OpId::concatenate, kept, op->result()->type, op->attrs)};
 }
 

@@ -35,6 +35,9 @@ Status share_loop_storage(ir::Module& module);
 // Not part of run_passes. Convolutions of one channel and a few taps become sums of products of
 // slices, for targets whose fusions are sooner done than a kernel's call.
 void expand_filters(ir::Module& module);
+// Not part of run_passes either. Dynamic slices get s32 starts in range, which the discardable
+// attribute `mps.starts_in_range` says of them, for targets whose slices would have to clamp them.
+void clamp_starts(ir::Module& module);
 // Whether a product sums so few terms that it is rather written out; then it is summed by halves.
 bool is_small_product(const ir::Op& dot_general);
 // All products that a dot_general sums, before it: in the order of its result, the contracted

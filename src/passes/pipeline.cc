@@ -1,6 +1,7 @@
 // The order of the passes.
 #include "passes/loops.h"
 #include "passes/pass.h"
+#include "passes/rewrite.h"
 
 namespace jaxmps::passes {
 namespace {
@@ -15,7 +16,16 @@ Status count_all_loops(ir::Module& module) {
   return {};
 }
 
+// What passes note on ops is theirs to say.
+Status forget_notes(ir::Module& module) {
+  walk(module, [](ir::Op* op) {
+    std::erase_if(op->discardable, [](const auto& attr) { return attr.name.starts_with("mps."); });
+  });
+  return {};
+}
+
 constexpr Pass kPasses[] = {
+    {"forget_notes", forget_notes},
     {"lower_sharding", lower_sharding},
     {"composites", recognize_composites},
     {"lapack", recognize_lapack},

@@ -242,6 +242,31 @@ Value* turned(Program& p, Value* x, Ints permutation) {
   return p.op(OpId::transpose, {x}, type, {{"permutation", Attr(std::move(permutation))}});
 }
 
+TEST(Canonicalize, NeighboursOfARowThatAreJoined) {
+  for (const bool in_order : {true, false}) {
+    Program p;
+    Value* row = p.arg(f32(1, 12));
+    const auto part = [&](int64_t first) {
+      Value* slice = p.op(OpId::slice, {row}, f32(1, 4),
+                          {{"start_indices", Attr(Ints{0, first})},
+                           {"limit_indices", Attr(Ints{1, first + 4})},
+                           {"strides", Attr(Ints{1, 1})}});
+      return p.op(OpId::reshape, {slice}, f32(1, 2, 2));
+    };
+    Value* joined = p.op(OpId::concatenate, {part(in_order ? 4 : 8), part(in_order ? 8 : 4)},
+                         f32(1, 4, 2), {{"dimension", Attr(int64_t{1})}});
+    p.ret({joined});
+    canonicalize(p);
+    ASSERT_EQ(p.returned_op()->id, in_order ? OpId::reshape : OpId::concatenate);
+    if (!in_order) continue;
+    const Op* slice = p.returned_op()->operand(0)->op();
+    ASSERT_EQ(slice->id, OpId::slice) << ir::print(p.module);
+    EXPECT_EQ(slice->ints("start_indices"), (Ints{4}));
+    EXPECT_EQ(slice->ints("limit_indices"), (Ints{12}));
+    EXPECT_TRUE(ir::verify(p.module).ok()) << ir::print(p.module);
+  }
+}
+
 TEST(Canonicalize, ConvolutionsWithReversedKernels) {
   for (const bool is_spatial : {true, false}) {
     Program p;
