@@ -8,7 +8,7 @@ The peer is JAX's own backend: of the CPU, with the workloads of the CPU table, 
 with those of the GPU table. --loops takes the programs of loops.py instead, whose table also has the times
 of the first calls: tracing and compiling, and once per process the import of what compiles.
 
-Each measurement is a fresh process that runs one workload on one platform: compile, warm up, then
+Each measurement is a fresh process that runs one workload on one platform: compile, half a second to warm up, then
 executions for about half a second, ended by reading a value back; its figure is the median of three
 such stretches. Rounds alternate between the platforms; the table shows the median over rounds with
 the smallest and largest, and their ratio. Before a ratio is printed the values of both platforms are
@@ -30,6 +30,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 STRETCH_SECONDS = 0.5
+WARM_UP_SECONDS = 0.5  # in which what runs often becomes machine code, beside
 
 
 def measure(name: str) -> dict:
@@ -45,7 +46,8 @@ def measure(name: str) -> dict:
     start = time.perf_counter()
     value = workload.run(1)
     first = time.perf_counter() - start
-    workload.run(2)
+    while time.perf_counter() - start < WARM_UP_SECONDS:
+        workload.run(2)
     start = time.perf_counter()
     workload.run(2)
     estimate = (time.perf_counter() - start) / 2

@@ -87,7 +87,7 @@ void FusionTiers::print(bool always) {
     log(Level::debug, "a fusion as machine code, of ", kernel.module.text.size(), " bytes of text");
     parts_ = kernel.parts;
     code_ = kernels::MachineCode::of(std::move(kernel.module));
-    if (!always) code_->request();
+    if (!always) code_->request(kernels::MachineCode::When::later);
     next = State::printed;
   }
   fusion_ = nullptr;

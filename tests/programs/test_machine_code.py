@@ -335,7 +335,7 @@ def test_compiling_beside_goes_on_in_the_child_of_a_fork():
     work, machine_code._work = machine_code._work, lambda: None
     """
     program = WHEN_WORTH_IT.format(before=before, function=SCAN) + """
-    run_until(lambda: machine_code._later)
+    run_until(lambda: machine_code._soon)
     child = os.fork()
     if child == 0:
         machine_code._work = work

@@ -17,15 +17,15 @@ import importlib.util
 import itertools
 import os
 import pathlib
-import sys
 import threading
+import time
 
 import jax
 
 _lock = threading.RLock()  # of LLVM
 _numbers = itertools.count(1)
 _engines = {}  # number -> the engine that owns the code
-_later = collections.deque()  # what the thread has yet to compile
+_soon, _later = collections.deque(), collections.deque()  # what the thread has yet to compile
 _wake = threading.Semaphore(0)  # counts those
 _worker = None
 
@@ -193,14 +193,14 @@ def _finish(text, name, symbols, done, sink):
     ctypes.cast(done, _DONE)(sink, address, number, message, len(message))
 
 
-def _compile(text, size, name, symbols, addresses, count, later, done, sink):
+def _compile(text, size, name, symbols, addresses, count, when, done, sink):
     job = (
         ctypes.string_at(text, size), name,
         list(zip(symbols[:count], addresses[:count], strict=True)), done, sink,
     )  # fmt: skip
-    if not later:
+    if when == 0:
         return _finish(*job)
-    _later.append(job)
+    (_soon if when == 1 else _later).append(job)
     _wake.release()
     _start()
 
@@ -213,18 +213,19 @@ def _release(number):
 
 
 def _work():
-    if sys.platform == "linux":  # there priorities are those of threads
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
     with _lock, contextlib.suppress(Exception):  # which the first text that needs it will tell
         _processor().object_code(_FIRST)
     while True:
         _wake.acquire()
-        job = _later.popleft()
+        soon = len(_soon) > 0
+        job = (_soon or _later).popleft()
+        start = time.monotonic()
         # Who leaves waits for what is under way, not for more.
         with _lock:
             if _table.open:
                 _finish(*job)
+        if not soon:
+            time.sleep(time.monotonic() - start)  # half of the time is the program's
 
 
 def _start():
@@ -250,7 +251,7 @@ def _close():
 def _after_fork():
     # The thread is gone; what it was to do waits for the next one.
     global _worker, _wake
-    _worker, _wake = None, threading.Semaphore(len(_later))
+    _worker, _wake = None, threading.Semaphore(len(_soon) + len(_later))
     _lock.release()
 
 

@@ -58,7 +58,7 @@ MachineCode::~MachineCode() {
   if (address() && generator->open) generator->release(handle_);
 }
 
-void MachineCode::start(bool later, void* sink, CodeGenerator::Done done) const {
+void MachineCode::start(When when, void* sink, CodeGenerator::Done done) const {
   std::vector<const char*> names;
   std::vector<const void*> addresses;
   for (const LlvmSymbol& symbol : module_.symbols) {
@@ -66,8 +66,8 @@ void MachineCode::start(bool later, void* sink, CodeGenerator::Done done) const 
     addresses.push_back(symbol.address);
   }
   generator->compile(module_.text.data(), static_cast<int64_t>(module_.text.size()), module_.name,
-                     names.data(), addresses.data(), static_cast<int64_t>(names.size()),
-                     later ? 1 : 0, done, sink);
+                     names.data(), addresses.data(), static_cast<int64_t>(names.size()), when, done,
+                     sink);
 }
 
 void MachineCode::take(const void* address, int64_t handle) {
@@ -84,7 +84,7 @@ Status MachineCode::compile() {
     MachineCode* code;
     std::string message;
   } now{this, {}};
-  start(false, &now,
+  start(When::now, &now,
         [](void* sink, const void* address, int64_t handle, const char* message, int64_t size) {
           auto* now = static_cast<Now*>(sink);
           if (address) return now->code->take(address, handle);
@@ -94,12 +94,12 @@ Status MachineCode::compile() {
   return {};
 }
 
-void MachineCode::request() {
+void MachineCode::request(When when) {
   if (requested_.exchange(true) || !has_code_generator()) return;
   using Self = std::shared_ptr<MachineCode>;
   auto* self = new (std::nothrow) Self(shared_from_this());
   if (!self) return;
-  start(true, self,
+  start(when, self,
         [](void* sink, const void* address, int64_t handle, const char* message, int64_t size) {
           const std::unique_ptr<Self> self(static_cast<Self*>(sink));
           if (address) return (*self)->take(address, handle);

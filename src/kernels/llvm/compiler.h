@@ -16,15 +16,16 @@ namespace jaxmps::kernels {
 
 // Its layout is that of _Table in python/jax_plugins/mps/machine_code.py; it lives for ever.
 struct CodeGenerator {
+  // `later` goes after what is wanted `soon`, and leaves time to others.
+  enum class When : int32_t { now, soon, later };
   // Takes the address of the function for the `sink` of the call, or null and a message of `size`
   // bytes of UTF-8. `handle` is for `release`.
   using Done = void (*)(void* sink, const void* address, int64_t handle, const char* message,
                         int64_t size);
-  // Calls `done`, before it returns or, if `later` is not 0, from a thread of the client's. Names
-  // that the module leaves open are resolved with `symbols`.
+  // Calls `done`, before it returns or from a thread of the client's. Names that the module leaves
+  // open are resolved with `symbols`.
   void (*compile)(const char* text, int64_t size, const char* name, const char* const* symbols,
-                  const void* const* addresses, int64_t count, int32_t later, Done done,
-                  void* sink);
+                  const void* const* addresses, int64_t count, When when, Done done, void* sink);
   void (*release)(int64_t handle);
   // The first use takes longer, and may begin now.
   void (*prepare)();
@@ -47,12 +48,13 @@ class MachineCode : public std::enable_shared_from_this<MachineCode> {
 
   // Compiles it now; or beside, once.
   Status compile();
-  void request();
+  using When = CodeGenerator::When;
+  void request(When when);
   // Another way to the same results has taken so long: enough of that and it is compiled, beside.
   void spend(double nanoseconds) {
     const double spent = spent_.load(std::memory_order_relaxed) + nanoseconds;
     spent_.store(spent, std::memory_order_relaxed);  // a few may get lost
-    if (spent > kWorth) request();
+    if (spent > kWorth) request(When::soon);
   }
   // What is worth the code generator's time. Less is waited for.
   static constexpr double kWorth = 10e6;  // nanoseconds
@@ -63,7 +65,7 @@ class MachineCode : public std::enable_shared_from_this<MachineCode> {
  private:
   explicit MachineCode(LlvmModule module) : module_(std::move(module)) {}
   void take(const void* address, int64_t handle);
-  void start(bool later, void* sink, CodeGenerator::Done done) const;
+  void start(When when, void* sink, CodeGenerator::Done done) const;
 
   const LlvmModule module_;
   std::atomic<double> spent_{0};
