@@ -104,6 +104,7 @@ Status FusionTiers::compile() {
 
 void FusionTiers::run_machine(const void* address, const void* const* in, void* const* out) const {
   const auto function =
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): a function
       reinterpret_cast<kernels::LlvmKernel::Function>(reinterpret_cast<uintptr_t>(address));
   const double portions = nanoseconds_ / kPortion;
   if (portions < 1) return function(in, out, 0, parts_);

@@ -15,7 +15,7 @@ using ir::Op;
 using ir::OpId;
 using ir::Value;
 
-constexpr int64_t kMostTerms = 8;        // of a sum
+constexpr int64_t kMostSummed = 8;       // of a sum
 constexpr int64_t kMostProducts = 128;   // of one result matrix
 constexpr int64_t kMostByVector = 2048;  // of all results, where an operand is a vector
 constexpr int64_t kMostTaps = 9;
@@ -141,9 +141,9 @@ bool is_small_product(const Op& op) {
   const int64_t terms = lhs->type.dims[contracted[0]];
   int64_t products = op.result()->type.size() * terms;
   const bool by_vector = std::min(lhs->type.size(), rhs->type.size()) == terms;
-  if (terms <= kMostTerms && by_vector && products <= kMostByVector) return true;
+  if (terms <= kMostSummed && by_vector && products <= kMostByVector) return true;
   for (const int64_t d : op.ints("lhs_batching_dimensions")) products /= lhs->type.dims[d];
-  return terms <= kMostTerms && products <= kMostProducts;
+  return terms <= kMostSummed && products <= kMostProducts;
 }
 
 Value* products_of(Op* op) {
