@@ -47,6 +47,10 @@ def test_dlpack():
     from jax._src import array
     from jax._src.lib import xla_client
 
+    from jax._src import lib
+
+    module = getattr(lib, "_jax", None) or lib.xla_client._xla
+    assert callable(module.dlpack_managed_tensor_to_buffer)
     assert callable(array.ArrayImpl.__dlpack__) and callable(array.ArrayImpl.__dlpack_device__)
     assert isinstance(xla_client.Client._raw_platform, property)
 

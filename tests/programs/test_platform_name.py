@@ -69,6 +69,31 @@ def test_the_platform_answers_to_the_name(name, theirs):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+def test_what_cannot_be_viewed_is_copied():
+    """DLPack imports onto the device called `cpu`."""
+    program = """
+import jax, jax.numpy as jnp, numpy as np
+
+whole = np.arange(64, dtype=np.float32)
+unaligned, turned = whole[1:], np.arange(6).reshape(2, 3).astype(np.int16).T
+for x in (whole, unaligned, turned, whole[::-2], np.zeros((0, 3)), np.array(5), np.array([True, False])):
+    np.testing.assert_array_equal(jnp.from_dlpack(x), x)
+assert jnp.from_dlpack(whole).devices() == set(jax.devices("mps"))
+if jax.__version_info__ > (0, 7):
+    copied = jnp.from_dlpack(whole, copy=True)
+    whole[0] = 7
+    assert copied[0] == 0
+    for x in (unaligned, turned):
+        try:
+            jnp.from_dlpack(x, copy=False)
+        except Exception:
+            continue
+        raise AssertionError("a copy was made")
+"""
+    done = run("cpu", program)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_jaxs_cpu_backend_gives_way_to_the_name_cpu():
     """Its name stays known, so that packages can register rules for it."""
     program = """

@@ -48,6 +48,8 @@ def initialize() -> None:
         lowerings.register(PLATFORM)
         callbacks.register(PLATFORM, name)
         private.export_by_dlpack(PLATFORM, dlpack.device, dlpack.export)
+        if name == "cpu":
+            private.import_by_dlpack(PLATFORM, dlpack.copy_of)
         if name in ("cpu", "gpu"):
             private.present(PLATFORM, name)
 

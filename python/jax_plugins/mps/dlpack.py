@@ -1,14 +1,16 @@
-"""DLPack exports of arrays on the CPU device, which JAX makes for platforms of its own only.
+"""DLPack for arrays on the CPU device, as far as JAX has it for platforms of its own only.
 
 A consumer shares the memory: it is neither overwritten nor freed before the consumer gives it back.
 """
 
 import ctypes
 
+import jax.numpy as jnp
 import numpy as np
 
 _CPU = 1
 _CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
+_KINDS = {code: kind for kind, code in _CODES.items()}
 _BFLOAT16 = 4
 
 
@@ -46,6 +48,7 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, (ctypes.c_void_p, ctypes.
 _is_valid = ctypes.pythonapi.PyCapsule_IsValid
 _is_valid.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
 _NAME = b"dltensor"  # a consumer renames what it has taken
+_VERSIONED, _HEADER = b"dltensor_versioned", 32  # bytes before the tensor: version, context, deleter, flags
 
 
 @ctypes.PYFUNCTYPE(None, ctypes.c_void_p)
@@ -76,3 +79,23 @@ def export(array, *, stream=None, dl_device=None, copy=None, max_version=None):
     address = ctypes.addressof(tensor)
     _given[address] = memory, shape, tensor
     return _new(address, _NAME, ctypes.cast(_drop, ctypes.c_void_p))
+
+
+def copy_of(capsule):
+    """The array of a capsule on the CPU, whatever its strides, as one of NumPy's own."""
+    is_versioned = _is_valid(id(capsule), _VERSIONED)
+    address = _pointer(id(capsule), _VERSIONED if is_versioned else _NAME)
+    tensor = _Tensor.from_address(address + (_HEADER if is_versioned else 0))
+    shape = tensor.shape[: tensor.ndim]
+    kind = "bfloat16" if tensor.code == _BFLOAT16 else _KINDS.get(tensor.code, "")
+    if tensor.lanes != 1 or not kind:
+        raise BufferError(f"no array of JAX holds DLPack's type ({tensor.code}, {tensor.bits}, {tensor.lanes})")
+    dtype = jnp.dtype(kind if len(kind) > 1 else f"{kind}{tensor.bits // 8}" if kind != "b" else "bool")
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    strides = [s * dtype.itemsize for s in tensor.strides[: tensor.ndim]] if tensor.strides else None
+    low, high = 0, dtype.itemsize * (1 if strides else int(np.prod(shape)))
+    for size, stride in zip(shape, strides or (), strict=False):
+        low, high = low + min(0, (size - 1) * stride), high + max(0, (size - 1) * stride)
+    memory = (ctypes.c_char * (high - low)).from_address(tensor.data + tensor.byte_offset + low)
+    return np.array(np.ndarray(shape, dtype, memory, -low, strides))

@@ -151,6 +151,33 @@ def export_by_dlpack(platform: str, device, export) -> None:
         _warn("arrays are not exported by DLPack", error)
 
 
+def import_by_dlpack(platform: str, copy_of) -> None:
+    """Where arrays of others arrive on our devices: what cannot be viewed is copied by `copy_of`. The
+    way in which jaxlib makes copies is closed to plugins."""
+    try:
+        from jax._src import lib
+
+        module = getattr(lib, "_jax", None) or lib.xla_client._xla
+        theirs = module.dlpack_managed_tensor_to_buffer
+        raw_platform = lib.xla_client.Client._raw_platform.__get__
+
+        def to_buffer(tensor, device, *options):
+            if not isinstance(device, lib.xla_client.Device) or raw_platform(device.client) != platform:
+                return theirs(tensor, device, *options)
+            copy = options[1] if len(options) > 1 else None
+            if not copy:
+                try:
+                    return theirs(tensor, device, *options)
+                except RuntimeError:
+                    if copy is False:
+                        raise
+            return jax.device_put(copy_of(tensor), device)
+
+        module.dlpack_managed_tensor_to_buffer = to_buffer
+    except (ImportError, AttributeError, TypeError) as error:
+        _warn("arrays in other layouts are not imported by DLPack", error)
+
+
 def allow_donation(platform: str) -> None:
     """Lets `donate_argnums` through to the plugin; JAX drops it for platforms not in its list."""
     try:
