@@ -205,6 +205,7 @@ class FusionMerger {
       }
     }
     std::vector<ir::Type> types;
+    types.reserve(results.size());
     for (const Value* v : results) types.push_back(v->type);
     auto fresh = Op::create(OpId::fusion, inputs, types, {}, b.location);
     ir::Region* body = fresh->add_region();
@@ -222,6 +223,7 @@ class FusionMerger {
         outer[const_cast<Value*>(op->result(r))] = map.at(end->operand(r));
     }
     std::vector<Value*> returned;
+    returned.reserve(results.size());
     for (Value* v : results) returned.push_back(outer.at(v));
     body->append(Op::create(OpId::return_, returned, {}));
     return {std::move(fresh), std::move(results)};
