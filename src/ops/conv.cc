@@ -184,7 +184,8 @@ bool has_few_outputs(const mx::Shape& output, const mx::Shape& w) {
 bool is_gradient_of_even_padding(const ConvDims& dims, const mx::array& x, const mx::array& w,
                                  const mx::Shape& output) {
   for (int d = 1; d <= dims.spatial; ++d) {
-    const int room = x.shape(d) + 2 * dims.low[d - 1] - dims.stride[d - 1] * (output[d] - 1) - 1;
+    const int64_t room = int64_t{x.shape(d)} + 2 * int64_t{dims.low[d - 1]} -
+                         int64_t{dims.stride[d - 1]} * (output[d] - 1) - 1;
     if (dims.lhs_dilation[d - 1] != 1 || room / dims.rhs_dilation[d - 1] + 1 != w.shape(d))
       return false;
   }

@@ -69,7 +69,7 @@ Replacement dot_general(Op* op) {
   return {op->result()};
 }
 
-Replacement convolution(Op* op) {
+Replacement convolution_by_reversed(Op* op) {
   const Op* from = op->operand(1)->op();
   if (!from || from->id != OpId::reverse) return {};
   const Ints& spatial = op->ints("kernel_spatial_dimensions");
@@ -89,7 +89,7 @@ Replacement convolution(Op* op) {
 
 void add_dot_rules(CanonicalRules& rules) {
   rules.add(OpId::dot_general, dot_general);
-  rules.add(OpId::convolution, convolution);
+  rules.add(OpId::convolution, convolution_by_reversed);
 }
 
 }  // namespace jaxmps::passes
