@@ -14,7 +14,7 @@ using ops::Arrays;
 // MLX's CPU primitives queue their work on the stream's thread.
 class CpuEncoder final : public Encoder {
  public:
-  explicit CpuEncoder(mx::Stream stream) : Encoder(stream, true) {}
+  explicit CpuEncoder(mx::Stream stream) : Encoder(stream, true, true) {}
 
  private:
   void encode(mx::Primitive& primitive, const std::vector<mx::array>& inputs,

@@ -20,12 +20,15 @@ namespace mx = mlx::core;
 class Encoder {
  public:
   // `on_cpu`: results are in memory of the CPU, which may read them after wait().
-  Encoder(mx::Stream stream, bool on_cpu) : stream_(stream), on_cpu_(on_cpu) {}
+  // `in_place`: so may it what others read meanwhile; otherwise its look may move the memory.
+  Encoder(mx::Stream stream, bool on_cpu, bool in_place)
+      : stream_(stream), on_cpu_(on_cpu), in_place_(in_place) {}
   virtual ~Encoder() = default;
   Encoder(const Encoder&) = delete;
 
   mx::Stream stream() const { return stream_; }
   bool on_cpu() const { return on_cpu_; }
+  bool in_place() const { return in_place_; }
 
   // One primitive of MLX, made for this stream, that takes about so long. An input that is moved in
   // and that nobody else holds may give its memory to the result. The results have memory, but not
@@ -75,7 +78,7 @@ class Encoder {
                      double nanoseconds);
 
   const mx::Stream stream_;
-  const bool on_cpu_;
+  const bool on_cpu_, in_place_;
   std::shared_ptr<mx::Primitive> contiguous_;
   bool is_idle_ = true;  // nothing was sent since the last wait()
   bool is_lost_ = false;

@@ -19,7 +19,7 @@ struct Blocks {
 class GpuEncoder : public Encoder {
  public:
   GpuEncoder(mx::Stream stream, const ir::Target& target)
-      : Encoder(stream, false), pace_(target.pace) {}
+      : Encoder(stream, false, target.host_memory), pace_(target.pace) {}
 
   void release() final {
     if (!held_.empty()) commit_all();

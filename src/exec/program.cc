@@ -119,7 +119,7 @@ struct Program::Run {
       if (!is_there(*argument)) CHECK_OK(argument->ready.await());
       values.push_back(Payload::take(argument, borrowed));
       // Native steps need not wait for it.
-      if (program->is_on_cpu_ || argument->ready.is_set()) {
+      if (program->is_on_cpu_ || (program->target_->host_memory && argument->ready.is_set())) {
         values.back().set_status(mx::array::Status::available);
       }
     }

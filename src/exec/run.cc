@@ -108,6 +108,7 @@ class Runner {
     const ir::Op* op = std::exchange(run_.op, nullptr);
     encoder_.wait();
     run_.op = op;
+    if (!encoder_.in_place()) return;
     for (auto& slot : frame_) {
       if (slot) slot->set_status(mx::array::Status::available);
     }
@@ -243,8 +244,9 @@ class Runner {
   // What leaves the device's thread: dense, and on the CPU readable by any thread.
   void settle(Arrays& out) {
     for (size_t i = 0; i < out.size(); ++i) {
-      out[i] = plan_.small_parts[i] ? encoder_.copy_of_part(std::move(out[i]))
-                                    : encoder_.dense(std::move(out[i]));
+      const bool is_small = plan_.small_parts[i] && !encoder_.on_cpu();
+      out[i] =
+          is_small ? encoder_.copy_of_part(std::move(out[i])) : encoder_.dense(std::move(out[i]));
     }
     if (!encoder_.on_cpu()) return;
     wait();

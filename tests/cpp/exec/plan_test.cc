@@ -18,7 +18,7 @@ using testing::Value;
 // Counts what it is sent, and computes nothing.
 class NullEncoder final : public Encoder {
  public:
-  explicit NullEncoder(mx::Stream stream) : Encoder(stream, true) {}
+  explicit NullEncoder(mx::Stream stream) : Encoder(stream, true, true) {}
   int primitives = 0, launches = 0, held = 0;
 
  private:
