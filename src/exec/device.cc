@@ -317,7 +317,10 @@ Result<const std::vector<Device*>*> devices() {
     const auto count = static_cast<size_t>(env::number(env::Var::JAX_MPS_NUM_DEVICES));
     while (made->size() < count) {
       TRY(const ir::Target* target, choose_target());
-      if (const Gpu* gpu = gpu_of(*target); gpu && made->empty()) CHECK_OK(gpu->check());
+      if (const Gpu* gpu = gpu_of(*target); gpu && made->empty()) {
+        (void)gpu->kind();  // throws where MLX can't use it
+        CHECK_OK(gpu->check());
+      }
       made->reserve(count);
       made->push_back(new Device(static_cast<int>(made->size()), *target));
     }
