@@ -180,7 +180,7 @@ Affine FusionBuilder::base(int dim) const {
 }
 
 // The coordinates at which a result of this type is computed: those of the walked shape, or of its
-// kept dimensions, or either under a reshape.
+// kept dimensions, or either under a reshape; or none, for a single value.
 Result<std::vector<Affine>> FusionBuilder::output_map(const ir::Type& type) {
   std::vector<Affine> all, kept;
   ir::Dims kept_shape;
@@ -193,6 +193,8 @@ Result<std::vector<Affine>> FusionBuilder::output_map(const ir::Type& type) {
   }
   if (type.dims == shape_) return all;
   if (type.dims == kept_shape && f_.kind != Fusion::Kind::loop) return kept;
+  if (type.size() == 1)
+    return std::vector<Affine>(type.dims.size(), constant_affine(0, axis_count()));
   const bool whole = type.size() == ir::element_count(shape_);
   if (!whole && type.size() != ir::element_count(kept_shape)) {
     return unimplemented(str("a fusion over ", shape_, " with a result ", ir::brief(type)));

@@ -99,7 +99,12 @@ void FusionSchedule::spread_parts() {
       if (part.strides[static_cast<size_t>(a)] != 0) spread[output] = true;
     }
   }
-  for (OutputPart& part : parts_) part.is_spread = spread[static_cast<size_t>(part.output)];
+  for (OutputPart& part : parts_) {
+    part.is_spread = spread[static_cast<size_t>(part.output)];
+    const auto is_zero = [](int64_t stride) { return stride == 0; };
+    part.is_single = !part.is_spread && groups_ > 1 &&
+                     std::all_of(part.strides.begin(), part.strides.end(), is_zero);
+  }
 }
 
 bool FusionSchedule::rereads_elements() const {

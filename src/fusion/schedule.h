@@ -32,6 +32,7 @@ struct OutputPart {
   int64_t offset;                // where point i goes, in real elements
   std::vector<int64_t> strides;  // of the output
   bool is_spread = false;        // there is a place for every walked position, not only every group
+  bool is_single = false;        // there is one place for all of several groups
 };
 
 class FusionSchedule {

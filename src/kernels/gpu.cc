@@ -101,8 +101,13 @@ void GpuPrinter::axes(std::string_view linear, int begin, int end) {
 }
 
 void GpuPrinter::store(const OutputPart& part) {
-  const std::string only =
-      condition_.empty() || !part.is_spread ? "" : str("if (", condition_, ") ");
+  std::string when = part.is_spread ? condition_ : "";
+  for (int a = 0; a < static_cast<int>(f_.dims.size()) && part.is_single; ++a) {
+    const bool is_walked = a >= f_.reduced_begin && a < f_.reduced_end;
+    if (!is_walked && f_.dims[static_cast<size_t>(a)] > 1)
+      when += str(when.empty() ? "" : " && ", "i", a, " == 0");
+  }
+  const std::string only = when.empty() ? "" : str("if (", when, ") ");
   line(str(only, "out", part.output, "[", position(part.offset, part.strides),
            "] = ", value(part.value, schedule_[part.value].stage), ";"));
 }

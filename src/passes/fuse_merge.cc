@@ -1,8 +1,8 @@
 // Fusions that are one kernel together. Where every launch costs, a reduction and what reads its
 // results become one (statistics, what is computed of them, and what they normalise), and so do
-// fusions over one array (sums over the same rows). Whether two fit is for the description and the
-// target to say; here is decided which to try, and that nothing is computed more often than before
-// or kept for longer.
+// fusions over one array (sums over the same rows); single numbers go with what comes before.
+// Whether two fit is for the description and the target to say; here is decided which to try, and
+// that nothing is computed more often than before or kept for longer.
 #include <algorithm>
 #include <limits>
 #include <optional>
@@ -50,6 +50,7 @@ Extent extent_of(const Op& fusion) {
 }
 
 bool may_be_one(const Extent& a, const Extent& b) {
+  if (a.walked == 1 || b.walked == 1) return true;
   return a.walked == b.walked || a.kept == b.walked || b.kept == a.walked;
 }
 
@@ -59,17 +60,16 @@ class FusionMerger {
       : region_(region), target_(target), options_(options) {}
 
   void run() {
-    std::vector<Op*> fusions;
     for (Op* op : region_) {
       place_[op] = static_cast<int>(place_.size());
-      if (op->id == OpId::fusion) fusions.push_back(op);
+      if (op->id == OpId::fusion) fusions_.push_back(op);
     }
     // From the back, so that what is read is seen after its readers; what has become of two is
     // looked at again.
-    while (!fusions.empty()) {
-      Op* op = fusions.back();
-      fusions.pop_back();
-      if (Op* merged = merge_with_any(op)) fusions.push_back(merged);
+    while (!fusions_.empty()) {
+      Op* op = fusions_.back();
+      fusions_.pop_back();
+      if (Op* merged = merge_with_any(op)) fusions_.push_back(merged);
     }
   }
 
@@ -120,6 +120,17 @@ class FusionMerger {
         break;
       }
     }
+    return extent_of(*op).walked == 1 ? merge_with_earlier(op) : nullptr;
+  }
+
+  // Single numbers are computed beside whatever comes before.
+  Op* merge_with_earlier(Op* op) {
+    constexpr int kMost = 64;  // ops looked at
+    Op* earlier = op->previous();
+    for (int n = 0; n < kMost && earlier; ++n, earlier = earlier->previous()) {
+      if (earlier->id == OpId::fusion && is_available(*op, *earlier))
+        return merge(earlier, op, false);
+    }
     return nullptr;
   }
 
@@ -166,14 +177,16 @@ class FusionMerger {
 
   Op* merge(Op* a, Op* b, bool at_second) {
     const Extent first = extent_of(*a), second = extent_of(*b);
-    const bool reduces = first.kept || second.kept;
-    if (!reduces || !may_be_one(first, second) || !keeps_little(*a, *b, at_second)) return nullptr;
+    const bool is_worth_it = first.kept || second.kept || first.walked == 1 || second.walked == 1;
+    if (!is_worth_it || !may_be_one(first, second) || !keeps_little(*a, *b, at_second))
+      return nullptr;
     if (count_ops(*a) + count_ops(*b) > options_.max_ops) return nullptr;
     auto [fresh, results] = both(*a, *b);
     if (static_cast<int>(results.size()) > options_.max_results) return nullptr;
     auto description = fusion::build_fusion(*fresh, target_.turns_short_rows);
     if (!description.ok()) return nullptr;
     const double work = work_of(*description);
+    if (is_dear_alone(*a, first, second) || is_dear_alone(*b, second, first)) return nullptr;
     if (work > 1.01 * (known_work(*a) + known_work(*b))) return nullptr;
     if (options_.accept && !options_.accept(*fresh, std::move(*description), target_).ok())
       return nullptr;
@@ -186,9 +199,15 @@ class FusionMerger {
     for (Op* gone : {b, a}) {
       work_.erase(gone);
       place_.erase(gone);
+      std::erase(fusions_, gone);
       gone->erase();
     }
     return merged;
+  }
+
+  // Single numbers are computed by every thread.
+  bool is_dear_alone(const Op& op, const Extent& own, const Extent& other) {
+    return own.walked == 1 && other.walked > 1 && known_work(op) > scalar::kExpensive;
   }
 
   // The fusion of both, and what its results take the place of.
@@ -247,6 +266,7 @@ class FusionMerger {
   ir::Region& region_;
   const ir::Target& target_;
   const FuseOptions& options_;
+  std::vector<Op*> fusions_;  // still to be looked at, the last one first
   std::unordered_map<const Op*, int> place_;
   std::unordered_map<const Op*, double> work_;
 };

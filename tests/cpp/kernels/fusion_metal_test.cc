@@ -62,6 +62,22 @@ TEST(FusionMetal, RowsAndColumnsThatAreReadAgainAreTheTileMachines) {
   check(program, true);
 }
 
+// Single numbers beside loops, rows, columns and pieces.
+TEST(FusionMetal, SingleNumbersAreStoredOnce) {
+  const std::pair<Dims, std::vector<int64_t>> kShapes[] = {
+      {{70, 64}, {}}, {{100, 64}, {0}}, {{5000, 3}, {0}}, {{5, 800}, {1}}, {{9000, 20}, {0}}};
+  MetalProgram program;
+  for (const auto& [dims, reduced] : kShapes) {
+    Graph g;
+    V x = g.arg(DType::f32, dims), number = g.arg(DType::f32, {}), one = g.splat(DType::f32, {}, 1);
+    V y = reduced.empty() ? g.same(OpId::negate, {x})
+                          : g.reduce(OpId::maximum, x, g.splat(DType::f32, {}, 0), reduced);
+    g.ret({y, g.same(OpId::add, {number, one})});
+    EXPECT_TRUE(program.add(g, 1e-6, str(dims)));
+  }
+  check(program, true);
+}
+
 // --- every function of every type ---------------------------------------------------------------
 
 constexpr int64_t kCount = 4096;
