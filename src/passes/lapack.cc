@@ -270,7 +270,7 @@ Rewrite find_rewrite(std::string_view target) {
   return found == table->end() ? nullptr : found->second;
 }
 
-bool is_static(const Op& op) {
+bool has_known_sizes(const Op& op) {
   for (const Value* operand : op.operands()) {
     if (!operand->type.is_static()) return false;
   }
@@ -286,7 +286,7 @@ Status recognize_lapack(ir::Module& module) {
   walk(module, [](Op* op) {
     if (op->id != OpId::custom_call) return;
     const Rewrite rewrite = find_rewrite(op->text("call_target_name"));
-    if (rewrite && is_static(*op)) rewrite(Call(op));
+    if (rewrite && has_known_sizes(*op)) rewrite(Call(op));
   });
   return {};
 }
