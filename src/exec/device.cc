@@ -73,7 +73,9 @@ Error unusable_gpu(std::string_view reason) {
 }
 
 Device::Device(int id, const ir::Target& target)
-    : id_(id), target_(target), kind_(kind_of(target)) {}
+    : id_(id), target_(target), kind_(kind_of(target)) {
+  if (target_.runs_native) serve_cpu_alone();
+}
 
 Status Device::start() {
   if (started_) return {};
@@ -280,15 +282,18 @@ Error lost_in_fork() {
 }
 
 Status Device::check_usable(bool uses_mlx) {
+  if (is_forked() && !target_.runs_native) {
+    return Error(Code::failed_precondition,
+                 "the GPU cannot be used in a process that was forked after its first use; use the "
+                 "start method `spawn` of multiprocessing");
+  }
   CHECK_OK(start());
-  if (!is_forked() || (target_.runs_native && !(uses_mlx && mlx_lost_))) return {};
-  return Error(Code::failed_precondition,
-               target_.runs_native
-                   ? "the program needs MLX, which cannot be used in a process that was forked "
-                     "while MLX computed; call block_until_ready() before the fork, or use the "
-                     "start method `spawn` of multiprocessing"
-                   : "the GPU cannot be used in a process that was forked after its first use; "
-                     "use the start method `spawn` of multiprocessing");
+  if (!is_forked() || !uses_mlx || !mlx_lost_) return {};
+  return Error(
+      Code::failed_precondition,
+      "the program needs MLX, which cannot be used in a process that was forked while MLX "
+      "computed; call block_until_ready() before the fork, or use the start method `spawn` "
+      "of multiprocessing");
 }
 
 Device::MemoryStats Device::memory_stats() const {

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <vector>
@@ -18,11 +19,21 @@ namespace {
 
 namespace mx = mlx::core;
 
-// MLX's CPU allocator hands out pointers whose data begins sizeof(size_t) after the buffer's
-// address, with the size in front. A block here is laid out the same way, its data at a multiple
-// of 64.
+// What the Buffer of an array points to, by the allocator that the installed MLX was built with. A
+// block of the pool has it in front of its data, which is at a multiple of 64.
+enum class Layout {
+  unknown,
+  size,  // a size_t with the size, right before the data: MLX for the CPU
+  cuda,  // a CudaBuffer: mlx/backend/cuda/allocator.h
+};
 constexpr size_t kAlignment = 64;
 constexpr size_t kHeader = sizeof(size_t);
+struct CudaBuffer {
+  void* data;
+  size_t size;
+  int device;  // of the GPU whose memory it is; -1: the CPU reads it
+};
+static_assert(sizeof(CudaBuffer) + kHeader <= kAlignment);
 // Vector loads want no more than this; the allocators of the host give no less for large arrays.
 constexpr uintptr_t kBorrowedAlignment = 16;
 // Cached bytes beyond which blocks go back to the system.
@@ -119,25 +130,34 @@ Pool& pool() {
   return *instance;
 }
 
-// Whether MLX's allocator is the plain CPU one, whose Buffer is the address of a header with the
-// size. It may hand out a larger block that somebody gave back.
-bool has_plain_allocator() {
-  static const bool plain = [] {
-    auto probe = mx::allocator::malloc(kAlignment);
-    mx::allocator::Buffer buffer = probe.buffer();
-    if (mx::is_available(mx::Device::gpu) ||
-        static_cast<char*>(buffer.raw_ptr()) != static_cast<char*>(buffer.ptr()) + kHeader) {
-      return false;
-    }
-    size_t bytes;
-    std::memcpy(&bytes, buffer.ptr(), sizeof bytes);
-    return bytes >= kAlignment && bytes == mx::allocator::allocator().size(buffer);
-  }();
-  return plain;
+std::atomic<bool> cpu_alone{false};
+
+// Of a block that MLX allocates. It may hand out a larger block that somebody gave back.
+Layout probe_layout() {
+  const auto probe = mx::allocator::malloc(kAlignment);
+  mx::allocator::Buffer buffer = probe.buffer();
+  const char* data = static_cast<char*>(buffer.raw_ptr());
+  const size_t size = mx::allocator::allocator().size(buffer);
+  if (mx::cu::is_available()) {
+    CudaBuffer header;
+    std::memcpy(&header, buffer.ptr(), sizeof header);
+    const bool fits = header.data == data && header.size == size && header.device == -1;
+    return cpu_alone && fits ? Layout::cuda : Layout::unknown;
+  }
+  if (mx::is_available(mx::Device::gpu)) return Layout::unknown;
+  if (data != static_cast<const char*>(buffer.ptr()) + kHeader) return Layout::unknown;
+  size_t bytes;
+  std::memcpy(&bytes, buffer.ptr(), sizeof bytes);
+  return bytes >= kAlignment && bytes == size ? Layout::size : Layout::unknown;
+}
+
+Layout layout() {
+  static const Layout layout = probe_layout();
+  return layout;
 }
 
 void release(mx::allocator::Buffer buffer) {
-  char* data = static_cast<char*>(buffer.ptr()) + kHeader;
+  auto* data = static_cast<char*>(buffer.raw_ptr());
   size_t bytes;
   std::memcpy(&bytes, data - kHeader, sizeof bytes);
   pool().give(data - kAlignment, bytes);
@@ -148,16 +168,21 @@ void release(mx::allocator::Buffer buffer) {
 mx::array new_array(const mx::Shape& shape, mx::Dtype dtype) {
   size_t bytes = dtype.size();
   for (auto dim : shape) bytes *= static_cast<size_t>(dim);
-  if (!has_plain_allocator()) {
+  if (layout() == Layout::unknown) {
     return mx::array(mx::allocator::malloc(std::max<size_t>(bytes, 1)), shape, dtype);
   }
   if (bytes > static_cast<size_t>(physical_memory())) throw std::bad_alloc();
   const size_t rounded = round_size(bytes);
-  char* data = static_cast<char*>(pool().take(rounded)) + kAlignment;
+  char* block = static_cast<char*>(pool().take(rounded));
+  char* data = block + kAlignment;
   std::memcpy(data - kHeader, &rounded, sizeof rounded);
-  return mx::array(mx::allocator::Data(mx::allocator::Buffer(data - kHeader), release), shape,
-                   dtype);
+  char* header = data - kHeader;
+  if (layout() == Layout::cuda)
+    header = reinterpret_cast<char*>(new (block) CudaBuffer{data, rounded, -1});
+  return mx::array(mx::allocator::Data(mx::allocator::Buffer(header), release), shape, dtype);
 }
+
+void serve_cpu_alone() { cpu_alone = true; }
 
 mx::array copy_of(const mx::array& dense) {
   mx::array copy = new_array(dense.shape(), dense.dtype());
@@ -175,11 +200,18 @@ mx::array share(const mx::array& dense, const mx::Shape& shape, mx::Dtype dtype,
 }
 
 bool can_borrow(const void* data) {
-  return has_plain_allocator() && reinterpret_cast<uintptr_t>(data) % kBorrowedAlignment == 0;
+  return layout() != Layout::unknown && reinterpret_cast<uintptr_t>(data) % kBorrowedAlignment == 0;
 }
 
 mx::array borrow(void* data, const mx::Shape& shape, mx::Dtype dtype,
                  std::function<void()> release) {
+  if (layout() == Layout::cuda) {
+    const std::shared_ptr<CudaBuffer> header(new CudaBuffer{data, 0, -1});
+    return mx::array(
+        mx::allocator::Data(mx::allocator::Buffer(header.get()),
+                            [header, release = std::move(release)](auto) { release(); }),
+        shape, dtype);
+  }
   // There is no header; nobody but MLX's own kernels and allocator would read it.
   mx::allocator::Buffer buffer(static_cast<char*>(data) - kHeader);
   return mx::array(mx::allocator::Data(buffer, [release = std::move(release)](auto) { release(); }),

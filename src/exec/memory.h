@@ -1,6 +1,6 @@
 // Storage for arrays that the CPU device writes: 64-byte aligned blocks from a pool, so that
 // kernels read whole vectors and large blocks are not returned to the system and faulted in again.
-// On devices whose MLX allocator is not the plain CPU one, MLX allocates.
+// A GPU's arrays are allocated by MLX.
 // And dense arrays over memory that is there: of the client, or of another array.
 // Thread-safe. Throws std::bad_alloc (as MLX does) when memory is out.
 #pragma once
@@ -11,6 +11,10 @@
 #include "mlx/mlx.h"
 
 namespace jaxmps::exec {
+
+// Call before the first array: this process computes on the CPU, whatever GPUs MLX sees. Memory that
+// CUDA manages is not there in the child of a fork.
+void serve_cpu_alone();
 
 // A dense array with uninitialised storage.
 mlx::core::array new_array(const mlx::core::Shape& shape, mlx::core::Dtype dtype);
