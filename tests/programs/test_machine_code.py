@@ -148,16 +148,26 @@ def every_float(words):
 def complexes(z):
     return steps(9, lambda i, z: (z * z * 0.3 + jnp.exp(z * 0.1),), z)
 
-parts = np.array([0.0, 1e-30, 0.3, 1, 2, 89, 1e20, 3e38, np.inf], np.float32)
-parts = np.concatenate([parts, -parts, [np.nan]])
-@program((parts[:, None] + np.zeros_like(parts)).ravel(), (parts + np.zeros_like(parts)[:, None]).ravel())
-def complex_plane(re, im):
+def plane(*parts):
+    parts = np.array([0, 0.3, 1, 2, *parts, np.inf])
+    parts = np.concatenate([parts, -parts, [np.nan]])
+    return (parts[:, None] + np.zeros_like(parts)).ravel(), (parts + np.zeros_like(parts)[:, None]).ravel()
+
+def functions_of_the_plane(re, im):
     unary = [jnp.exp, jnp.expm1, jnp.log, jnp.log1p, jnp.sqrt, lax.rsqrt, jnp.tanh, jnp.tan, jnp.sin, jnp.cos, jnp.sinh,
              jnp.cosh, lax.logistic, jnp.sign, jnp.abs]
     def trip(w, _):
         z = lax.complex(re, im)
         return w[::-1], [f(z) for f in unary] + [f(z, w) for f in (lax.mul, lax.div, lax.pow)]
     return lax.scan(trip, jnp.roll(lax.complex(im, -re), 7), None, 3)
+
+@program(*(x.astype(np.float32) for x in plane(1e-30, 89, 1e20, 3e38)))
+def complex_plane(re, im):
+    return functions_of_the_plane(re, im)
+
+@program(*plane(1e-300, 709, 1e160, 1.7e308))
+def wide_complex_plane(re, im):
+    return functions_of_the_plane(re, im)
 
 @program(real(3, 3), real(3), real(5, 2, 4), real(7, 5, 3), real(3, 3, dtype=np.float64))
 def products(a, x, b, c, d):
