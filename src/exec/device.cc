@@ -63,6 +63,12 @@ std::string kind_of(const ir::Target& target) {
 
 thread_local const Device* device_of_thread = nullptr;
 
+Error lost_gpu() {
+  return {Code::failed_precondition,
+          "the GPU cannot be used in a process that was forked after its first use; use the start "
+          "method `spawn` of multiprocessing"};
+}
+
 }  // namespace
 
 Error unusable_gpu(std::string_view reason) {
@@ -109,6 +115,7 @@ Encoder& Device::encoder() {
 }
 
 mx::Stream Device::new_stream() const {
+  if (gpu_lost_) throw Failure{lost_gpu()};
   const PlainFloats plain;  // MLX starts a thread
   return mx::new_thread_unsafe_stream(mlx_device(target_));
 }
@@ -254,6 +261,7 @@ void Device::restart_in_child() {
   renew(room_);
   renew(wake_);
   stream_.reset();
+  gpu_lost_ = !target_.runs_native;
   if (encoder_) encoder_.release()->lose();  // kept: somebody may be in the middle of it
   Work* lost = queue_.release();
   queue_end_ = &queue_;
@@ -282,11 +290,7 @@ Error lost_in_fork() {
 }
 
 Status Device::check_usable(bool uses_mlx) {
-  if (is_forked() && !target_.runs_native) {
-    return Error(Code::failed_precondition,
-                 "the GPU cannot be used in a process that was forked after its first use; use the "
-                 "start method `spawn` of multiprocessing");
-  }
+  if (gpu_lost_) return lost_gpu();
   CHECK_OK(start());
   if (!is_forked() || !uses_mlx || !mlx_lost_) return {};
   return Error(

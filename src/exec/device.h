@@ -137,6 +137,7 @@ class Device {
   int registered_ = 0;  // of the two ways in which a fork is told of this device
   std::atomic<bool> started_{false};
   std::atomic<int> pending_{0};        // queued or running on the device's thread
+  std::atomic<bool> gpu_lost_{false};  // it was the parent's, and cannot be used here
   std::atomic<bool> mlx_lost_{false};  // another thread was inside MLX during a fork
 };
 

@@ -1,6 +1,7 @@
 #include "exec/encoder.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "exec/device.h"
 #include "mlx/backend/cpu/encoder.h"
@@ -39,9 +40,20 @@ class CpuEncoder final : public Encoder {
 
 }  // namespace
 
+// cuFFT takes rows of real numbers only at addresses of complex ones. Concatenate copies, always.
+void Encoder::align_for_fft(mx::array& input) {
+  if (on_cpu_ || input.offset() % static_cast<int64_t>(2 * input.itemsize()) == 0) return;
+  const mx::Shape shape = input.shape();
+  const mx::Dtype dtype = input.dtype();
+  const auto copies = mx::concatenate({input, input}, 0, stream_).primitive_ptr();
+  std::vector<mx::array> inputs{std::move(input)};
+  input = send(copies, std::move(inputs), {&shape, 1}, {&dtype, 1})[0];
+}
+
 Arrays Encoder::send(const std::shared_ptr<mx::Primitive>& primitive, std::vector<mx::array> inputs,
                      std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                      double nanoseconds) {
+  if (std::strcmp(primitive->name(), "FFT") == 0) align_for_fft(inputs[0]);
   begin();
   std::vector<mx::array> outputs = make(shapes, dtypes, primitive);
   encode(*primitive, inputs, outputs);

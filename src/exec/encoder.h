@@ -72,6 +72,7 @@ class Encoder {
 
  private:
   void begin();
+  void align_for_fft(mx::array& input);
   ops::Arrays make(std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                    const std::shared_ptr<mx::Primitive>& primitive) const;
   ops::Arrays finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs,

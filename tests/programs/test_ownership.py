@@ -216,6 +216,9 @@ class Walk:
 
     def export(self, entry):
         value = entry.value()
+        if self.mps.device_kind.startswith("NVIDIA"):  # whose memory the CPU cannot read
+            self.views.append((np.asarray(entry.array), value))
+            return
         if entry.source is None:
             as_memory = value.dtype in (np.float32, np.int8) and self.rng.integers(2)
             self.views.append((memoryview(entry.array) if as_memory else np.asarray(entry.array), value))

@@ -83,5 +83,11 @@ def test_a_part_that_is_a_result_does_not_keep_the_whole(mps):
     assert mps.memory_stats()["bytes_in_use"] - before < 4 << 20
 
 
+def test_transforms_of_rows_at_odd_places():
+    x = np.arange(2 * 3 * 17, dtype=np.float32).reshape(2, 3, 17)
+    check(lambda x: jnp.fft.rfft(x[1]), x)
+    check(jnp.fft.rfft, jnp.asarray(x)[1])
+
+
 def test_complex_parts():
     check(lambda x: jnp.conj((x * 1j)[3:5]) @ (x * 2)[0], X.astype(np.complex64))
