@@ -83,10 +83,11 @@ def test_a_part_that_is_a_result_does_not_keep_the_whole(mps):
     assert mps.memory_stats()["bytes_in_use"] - before < 4 << 20
 
 
-def test_transforms_of_rows_at_odd_places():
-    x = np.arange(2 * 3 * 17, dtype=np.float32).reshape(2, 3, 17)
-    check(lambda x: jnp.fft.rfft(x[1]), x)
-    check(jnp.fft.rfft, jnp.asarray(x)[1])
+def test_transforms_of_rows_at_odd_places(mps):
+    x = np.sin(np.arange(2 * 3 * 17, dtype=np.float32)).reshape(2, 3, 17)
+    placed = jax.device_put(x, mps)
+    for got in (jax.jit(lambda x: jnp.fft.rfft(x[1]))(placed), jnp.fft.rfft(placed[1])):
+        np.testing.assert_allclose(got, np.fft.rfft(x[1]), rtol=0, atol=1e-5)
 
 
 def test_complex_parts():
