@@ -30,7 +30,7 @@ MACOS_MARKS = {"__mh_dylib_header", "___dso_handle"}
 # In the system libraries of macOS 14 although MLX's library does not use them: in libc++ since it was
 # first shipped, and functions of libSystem that POSIX names.
 LIBCXX_KNOWN = re.compile(
-    r"__Z(dlPvSt11align_val_t|dlPvm|nwmSt11align_val_t)$"
+    r"__Z(dlPvSt11align_val_t|dlPvm|dlPvRKSt9nothrow_t|nwmSt11align_val_t)$"
     r"|__ZT[IV]NSt3__112bad_weak_ptrE$|__ZNSt3__112bad_weak_ptrD1Ev$|__ZTINSt3__112system_errorE$"
     r"|__ZNSt3__1(5mutex8try_lockEv|6thread6detachEv|9to_stringE[a-z])$"
     r"|__ZNSt3__112basic_stringIcNS_11char_traitsIcEENS_9allocatorIcEEE6insertENS_11__wrap_iterIPKcEEc$"
