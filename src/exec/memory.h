@@ -12,8 +12,8 @@
 
 namespace jaxmps::exec {
 
-// Call before the first array: this process computes on the CPU, whatever GPUs MLX sees. Memory that
-// CUDA manages is not there in the child of a fork.
+// Call before the first array: this process computes on the CPU, whatever GPUs MLX sees. Memory
+// that CUDA manages is not there in the child of a fork.
 void serve_cpu_alone();
 
 // A dense array with uninitialised storage.

@@ -1,8 +1,8 @@
 // Programs: an artifact compiled for a kind of device, and its asynchronous execution.
 // `compile` may be called from many threads; equal artifacts with equal options share one Program.
-// `execute` returns at once with pending buffers; errors of the work arrive at their ready events. A
-// program that calls into Python is waited for, as on JAX's CPU backend: what it prints is there when
-// `execute` returns, and its errors are those of `execute`.
+// `execute` returns at once with pending buffers; errors of the work arrive at their ready events.
+// A program that calls into Python is waited for, as on JAX's CPU backend: what it prints is there
+// when `execute` returns, and its errors are those of `execute`.
 #pragma once
 
 #include <memory>
