@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import functools
 import itertools
+import logging
 import os
 import secrets
 import signal
@@ -155,9 +156,13 @@ def _text(error) -> bytes:
 
 
 def _log(name, text):
-    """To the logger of JAX's own rules, because nobody may ever ask for the program's results."""
+    """To the logger of JAX's own rules, in their words: libraries filter by them."""
     try:
-        private.callback_logger(name).error("%s failed\n%s", name, text.decode())
+        logger = private.callback_logger(name)
+        record = logger.makeRecord(logger.name, logging.ERROR, __file__, 0, "%s failed", (name,), None)
+        record.exc_text = text.decode()
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
     except BaseException:  # a handler of the user's, whose failure is not the callback's
         return
 
