@@ -284,18 +284,23 @@ def test_tracebacks_on_two_threads():
     f = jax.jit(lambda x: jax.pure_callback(host, SHAPE, x))
 
     def fail_often():
-        for _ in range(240):
+        for _ in range(60):
             with pytest.raises(Exception, match="IndexError"):
                 f(np.ones(4, np.float32))
 
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        failing = pool.submit(fail_often)
-        while not failing.done():
-            try:
-                (lambda: [1][1] + 2)()
-            except IndexError:
-                traceback.format_exc()
-        failing.result()
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # seconds: a failing call takes the interpreter's lock dozens of times
+    try:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            failing = pool.submit(fail_often)
+            while not failing.done():
+                try:
+                    (lambda: [1][1] + 2)()
+                except IndexError:
+                    traceback.format_exc()
+            failing.result()
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.parametrize("where", ["scan", "while", "cond", "switch", "vmap"])
