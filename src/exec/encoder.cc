@@ -41,19 +41,19 @@ class CpuEncoder final : public Encoder {
 }  // namespace
 
 // cuFFT takes rows of real numbers only at addresses of complex ones. Concatenate copies, always.
-void Encoder::align_for_fft(mx::array& input) {
-  if (on_cpu_ || input.offset() % static_cast<int64_t>(2 * input.itemsize()) == 0) return;
-  const mx::Shape shape = input.shape();
-  const mx::Dtype dtype = input.dtype();
+void Encoder::align_for_fft(const mx::Primitive& primitive, std::vector<mx::array>& inputs) {
+  if (on_cpu_ || inputs.empty()) return;
+  mx::array& input = inputs[0];
+  if (input.offset() % static_cast<int64_t>(2 * input.itemsize()) == 0) return;
+  if (std::strcmp(primitive.name(), "FFT") != 0) return;
   const auto copies = mx::concatenate({input, input}, 0, stream_).primitive_ptr();
-  std::vector<mx::array> inputs{std::move(input)};
-  input = send(copies, std::move(inputs), {&shape, 1}, {&dtype, 1})[0];
+  input = send_alike(copies, std::move(input));
 }
 
 Arrays Encoder::send(const std::shared_ptr<mx::Primitive>& primitive, std::vector<mx::array> inputs,
                      std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                      double nanoseconds) {
-  if (std::strcmp(primitive->name(), "FFT") == 0) align_for_fft(inputs[0]);
+  align_for_fft(*primitive, inputs);
   begin();
   std::vector<mx::array> outputs = make(shapes, dtypes, primitive);
   encode(*primitive, inputs, outputs);
@@ -110,11 +110,15 @@ mx::array Encoder::dense(mx::array array) {
 
 mx::array Encoder::copy_of_part(mx::array array) {
   if (!contiguous_) contiguous_ = mx::contiguous(array, false, stream_).primitive_ptr();
+  return send_alike(contiguous_, std::move(array));
+}
+
+mx::array Encoder::send_alike(const std::shared_ptr<mx::Primitive>& primitive, mx::array array) {
   const mx::Shape shape = array.shape();
   const mx::Dtype dtype = array.dtype();
   std::vector<mx::array> inputs;
   inputs.push_back(std::move(array));
-  return send(contiguous_, std::move(inputs), {&shape, 1}, {&dtype, 1})[0];
+  return send(primitive, std::move(inputs), {&shape, 1}, {&dtype, 1})[0];
 }
 
 void Encoder::wait() {

@@ -72,7 +72,9 @@ class Encoder {
 
  private:
   void begin();
-  void align_for_fft(mx::array& input);
+  void align_for_fft(const mx::Primitive& primitive, std::vector<mx::array>& inputs);
+  // A primitive of one array, whose result has its shape and type.
+  mx::array send_alike(const std::shared_ptr<mx::Primitive>& primitive, mx::array array);
   ops::Arrays make(std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                    const std::shared_ptr<mx::Primitive>& primitive) const;
   ops::Arrays finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs,
