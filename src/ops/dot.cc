@@ -3,6 +3,7 @@
 #include "ops/dot.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <new>
 #include <numeric>
 #include <optional>
@@ -75,10 +76,13 @@ void sort_contracted(DotDims* dims, const ir::Dims& strides) {
 
 // The whole product as one call of the kernel: free dimensions that are not even in memory become
 // batch dimensions. Nothing if the contracted dimensions are not even in both operands.
-std::optional<cpu::Gemm> plan_gemm(const ir::Type& lhs, const ir::Type& rhs, DotDims dims) {
+std::optional<cpu::Gemm> plan_gemm(const ir::Type& lhs, const ir::Type& rhs, DType out,
+                                   DotDims dims) {
   const ir::Dims a = ir::row_major_strides(lhs.dims), b = ir::row_major_strides(rhs.dims);
   sort_contracted(&dims, a);
   cpu::Gemm g;
+  g.in = lhs.dtype;
+  g.out = out;
   const Group ka = trailing_group(lhs.dims, a, dims.lhs_contract);
   const Group kb = trailing_group(rhs.dims, b, dims.rhs_contract);
   if (ka.from != 0 || kb.from != 0) return std::nullopt;
@@ -121,44 +125,60 @@ std::optional<cpu::Gemm> plan_gemm(const ir::Type& lhs, const ir::Type& rhs, Dot
   return g;
 }
 
-// A dense copy of the left operand, dimensions in the order of the result and then the contracted
-// ones.
+// A dense copy of an operand, its dimensions in the order of the groups, which count so afterwards.
 struct Turned {
   ir::Dims extents, from, to;
   ir::Type type;
-  DotDims dims;
+
+  Turned(const ir::Type& operand, std::initializer_list<std::vector<int>*> groups) : type(operand) {
+    const ir::Dims strides = ir::row_major_strides(operand.dims);
+    for (std::vector<int>* group : groups) {
+      for (int& d : *group) {
+        extents.push_back(operand.dims[d]);
+        from.push_back(strides[d]);
+        d = static_cast<int>(extents.size()) - 1;
+      }
+    }
+    type.dims = extents;
+    to = ir::row_major_strides(extents);
+  }
+
+  void copy(const void* operand, char* dense) const {
+    cpu::strided_copy(static_cast<size_t>(ir::byte_size(type.dtype)), extents, from, operand, to,
+                      dense);
+  }
 };
 
 // Where only a few rows at a time are even in memory: the copy costs less than as many products.
-std::optional<Turned> turned(const ir::Type& lhs, const DotDims& dims) {
+bool has_few_even_rows(const ir::Type& lhs, const DotDims& dims) {
   constexpr int64_t kFewRows = 16;
-  const ir::Dims strides = ir::row_major_strides(lhs.dims);
-  const Group rows = trailing_group(lhs.dims, strides, dims.lhs_free);
-  if (rows.from == 0 || rows.size > kFewRows) return std::nullopt;
-  Turned t{{}, {}, {}, lhs, dims};
-  t.type.dims.clear();
-  auto take = [&](std::vector<int>* group) {
-    for (int& d : *group) {
-      t.extents.push_back(lhs.dims[d]);
-      t.from.push_back(strides[d]);
-      d = static_cast<int>(t.extents.size()) - 1;
-    }
-  };
-  take(&t.dims.lhs_batch);
-  take(&t.dims.lhs_free);
-  take(&t.dims.lhs_contract);
-  t.type.dims = t.extents;
-  t.to = ir::row_major_strides(t.extents);
-  return t;
+  const Group rows = trailing_group(lhs.dims, ir::row_major_strides(lhs.dims), dims.lhs_free);
+  return rows.from != 0 && rows.size <= kFewRows;
 }
 
-Native run_turned(cpu::Gemm g, const Turned& t) {
-  return [g = std::move(g), extents = t.extents, from = t.from, to = t.to,
-          size = ir::byte_size(t.type.dtype),
-          bytes = t.type.byte_count()](const void* const* operands, void* const* results) {
-    const cpu::Scratch copy(static_cast<size_t>(bytes));
-    cpu::strided_copy(static_cast<size_t>(size), extents, from, operands[0], to, copy.as<char>());
-    if (!cpu::gemm(g, copy.as<char>(), operands[1], results[0])) throw std::bad_alloc();
+void multiply(const cpu::Gemm& g, int64_t bytes, const void* a, const void* b, void* c) {
+  if (bytes == 0) return;
+  if (g.k == 0) {
+    std::fill_n(static_cast<char*>(c), bytes, char{0});
+  } else if (!cpu::gemm(g, a, b, c)) {
+    throw std::bad_alloc();
+  }
+}
+
+// The product of copied operands: of the left one, and of the right one where `both` are to be.
+std::optional<Native> dense_product(const OpContext& ctx, DotDims dims, bool both) {
+  const Turned lhs(ctx.in(0), {&dims.lhs_batch, &dims.lhs_free, &dims.lhs_contract});
+  std::optional<Turned> rhs;
+  if (both) rhs = Turned(ctx.in(1), {&dims.rhs_batch, &dims.rhs_contract, &dims.rhs_free});
+  auto g = plan_gemm(lhs.type, both ? rhs->type : ctx.in(1), ctx.out().dtype, dims);
+  if (!g) return std::nullopt;
+  return [=, g = *g, bytes = ctx.out().byte_count()](const void* const* operands,
+                                                     void* const* results) {
+    const cpu::Scratch a(static_cast<size_t>(lhs.type.byte_count()));
+    const cpu::Scratch b(static_cast<size_t>(rhs ? rhs->type.byte_count() : 0));
+    lhs.copy(operands[0], a.as<char>());
+    if (rhs) rhs->copy(operands[1], b.as<char>());
+    multiply(g, bytes, a.as<char>(), rhs ? b.as<char>() : operands[1], results[0]);
   };
 }
 
@@ -166,34 +186,26 @@ std::optional<Lowering> native_dot(const OpContext& ctx, const DotDims& dims) {
   const DType in = ctx.in(0).dtype, out = ctx.out().dtype;
   const bool is_computed = cpu::is_computed(in) && cpu::is_computed(out);
   if (!is_computed || in != ctx.in(1).dtype || !cpu::gemm_supported(in, out)) return std::nullopt;
-  auto plan = plan_gemm(ctx.in(0), ctx.in(1), dims);
-  if (!plan) return std::nullopt;
-  plan->in = in;
-  plan->out = out;
-  const int64_t bytes = ctx.out().byte_count();
-  const double work = static_cast<double>(ctx.out().size()) * static_cast<double>(plan->k);
-  if (passes::is_small_product(ctx.op)) {
+  double work = static_cast<double>(ctx.out().size());
+  for (const int d : dims.lhs_contract) work *= static_cast<double>(ctx.in(0).dims[d]);
+  auto plan = plan_gemm(ctx.in(0), ctx.in(1), out, dims);
+  if (plan && passes::is_small_product(ctx.op)) {
     return native(
         [g = *plan](const void* const* operands, void* const* results) {
           if (!cpu::gemm_halved(g, operands[0], operands[1], results[0])) throw std::bad_alloc();
         },
         work + 10);
   }
-  if (const auto copy = turned(ctx.in(0), dims); copy && work > 0) {
-    if (auto dense = plan_gemm(copy->type, ctx.in(1), copy->dims)) {
-      dense->in = in;
-      dense->out = out;
-      return native(run_turned(std::move(*dense), *copy), 0.02 * work + 200);
+  if (!plan || has_few_even_rows(ctx.in(0), dims)) {
+    if (auto dense = dense_product(ctx, dims, !plan)) {
+      return native(std::move(*dense), 0.02 * work + 200);
     }
   }
+  if (!plan) return std::nullopt;
   return native(
-      [g = *plan, bytes](const void* const* operands, void* const* results) {
-        if (bytes == 0) return;
-        if (g.k == 0) {
-          std::fill_n(static_cast<char*>(results[0]), bytes, char{0});
-        } else if (!cpu::gemm(g, operands[0], operands[1], results[0])) {
-          throw std::bad_alloc();
-        }
+      [g = *plan, bytes = ctx.out().byte_count()](const void* const* operands,
+                                                  void* const* results) {
+        multiply(g, bytes, operands[0], operands[1], results[0]);
       },
       0.02 * work + 200);
 }

@@ -26,6 +26,7 @@ row(ROW, dot(((1,), (1,))), [normal(9, 17), normal(33, 17)], TYPES, "matrix-righ
 row(ROW, dot(((2,), (1,)), ((0,), (0,))), [normal(5, 9, 7), normal(5, 7, 11)], TYPES, "batch", ulps=8, floor=1, grad=True, grad_ulps=32)
 row(ROW, dot(((3,), (3,)), ((0, 2), (0, 2))), [normal(2, 9, 3, 7), normal(2, 11, 3, 7)], TYPES, "attention-layout", ulps=8, floor=1, grad=True, grad_ulps=32)
 row(ROW, dot(((1, 2), (2, 0)), ((0,), (1,))), [normal(4, 5, 6, 7), normal(6, 4, 5, 8)], ("float32", "int32"), "several-contracted", ulps=8, floor=1)
+row(ROW, dot(((2, 1), (1, 2)), ((0,), (0,))), [normal(4, 6, 5, 2), normal(4, 5, 6)], TYPES + ("int32", "complex128"), "contracted-crosswise", ulps=8, floor=1)
 row(ROW, dot(((1,), (1,))), [normal(3, 8, 4), normal(5, 8, 6)], ("float32", "bfloat16"), "several-free", ulps=8, floor=1)
 row(ROW, dot(((0,), (0,))), [normal(300), normal(300)], TYPES, "inner", ulps=32, floor=1)
 row(ROW, dot(((), ())), [normal(9), normal(11)], TYPES, "outer", ulps=3)
