@@ -1,6 +1,9 @@
 #include "pjrt/compile_options.h"
 
+#include <cstring>
+
 #include "pjrt/proto.h"
+#include "pjrt/xla_options.h"
 
 namespace jaxmps::pjrt {
 namespace {
@@ -56,18 +59,53 @@ Status read_build_options(std::string_view bytes, CompileOptions& out) {
   return {};
 }
 
-// One entry of the map of named options; there is none of our own yet.
-Status check_override(std::string_view bytes) {
+Result<OptionValue> read_value(std::string_view bytes) {
+  using Form = OptionValue::Form;
+  ProtoReader reader(bytes, "compile options: option value");
+  OptionValue out;
+  while (!reader.at_end()) {
+    TRY(ProtoField field, reader.next());
+    const Wire expected = field.number == 1   ? Wire::bytes
+                          : field.number == 4 ? Wire::fixed64
+                                              : Wire::varint;
+    if (field.wire != expected) return reader.wrong_type(field);
+    switch (field.number) {
+      case 1:
+        out = {Form::text, std::string(field.bytes)};
+        break;
+      case 2:
+      case 3:
+        out = {field.number == 2 ? Form::boolean : Form::integer, str(field.as_int())};
+        break;
+      case 4: {
+        double real;
+        std::memcpy(&real, &field.value, sizeof(real));
+        out = {Form::real, str(real)};
+        break;
+      }
+      default:
+        break;
+    }
+  }
+  return out;
+}
+
+// One entry of the map of named options.
+Status read_override(std::string_view bytes, CompileOptions& out) {
   ProtoReader reader(bytes, "compile options: env_option_overrides");
   std::string_view key;
+  OptionValue value;
   while (!reader.at_end()) {
     TRY(ProtoField field, reader.next());
     if (field.wire != Wire::bytes) return reader.wrong_type(field);
     if (field.number == 1) key = field.bytes;
+    if (field.number == 2) {
+      TRY(value, read_value(field.bytes));
+    }
   }
-  if (key.substr(0, 4) == "xla_") return {};
-  return invalid(str("No such compile option: '", key,
-                     "'; this backend has none of its own and ignores those named xla_*"));
+  TRY(const bool deterministic, check_xla_option(key, value));
+  out.deterministic = out.deterministic || deterministic;
+  return {};
 }
 
 Status check(const CompileOptions& options) {
@@ -106,7 +144,7 @@ Result<CompileOptions> parse_compile_options(std::string_view bytes) {
         break;
       case 7:
         if (field.wire != Wire::bytes) return reader.wrong_type(field);
-        CHECK_OK(check_override(field.bytes));
+        CHECK_OK(read_override(field.bytes, out));
         break;
       default:
         break;

@@ -235,6 +235,9 @@ Result<PJRT_LoadedExecutable*> load(PJRT_Client& client, exec::ProgramPtr progra
                                     CompileOptions options) {
   CHECK_OK(check_devices(options));
   TRY(PJRT_Device * device, choose_device(client, options));
+  if (options.deterministic && !device->runtime->target().runs_native) {
+    return unimplemented("compile options: sums of scatters on this GPU come in any order");
+  }
   CHECK_OK(check_attrs(program->info().parameter_attrs, program->info().parameters, "parameter"));
   CHECK_OK(check_attrs(program->info().result_attrs, program->info().results, "result"));
   auto state = std::make_shared<const ExecutableState>(std::move(program), std::move(options));

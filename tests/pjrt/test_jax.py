@@ -116,12 +116,35 @@ def test_unsupported_programs_name_the_op_and_the_line(mps):
     assert np.asarray(jax.jit(lambda a: a + a)(x)).tolist() == [2, 2, 2]
 
 
-def test_unknown_compile_options_are_refused(mps):
-    x = jax.device_put(np.ones(3, np.float32), mps)
-    lowered = jax.jit(lambda a: a + a).lower(x)
-    with pytest.raises(Exception, match="No such compile option: 'faster'"):
-        lowered.compile(compiler_options={"faster": True})
-    assert lowered.compile(compiler_options={"xla_gpu_autotune_level": 0})(x)[0] == 2
+BOOL, INT, TEXT, FLOAT, ENUM = (
+    "xla_embed_ir_in_executable", "xla_dump_max_hlo_modules", "xla_dump_hlo_module_re",
+    "xla_gpu_auto_spmd_partitioning_memory_budget_ratio", "xla_step_marker_location")
+
+
+@pytest.mark.parametrize("options", [
+    {"faster": True}, {"xla_faster": True}, {"xla_": 1}, {"xla_dump_to xla_dump_to": ""}, {"num_replicas": 2},
+    *({BOOL: v} for v in (True, 1, "False", 2, 1.0, "true", "")),
+    *({INT: v} for v in (200, "-1", "12a", 2.5, True, 2**40)),
+    *({TEXT: v} for v in ("", ".*", 3, 2.5)),
+    *({FLOAT: v} for v in (0.5, "0.5", 1, "half")),
+    *({ENUM: v} for v in (1, "STEP_MARK_NONE")),
+    {"xla_gpu_nccl_termination_timeout_seconds": 2**40}, {"xla_backend_extra_options": "a"},
+], ids=str)
+def test_compile_options_are_told_apart_as_by_jax(options, mps, cpu):
+    def compile_for(device):
+        lowered = jax.jit(lambda a: a + a).lower(jax.device_put(np.ones(3, np.float32), device))
+        try:
+            return lowered.compile(compiler_options=options)(np.ones(3, np.float32)).tolist()
+        except jax.errors.JaxRuntimeError as error:
+            return str(error).splitlines()[0]
+
+    assert compile_for(mps) == compile_for(cpu)
+
+
+def test_compile_options_that_nothing_here_does_are_refused(mps):
+    lowered = jax.jit(lambda a: a + a).lower(jax.device_put(np.ones(3, np.float32), mps))
+    with pytest.raises(Exception, match="xla_cpu_ftz: subnormal numbers are kept by this backend"):
+        lowered.compile(compiler_options={"xla_cpu_ftz": True})
 
 
 def test_out_of_memory_is_an_error(mps):
