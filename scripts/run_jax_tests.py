@@ -53,9 +53,7 @@ LEFT_OUT = {
 # Tests of other files that are about what only XLA has. A name ends with * for all that begin so.
 LEFT_OUT_TESTS = {
     "inspects XLA itself: its HLO text, flags or passes": {
-        "api_test": ("APITest::test_inline_optimized_hlo",
-                     "JitTest::test_jit_lower_compile_with_compiler_options_invalid"),
-        "pmap_test": ("PythonPmapTest::test_jit_lower_compile_with_compiler_options_invalid",),
+        "api_test": ("APITest::test_inline_optimized_hlo",),
         "compilation_cache_test": ("CompilationCacheTest::test_dump_on_cache_hit",),
         "async_collectives_test": ("AsyncCollectivesTest::test_async_*",),
         "ffi_test": ("FfiTest::test_effects_hlo",),
