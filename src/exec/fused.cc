@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <new>
-#include <unordered_map>
 
 #include "base/env.h"
 #include "base/log.h"
@@ -175,16 +174,7 @@ Result<std::shared_ptr<const kernels::Fusion>> describe(const ir::Op& op) {
     return std::shared_ptr<const kernels::Fusion>(kernel, &kernel->description);
   }
   ir::Region body;
-  std::unordered_map<ir::Value*, ir::Value*> map;
-  for (ir::Value* operand : op.operands()) {
-    ir::Value* argument = body.add_arg(operand->type);
-    map.emplace(operand, argument);  // of equal operands the first argument is used
-  }
-  ir::Op* copy = body.append(op.clone(map));
-  std::vector<ir::Value*> results;
-  results.reserve(copy->result_count());
-  for (int i = 0; i < copy->result_count(); ++i) results.push_back(copy->result(i));
-  body.append(ir::Op::create(ir::OpId::return_, results, {}));
+  ir::Op* copy = body.copy_alone(op, op.operands());
   if (passes::is_small_product(op)) passes::expand_small_product(copy);
   TRY(kernels::Fusion description, kernels::build_fusion(body));
   return std::make_shared<const kernels::Fusion>(std::move(description));

@@ -226,6 +226,5 @@ int64_t physical_memory() {
 
 PoolStats pool_stats() { return pool().stats(); }
 void reset_pool_peak() { pool().reset_peak(); }
-void trim_pool() { pool().trim(); }
 
 }  // namespace jaxmps::exec

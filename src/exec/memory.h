@@ -44,7 +44,5 @@ struct PoolStats {
 };
 PoolStats pool_stats();
 void reset_pool_peak();
-// Returns all cached blocks to the system.
-void trim_pool();
 
 }  // namespace jaxmps::exec

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <unordered_map>
 
 #include "base/env.h"
 #include "bytecode/reader.h"
@@ -111,19 +110,10 @@ Result<std::unique_ptr<Plan>> plan_if_sooner(ir::Module& module, double on_gpu, 
 // A module of nothing but a copy of the op.
 std::unique_ptr<ir::Module> module_of(const ir::Op& op) {
   auto module = std::make_unique<ir::Module>();
-  ir::Function* main = module->add_function("main");
-  std::unordered_map<ir::Value*, ir::Value*> map;
   std::vector<ir::Value*> inputs = op.operands();
   const auto captures = captured_values(op);
   inputs.insert(inputs.end(), captures.begin(), captures.end());
-  for (ir::Value* input : inputs) {
-    if (!map.count(input)) map.emplace(input, main->body.add_arg(input->type));
-  }
-  ir::Op* copy = main->body.append(op.clone(map));
-  std::vector<ir::Value*> results;
-  results.reserve(static_cast<size_t>(copy->result_count()));
-  for (int i = 0; i < copy->result_count(); ++i) results.push_back(copy->result(i));
-  main->body.append(ir::Op::create(ir::OpId::return_, results, {}));
+  module->add_function("main")->body.copy_alone(op, inputs);
   return module;
 }
 

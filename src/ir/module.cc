@@ -33,25 +33,7 @@ constexpr size_t kOpCount = 0
 std::string_view name(OpId id) { return info(id).name; }
 uint32_t traits_of(OpId id) { return info(id).traits; }
 
-bool find_op(std::string_view full_name, OpId* id) {
-  static const auto* by_name = [] {
-    auto* map = new std::unordered_map<std::string_view, OpId>;
-    for (size_t i = 0; i < kOpCount; ++i) map->emplace(name(OpId(i)), OpId(i));
-    return map;
-  }();
-  auto found = by_name->find(full_name);
-  if (found == by_name->end()) return false;
-  *id = found->second;
-  return true;
-}
-
 bool Value::has_one_use() const { return first_use_ && !first_use_->next; }
-
-int Value::use_count() const {
-  int count = 0;
-  for (Use* use = first_use_; use; use = use->next) ++count;
-  return count;
-}
 
 void Value::replace_all_uses_with(Value* other) {
   if (other == this) return;
@@ -114,6 +96,20 @@ std::vector<Value*> Op::operands() const {
   return values;
 }
 
+std::vector<Value*> Op::results() {
+  std::vector<Value*> values;
+  values.reserve(results_.size());
+  for (Value& result : results_) values.push_back(&result);
+  return values;
+}
+
+std::vector<Type> types_of(std::span<Value* const> values) {
+  std::vector<Type> types;
+  types.reserve(values.size());
+  for (const Value* value : values) types.push_back(value->type);
+  return types;
+}
+
 bool Op::unused() const {
   return std::all_of(results_.begin(), results_.end(), [](const Value& v) { return v.unused(); });
 }
@@ -144,7 +140,10 @@ const std::string& Op::text(std::string_view name) const {
   return std::get<std::string>(attr->value);
 }
 
-void Op::erase() { parent_->remove(this); }
+void Op::erase() {
+  parent_->unlink(this);
+  delete this;
+}
 
 void Op::move_before(Op* position) {
   parent_->unlink(this);
@@ -188,9 +187,26 @@ Op* Region::insert_before(Op* position, std::unique_ptr<Op> op) {
   return raw;
 }
 
-std::unique_ptr<Op> Region::remove(Op* op) {
-  unlink(op);
-  return std::unique_ptr<Op>(op);
+std::vector<Value*> Region::copy_ops(const Region& other, std::span<Value* const> operands,
+                                     Op* position) {
+  std::unordered_map<Value*, Value*> map;
+  for (int i = 0; i < other.arg_count(); ++i) map[other.arg(i)] = operands[static_cast<size_t>(i)];
+  for (const Op* op : other) {
+    if (op != other.terminator()) insert_before(position, op->clone(map));
+  }
+  std::vector<Value*> results = other.terminator()->operands();
+  for (Value*& value : results) {
+    if (const auto found = map.find(value); found != map.end()) value = found->second;
+  }
+  return results;
+}
+
+Op* Region::copy_alone(const Op& op, std::span<Value* const> inputs) {
+  std::unordered_map<Value*, Value*> map;
+  for (Value* input : inputs) map.emplace(input, add_arg(input->type));
+  Op* copy = append(op.clone(map));
+  append(Op::create(OpId::return_, copy->results(), {}));
+  return copy;
 }
 
 void Region::link(Op* op, Op* before) {

@@ -1,8 +1,9 @@
 // The IR: a module of functions; a function is a region; a region has arguments and a list of ops
 // that ends in a terminator; an op has operands, results, attributes and regions.
-// SSA: each Value has one definition; uses are linked, so replacing and erasing cost what they touch.
-// Ownership: Module owns functions and locations, regions own their ops, ops own their regions.
-// Values and ops have stable addresses until erased. Not thread-safe: one thread per module.
+// SSA: each Value has one definition; uses are linked, so replacing and erasing cost what they
+// touch. Ownership: Module owns functions and locations, regions own their ops, ops own their
+// regions. Values and ops have stable addresses until erased. Not thread-safe: one thread per
+// module.
 #pragma once
 
 #include <deque>
@@ -31,8 +32,6 @@ inline constexpr uint32_t none = 0, pure = 1, elementwise = 2, commutative = 4, 
 }
 std::string_view name(OpId id);
 uint32_t traits_of(OpId id);
-// The op with this full name ("stablehlo.add"); false if there is none.
-bool find_op(std::string_view full_name, OpId* id);
 
 class Op;
 class Region;
@@ -61,7 +60,6 @@ class Value {
   bool is_argument() const { return region_ != nullptr; }
   bool unused() const { return first_use_ == nullptr; }
   bool has_one_use() const;
-  int use_count() const;
   Use* first_use() const { return first_use_; }
   void replace_all_uses_with(Value* other);
 
@@ -74,6 +72,8 @@ class Value {
   int index_ = 0;
   Use* first_use_ = nullptr;
 };
+
+std::vector<Type> types_of(std::span<Value* const> values);
 
 // One operand slot of an op, linked into its value's list of uses.
 struct Use {
@@ -94,8 +94,8 @@ class Op {
  public:
   OpId id;
   const Location* location = nullptr;
-  AttrDict attrs;        // the op's own, sorted by name
-  AttrDict discardable;  // frontend attributes, shardings and the like
+  AttrDict attrs;                                // the op's own, sorted by name
+  AttrDict discardable;                          // frontend attributes, shardings and the like
   std::shared_ptr<const Attachment> attachment;  // copies of the op have none
 
   static std::unique_ptr<Op> create(OpId id, std::span<Value* const> operands,
@@ -115,6 +115,7 @@ class Op {
   int result_count() const { return static_cast<int>(results_.size()); }
   Value* result(int i = 0) { return &results_[i]; }
   const Value* result(int i = 0) const { return &results_[i]; }
+  std::vector<Value*> results();
   bool unused() const;
 
   std::vector<std::unique_ptr<Region>>& regions() { return regions_; }
@@ -181,11 +182,16 @@ class Region {
 
   Op* append(std::unique_ptr<Op> op);
   Op* insert_before(Op* position, std::unique_ptr<Op> op);
-  // Takes the op out without destroying it.
-  std::unique_ptr<Op> remove(Op* op);
   // Copies args and ops of `other` into this empty region; outer values map through `map`.
   template <typename Map>
   void copy_from(const Region& other, Map& map);
+  // Copies the ops of `other` but the terminator before `position` (null: to the end), its
+  // arguments being `operands`; returns what the terminator returns of the copies.
+  std::vector<Value*> copy_ops(const Region& other, std::span<Value* const> operands,
+                               Op* position = nullptr);
+  // Makes this empty region a function of what `inputs` names that returns what a copy of `op`
+  // does; returns the copy. Of equal inputs the first argument is read.
+  Op* copy_alone(const Op& op, std::span<Value* const> inputs);
 
   // Iterates over ops; the current op may be erased by the loop body.
   class iterator {

@@ -51,8 +51,6 @@ Registration::Registration(ir::OpId id, Accepts accepts, Lower lower) {
   registry()[static_cast<size_t>(id)] = {accepts, lower};
 }
 
-bool has_lowering(ir::OpId id) { return registry()[static_cast<size_t>(id)].lower != nullptr; }
-
 Result<Lowering> lower(const ir::Op& op, const Target& target) {
   const Entry& entry = registry()[static_cast<size_t>(op.id)];
   if (!entry.lower) return ir::refuse(op, "this op is not supported");

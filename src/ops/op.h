@@ -145,8 +145,6 @@ inline mx::array u32(uint32_t value) { return mx::array(value, mx::uint32); }
 // How an op runs on the target, or why it does not: unknown op, or a type that its block does not
 // accept. (That the target has the types at all has been checked: ir::refuse_missing_types.)
 Result<Lowering> lower(const ir::Op& op, const Target& target);
-// Whether an OP block exists.
-bool has_lowering(ir::OpId id);
 
 // The dtypes that a block accepts: those that MLX computes with; those whose elements are one
 // stored element each, whose bits are moved without a look; all in their stored form, complex128

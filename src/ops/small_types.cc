@@ -58,8 +58,6 @@ mx::array encode_exponent(const mx::array& a) {
 
 }  // namespace
 
-DType widened(DType dtype) { return is_small_float(dtype) ? DType::f32 : dtype; }
-
 mx::array widen(const mx::array& a, DType dtype) {
   // Hosts leave the bits above a 2- or 4-bit value as they like.
   if (ir::is_int(dtype) && ir::int_bits(dtype) < 8) return narrow(a, dtype);

@@ -11,8 +11,6 @@ namespace jaxmps::ops {
 
 using ir::is_small_float;
 
-// The type that widened values have.
-DType widened(DType dtype);
 mx::array widen(const mx::array& a, DType dtype);
 mx::array narrow(const mx::array& a, DType dtype);
 // A scalar of the array's type.

@@ -12,10 +12,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Op;
-using ir::Region;
-using ir::Value;
-
 constexpr int kMostVisits = 64;
 
 const CanonicalRules& all_rules() {

@@ -7,19 +7,17 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::DType;
-using ir::Op;
-using ir::OpId;
-using ir::Value;
-
-bool is_integer(const Value* v) { return ir::is_int(v->type.dtype) || v->type.dtype == DType::pred; }
+bool is_integer(const Value* v) {
+  return ir::is_int(v->type.dtype) || v->type.dtype == DType::pred;
+}
 
 // Every bit set: the neutral element of `and`, the absorbing one of `or`.
 bool is_all_ones(const Value* v) {
   const DType dtype = v->type.dtype;
   if (dtype == DType::pred) return is_splat_of(v, 1);
   if (ir::is_signed_int(dtype)) return is_splat_of(v, -1);
-  return ir::int_bits(dtype) < 53 && is_splat_of(v, double((int64_t(1) << ir::int_bits(dtype)) - 1));
+  return ir::int_bits(dtype) < 53 &&
+         is_splat_of(v, double((int64_t(1) << ir::int_bits(dtype)) - 1));
 }
 
 // Constants stand on the right, so that rules look at one side only.
@@ -133,7 +131,8 @@ bool is_exact(DType a, DType b) {
   auto mantissa = [](DType d) {
     return d == DType::f64 ? 53 : d == DType::f32 ? 24 : d == DType::f16 ? 11 : 8;
   };
-  const bool plain_floats = a >= DType::f16 && a <= DType::f64 && b >= DType::f16 && b <= DType::f64;
+  const bool plain_floats =
+      a >= DType::f16 && a <= DType::f64 && b >= DType::f16 && b <= DType::f64;
   if (plain_floats) return b == DType::f64 || (b == DType::f32 && a != DType::f64);
   if (ir::is_float(a)) return false;
   if (!ir::is_int(a)) return false;

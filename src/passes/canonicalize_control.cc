@@ -7,9 +7,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Op;
-using ir::OpId;
-
 Replacement case_of(Op* op) {
   if (op->result_count() == 0) return {};
   const int count = static_cast<int>(op->regions().size());
@@ -18,7 +15,7 @@ Replacement case_of(Op* op) {
   // Out of range means the last branch.
   const int64_t wanted = index ? (*index)[0] : 0;
   const int taken = wanted < 0 || wanted >= count ? count - 1 : static_cast<int>(wanted);
-  return splice_copy(op->region(taken), {}, op);
+  return op->parent()->copy_ops(op->region(taken), {}, op);
 }
 
 // A loop whose condition fails at once, because it does not depend on what is carried.

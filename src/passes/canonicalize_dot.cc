@@ -9,12 +9,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Attr;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
-using ir::Value;
-
 Ints mapped(const Ints& dims, const Ints& permutation) {
   Ints out;
   for (int64_t d : dims) out.push_back(permutation[static_cast<size_t>(d)]);

@@ -9,10 +9,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Op;
-using ir::OpId;
-using ir::Value;
-
 bool is_empty(const Value* value) {
   return value->type.is_tensor() && value->type.is_static() && value->type.size() == 0;
 }
@@ -49,14 +45,11 @@ Replacement reduce_window(Op* op) {
     count *= dims[d];
   }
   const Builder build(op);
-  Replacement values;
-  for (int i = 0; i < inputs; ++i) {
+  for (int i = 0; i < inputs; ++i)
     op->set_operand(i, build.broadcast(op->operand(inputs + i), dims, {}));
-    values.push_back(op->result(i));
-  }
   op->set_attr("padding", ir::Attr(ir::Ints(2 * dims.size(), 0)));
   op->set_attr("base_dilations", ir::Attr(ir::Ints(dims.size(), 1)));
-  return values;
+  return op->results();
 }
 
 // A sum of no products is zero.
@@ -79,9 +72,7 @@ Replacement index_origin(Op* op, int indices, const char* map, const char* batch
     if (std::find(taken.begin(), taken.end(), dim) != taken.end()) continue;
     op->set_operand(indices, Builder(op).splat(type.with(dims), 0));
     op->set_attr(map, ir::Attr(ir::Ints{dim}));
-    Replacement same;
-    for (int i = 0; i < op->result_count(); ++i) same.push_back(op->result(i));
-    return same;
+    return op->results();
   }
   return {};
 }

@@ -7,14 +7,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Attr;
-using ir::Dims;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
-using ir::Type;
-using ir::Value;
-
 bool contains(const Ints& list, int64_t value) {
   return std::find(list.begin(), list.end(), value) != list.end();
 }

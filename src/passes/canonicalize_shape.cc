@@ -9,14 +9,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Attr;
-using ir::Dims;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
-using ir::Type;
-using ir::Value;
-
 bool is_identity_op(const Op* op) { return op->operand(0)->type == op->result()->type; }
 
 Replacement reshape(Op* op) {

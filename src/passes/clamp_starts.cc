@@ -9,12 +9,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::DType;
-using ir::Op;
-using ir::OpId;
-using ir::Type;
-using ir::Value;
-
 // The start as s32 in [0, limit], which is compared in its own type.
 Value* clamped(const Builder& build, Value* start, int64_t limit) {
   const DType own = start->type.dtype, s32 = DType::s32;

@@ -9,11 +9,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Attr;
-using ir::AttrDict;
-using ir::Op;
-using ir::OpId;
-
 struct Function {
   std::string_view name;
   OpId id;
@@ -105,14 +100,9 @@ void replace_composite(Op* op, ir::Module& module) {
   }
   if (recognize(op) || op->id == OpId::custom_call) return;
   const ir::Symbol callee{op->text("decomposition")};
-  std::vector<ir::Type> types;
-  types.reserve(op->result_count());
-  for (int i = 0; i < op->result_count(); ++i) types.push_back(op->result(i)->type);
-  Op* call = Builder(op).op(OpId::call, op->operands(), types, {{"callee", Attr(callee)}});
-  std::vector<ir::Value*> results;
-  results.reserve(call->result_count());
-  for (int i = 0; i < call->result_count(); ++i) results.push_back(call->result(i));
-  replace(op, results);
+  Op* call = Builder(op).op(OpId::call, op->operands(), ir::types_of(op->results()),
+                            {{"callee", Attr(callee)}});
+  replace(op, call->results());
 }
 
 }  // namespace

@@ -8,9 +8,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Op;
-using ir::Region;
-
 // Only the first bytes of a constant are hashed; equality compares all of them.
 constexpr size_t kHashedBytes = 64;
 
@@ -56,8 +53,8 @@ bool equal(const Op& a, const Op& b) {
   return a.attrs == b.attrs;
 }
 
-// Ops by hash, in chains whose newest entry comes first, so that leaving a region takes back what it
-// added.
+// Ops by hash, in chains whose newest entry comes first, so that leaving a region takes back what
+// it added.
 class ScopedTable {
  public:
   size_t size() const { return entries_.size(); }

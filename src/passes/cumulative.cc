@@ -1,5 +1,5 @@
-// Cumulative sums, products, maxima and minima: a reduce_window whose window spans one dimension and
-// is padded on one side only is an inclusive scan along it.
+// Cumulative sums, products, maxima and minima: a reduce_window whose window spans one dimension
+// and is padded on one side only is an inclusive scan along it.
 #include <cmath>
 
 #include "ir/combiner.h"
@@ -8,12 +8,6 @@
 
 namespace jaxmps::passes {
 namespace {
-
-using ir::Attr;
-using ir::DType;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
 
 bool all_are(const Ints& values, int64_t expected) {
   for (int64_t value : values) {
@@ -68,11 +62,16 @@ std::string_view kind_of(OpId combiner, const ir::Value* init) {
   const DType dtype = init->type.dtype;
   if (dtype == DType::pred || ir::is_complex(dtype)) return {};
   switch (combiner) {
-    case OpId::add: return is_splat_of(init, 0) && !is_negative_zero(init) ? "add" : "";
-    case OpId::multiply: return is_splat_of(init, 1) ? "multiply" : "";
-    case OpId::maximum: return is_extreme(init, true) ? "maximum" : "";
-    case OpId::minimum: return is_extreme(init, false) ? "minimum" : "";
-    default: return {};
+    case OpId::add:
+      return is_splat_of(init, 0) && !is_negative_zero(init) ? "add" : "";
+    case OpId::multiply:
+      return is_splat_of(init, 1) ? "multiply" : "";
+    case OpId::maximum:
+      return is_extreme(init, true) ? "maximum" : "";
+    case OpId::minimum:
+      return is_extreme(init, false) ? "minimum" : "";
+    default:
+      return {};
   }
 }
 

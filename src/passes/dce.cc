@@ -9,11 +9,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Op;
-using ir::OpId;
-using ir::Region;
-using ir::Value;
-
 bool region_has_side_effect(const Region& region) {
   for (const Op* op : region) {
     if (!op->is(ir::traits::terminator) && has_side_effect(*op)) return true;

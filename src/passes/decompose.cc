@@ -10,15 +10,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Attr;
-using ir::Dims;
-using ir::DType;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
-using ir::Type;
-using ir::Value;
-
 bool barrier(Op* op) {
   // Nothing here reorders across it in a way that shows.
   replace(op, op->operands());

@@ -7,9 +7,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Op;
-using ir::OpId;
-
 bool one_device(const Op& op) {
   const auto& groups = std::get<ir::ReplicaGroups>(op.find("replica_groups")->value);
   const bool alone = std::all_of(groups.groups.begin(), groups.groups.end(),

@@ -11,13 +11,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Attr;
-using ir::Dims;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
-using ir::Value;
-
 Value* dot_general(Op* op, Value* lhs, Value* rhs, ir::Type type, Ints lhs_batch, Ints rhs_batch,
                    Ints lhs_contract, Ints rhs_contract) {
   const Attr* precision = op->find("precision_config");

@@ -8,13 +8,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Attr;
-using ir::AttrDict;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
-using ir::Value;
-
 bool is_static(const Op& op) {
   return op.result()->type.is_static() && op.operand(0)->type.is_static();
 }

@@ -5,13 +5,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Dims;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
-using ir::Type;
-using ir::Value;
-
 class Norm {
  public:
   explicit Norm(Op* op)

@@ -11,14 +11,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Dense;
-using ir::Dims;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
-using ir::Type;
-using ir::Value;
-
 constexpr int64_t kMostElements = 1024;
 
 // An op that is a scalar program, element by element.

@@ -7,10 +7,6 @@
 
 namespace jaxmps::passes {
 
-using ir::Op;
-using ir::OpId;
-using ir::Value;
-
 int RegionFuser::index_of(const Op* op) const {
   auto it = op ? index_.find(op) : index_.end();
   return it == index_.end() ? -1 : it->second;

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "fusion/fusion.h"
 #include "ir/target.h"
+#include "passes/pass.h"
 
 namespace jaxmps::passes {
 
@@ -22,9 +23,9 @@ struct FuseOptions {
   // them instead of stored.
   int64_t min_recomputed_bytes = int64_t{1} << 16;
   bool gathers = true;  // may be inside of fusions
-  // Asked once per finished group, with the mps.fusion op, its description and the target, which may
-  // not be the module's. It may attach a kernel to the op: an error takes the group apart again, as does want of a description. Empty:
-  // everything that can be described is accepted.
+  // Asked once per finished group, with the mps.fusion op, its description and the target, which
+  // may not be the module's. It may attach a kernel to the op: an error takes the group apart
+  // again, as does want of a description. Empty: everything that can be described is accepted.
   std::function<Status(ir::Op&, fusion::Fusion, const ir::Target&)> accept;
   // When set, receives one line per op: where it went, or why it stayed alone.
   std::string* dump = nullptr;

@@ -5,8 +5,6 @@
 
 namespace jaxmps::passes {
 
-using ir::OpId;
-
 namespace {
 
 bool plain_types(const ir::Op& op) {

@@ -4,7 +4,7 @@
 
 #include <string_view>
 
-#include "ir/module.h"
+#include "passes/pass.h"
 
 namespace jaxmps::passes {
 

@@ -4,10 +4,6 @@
 
 namespace jaxmps::passes {
 
-using ir::Op;
-using ir::OpId;
-using ir::Value;
-
 DimMap identity(size_t rank) {
   DimMap map(rank);
   for (size_t d = 0; d < rank; ++d) map[d] = static_cast<int>(d);

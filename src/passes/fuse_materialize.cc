@@ -2,33 +2,9 @@
 #include <algorithm>
 
 #include "passes/fuse_groups.h"
+#include "passes/rewrite.h"
 
 namespace jaxmps::passes {
-
-using ir::Op;
-using ir::OpId;
-using ir::Region;
-using ir::Value;
-
-namespace {
-
-// Puts the ops of a fusion that was refused back in its place.
-void take_apart(Op* fusion) {
-  std::unordered_map<Value*, Value*> map;
-  Region& body = fusion->region();
-  for (int i = 0; i < body.arg_count(); ++i) map[body.arg(i)] = fusion->operand(i);
-  for (Op* op : body) {
-    if (op == body.terminator()) break;
-    fusion->parent()->insert_before(fusion, op->clone(map));
-  }
-  Op* end = body.terminator();
-  for (int i = 0; i < end->operand_count(); ++i) {
-    fusion->result(i)->replace_all_uses_with(map.at(end->operand(i)));
-  }
-  fusion->erase();
-}
-
-}  // namespace
 
 bool RegionFuser::worthwhile(const Group& g) const {
   int real = 0;
@@ -59,7 +35,6 @@ void RegionFuser::materialize(const Group& g) {
   for (int i : order) inside.insert(ops_[static_cast<size_t>(i)].op);
   std::vector<Value*> inputs, outputs;
   std::unordered_set<const Value*> seen;
-  std::vector<ir::Type> types;
   for (int i : order) {
     Op* op = ops_[static_cast<size_t>(i)].op;
     for (int k = 0; k < op->operand_count(); ++k) {
@@ -75,14 +50,11 @@ void RegionFuser::materialize(const Group& g) {
       for (const ir::Use* use = op->result(r)->first_use(); use; use = use->next) {
         outside |= !inside.count(use->owner) || is_elsewhere_too(use->owner);
       }
-      if (outside) {
-        outputs.push_back(op->result(r));
-        types.push_back(op->result(r)->type);
-      }
+      if (outside) outputs.push_back(op->result(r));
     }
   }
   Op* last = ops_[static_cast<size_t>(g.place)].op;
-  auto fusion = Op::create(OpId::fusion, inputs, types, {}, last->location);
+  auto fusion = Op::create(OpId::fusion, inputs, ir::types_of(outputs), {}, last->location);
   Region* body = fusion->add_region();
   std::unordered_map<Value*, Value*> map;
   for (Value* v : inputs) map[v] = body->add_arg(v->type);
@@ -108,7 +80,7 @@ void RegionFuser::materialize(const Group& g) {
     outputs[k]->replace_all_uses_with(placed->result(static_cast<int>(k)));
   }
   // Even then the ops move to the group's place: what they read may be defined just before it.
-  if (!reason.empty()) take_apart(placed);
+  if (!reason.empty()) replace(placed, splice(placed->region(), placed->operands(), placed));
 }
 
 void RegionFuser::materialize() {

@@ -12,10 +12,6 @@
 
 namespace jaxmps::passes {
 
-using ir::Op;
-using ir::OpId;
-using ir::Value;
-
 namespace {
 
 constexpr int64_t kSmallBytes = int64_t{1} << 16;  // may be kept for longer
@@ -180,7 +176,7 @@ class FusionMerger {
     const bool is_worth_it = first.kept || second.kept || first.walked == 1 || second.walked == 1;
     if (!is_worth_it || !may_be_one(first, second) || !keeps_little(*a, *b, at_second))
       return nullptr;
-    if (count_ops(*a) + count_ops(*b) > options_.max_ops) return nullptr;
+    if (a->region().op_count() + b->region().op_count() - 2 > options_.max_ops) return nullptr;
     auto [fresh, results] = both(*a, *b);
     if (static_cast<int>(results.size()) > options_.max_results) return nullptr;
     auto description = fusion::build_fusion(*fresh, target_.turns_short_rows);
@@ -223,35 +219,22 @@ class FusionMerger {
         if (op == &b || !is_read_by_only(*value, b)) results.push_back(value);
       }
     }
-    std::vector<ir::Type> types;
-    types.reserve(results.size());
-    for (const Value* v : results) types.push_back(v->type);
-    auto fresh = Op::create(OpId::fusion, inputs, types, {}, b.location);
+    auto fresh = Op::create(OpId::fusion, inputs, ir::types_of(results), {}, b.location);
     ir::Region* body = fresh->add_region();
     std::unordered_map<Value*, Value*> outer;  // what the values outside are inside
     for (Value* v : inputs) outer[v] = body->add_arg(v->type);
     for (const Op* op : {&a, &b}) {
-      std::unordered_map<Value*, Value*> map;
-      const ir::Region& from = op->region();
-      for (int i = 0; i < from.arg_count(); ++i) map[from.arg(i)] = outer.at(op->operand(i));
-      const Op* end = from.terminator();
-      for (const Op* inner : from) {
-        if (inner != end) body->append(inner->clone(map));
-      }
+      std::vector<Value*> operands = op->operands();
+      for (Value*& v : operands) v = outer.at(v);
+      const auto inner = body->copy_ops(op->region(), operands);
       for (int r = 0; r < op->result_count(); ++r)
-        outer[const_cast<Value*>(op->result(r))] = map.at(end->operand(r));
+        outer[const_cast<Value*>(op->result(r))] = inner[static_cast<size_t>(r)];
     }
     std::vector<Value*> returned;
     returned.reserve(results.size());
     for (Value* v : results) returned.push_back(outer.at(v));
     body->append(Op::create(OpId::return_, returned, {}));
     return {std::move(fresh), std::move(results)};
-  }
-
-  static int count_ops(const Op& fusion) {
-    int count = 0;
-    for ([[maybe_unused]] const Op* op : fusion.region()) ++count;
-    return count - 1;
   }
 
   double known_work(const Op& fusion) {

@@ -1,5 +1,5 @@
-// Loop invariants: carried values that the body hands on unchanged become outer values, and pure ops
-// of a loop's regions that depend on outer values only move in front of the loop.
+// Loop invariants: carried values that the body hands on unchanged become outer values, and pure
+// ops of a loop's regions that depend on outer values only move in front of the loop.
 #include <vector>
 
 #include "passes/pass.h"
@@ -7,12 +7,8 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Op;
-using ir::OpId;
-using ir::Region;
-using ir::Value;
-
-// An op whose result is larger than this stays inside: outside it would be alive for the whole loop.
+// An op whose result is larger than this stays inside: outside it would be alive for the whole
+// loop.
 constexpr int64_t kLargestHoisted = int64_t(64) << 20;
 
 bool is_defined_in(const Value* value, const Region& region) {

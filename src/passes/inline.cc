@@ -11,8 +11,6 @@ namespace jaxmps::passes {
 namespace {
 
 using ir::Function;
-using ir::Op;
-using ir::OpId;
 
 // A program of functions that call each other twice doubles with each; a real one stays far below.
 constexpr int64_t kMostOps = 1'000'000;
@@ -107,7 +105,7 @@ class Inliner {
         return Error(Code::resource_exhausted,
                      str("inlining @", callee->name, " makes the program too large"));
       }
-      replace(op, splice_copy(callee->body, op->operands(), op));
+      replace(op, region.copy_ops(callee->body, op->operands(), op));
     }
     return {};
   }

@@ -10,13 +10,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Attr;
-using ir::DType;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
-using ir::Type;
-using ir::Value;
 using Values = std::vector<Value*>;
 
 // One call that is being replaced.
@@ -47,14 +40,12 @@ class Call {
   Values run(std::string target, const Values& operands, const std::vector<Type>& types,
              std::string words = "") const {
     const Attr* effect = op_->find("has_side_effect");
-    Op* call =
-        build.op(OpId::custom_call, operands, types,
-                 attributes({{"call_target_name", Attr(std::move(target))},
-                             {"backend_config", Attr(std::move(words))},
-                             {"has_side_effect", effect ? *effect : Attr(Attr::Value(false))}}));
-    Values results;
-    for (int i = 0; i < call->result_count(); ++i) results.push_back(call->result(i));
-    return results;
+    return build
+        .op(OpId::custom_call, operands, types,
+            attributes({{"call_target_name", Attr(std::move(target))},
+                        {"backend_config", Attr(std::move(words))},
+                        {"has_side_effect", effect ? *effect : Attr(Attr::Value(false))}}))
+        ->results();
   }
   Value* zeros(int i) const { return build.splat(type(i), 0); }
 

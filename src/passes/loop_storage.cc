@@ -13,11 +13,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Op;
-using ir::OpId;
-using ir::Region;
-using ir::Value;
-
 class Scan {
  public:
   Scan(Op* loop, const ir::Function& function) : loop_(loop), function_(function) {

@@ -11,9 +11,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Op;
-using ir::OpId;
-using ir::Value;
 namespace match = ir::match;
 using match::matches;
 

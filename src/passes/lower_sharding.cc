@@ -10,9 +10,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Op;
-using ir::OpId;
-
 bool starts_with(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
 }

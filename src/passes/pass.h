@@ -12,6 +12,19 @@
 
 namespace jaxmps::passes {
 
+// The words of every pass.
+using ir::Attr;
+using ir::AttrDict;
+using ir::Dense;
+using ir::Dims;
+using ir::DType;
+using ir::Ints;
+using ir::Op;
+using ir::OpId;
+using ir::Region;
+using ir::Type;
+using ir::Value;
+
 // Runs every pass, in the order of pipeline.cc. `after`, if given, sees the module after each pass,
 // with the pass's name.
 using Hook = std::function<void(std::string_view pass, const ir::Module& module)>;

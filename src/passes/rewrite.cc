@@ -1,64 +1,18 @@
 #include "passes/rewrite.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <limits>
 #include <numeric>
-#include <unordered_map>
+
+#include "ir/float_format.h"
 
 namespace jaxmps::passes {
-
-using ir::Attr;
-using ir::AttrDict;
-using ir::Dense;
-using ir::Dims;
-using ir::DType;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
-using ir::Region;
-using ir::Type;
-using ir::Value;
 
 namespace {
 
 template <typename T>
 void put(uint8_t* at, T value) {
   std::memcpy(at, &value, sizeof value);
-}
-
-// Rounds to nearest even with `mantissa` stored bits and exponents in [min_exponent, max_exponent].
-double round_to(double value, int mantissa, int min_exponent, int max_exponent) {
-  if (value == 0 || !std::isfinite(value)) return value;
-  int exponent;
-  std::frexp(value, &exponent);
-  exponent = std::max(exponent - 1, min_exponent);
-  const double unit = std::ldexp(1.0, exponent - mantissa);
-  const double rounded = std::nearbyint(value / unit) * unit;
-  const double largest = std::ldexp(2.0 - std::ldexp(1.0, -mantissa), max_exponent);
-  return std::fabs(rounded) > largest ? std::copysign(INFINITY, value) : rounded;
-}
-
-uint16_t half_bits(double value) {
-  const uint16_t sign = std::signbit(value) ? 0x8000 : 0;
-  if (std::isnan(value)) return sign | 0x7e00;
-  const double magnitude = std::fabs(round_to(value, 10, -14, 15));
-  if (std::isinf(magnitude)) return sign | 0x7c00;
-  if (magnitude < std::ldexp(1.0, -14)) {
-    return sign | static_cast<uint16_t>(std::ldexp(magnitude, 24));
-  }
-  const int exponent = std::ilogb(magnitude);
-  const auto fraction = static_cast<uint16_t>(std::ldexp(magnitude, 10 - exponent)) - 1024;
-  return static_cast<uint16_t>(sign | ((exponent + 15) << 10) | fraction);
-}
-
-uint16_t bfloat_bits(double value) {
-  uint32_t bits;
-  const float rounded = std::isnan(value) ? std::copysign(NAN, static_cast<float>(value))
-                                          : static_cast<float>(round_to(value, 7, -126, 127));
-  std::memcpy(&bits, &rounded, sizeof bits);
-  return static_cast<uint16_t>(bits >> 16);
 }
 
 }  // namespace
@@ -82,10 +36,6 @@ void store_element(DType dtype, uint8_t* at, double number, double imag) {
       return put(at, number);
     case DType::f32:
       return put(at, static_cast<float>(number));
-    case DType::f16:
-      return put(at, half_bits(number));
-    case DType::bf16:
-      return put(at, bfloat_bits(number));
     case DType::c64:
       put(at, static_cast<float>(number));
       return put(at + 4, static_cast<float>(imag));
@@ -93,8 +43,11 @@ void store_element(DType dtype, uint8_t* at, double number, double imag) {
       put(at, number);
       return put(at + 8, imag);
     default:
-      return store_integer(dtype, at, static_cast<int64_t>(number));
+      break;
   }
+  if (!ir::is_float(dtype)) return store_integer(dtype, at, static_cast<int64_t>(number));
+  const uint32_t code = ir::encode_float(static_cast<float>(number), ir::float_format(dtype));
+  std::memcpy(at, &code, ir::byte_size(dtype));
 }
 
 Op* Builder::op(OpId id, const std::vector<Value*>& operands, const std::vector<Type>& types,
@@ -223,22 +176,6 @@ std::vector<Value*> splice(Region& region, const std::vector<Value*>& operands, 
   std::vector<Value*> results = end->operands();
   end->erase();
   while (Op* op = region.first()) op->move_before(position);
-  return results;
-}
-
-std::vector<Value*> splice_copy(const Region& region, const std::vector<Value*>& operands,
-                                Op* position) {
-  std::unordered_map<const Value*, Value*> map;
-  for (int i = 0; i < region.arg_count(); ++i) map[region.arg(i)] = operands[i];
-  std::vector<Value*> results;
-  for (Op* op : region) {
-    if (op == region.terminator()) break;
-    position->parent()->insert_before(position, op->clone(map));
-  }
-  for (Value* value : region.terminator()->operands()) {
-    auto found = map.find(value);
-    results.push_back(found == map.end() ? value : found->second);
-  }
   return results;
 }
 

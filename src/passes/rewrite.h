@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ir/match.h"
+#include "passes/pass.h"
 
 namespace jaxmps::passes {
 
@@ -57,9 +58,6 @@ void replace(ir::Op* op, const std::vector<ir::Value*>& values);
 // terminator returned. The region is empty afterwards.
 std::vector<ir::Value*> splice(ir::Region& region, const std::vector<ir::Value*>& operands,
                                ir::Op* position);
-// The same for a copy; the region stays.
-std::vector<ir::Value*> splice_copy(const ir::Region& region,
-                                    const std::vector<ir::Value*>& operands, ir::Op* position);
 
 // Calls f(op) for every op, those of nested regions first. f may erase the op it is given.
 template <typename F>

@@ -10,10 +10,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Op;
-using ir::OpId;
-using ir::Value;
-
 bool has_combiner(OpId id) {
   return id == OpId::reduce || id == OpId::reduce_window || id == OpId::scatter ||
          id == OpId::select_and_scatter || id == OpId::sort || id == OpId::map;

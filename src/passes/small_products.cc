@@ -8,13 +8,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::Attr;
-using ir::Dims;
-using ir::Ints;
-using ir::Op;
-using ir::OpId;
-using ir::Value;
-
 constexpr int64_t kMostSummed = 8;       // of a sum
 constexpr int64_t kMostProducts = 128;   // of one result matrix
 constexpr int64_t kMostByVector = 2048;  // of all results, where an operand is a vector

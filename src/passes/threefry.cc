@@ -1,9 +1,9 @@
-// Recognises the unrolled Threefry-2x32 block: twenty rounds of add, rotate and xor on two words with
-// five key injections. Every 32-bit value gets a symbolic expression, in which sums and xors are
-// sets of terms and rotations are known as such; equal expressions have equal numbers. Where a first
-// round is found, the whole block is computed on expressions, and if the program holds values with
-// the two resulting numbers, they are results of mps.threefry2x32. So a match is exact, however the
-// additions were grouped, and anything else stays as it is.
+// Recognises the unrolled Threefry-2x32 block: twenty rounds of add, rotate and xor on two words
+// with five key injections. Every 32-bit value gets a symbolic expression, in which sums and xors
+// are sets of terms and rotations are known as such; equal expressions have equal numbers. Where a
+// first round is found, the whole block is computed on expressions, and if the program holds values
+// with the two resulting numbers, they are results of mps.threefry2x32. So a match is exact,
+// however the additions were grouped, and anything else stays as it is.
 #include <algorithm>
 #include <map>
 #include <tuple>
@@ -15,11 +15,6 @@
 namespace jaxmps::passes {
 namespace {
 
-using ir::DType;
-using ir::Op;
-using ir::OpId;
-using ir::Region;
-using ir::Value;
 using Id = int32_t;
 
 constexpr uint32_t kParity = 0x1BD11BDA;
@@ -44,9 +39,7 @@ class Expressions {
   const Node& operator[](Id id) const { return *nodes_[id]; }
   Id leaf(const Value* value) { return intern({Kind::leaf, 0, value, {}}); }
   Id constant(uint32_t number) { return intern({Kind::constant, number, nullptr, {}}); }
-  Id shift(Kind kind, Id of, uint32_t distance) {
-    return intern({kind, distance, nullptr, {of}});
-  }
+  Id shift(Kind kind, Id of, uint32_t distance) { return intern({kind, distance, nullptr, {of}}); }
   Id sum(Id a, Id b) { return join(Kind::sum, a, b); }
   Id exclusive(Id a, Id b) { return join(Kind::exclusive, a, b); }
   // or of a left and a right shift; -1 if that is no rotation.
@@ -141,8 +134,10 @@ class Recognizer {
     if (!op || op->result_count() != 1) return all_.leaf(value);
     auto in = [&](int i) { return expression(op->operand(i)); };
     switch (op->id) {
-      case OpId::add: return all_.sum(in(0), in(1));
-      case OpId::xor_: return all_.exclusive(in(0), in(1));
+      case OpId::add:
+        return all_.sum(in(0), in(1));
+      case OpId::xor_:
+        return all_.exclusive(in(0), in(1));
       case OpId::or_: {
         const Id rotation = all_.rotation(in(0), in(1));
         return rotation < 0 ? all_.leaf(value) : rotation;
@@ -168,7 +163,8 @@ class Recognizer {
         if (op->id == OpId::reshape) return all_.leaf(value);
         return all_.spread(in(0), value->type.dims, op->ints("broadcast_dimensions"));
       }
-      default: return all_.leaf(value);
+      default:
+        return all_.leaf(value);
     }
   }
 
