@@ -13,6 +13,8 @@ import pytest
 
 import jax
 
+jax.config.update("jax_enable_x64", True)
+
 util = pytest.importorskip(
     "jax._src.internal_test_util.export_back_compat_test_util",
     reason="this JAX carries its serialised programs elsewhere: they were NOT run",
