@@ -62,6 +62,9 @@ ProgramInfo describe(const ir::Module& module) {
   info.name = module.name.empty() ? "main" : module.name;
   info.parameters = main.type.elements;
   info.results = main.type.results;
+  for (const ir::Type& type : info.results) {
+    info.tokens.push_back(type.kind == ir::Type::Kind::token);
+  }
   // Clients pass the tokens of ordered effects as empty arrays of booleans.
   for (auto* types : {&info.parameters, &info.results}) {
     for (ir::Type& type : *types) {

@@ -28,6 +28,7 @@ struct ProgramInfo {
   std::string name;
   std::vector<ir::Type> parameters;
   std::vector<ir::Type> results;
+  std::vector<bool> tokens;  // per result: a token of ordered effects; it stands as pred[0]
   // Per parameter: may its storage be reused (jax.buffer_donor or tf.aliasing_output)?
   std::vector<bool> donated;
   // Per parameter: the result it aliases by tf.aliasing_output, or -1.

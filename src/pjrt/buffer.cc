@@ -27,7 +27,9 @@ Status destroy(PJRT_Buffer_Destroy_Args& args) {
 
 Status element_type(PJRT_Buffer_ElementType_Args& args) {
   REQUIRE(args.buffer);
-  args.type = static_cast<PJRT_Buffer_Type>(ir::pjrt_type(args.buffer->type().dtype));
+  args.type = args.buffer->is_token
+                  ? PJRT_Buffer_Type_TOKEN
+                  : static_cast<PJRT_Buffer_Type>(ir::pjrt_type(args.buffer->type().dtype));
   return {};
 }
 
@@ -175,7 +177,7 @@ Result<PJRT_Buffer*> shared_buffer(const PJRT_Buffer& source, Memory& memory) {
   CHECK_OK(payload->own());
   auto value = std::make_shared<exec::Buffer>(memory.device->runtime, source.type(),
                                               std::move(payload), runtime_kind(memory));
-  return new PJRT_Buffer(std::move(value), memory);
+  return new PJRT_Buffer(std::move(value), memory, source.is_token);
 }
 
 void derive(const exec::PayloadPtr& source, const exec::PayloadPtr& target, Compute compute) {

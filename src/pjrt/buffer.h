@@ -10,14 +10,15 @@
 #include "pjrt/layout.h"
 
 struct PJRT_Buffer {
-  PJRT_Buffer(jaxmps::exec::BufferPtr buffer, jaxmps::pjrt::Memory& place)
-      : value(std::move(buffer)), memory(&place) {}
+  PJRT_Buffer(jaxmps::exec::BufferPtr buffer, jaxmps::pjrt::Memory& place, bool token = false)
+      : value(std::move(buffer)), memory(&place), is_token(token) {}
 
   const jaxmps::ir::Type& type() const { return value->type(); }
   PJRT_Device* device() const { return memory->device; }
 
   const jaxmps::exec::BufferPtr value;
   jaxmps::pjrt::Memory* const memory;
+  const bool is_token;  // to clients no array: they refuse to read it
   std::atomic<int64_t> external_references{0};
 };
 

@@ -193,8 +193,11 @@ ExecutableState::ExecutableState(exec::ProgramPtr compiled, CompileOptions given
       parameters(describe(info().parameters, info().parameter_attrs)),
       results(describe(info().results, info().result_attrs)),
       result_bytes(total_bytes(info().results)) {
-  for (const ir::Type& type : info().results) {
-    result_types.push_back(static_cast<PJRT_Buffer_Type>(ir::pjrt_type(type.dtype)));
+  for (size_t i = 0; i < info().results.size(); ++i) {
+    const ir::Type& type = info().results[i];
+    result_types.push_back(info().tokens[i]
+                               ? PJRT_Buffer_Type_TOKEN
+                               : static_cast<PJRT_Buffer_Type>(ir::pjrt_type(type.dtype)));
     result_dims.insert(result_dims.end(), type.dims.begin(), type.dims.end());
     result_ranks.push_back(type.dims.size());
   }

@@ -72,7 +72,8 @@ Status execute(PJRT_LoadedExecutable_Execute_Args& args) {
   results.reserve(run.results.size());
   for (size_t i = 0; i < run.results.size(); ++i) {
     results.push_back(std::make_unique<PJRT_Buffer>(std::move(run.results[i]),
-                                                    device->memory(state->results.kinds[i])));
+                                                    device->memory(state->results.kinds[i]),
+                                                    state->info().tokens[i]));
   }
   if (args.device_complete_events) {
     args.device_complete_events[0] = new_event(std::move(run.done));

@@ -147,6 +147,17 @@ def test_compile_options_that_nothing_here_does_are_refused(mps):
         lowered.compile(compiler_options={"xla_cpu_ftz": True})
 
 
+def test_tokens_are_no_arrays(mps):
+    with jax.default_device(mps):
+        token = jax.lax.create_token()
+        x, passed = jax.jit(lambda x, token: (x + 1, token))(1.0, token)
+        for buffer in (token._buf, passed._buf):
+            with pytest.raises(RuntimeError, match="Cannot convert a token-shape buffer to a numpy array"):
+                buffer._value
+        passed.block_until_ready()
+        assert x == 2
+
+
 def test_out_of_memory_is_an_error(mps):
     with pytest.raises(Exception, match="RESOURCE_EXHAUSTED"):
         with jax.default_device(mps):
