@@ -1,5 +1,9 @@
 """Programs that JAX exported for its CPU backend call LAPACK kernels by name: they run here, too."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -130,3 +134,10 @@ def test_malformed(change, why):
     with pytest.raises(Exception, match=".") as caught:
         compile_text(GETRF.format(**{"dtype": "f32", "pivots": 3, "more": "", "target": "lapack_sgetrf_ffi", **change}))
     assert why in str(caught.value)
+
+
+def test_the_library_that_the_user_names_is_taken():
+    program = "import jax, numpy; print(jax.numpy.linalg.qr(numpy.eye(3, dtype='float32')))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          env={**os.environ, "JAX_PLATFORMS": "mps", "JAX_MPS_BLAS_LIBRARY": "/nowhere.so"})
+    assert done.returncode != 0 and "/nowhere.so" in done.stderr

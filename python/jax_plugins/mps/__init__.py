@@ -79,7 +79,7 @@ def _client_options() -> dict:
     code_generator = machine_code.address()
     if code_generator is not None:
         options["code_generator"] = code_generator
-    if sys.platform == "linux":
+    if sys.platform == "linux" and not os.environ.get("JAX_MPS_BLAS_LIBRARY"):
         blas = _install.blas_library()
         if blas is not None:
             options["blas_library"] = str(blas)
