@@ -32,7 +32,7 @@ class FusionBuilder {
   void set_axes(const std::vector<int>& order);
   Affine base(int dim) const;
   Status add_output(const ir::Value* value);
-  Result<std::vector<Affine>> output_map(const ir::Type& type);
+  Result<IndexMap> output_map(const ir::Type& type);
 
   Result<ScalarValue> eval(const ir::Value* value, int coord);
   Result<ScalarValue> eval_op(const ir::Op& op, int result, int coord);
@@ -43,7 +43,6 @@ class FusionBuilder {
   Result<ScalarValue> gather(const ir::Op& op, const Coord& at);
   Result<ScalarValue> reduce(const ir::Op& op, const Coord& at);
   Result<ScalarValue> constant(const ir::Op& op);
-  Result<Coord> moved(const ir::Op& op, const Coord& at);
   int32_t scaled(int32_t v, int64_t factor);
   int32_t clamped(const ScalarValue& start, int64_t limit, DType type);
   int32_t add_access(Access access, int32_t shift = -1);
@@ -85,7 +84,7 @@ int FusionBuilder::intern(Coord coord) {
   };
   for (const Affine& e : coord.map) {
     mix(e.offset);
-    for (int64_t c : e.coeffs) mix(c);
+    for (int64_t c : e.strides) mix(c);
   }
   for (const Bound& b : coord.bounds) mix(b.axis), mix(b.lo), mix(b.hi);
   mix(coord.shift);
@@ -174,15 +173,15 @@ void FusionBuilder::set_axes(const std::vector<int>& order) {
 Affine FusionBuilder::base(int dim) const {
   Affine e = constant_affine(0, axis_count());
   for (size_t a = 0; a < axes_.size(); ++a) {
-    if (axes_[a].base == dim) e.coeffs[a] = axes_[a].stride;
+    if (axes_[a].base == dim) e.strides[a] = axes_[a].stride;
   }
   return e;
 }
 
 // The coordinates at which a result of this type is computed: those of the walked shape, or of its
 // kept dimensions, or either under a reshape; or none, for a single value.
-Result<std::vector<Affine>> FusionBuilder::output_map(const ir::Type& type) {
-  std::vector<Affine> all, kept;
+Result<IndexMap> FusionBuilder::output_map(const ir::Type& type) {
+  IndexMap all, kept;
   ir::Dims kept_shape;
   for (size_t d = 0; d < shape_.size(); ++d) {
     all.push_back(base(static_cast<int>(d)));
@@ -193,8 +192,7 @@ Result<std::vector<Affine>> FusionBuilder::output_map(const ir::Type& type) {
   }
   if (type.dims == shape_) return all;
   if (type.dims == kept_shape && f_.kind != Fusion::Kind::loop) return kept;
-  if (type.size() == 1)
-    return std::vector<Affine>(type.dims.size(), constant_affine(0, axis_count()));
+  if (type.size() == 1) return IndexMap(type.dims.size(), constant_affine(0, axis_count()));
   const bool whole = type.size() == ir::element_count(shape_);
   if (!whole && type.size() != ir::element_count(kept_shape)) {
     return unimplemented(str("a fusion over ", shape_, " with a result ", ir::brief(type)));
@@ -207,15 +205,10 @@ Result<std::vector<Affine>> FusionBuilder::output_map(const ir::Type& type) {
 }
 
 Status FusionBuilder::add_output(const ir::Value* value) {
-  FusionOutput out;
-  out.type = value->type;
-  TRY(std::vector<Affine> map, output_map(value->type));
+  TRY(IndexMap map, output_map(value->type));
   const Affine linear = scaled_sum(map, ir::row_major_strides(value->type.dims), axis_count());
   TRY(ScalarValue v, eval(value, intern({std::move(map), {}})));
-  out.value = scalar_.to_storage(v);
-  out.offset = linear.offset;
-  out.strides = linear.coeffs;
-  f_.outputs.push_back(std::move(out));
+  f_.outputs.push_back({linear, value->type, scalar_.to_storage(v)});
   return {};
 }
 
@@ -230,11 +223,7 @@ Result<Fusion> FusionBuilder::build() {
   CHECK_OK(choose_space());
   for (int i = 0; i < end->operand_count(); ++i) CHECK_OK(add_output(end->operand(i)));
   for (FusionOutput& out : f_.outputs) {
-    if (ir::is_complex(out.type.dtype)) {
-      // Stores count in parts, as loads do.
-      out.offset *= 2;
-      for (int64_t& s : out.strides) s *= 2;
-    }
+    if (ir::is_complex(out.type.dtype)) out *= 2;  // stores count in parts, as loads do
   }
   collapse_axes(&f_);
   if (f_.dims.size() > kMaxAxes) return unimplemented(str("a fusion of ", f_.dims.size(), " axes"));
@@ -262,15 +251,13 @@ int32_t FusionBuilder::add_access(Access access, int32_t shift) {
 
 Result<ScalarValue> FusionBuilder::load(const ir::Value* argument, const Coord& at) {
   const ir::Type& type = argument->type;
-  const Affine linear = scaled_sum(at.map, ir::row_major_strides(type.dims), axis_count());
-  Access access{Access::Kind::memory, storage_machine_type(type.dtype),
-                argument->index(),    linear.offset,
-                linear.coeffs,        at.bounds};
+  Access access{scaled_sum(at.map, ir::row_major_strides(type.dims), axis_count()),
+                Access::Kind::memory, storage_machine_type(type.dtype), argument->index(),
+                at.bounds};
   if (!ir::is_complex(type.dtype)) {
     return scalar_.from_storage(type.dtype, add_access(std::move(access), at.shift), -1);
   }
-  access.offset *= 2;
-  for (int64_t& s : access.strides) s *= 2;
+  access *= 2;
   const int32_t shift = at.shift < 0 ? -1 : scaled(at.shift, 2);
   const int32_t re = add_access(access, shift);
   access.offset += 1;
@@ -286,9 +273,9 @@ int32_t FusionBuilder::scaled(int32_t v, int64_t factor) {
 Result<ScalarValue> FusionBuilder::iota(const ir::Op& op, const Coord& at) {
   const Affine& e = at.map[static_cast<size_t>(op.i64("iota_dimension"))];
   int64_t reach = std::abs(e.offset);
-  for (size_t a = 0; a < axis_count(); ++a) reach += std::abs(e.coeffs[a]) * f_.dims[a];
+  for (size_t a = 0; a < axis_count(); ++a) reach += std::abs(e.strides[a]) * f_.dims[a];
   const DType type = reach < std::numeric_limits<int32_t>::max() ? DType::s32 : DType::s64;
-  const int32_t v = add_access({Access::Kind::index, type, -1, e.offset, e.coeffs, {}});
+  const int32_t v = add_access({e, Access::Kind::index, type, -1, {}});
   return scalar_.convert({type, v, -1}, op.result()->type.dtype);
 }
 
@@ -304,7 +291,7 @@ Status FusionBuilder::restrict_to(const ir::Op& op, Coord* at, size_t dim, int64
   const Affine& e = at->map[dim];
   int64_t low = e.offset, high = e.offset;
   for (size_t a = 0; a < axis_count(); ++a) {
-    const int64_t span = e.coeffs[a] * (f_.dims[a] - 1);
+    const int64_t span = e.strides[a] * (f_.dims[a] - 1);
     (span < 0 ? low : high) += span;
   }
   if (lo <= low && high < hi) return {};
@@ -313,7 +300,7 @@ Status FusionBuilder::restrict_to(const ir::Op& op, Coord* at, size_t dim, int64
   Bound b{0, 0, 0};  // never, for a constant coordinate outside
   if (axis_count() == 0) return ir::refuse(op, "a bound on a scalar");
   if (axis >= 0) b = bound_of(e, axis, f_.dims[static_cast<size_t>(axis)], lo, hi);
-  Access test{Access::Kind::inside, DType::pred, -1, 0, std::vector<int64_t>(axis_count(), 0), {b}};
+  Access test{constant_affine(0, axis_count()), Access::Kind::inside, DType::pred, -1, {b}};
   *inside = add_access(std::move(test));
   at->bounds.push_back(b);
   return {};
@@ -387,23 +374,17 @@ int32_t FusionBuilder::clamped(const ScalarValue& start, int64_t limit, DType ty
 
 // The starts of the slices become a number of elements by which the loads of the operand move.
 Result<ScalarValue> FusionBuilder::gather(const ir::Op& op, const Coord& at) {
-  const ir::Type &source = op.operand(0)->type, &indices = op.operand(1)->type;
+  const ir::Type& source = op.operand(0)->type;
   const ir::GatherDims dims = ir::GatherDims::of_gather(op);
-  const auto batch = dims.batch_dims(op.result()->type.rank());
-  const auto of_indices = dims.indices_batch(indices.rank());
-  Coord in{std::vector<Affine>(source.dims.size(), constant_affine(0, axis_count())), at.bounds};
+  Coord in{IndexMap(source.dims.size(), constant_affine(0, axis_count())), at.bounds};
   const auto kept = dims.kept_dims(source.rank());
   for (size_t k = 0; k < kept.size(); ++k) {
     in.map[static_cast<size_t>(kept[k])] = at.map[static_cast<size_t>(dims.window_dims[k])];
   }
-  Coord index{std::vector<Affine>(indices.dims.size()), at.bounds};
-  for (size_t k = 0; k < batch.size(); ++k) {
-    const Affine& e = at.map[static_cast<size_t>(batch[k])];
-    index.map[static_cast<size_t>(of_indices[k])] = e;
-    for (size_t j = 0; j < dims.indices_batching.size(); ++j) {
-      if (dims.indices_batching[j] != of_indices[k]) continue;
-      in.map[static_cast<size_t>(dims.operand_batching[j])] = e;
-    }
+  const IndexMap first = indices_map(op, 0, at.map, axis_count());
+  for (size_t j = 0; j < dims.indices_batching.size(); ++j) {
+    in.map[static_cast<size_t>(dims.operand_batching[j])] =
+        first[static_cast<size_t>(dims.indices_batching[j])];
   }
   // Room for the parts of complex numbers.
   const DType type =
@@ -413,11 +394,8 @@ Result<ScalarValue> FusionBuilder::gather(const ir::Op& op, const Coord& at) {
     const size_t d = static_cast<size_t>(dims.index_map[j]);
     const int64_t limit = source.dims[d] - dims.slice_sizes[d];
     if (limit == 0) continue;
-    if (dims.index_vector_dim < indices.rank()) {
-      index.map[static_cast<size_t>(dims.index_vector_dim)] =
-          constant_affine(static_cast<int64_t>(j), axis_count());
-    }
-    TRY(const ScalarValue start, eval(op.operand(1), intern(index)));
+    Coord index{indices_map(op, static_cast<int64_t>(j), at.map, axis_count()), at.bounds};
+    TRY(const ScalarValue start, eval(op.operand(1), intern(std::move(index))));
     const int32_t move = scaled(clamped(start, limit, type), strides[d]);
     in.shift = in.shift < 0 ? move : scalar_.emit(Opcode::add, type, in.shift, move);
   }
@@ -463,53 +441,6 @@ Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
   return r;
 }
 
-// Where the operand is read, for ops that only move elements.
-Result<Coord> FusionBuilder::moved(const ir::Op& op, const Coord& at) {
-  const ir::Type& source = op.operand(0)->type;
-  Coord in{std::vector<Affine>(source.dims.size()), at.bounds};
-  switch (op.id) {
-    case OpId::broadcast_in_dim: {
-      const ir::Ints& to = op.ints("broadcast_dimensions");
-      for (size_t d = 0; d < source.dims.size(); ++d) {
-        in.map[d] = source.dims[d] == 1 ? constant_affine(0, axis_count())
-                                        : at.map[static_cast<size_t>(to[d])];
-      }
-      return in;
-    }
-    case OpId::transpose: {
-      const ir::Ints& permutation = op.ints("permutation");
-      for (size_t d = 0; d < permutation.size(); ++d) {
-        in.map[static_cast<size_t>(permutation[d])] = at.map[d];
-      }
-      return in;
-    }
-    case OpId::slice:
-      for (size_t d = 0; d < source.dims.size(); ++d) {
-        in.map[d] = at.map[d];
-        const int64_t step = op.ints("strides")[d];
-        in.map[d].offset = in.map[d].offset * step + op.ints("start_indices")[d];
-        for (int64_t& c : in.map[d].coeffs) c *= step;
-      }
-      return in;
-    case OpId::reverse:
-      in.map = at.map;
-      for (int64_t d : op.ints("dimensions")) {
-        Affine& e = in.map[static_cast<size_t>(d)];
-        e.offset = source.dims[static_cast<size_t>(d)] - 1 - e.offset;
-        for (int64_t& c : e.coeffs) c = -c;
-      }
-      return in;
-    default: {  // reshape
-      const Affine linear =
-          scaled_sum(at.map, ir::row_major_strides(op.result()->type.dims), axis_count());
-      auto map = delinearize(linear, source.dims, f_.dims, &split_);
-      if (!map) return ir::refuse(op, "a reshape that is not affine in the fusion's axes");
-      in.map = std::move(*map);
-      return in;
-    }
-  }
-}
-
 Result<ScalarValue> FusionBuilder::eval_op(const ir::Op& op, int result, int coord) {
   const Coord at = coords_[static_cast<size_t>(coord)];
   if (op.id == OpId::constant) return constant(op);
@@ -532,8 +463,9 @@ Result<ScalarValue> FusionBuilder::eval_op(const ir::Op& op, int result, int coo
     case OpId::slice:
     case OpId::reverse:
     case OpId::reshape: {
-      TRY(Coord in, moved(op, at));
-      return eval(op.operand(0), intern(std::move(in)));
+      auto in = operand_map(op, 0, at.map, f_.dims, &split_);
+      if (!in) return ir::refuse(op, "a reshape that is not affine in the fusion's axes");
+      return eval(op.operand(0), intern({std::move(*in), at.bounds}));
     }
     default:
       break;

@@ -19,6 +19,18 @@ namespace jaxmps::fusion {
 
 using namespace scalar;
 
+// offset + sum(strides[a] * i[a]) at the point i of an iteration space.
+struct Affine {
+  int64_t offset = 0;
+  std::vector<int64_t> strides;  // one per axis
+  bool operator==(const Affine&) const = default;
+  Affine& operator*=(int64_t factor) {
+    offset *= factor;
+    for (int64_t& stride : strides) stride *= factor;
+    return *this;
+  }
+};
+
 // Where an index must lie for an access to touch memory: lo <= i[axis] < hi.
 struct Bound {
   int axis;
@@ -27,27 +39,25 @@ struct Bound {
 };
 
 // A source of one machine value per point i of the iteration space:
-//   memory    element `offset + sum(strides[k] * i[k])` of `inputs[input]`, read as `type`
+//   memory    the element with this number of `inputs[input]`, read as `type`
 //             (complex inputs count in parts); 0 where a bound fails. A load with an operand reads
 //             that many elements further on; the program has clamped it into the array.
-//   index     the number offset + sum(strides[k] * i[k]) itself, as `type` (s32 or s64)
+//   index     the number itself, as `type` (s32 or s64)
 //   inside    pred: all bounds hold
-struct Access {
+struct Access : Affine {
   enum class Kind : uint8_t { memory, index, inside };
   Kind kind = Kind::memory;
   DType type = DType::f32;
   int input = -1;
-  int64_t offset = 0;
-  std::vector<int64_t> strides;  // one per axis of the iteration space
   std::vector<Bound> bounds;
   bool operator==(const Access&) const = default;
 };
 
-struct FusionOutput {
+// Where point i goes, in elements of the output, with no stride along reduced axes for a value per
+// row or column.
+struct FusionOutput : Affine {
   ir::Type type;
-  ScalarValue value;             // storage form
-  int64_t offset = 0;            // where point i goes, in elements of the output;
-  std::vector<int64_t> strides;  // 0 along reduced axes for a value per row or column
+  ScalarValue value;  // storage form
 };
 
 inline constexpr size_t kMaxAxes = 60;

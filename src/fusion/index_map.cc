@@ -2,18 +2,19 @@
 
 #include <algorithm>
 
+#include "ir/gather_dims.h"
+
 namespace jaxmps::fusion {
 
 Affine constant_affine(int64_t value, size_t axes) {
   return {value, std::vector<int64_t>(axes, 0)};
 }
 
-Affine scaled_sum(const std::vector<Affine>& map, const std::vector<int64_t>& strides,
-                  size_t axes) {
+Affine scaled_sum(const IndexMap& map, const std::vector<int64_t>& strides, size_t axes) {
   Affine sum = constant_affine(0, axes);
   for (size_t k = 0; k < map.size(); ++k) {
     sum.offset += strides[k] * map[k].offset;
-    for (size_t a = 0; a < axes; ++a) sum.coeffs[a] += strides[k] * map[k].coeffs[a];
+    for (size_t a = 0; a < axes; ++a) sum.strides[a] += strides[k] * map[k].strides[a];
   }
   return sum;
 }
@@ -22,10 +23,10 @@ namespace {
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 }  // namespace
 
-std::optional<std::vector<Affine>> delinearize(const Affine& linear, const ir::Dims& shape,
-                                               const ir::Dims& axes, std::optional<Split>* split) {
+std::optional<IndexMap> delinearize(const Affine& linear, const ir::Dims& shape,
+                                    const ir::Dims& axes, std::optional<Split>* split) {
   const ir::Dims strides = ir::row_major_strides(shape);
-  std::vector<Affine> map;
+  IndexMap map;
   Affine rest = linear;
   for (size_t k = 0; k < shape.size(); ++k) {
     Affine e = constant_affine(0, axes.size());
@@ -36,12 +37,12 @@ std::optional<std::vector<Affine>> delinearize(const Affine& linear, const ir::D
     }
     int64_t low = 0, high = 0;  // of the terms that stay inside of this dimension's stride
     for (size_t a = 0; a < axes.size(); ++a) {
-      const int64_t c = rest.coeffs[a], span = c * (axes[a] - 1);
+      const int64_t c = rest.strides[a], span = c * (axes[a] - 1);
       if (c == 0 || axes[a] == 1) {
-        rest.coeffs[a] = 0;
+        rest.strides[a] = 0;
       } else if (c % stride == 0) {
-        e.coeffs[a] = c / stride;
-        rest.coeffs[a] = 0;
+        e.strides[a] = c / stride;
+        rest.strides[a] = 0;
       } else {
         if (std::abs(c) > stride) return std::nullopt;
         if (std::abs(span) >= stride) {
@@ -62,11 +63,102 @@ std::optional<std::vector<Affine>> delinearize(const Affine& linear, const ir::D
   return map;
 }
 
+IndexMap identity_map(size_t rank) {
+  IndexMap map(rank, constant_affine(0, rank));
+  for (size_t d = 0; d < rank; ++d) map[d].strides[d] = 1;
+  return map;
+}
+
+IndexMap compose(const IndexMap& outer, const IndexMap& inner, size_t axes) {
+  IndexMap map;
+  for (const Affine& e : outer) {
+    map.push_back(scaled_sum(inner, e.strides, axes));
+    map.back().offset += e.offset;
+  }
+  return map;
+}
+
+bool is_plain(const IndexMap& map, const ir::Dims& dims, const ir::Dims& axes) {
+  for (size_t d = 0; d < dims.size(); ++d) {
+    if (dims[d] == 1) continue;
+    const int axis = single_axis(map[d]);
+    if (axis < 0 || map[d].offset != 0 || map[d].strides[static_cast<size_t>(axis)] != 1 ||
+        axes[static_cast<size_t>(axis)] != dims[d])
+      return false;
+  }
+  return true;
+}
+
+bool reads_alike(const IndexMap& a, const IndexMap& b, const ir::Dims& dims) {
+  for (size_t d = 0; d < dims.size(); ++d) {
+    if (dims[d] != 1 && !(a[d] == b[d])) return false;
+  }
+  return true;
+}
+
+IndexMap indices_map(const ir::Op& gather, int64_t component, const IndexMap& at, size_t axes) {
+  const int64_t rank = gather.operand(1)->type.rank();
+  const ir::GatherDims dims = ir::GatherDims::of_gather(gather);
+  const auto batch = dims.batch_dims(gather.result()->type.rank());
+  const auto of_indices = dims.indices_batch(rank);
+  IndexMap map(static_cast<size_t>(rank), constant_affine(component, axes));
+  for (size_t k = 0; k < batch.size(); ++k)
+    map[static_cast<size_t>(of_indices[k])] = at[static_cast<size_t>(batch[k])];
+  return map;
+}
+
+std::optional<IndexMap> operand_map(const ir::Op& user, int operand, const IndexMap& at,
+                                    const ir::Dims& axes, std::optional<Split>* split) {
+  using ir::OpId;
+  const ir::Dims& dims = user.operand(operand)->type.dims;
+  if (dims.empty()) return IndexMap();
+  IndexMap in(dims.size(), constant_affine(0, axes.size()));
+  switch (user.id) {
+    case OpId::broadcast_in_dim:
+      for (size_t d = 0; d < dims.size(); ++d) {
+        if (dims[d] != 1) in[d] = at[static_cast<size_t>(user.ints("broadcast_dimensions")[d])];
+      }
+      return in;
+    case OpId::transpose:
+      for (size_t d = 0; d < dims.size(); ++d)
+        in[static_cast<size_t>(user.ints("permutation")[d])] = at[d];
+      return in;
+    case OpId::slice:
+      for (size_t d = 0; d < dims.size(); ++d) {
+        in[d] = at[d];
+        in[d] *= user.ints("strides")[d];
+        in[d].offset += user.ints("start_indices")[d];
+      }
+      return in;
+    case OpId::reverse:
+      in = at;
+      for (int64_t d : user.ints("dimensions")) {
+        Affine& e = in[static_cast<size_t>(d)];
+        e *= -1;
+        e.offset += dims[static_cast<size_t>(d)] - 1;
+      }
+      return in;
+    case OpId::reshape: {
+      const auto strides = ir::row_major_strides(user.result()->type.dims);
+      return delinearize(scaled_sum(at, strides, axes.size()), dims, axes, split);
+    }
+    case OpId::gather:
+      if (operand == 0 || user.ints("start_index_map").size() > 1) return std::nullopt;
+      return indices_map(user, 0, at, axes.size());
+    case OpId::reduce:
+    case OpId::pad:
+    case OpId::concatenate:
+      return std::nullopt;
+    default:
+      return at;
+  }
+}
+
 int single_axis(const Affine& e) {
   int axis = -1;
-  for (size_t a = 0; a < e.coeffs.size(); ++a) {
-    if (e.coeffs[a] == 0) continue;
-    if (axis >= 0 || std::abs(e.coeffs[a]) != 1) return -2;
+  for (size_t a = 0; a < e.strides.size(); ++a) {
+    if (e.strides[a] == 0) continue;
+    if (axis >= 0 || std::abs(e.strides[a]) != 1) return -2;
     axis = static_cast<int>(a);
   }
   return axis;
@@ -74,7 +166,7 @@ int single_axis(const Affine& e) {
 
 Bound bound_of(const Affine& e, int axis, int64_t extent, int64_t lo, int64_t hi) {
   Bound b{axis, 0, extent};
-  if (e.coeffs[static_cast<size_t>(axis)] > 0) {
+  if (e.strides[static_cast<size_t>(axis)] > 0) {
     b.lo = lo - e.offset;
     b.hi = hi - e.offset;
   } else {  // lo <= offset - i < hi

@@ -1,5 +1,5 @@
-// Index maps while a fusion is built: affine expressions of the iteration axes, one per dimension
-// of a value. Values; single-threaded, internal to the building of fusions.
+// Index maps while fusions are found and built: where a value is read for each point of what is
+// walked. Values and pure functions; any thread.
 #pragma once
 
 #include <optional>
@@ -9,16 +9,12 @@
 
 namespace jaxmps::fusion {
 
-// offset + sum(coeffs[a] * i[a])
-struct Affine {
-  int64_t offset = 0;
-  std::vector<int64_t> coeffs;
-  bool operator==(const Affine&) const = default;
-};
+// Where a value is read: one expression for each of its dimensions.
+using IndexMap = std::vector<Affine>;
 
 // Where a value is read at point i, and for which points the result matters at all.
 struct Coord {
-  std::vector<Affine> map;
+  IndexMap map;
   std::vector<Bound> bounds;
   int32_t shift = -1;  // an instruction: how many elements further on it is read
   bool operator==(const Coord&) const = default;
@@ -31,11 +27,27 @@ struct Split {
 };
 
 Affine constant_affine(int64_t value, size_t axes);
-Affine scaled_sum(const std::vector<Affine>& map, const std::vector<int64_t>& strides, size_t axes);
+Affine scaled_sum(const IndexMap& map, const std::vector<int64_t>& strides, size_t axes);
 // The coordinates of row-major position `linear` in a shape; nothing when they are not affine in
 // the axes, with `split` set if splitting an axis may help.
-std::optional<std::vector<Affine>> delinearize(const Affine& linear, const ir::Dims& shape,
-                                               const ir::Dims& axes, std::optional<Split>* split);
+std::optional<IndexMap> delinearize(const Affine& linear, const ir::Dims& shape,
+                                    const ir::Dims& axes, std::optional<Split>* split);
+// Each dimension is the axis of its number.
+IndexMap identity_map(size_t rank);
+// `outer`, whose axes are the dimensions of `inner`, in the axes of `inner`.
+IndexMap compose(const IndexMap& outer, const IndexMap& inner, size_t axes);
+// Whether a value of these dimensions is read in its own order and whole: each dimension of more
+// than one element is an axis of as many.
+bool is_plain(const IndexMap& map, const ir::Dims& dims, const ir::Dims& axes);
+// Whether the maps agree in the dimensions of more than one element.
+bool reads_alike(const IndexMap& a, const IndexMap& b, const ir::Dims& dims);
+// Where `user`, computed at `at`, reads its operand, for ops that read it at one place for each
+// point; nothing for others, and where that is not affine (see delinearize).
+std::optional<IndexMap> operand_map(const ir::Op& user, int operand, const IndexMap& at,
+                                    const ir::Dims& axes, std::optional<Split>* split);
+// Where a gather reads a component of its indices.
+IndexMap indices_map(const ir::Op& gather, int64_t component, const IndexMap& at, size_t axes);
+
 // The axis on which `e` depends with coefficient 1 or -1 and no other; -1 if constant, -2
 // otherwise.
 int single_axis(const Affine& e);

@@ -35,8 +35,8 @@ FusionSchedule::FusionSchedule(const Fusion& fusion, int walk_begin, int walk_en
   for (size_t o = 0; o < fusion.outputs.size(); ++o) {
     const FusionOutput& out = fusion.outputs[o];
     const int output = static_cast<int>(o);
-    parts_.push_back({output, out.value.re, out.offset, out.strides});
-    if (out.value.im >= 0) parts_.push_back({output, out.value.im, out.offset + 1, out.strides});
+    parts_.push_back({out, output, out.value.re});
+    if (out.value.im >= 0) parts_.push_back({{out.offset + 1, out.strides}, output, out.value.im});
   }
   mark_live(fusion);
   analyse(fusion);
@@ -105,6 +105,21 @@ void FusionSchedule::spread_parts() {
     part.is_single = !part.is_spread && groups_ > 1 &&
                      std::all_of(part.strides.begin(), part.strides.end(), is_zero);
   }
+}
+
+std::vector<int32_t> FusionSchedule::live() const {
+  std::vector<int32_t> values;
+  for (int32_t v = 0; v < size(); ++v) {
+    if ((*this)[v].live) values.push_back(v);
+  }
+  return values;
+}
+
+double FusionSchedule::count(int32_t v, const ScalarInstr& instr) const {
+  const ScheduledValue& x = (*this)[v];
+  const auto groups = static_cast<double>(groups_);
+  if (x.is_element() || is_reduction(instr.op)) return groups * static_cast<double>(length_);
+  return x.level == ScheduledValue::Level::group ? groups : 1;
 }
 
 bool FusionSchedule::rereads_elements() const {

@@ -8,33 +8,17 @@
 namespace jaxmps::kernels {
 namespace {
 
-constexpr int64_t kUnroll = 4;        // elements of a loop per thread
-constexpr int64_t kKept = 16;         // elements of a row that a thread keeps in registers
-constexpr int64_t kMaxThreads = 512;  // for one row
-static_assert(kKept * kMaxThreads == ir::kCuda.longest_row && kMaxThreads <= ir::kCuda.max_threads);
-constexpr int64_t kFewBlocks = 128;  // do not fill a machine
-constexpr int64_t kMinColumns = 8;   // that are read at once
-constexpr int64_t kMaxColumns = 32;
-constexpr int64_t kMaxWalk =
-    64;  // elements of a thread for which a second launch would take longer
+constexpr int64_t kUnroll = 4;  // elements of a loop per thread
 
 }  // namespace
 
-std::vector<int32_t> GpuPrinter::live() const {
-  std::vector<int32_t> values;
-  for (int32_t v = 0; v < schedule_.size(); ++v) {
-    if (schedule_[v].live) values.push_back(v);
-  }
-  return values;
-}
-
-std::string GpuPrinter::position(int64_t offset, const std::vector<int64_t>& strides) const {
+std::string GpuPrinter::position(const Affine& at) const {
   const std::string_view wide = index_type() == "s32" ? "" : "(s64)";
-  std::string text = str(offset);
-  for (size_t a = 0; a < strides.size(); ++a) {
-    if (strides[a] == 0) continue;
-    text +=
-        strides[a] == 1 ? str(" + ", wide, "i", a) : str(" + ", wide, "i", a, " * ", strides[a]);
+  std::string text = str(at.offset);
+  for (size_t a = 0; a < at.strides.size(); ++a) {
+    if (at.strides[a] == 0) continue;
+    text += str(" + ", wide, "i", a);
+    if (at.strides[a] != 1) text += str(" * ", at.strides[a]);
   }
   return text;
 }
@@ -51,7 +35,7 @@ std::string GpuPrinter::inside(const Access& access) const {
 std::string GpuPrinter::load(const ScalarInstr& instr, int stage) const {
   const Access& access = f_.accesses[instr.imm];
   if (access.kind == Access::Kind::inside) return str("(u8)(", inside(access), ")");
-  std::string at = position(access.offset, access.strides);
+  std::string at = position(access);
   if (instr.a >= 0) at += str(" + ", value(instr.a, stage));
   const std::string type = gpu_type(access.type);
   if (access.kind == Access::Kind::index) return str("(", type, ")(", at, ")");
@@ -62,7 +46,7 @@ std::string GpuPrinter::load(const ScalarInstr& instr, int stage) const {
 
 std::string GpuPrinter::value(int32_t v, int stage) const {
   if (v < 0) return {};
-  const bool from_before = !walks_again_ && schedule_[v].is_kept && schedule_[v].stage < stage;
+  const bool from_before = is_kept(v) && schedule_[v].stage < stage;
   return from_before ? str("k", v, "[j]") : str("v", v);
 }
 
@@ -108,7 +92,7 @@ void GpuPrinter::store(const OutputPart& part) {
       when += str(when.empty() ? "" : " && ", "i", a, " == 0");
   }
   const std::string only = when.empty() ? "" : str("if (", when, ") ");
-  line(str(only, "out", part.output, "[", position(part.offset, part.strides),
+  line(str(only, "out", part.output, "[", position(part),
            "] = ", value(part.value, schedule_[part.value].stage), ";"));
 }
 
@@ -163,7 +147,7 @@ Status GpuPrinter::loop(GpuKernel* kernel) {
   line(str("const ", index, " n = start + u * ", kernel->threads, ";"));
   line(str("if (n >= ", n, ") continue;"));
   axes("n", 0, static_cast<int>(f_.dims.size()));
-  for (int32_t v : live()) CHECK_OK(define(v));
+  for (const int32_t v : schedule_.live()) CHECK_OK(define(v));
   for (const OutputPart& part : schedule_.parts()) store(part);
   --depth_;
   line("}");
@@ -171,7 +155,7 @@ Status GpuPrinter::loop(GpuKernel* kernel) {
 }
 
 // Leaves the reduction of part<v> over the lanes of a group in v<v> of each of them.
-void GpuPrinter::reduce_block(int32_t v, const Walk& w) {
+void GpuPrinter::reduce_block(int32_t v, const BlockWalk& w) {
   const ScalarInstr& i = instr(v);
   const std::string part = str("part", v), type = gpu_type(i.type);
   auto fold = [&](const std::string& other) {
@@ -200,53 +184,30 @@ void GpuPrinter::reduce_block(int32_t v, const Walk& w) {
   line(str("const ", type, " v", v, " = ", gpu_combine(i.op, i.type, init, part), ";"));
 }
 
-// The elements that a walk of the stage needs.
-std::vector<bool> GpuPrinter::needed_in(int s) const {
-  std::vector<bool> needed(static_cast<size_t>(schedule_.size()));
-  for (const OutputPart& part : schedule_.parts()) {
-    if (part.is_spread && schedule_[part.value].stage == s)
-      needed[static_cast<size_t>(part.value)] = true;
-  }
-  for (int32_t v = schedule_.size(); v-- > 0;) {
-    const ScheduledValue& x = schedule_[v];
-    const bool ends = x.live && is_reduce(v) && x.stage == s + 1;
-    if (!walks_again_ && x.live && x.is_kept && x.stage == s) needed[static_cast<size_t>(v)] = true;
-    if (!ends && (!needed[static_cast<size_t>(v)] || !x.is_element())) continue;
-    const bool is_known = !ends && !walks_again_ && x.stage < s;
-    for (const int32_t operand : instr(v).operands()) {
-      if (operand >= 0 && !is_known) needed[static_cast<size_t>(operand)] = true;
-    }
-  }
-  for (int32_t v = 0; v < schedule_.size(); ++v) {
-    const bool is_here = walks_again_ || schedule_[v].stage == s;
-    if (!schedule_[v].is_element() || !is_here) needed[static_cast<size_t>(v)] = false;
-  }
-  return needed;
-}
-
-Status GpuPrinter::stage(int s, const Walk& w) {
+Status GpuPrinter::stage(int s, const BlockWalk& w) {
   const int64_t length = schedule_.length();
   std::vector<int32_t> reductions;
   CHECK_OK(kept_values(s));
-  for (int32_t v : live()) {
+  for (const int32_t v : schedule_.live()) {
     const ScalarInstr& i = instr(v);
-    if (!walks_again_ && schedule_[v].is_kept && schedule_[v].stage == s)
+    if (is_kept(v) && schedule_[v].stage == s)
       line(str(gpu_type(i.type), " k", v, "[", w.per_lane, "];"));
     if (!is_reduce(v) || schedule_[v].stage != s + 1) continue;
     reductions.push_back(v);
     line(str(gpu_type(i.type), " part", v, " = ", gpu_neutral(i.op, i.type), ";"));
   }
-  line(walks_again_ ? "#pragma unroll 4" : "#pragma unroll");
+  line(w.is_repeated ? "#pragma unroll 4" : "#pragma unroll");
   line(str("for (int j = 0; j < ", w.per_lane, "; ++j) {"));
   ++depth_;
   line(str("const ", index_type(), " r = lane + j * ", w.lanes, ";"));
   if (w.per_lane * w.lanes != length) line(str("if (r >= ", length, ") continue;"));
   axes("r", f_.reduced_begin, f_.reduced_end);
-  const std::vector<bool> needed = needed_in(s);
+  const std::vector<bool> elements = schedule_.elements_of(
+      s, f_, [&](int32_t v) { return is_kept(v); }, [&](int32_t v) { return instr(v).operands(); });
   for (int32_t v = 0; v < schedule_.size(); ++v) {
-    if (!needed[static_cast<size_t>(v)]) continue;
+    if (!elements[static_cast<size_t>(v)] || (is_kept(v) && schedule_[v].stage < s)) continue;
     CHECK_OK(define(v));
-    if (!walks_again_ && schedule_[v].is_kept) line(str("k", v, "[j] = v", v, ";"));
+    if (is_kept(v)) line(str("k", v, "[j] = v", v, ";"));
   }
   for (const OutputPart& part : schedule_.parts()) {
     if (part.is_spread && schedule_[part.value].stage == s) store(part);
@@ -261,37 +222,11 @@ Status GpuPrinter::stage(int s, const Walk& w) {
   return {};
 }
 
-GpuPrinter::Walk GpuPrinter::plan_walk() const {
-  Walk w{};
-  const int64_t length = schedule_.length(), count = schedule_.groups();
-  w.is_column = f_.kind == Fusion::Kind::column;
-  w.lanes = w.groups = 1;
-  if (w.is_column) {
-    w.inner = ir::element_count({f_.dims.begin() + f_.reduced_end, f_.dims.end()});
-    const auto tiles = [&] { return (w.inner + w.groups - 1) / w.groups; };
-    while (w.groups < kMaxColumns && w.groups < w.inner) w.groups *= 2;
-    while (w.groups > kMinColumns && count / w.inner * tiles() < kFewBlocks) w.groups /= 2;
-    w.threads = 256;
-    while (w.threads < dialect_.target.max_threads && length * w.groups > kKept * w.threads)
-      w.threads *= 2;
-    w.lanes = w.threads / w.groups;
-    w.blocks = count / w.inner * tiles();
-  } else {
-    while (w.lanes < kMaxThreads && w.lanes * 4 < length) w.lanes *= 2;
-    w.groups = std::max<int64_t>(1, 128 / w.lanes);
-    w.threads = w.lanes * w.groups;
-    w.blocks = std::max<int64_t>(1, (count + w.groups - 1) / w.groups);
-  }
-  w.per_lane = (length + w.lanes - 1) / w.lanes;
-  return w;
-}
-
 // Blocks take whole rows, or columns side by side.
-Status GpuPrinter::walk(GpuKernel* kernel, const Walk& w) {
+Status GpuPrinter::walk(GpuKernel* kernel, const BlockWalk& w) {
   const int64_t count = w.is_column ? w.inner : schedule_.groups();
   kernel->threads = static_cast<int>(w.threads);
   kernel->blocks = w.blocks;
-  walks_again_ = w.per_lane > kKept;
   const std::string index = index_type();
   const std::string lane = w.is_column ? str(" / ", w.groups) : str(" % ", w.lanes);
   const std::string group = w.is_column ? str(" % ", w.groups) : str(" / ", w.lanes);
@@ -314,31 +249,7 @@ Status GpuPrinter::walk(GpuKernel* kernel, const Walk& w) {
   for (int s = 0; s < schedule_.stages(); ++s) CHECK_OK(stage(s, w));
   store_kept("lane == 0");
   condition_.clear();
-  walks_again_ = false;
   return {};
-}
-
-// Of the whole fusion.
-double GpuPrinter::nanoseconds() const {
-  constexpr double kFlop = 0.06;  // what the table says of an addition
-  constexpr double kLine = 32;    // bytes that are moved for one element that stands alone
-  const auto points = static_cast<double>(f_.size()),
-             groups = static_cast<double>(schedule_.groups());
-  double flops = 0, bytes = 0;
-  for (int32_t v : live()) {
-    const ScalarInstr& i = instr(v);
-    const bool is_element = schedule_[v].is_element() || is_reduce(v);
-    flops += info(i.op).cost / kFlop * (is_element ? points : groups);
-    if (i.op != Opcode::load || !is_element) continue;
-    const Access& access = f_.accesses[i.imm];
-    const bool is_scattered = i.a >= 0 || (!access.strides.empty() && access.strides.back() > 1);
-    bytes += points * (is_scattered ? kLine : static_cast<double>(ir::byte_size(access.type)));
-  }
-  for (const FusionOutput& o : f_.outputs) {
-    const bool is_scattered = !o.strides.empty() && o.strides.back() > 1;
-    bytes += static_cast<double>(is_scattered ? o.type.size() * kLine : o.type.byte_count());
-  }
-  return dialect_.target.pace.nanoseconds(flops, bytes);
 }
 
 // Names the kernel after its text and closes it.
@@ -365,48 +276,32 @@ Status GpuPrinter::finish(GpuKernel* kernel, std::string_view kind, double nanos
   return {};
 }
 
-// Float64 is refused with its op by those who know it.
-bool GpuPrinter::has_float64() const {
-  const auto values = live();
-  return std::any_of(values.begin(), values.end(),
-                     [&](int32_t v) { return instr(v).type == DType::f64; });
-}
-
 Result<GpuFusion> GpuPrinter::print() {
-  if (f_.size() == 0) return unimplemented("a GPU kernel of nothing");
-  if (has_float64()) return unimplemented("a GPU kernel of float64");
   GpuFusion fusion;
-  // What reads a reduction of the same elements walks them once more; otherwise a long reduction is
-  // cut in pieces, so that it fills the machine.
-  const bool rereads = schedule_.stages() > 2 || schedule_.rereads_elements();
-  const Walk w = reduces_ ? plan_walk() : Walk{};
-  const bool is_short = schedule_.length() <= dialect_.target.longest_row;
-  if (!reduces_ || (is_short && (rereads || w.per_lane <= kMaxWalk))) {
-    GpuKernel kernel;
-    kernel.inputs.resize(f_.inputs.size());
-    std::iota(kernel.inputs.begin(), kernel.inputs.end(), 0);
-    kernel.outputs.resize(f_.outputs.size());
-    std::iota(kernel.outputs.begin(), kernel.outputs.end(), 0);
-    CHECK_OK(reduces_ ? walk(&kernel, w) : loop(&kernel));
-    const int walks = w.per_lane > kKept ? schedule_.stages() : 1;
-    CHECK_OK(finish(&kernel,
-                    !reduces_     ? "loop"
-                    : w.is_column ? "columns"
-                                  : "rows",
-                    walks * nanoseconds()));
-    fusion.kernels.push_back(std::move(kernel));
+  if (schedule_.split()) {
+    CHECK_OK(split(&fusion, *schedule_.split()));
     return fusion;
   }
-  if (rereads) {
-    return unimplemented(str("a GPU reduction of ", schedule_.length(),
-                             " elements that are read again with its result"));
-  }
-  CHECK_OK(split(&fusion));
+  GpuKernel kernel;
+  kernel.inputs.resize(f_.inputs.size());
+  std::iota(kernel.inputs.begin(), kernel.inputs.end(), 0);
+  kernel.outputs.resize(f_.outputs.size());
+  std::iota(kernel.outputs.begin(), kernel.outputs.end(), 0);
+  const auto& w = schedule_.walk();
+  CHECK_OK(w ? walk(&kernel, *w) : loop(&kernel));
+  const int walks = w && w->is_repeated ? schedule_.stages() : 1;
+  CHECK_OK(finish(&kernel,
+                  !w             ? "loop"
+                  : w->is_column ? "columns"
+                                 : "rows",
+                  walks * schedule_.nanoseconds()));
+  fusion.kernels.push_back(std::move(kernel));
   return fusion;
 }
 
 Result<GpuFusion> print_gpu(const Fusion& fusion, const Dialect& dialect) {
-  return GpuPrinter(fusion, dialect).print();
+  TRY(FusionSchedule schedule, FusionSchedule::for_gpu(fusion, dialect.target));
+  return GpuPrinter(fusion, dialect, std::move(schedule)).print();
 }
 
 }  // namespace jaxmps::kernels

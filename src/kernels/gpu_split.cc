@@ -1,8 +1,5 @@
 // Long reductions, along rows or columns, on GPUs: one kernel reduces pieces of each, and if there
 // are several pieces, a second one combines them, one warp per result.
-//
-// The blocks of the first kernel are `columns` threads wide along the kept axes inside the reduced
-// ones, so that neighbours read neighbours; rows are the case of one column.
 #include <algorithm>
 #include <utility>
 
@@ -12,42 +9,15 @@
 namespace jaxmps::kernels {
 namespace {
 
-constexpr int64_t kThreads = 256;
-constexpr int64_t kBlocks = 1024;  // wanted to fill a machine
-constexpr int64_t kMinPiece = 16;  // elements for each lane, at least
-constexpr int64_t kWarp = 32;
+constexpr int64_t kThreads = BlockSplit::kThreads, kWarp = 32;
 
 int64_t up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 }  // namespace
 
-GpuPrinter::Split GpuPrinter::plan_split() const {
-  Split s{};
-  s.length = schedule_.length();
-  s.kept = schedule_.groups();
-  s.inner = ir::element_count({f_.dims.begin() + f_.reduced_end, f_.dims.end()});
-  s.columns = 1;
-  while (s.columns < kWarp && s.columns < s.inner) s.columns *= 2;
-  s.lanes = kThreads / s.columns;
-  const int64_t blocks = s.kept / s.inner * up(s.inner, s.columns);
-  const int64_t most = up(s.length, s.lanes * kMinPiece);
-  // No block may take too long either.
-  const int64_t wanted = std::max(kBlocks, dialect_.target.pace.pieces(nanoseconds()));
-  s.pieces = std::clamp<int64_t>(up(wanted, blocks), 1, most);
-  s.piece = up(s.length, s.pieces);
-  s.pieces = up(s.length, s.piece);
-  for (int32_t v : live()) {
-    if (!is_reduce(v)) continue;
-    s.values.push_back(v);
-    s.offsets.push_back(s.bytes);
-    s.bytes += up(s.pieces * s.kept * ir::byte_size(instr(v).type), 16) * 16;
-  }
-  return s;
-}
-
 // Values that are one per result, of the given stage.
 Status GpuPrinter::kept_values(int stage) {
-  for (int32_t v : live()) {
+  for (const int32_t v : schedule_.live()) {
     const bool is_one = !schedule_[v].is_element() && !is_reduce(v);
     if (is_one && schedule_[v].stage == stage) CHECK_OK(define(v));
   }
@@ -55,7 +25,7 @@ Status GpuPrinter::kept_values(int stage) {
 }
 
 // Combines what the lanes of a block have; the first lane ends up with the total.
-void GpuPrinter::fold_pieces(const Split& s) {
+void GpuPrinter::fold_pieces(const BlockSplit& s) {
   for (int32_t v : s.values) {
     share(instr(v).type, v, kThreads);
     line(str("all", v, "[thread_id] = part", v, ";"));
@@ -80,7 +50,7 @@ void GpuPrinter::fold_pieces(const Split& s) {
 }
 
 // What a thread finds of its piece.
-Status GpuPrinter::add_up_piece(const Split& s) {
+Status GpuPrinter::add_up_piece(const BlockSplit& s) {
   const std::string index = index_type();
   for (int32_t v : s.values) {
     const ScalarInstr& i = instr(v);
@@ -92,7 +62,7 @@ Status GpuPrinter::add_up_piece(const Split& s) {
   line(str("for (", index, " r = piece * ", s.piece, " + lane; r < end; r += ", s.lanes, ") {"));
   ++depth_;
   axes("r", f_.reduced_begin, f_.reduced_end);
-  for (int32_t v : live()) {
+  for (const int32_t v : schedule_.live()) {
     if (schedule_[v].is_element()) CHECK_OK(define(v));
   }
   for (const OutputPart& part : schedule_.parts()) {
@@ -107,7 +77,7 @@ Status GpuPrinter::add_up_piece(const Split& s) {
   return {};
 }
 
-Status GpuPrinter::split_pieces(GpuKernel* kernel, const Split& s) {
+Status GpuPrinter::split_pieces(GpuKernel* kernel, const BlockSplit& s) {
   const int64_t tiles = up(s.inner, s.columns);
   kernel->threads = kThreads;
   kernel->blocks = s.kept / s.inner * tiles * s.pieces;
@@ -150,7 +120,7 @@ Status GpuPrinter::split_pieces(GpuKernel* kernel, const Split& s) {
   return {};
 }
 
-Status GpuPrinter::split_total(GpuKernel* kernel, const Split& s) {
+Status GpuPrinter::split_total(GpuKernel* kernel, const BlockSplit& s) {
   constexpr int64_t kResults = kThreads / kWarp;  // of a block
   kernel->threads = kThreads;
   kernel->blocks = up(s.kept, kResults);
@@ -184,8 +154,7 @@ Status GpuPrinter::split_total(GpuKernel* kernel, const Split& s) {
   return {};
 }
 
-Status GpuPrinter::split(GpuFusion* fusion) {
-  const Split s = plan_split();
+Status GpuPrinter::split(GpuFusion* fusion, const BlockSplit& s) {
   const bool is_cut = s.pieces > 1;
   GpuKernel pieces, total;
   for (size_t i = 0; i < f_.inputs.size(); ++i) {
@@ -198,7 +167,7 @@ Status GpuPrinter::split(GpuFusion* fusion) {
   }
   pieces.scratch_bytes = is_cut ? s.bytes : 0;
   CHECK_OK(split_pieces(&pieces, s));
-  CHECK_OK(finish(&pieces, "pieces", nanoseconds()));
+  CHECK_OK(finish(&pieces, "pieces", schedule_.nanoseconds()));
   fusion->kernels.push_back(std::move(pieces));
   if (!is_cut) return {};
   total.reads_scratch = true;

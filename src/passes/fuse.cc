@@ -53,15 +53,12 @@ bool RegionFuser::found(int index) {
   Group g;
   g.place = index;
   g.shape = op.result()->type.dims;
-  DimMap map = identity(g.shape.size());
+  IndexMap map = fusion::identity_map(g.shape.size());
   if (info.kind == FuseClass::reduce) {
     g.shape = op.operand(0)->type.dims;
     g.reduced.assign(g.shape.size(), false);
     for (int64_t d : op.ints("dimensions")) g.reduced[static_cast<size_t>(d)] = true;
-    map.clear();
-    for (size_t d = 0; d < g.shape.size(); ++d) {
-      if (!g.reduced[d]) map.push_back(static_cast<int>(d));
-    }
+    map = kept_map(g.reduced);
   }
   if (ir::element_count(g.shape) == 0) return false;
   g.outputs = op.result_count();

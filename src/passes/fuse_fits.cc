@@ -1,75 +1,29 @@
 // Whether an op can be computed where a group reads it.
-#include "ir/gather_dims.h"
+#include <algorithm>
+
 #include "passes/fuse_groups.h"
 
 namespace jaxmps::passes {
 
-DimMap identity(size_t rank) {
-  DimMap map(rank);
-  for (size_t d = 0; d < rank; ++d) map[d] = static_cast<int>(d);
-  return map;
-}
-
-bool same_dims(const DimMap& map, const ir::Dims& dims, const DimMap& other) {
-  for (size_t d = 0; d < dims.size(); ++d) {
-    if (dims[d] != 1 && map[d] != other[d]) return false;
+IndexMap kept_map(const std::vector<bool>& reduced) {
+  IndexMap kept;
+  const IndexMap all = fusion::identity_map(reduced.size());
+  for (size_t d = 0; d < reduced.size(); ++d) {
+    if (!reduced[d]) kept.push_back(all[d]);
   }
-  return true;
+  return kept;
 }
 
 // How `user`, read at `map`, reads its operand.
-std::optional<DimMap> RegionFuser::operand_map(const Op& user, int operand,
-                                               const std::optional<DimMap>& map,
-                                               const Group& g) const {
+std::optional<IndexMap> RegionFuser::operand_map(const Op& user, int operand,
+                                                 const std::optional<IndexMap>& map,
+                                                 const Group& g) const {
   if (!map) return std::nullopt;
-  const ir::Dims& dims = user.operand(operand)->type.dims;
-  DimMap result(dims.size(), kOne);
-  switch (user.id) {
-    case OpId::broadcast_in_dim:
-      for (size_t d = 0; d < dims.size(); ++d) {
-        if (dims[d] != 1)
-          result[d] = (*map)[static_cast<size_t>(user.ints("broadcast_dimensions")[d])];
-      }
-      return result;
-    case OpId::transpose:
-      for (size_t d = 0; d < dims.size(); ++d) {
-        result[static_cast<size_t>(user.ints("permutation")[d])] = (*map)[d];
-      }
-      return result;
-    case OpId::reshape: {
-      // Only dimensions of extent 1 come or go; anything else is a move.
-      const ir::Dims& to = user.result()->type.dims;
-      size_t t = 0;
-      for (size_t d = 0; d < dims.size(); ++d) {
-        if (dims[d] == 1) continue;
-        while (t < to.size() && to[t] == 1) ++t;
-        if (t == to.size() || to[t] != dims[d]) return std::nullopt;
-        result[d] = (*map)[t++];
-      }
-      return result;
-    }
-    case OpId::reduce:
-      return operand == 0 ? identity(g.shape.size()) : result;
-    case OpId::gather: {
-      if (operand == 0) return std::nullopt;
-      const auto indices = ir::GatherDims::of_gather(user);
-      const auto batch = indices.batch_dims(user.result()->type.rank());
-      const auto to = indices.indices_batch(static_cast<int64_t>(dims.size()));
-      if (user.ints("start_index_map").size() > 1) return std::nullopt;
-      for (size_t k = 0; k < to.size(); ++k) {
-        const size_t d = static_cast<size_t>(to[k]);
-        if (dims[d] != 1) result[d] = (*map)[static_cast<size_t>(batch[k])];
-      }
-      return result;
-    }
-    case OpId::slice:
-    case OpId::reverse:
-    case OpId::pad:
-    case OpId::concatenate:
-      return dims.empty() ? std::optional<DimMap>(result) : std::nullopt;
-    default:
-      return dims.size() == map->size() ? map : std::optional<DimMap>(result);
-  }
+  if (user.id == OpId::reduce && operand == 0) return fusion::identity_map(g.shape.size());
+  std::optional<fusion::Split> unused;
+  auto in = fusion::operand_map(user, operand, *map, g.shape, &unused);
+  const bool is_whole = in && is_plain(*in, user.operand(operand)->type.dims, g.shape);
+  return is_whole ? std::move(in) : std::nullopt;
 }
 
 const Member* RegionFuser::member(const Group& g, int op) const {
@@ -90,7 +44,7 @@ std::optional<RegionFuser::Reading> RegionFuser::reading_of(const Op& op, const 
       auto map = operand_map(user, i, m.map, g);
       if (!all)
         all = Reading{std::move(map), false};
-      else if (!all->map || !map || !same_dims(*all->map, value->type.dims, *map))
+      else if (!all->map || !map || !reads_alike(*all->map, *map, value->type.dims))
         all->map = std::nullopt;
       all->is_gathered |= m.is_gathered || (user.id == OpId::gather && i == 0);
     }
@@ -103,14 +57,8 @@ bool RegionFuser::walk_reduction(const Op& op, Group* g) {
   const ir::Dims& shape = op.operand(0)->type.dims;
   std::vector<bool> reduced(shape.size(), false);
   for (int64_t d : op.ints("dimensions")) reduced[static_cast<size_t>(d)] = true;
-  DimMap kept;
   int64_t count = 1;
-  for (size_t d = 0; d < shape.size(); ++d) {
-    if (reduced[d])
-      count *= shape[d];
-    else
-      kept.push_back(static_cast<int>(d));
-  }
+  for (size_t d = 0; d < shape.size(); ++d) count *= reduced[d] ? shape[d] : 1;
   // Work on the results of short rows is done one element at a time.
   constexpr int64_t kShortRow = 16;
   const bool row = !shape.empty() && reduced.back();
@@ -118,9 +66,9 @@ bool RegionFuser::walk_reduction(const Op& op, Group* g) {
     refusal_ = "many short rows";
     return false;
   }
+  const IndexMap kept = kept_map(reduced);
   for (Member& m : g->members) {
-    if (!m.map) continue;
-    for (int& d : *m.map) d = d == kOne ? kOne : kept[static_cast<size_t>(d)];
+    if (m.map) m.map = compose(*m.map, kept, shape.size());
   }
   g->shape = shape;
   g->reduced = reduced;
@@ -140,7 +88,7 @@ bool rows_are_kept(const Op& reduce, const ir::Target& target) {
 
 }  // namespace
 
-bool RegionFuser::fits_reduce(const Op& op, Group* g, const std::optional<DimMap>& map) {
+bool RegionFuser::fits_reduce(const Op& op, Group* g, const std::optional<IndexMap>& map) {
   const ir::Dims& shape = op.operand(0)->type.dims;
   refusal_ = "the reduction is read at moved positions";
   if (!map) return false;
@@ -149,12 +97,8 @@ bool RegionFuser::fits_reduce(const Op& op, Group* g, const std::optional<DimMap
   if (shape == g->shape) {
     refusal_ = "another reduction of the group has other dimensions";
     if (!g->reduced.empty() && g->reduced != reduced) return false;
-    DimMap kept;
-    for (size_t d = 0; d < shape.size(); ++d) {
-      if (!reduced[d]) kept.push_back(static_cast<int>(d));
-    }
     refusal_ = "the reduction is read at moved positions";
-    if (!same_dims(*map, op.result()->type.dims, kept)) return false;
+    if (!reads_alike(*map, kept_map(reduced), op.result()->type.dims)) return false;
     refusal_ = "its elements would be walked again with its result";
     if (!rows_are_kept(op, target_) && is_reread(op, *g)) return false;
     if (g->reduced.empty()) g->reduced = reduced;
@@ -162,7 +106,7 @@ bool RegionFuser::fits_reduce(const Op& op, Group* g, const std::optional<DimMap
   }
   refusal_ = "the group walks another shape";
   const bool plain_loop = g->reduced.empty() && g->shape == op.result()->type.dims &&
-                          same_dims(*map, g->shape, identity(g->shape.size()));
+                          reads_alike(*map, fusion::identity_map(g->shape.size()), g->shape);
   return plain_loop && walk_reduction(op, g);
 }
 
@@ -210,18 +154,20 @@ bool RegionFuser::has_short_slices(const Op& gather, const Group& g) const {
 }
 
 // Whether a value that is dear to compute would be computed about once, as the group reads it.
-bool RegionFuser::fits_once(const OpInfo& info, const std::optional<DimMap>& map, const Group& g) {
+bool RegionFuser::fits_once(const OpInfo& info, const std::optional<IndexMap>& map,
+                            const Group& g) {
   const int64_t count = info.op->result()->type.size(), walked = ir::element_count(g.shape);
   if (count <= 1) return true;
   if (count < walked) {
     // It depends on leading dimensions alone, or on those that are kept.
-    bool once = map.has_value() && !g.shape.empty() && g.shape.back() >= 32;
-    if (once) {
-      for (int d : *map) once &= d != static_cast<int>(g.shape.size()) - 1;
-    }
+    const auto follows = [&](size_t axis) {
+      return std::any_of(map->begin(), map->end(),
+                         [axis](const auto& dim) { return dim.strides[axis] != 0; });
+    };
+    bool once = map && !g.shape.empty() && g.shape.back() >= 32 && !follows(g.shape.size() - 1);
     if (!g.reduced.empty() && map) {
       bool kept = true;
-      for (int d : *map) kept &= d == kOne || !g.reduced[static_cast<size_t>(d)];
+      for (size_t a = 0; a < g.shape.size(); ++a) kept &= !g.reduced[a] || !follows(a);
       once |= kept;
     }
     refusal_ = "expensive and read many times";
@@ -245,11 +191,11 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
   const auto read = reading_of(op, g);
   refusal_ = "the group does not read it";
   if (!read) return false;
-  const std::optional<DimMap>& map = read->map;
+  const std::optional<IndexMap>& map = read->map;
   if (as_output) {
     refusal_ = "it is needed elsewhere and is not of the walked shape";
     if (!map || op.result()->type.dims != g.shape ||
-        !same_dims(*map, g.shape, identity(g.shape.size()))) {
+        !reads_alike(*map, fusion::identity_map(g.shape.size()), g.shape)) {
       return false;
     }
   }

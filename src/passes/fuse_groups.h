@@ -9,20 +9,18 @@
 #include <unordered_set>
 #include <vector>
 
+#include "fusion/index_map.h"
 #include "passes/fuse.h"
 #include "passes/fuse_classify.h"
 
 namespace jaxmps::passes {
 
-// For each dimension of a value, the dimension of the group's walked shape it follows; kOne for
-// dimensions of extent 1, which follow none.
-using DimMap = std::vector<int>;
-constexpr int kOne = -1;
+using fusion::IndexMap;
 
 struct Member {
   int op;
-  std::optional<DimMap> map;  // nothing: read at moved positions
-  bool is_gathered = false;   // read through a gather
+  std::optional<IndexMap> map;  // in the group's walked shape; nothing: read at moved positions
+  bool is_gathered = false;     // read through a gather
 };
 
 // Ops that will be one fusion. Groups are placed where their last op is: an edge from one group (or
@@ -59,8 +57,8 @@ class RegionFuser {
   };
   // How a group reads an op.
   struct Reading {
-    std::optional<DimMap> map;  // nothing: at moved positions
-    bool is_gathered = false;   // through a gather
+    std::optional<IndexMap> map;  // nothing: at moved positions
+    bool is_gathered = false;     // through a gather
   };
 
   int place_of(const ir::Op* user) const;
@@ -74,14 +72,14 @@ class RegionFuser {
   bool join(int index, int group, bool as_output);
   bool found(int index);
   bool fits(int index, const Group& g, bool as_output, Member* member);
-  bool fits_reduce(const ir::Op& op, Group* g, const std::optional<DimMap>& map);
+  bool fits_reduce(const ir::Op& op, Group* g, const std::optional<IndexMap>& map);
   bool is_reread(const ir::Op& reduce, const Group& g) const;
   bool has_short_slices(const ir::Op& gather, const Group& g) const;
-  bool fits_once(const OpInfo& info, const std::optional<DimMap>& map, const Group& g);
+  bool fits_once(const OpInfo& info, const std::optional<IndexMap>& map, const Group& g);
   bool walk_reduction(const ir::Op& op, Group* g);
   std::optional<Reading> reading_of(const ir::Op& op, const Group& g) const;
-  std::optional<DimMap> operand_map(const ir::Op& user, int operand,
-                                    const std::optional<DimMap>& map, const Group& g) const;
+  std::optional<IndexMap> operand_map(const ir::Op& user, int operand,
+                                      const std::optional<IndexMap>& map, const Group& g) const;
   const Member* member(const Group& g, int op) const;
   int index_of(const ir::Op* op) const;
   bool worthwhile(const Group& g) const;
@@ -103,8 +101,7 @@ class RegionFuser {
   bool refused_gather_ = false;  // with a group that had one
 };
 
-DimMap identity(size_t rank);
-// Whether the maps agree in the dimensions of more than one element.
-bool same_dims(const DimMap& map, const ir::Dims& dims, const DimMap& other);
+// The walked dimensions that are not reduced, as the map of a reduction's result.
+IndexMap kept_map(const std::vector<bool>& reduced);
 
 }  // namespace jaxmps::passes

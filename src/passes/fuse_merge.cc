@@ -21,15 +21,10 @@ constexpr int kNever = std::numeric_limits<int>::max();
 // What the elements take, each counted as often as it is computed.
 double work_of(const fusion::Fusion& f) {
   const fusion::FusionSchedule schedule(f);
-  const auto points = static_cast<double>(f.size()),
-             groups = static_cast<double>(schedule.groups());
   double work = 0;
-  for (int32_t v = 0; v < schedule.size(); ++v) {
-    if (!schedule[v].live) continue;
+  for (const int32_t v : schedule.live()) {
     const auto& instr = f.program.instrs[static_cast<size_t>(v)];
-    const bool is_element = schedule[v].is_element() || scalar::is_reduction(instr.op);
-    const bool is_uniform = schedule[v].level == fusion::ScheduledValue::Level::uniform;
-    work += scalar::info(instr.op).cost * (is_element ? points : is_uniform ? 1 : groups);
+    work += scalar::info(instr.op).cost * schedule.count(v, instr);
   }
   return work;
 }

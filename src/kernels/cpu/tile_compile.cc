@@ -7,8 +7,6 @@ namespace jaxmps::cpu {
 
 namespace {
 
-constexpr int64_t kTile = 1024;          // elements
-constexpr int64_t kSmallRow = 512;       // inner axes below this share a tile among red positions
 constexpr int64_t kRowBuffer = 1 << 18;  // bytes of a row kept between stages
 constexpr double kSegmentCost = 60e3;    // nanoseconds of one unit of parallel work
 
@@ -22,65 +20,19 @@ double op_cost(const ScalarInstr& instr) {
   return (called ? std::max(cost, 6.0) : cost) * scale;
 }
 
-int64_t product(const ir::Dims& dims, int begin, int end) {
-  int64_t n = 1;
-  for (int a = begin; a < end; ++a) n *= dims[static_cast<size_t>(a)];
-  return n;
-}
-
 }  // namespace
 
-void TileCompiler::choose_axes() {
-  k_.dims = f_.dims;
-  int rank = static_cast<int>(f_.dims.size());
-  k_.has_reductions = f_.kind != Fusion::Kind::loop;
-  if (k_.has_reductions) {
-    k_.red_begin = f_.reduced_begin;
-    k_.red_end = f_.reduced_end;
-  } else {
-    // A long innermost axis is walked alone, so that what varies along the others is one value.
-    k_.red_end = rank;
-    k_.red_begin = rank >= 2 && f_.dims.back() >= 256 ? rank - 1 : 0;
-  }
-  k_.outer_count = product(f_.dims, 0, k_.red_begin);
-  k_.red_count = product(f_.dims, k_.red_begin, k_.red_end);
-  k_.inner_count = product(f_.dims, k_.red_end, rank);
-  k_.tile_begin = k_.red_begin;
-  if (k_.red_end < rank) {
-    const int64_t n = k_.inner_count;
-    k_.rows = n <= kSmallRow && n > 0 ? std::max<int64_t>(1, std::min(kTile / n, k_.red_count)) : 1;
-    k_.chunks = n <= kTile ? 1 : (n + kTile - 1) / kTile;
-    k_.chunk = std::max<int64_t>(1, (n + k_.chunks - 1) / k_.chunks);
-    if (k_.rows == 1) k_.tile_begin = k_.red_end;
-    k_.width = k_.rows * k_.chunk;
-  } else {
-    int64_t extent = k_.red_count;
-    if (k_.red_end - k_.red_begin > 1 && f_.dims.back() >= 128) {
-      k_.clip = extent = f_.dims.back();
-      k_.tile_begin = rank - 1;
-    }
-    // Equal tiles rather than full ones and a rest.
-    const int64_t tiles = std::max<int64_t>(1, (extent + kTile - 1) / kTile);
-    const int64_t even = (extent + tiles - 1) / tiles;
-    k_.width = k_.rows =
-        std::clamp<int64_t>(k_.clip || tiles < 4 ? (even + 15) / 16 * 16 : kTile, 1, kTile);
-    k_.width = k_.rows = std::min(k_.rows, std::max<int64_t>(1, k_.red_count));
-  }
-  for (int a = k_.tile_begin; a < rank; ++a) tile_mask_ |= 1ull << a;
-}
-
-kernels::FusionSchedule TileCompiler::analyse() {
-  choose_axes();
-  kernels::FusionSchedule schedule(f_, k_.red_begin, k_.red_end);
-  stage_count_ = schedule.stages();
-  for (int32_t v = 0; v < schedule.size(); ++v) {
+void TileCompiler::analyse() {
+  static_cast<kernels::Tiling&>(k_) = schedule_.tiling();
+  uint64_t in_tile = 0;
+  for (size_t a = static_cast<size_t>(k_.tile_begin); a < f_.dims.size(); ++a) in_tile |= 1ull << a;
+  for (int32_t v = 0; v < schedule_.size(); ++v) {
     TileValue& x = value(v);
-    static_cast<kernels::ScheduledValue&>(x) = schedule[v];
-    x.single = (x.axes & tile_mask_) == 0;
+    static_cast<kernels::ScheduledValue&>(x) = schedule_[v];
+    x.single = (x.axes & in_tile) == 0;
     k_.element_cost += x.live && x.is_element() ? op_cost(instr(v)) : 0;
   }
   k_.element_cost = std::max(k_.element_cost, 0.1);
-  return schedule;
 }
 
 // Additions whose operand is a product that nothing else reads: one loop less over the tile.
@@ -147,8 +99,8 @@ void TileCompiler::choose_batch() {
   for (size_t v = 0; v < values_.size(); ++v) values_[v].is_read = read[v];
 }
 
-void TileCompiler::add_parts(const kernels::FusionSchedule& schedule) {
-  for (const kernels::OutputPart& part : schedule.parts()) {
+void TileCompiler::add_parts() {
+  for (const kernels::OutputPart& part : schedule_.parts()) {
     k_.parts.push_back({part, size_of(part.value)});
     k_.parts.back().output %= static_cast<int>(outputs_);
     part_done_.push_back(false);
@@ -171,7 +123,7 @@ void TileCompiler::find_aliases() {
   std::vector<int> written(f_.outputs.size());
   for (size_t o = 0; o < f_.outputs.size(); ++o) {
     const TileValue& x = value(f_.outputs[o].value.re);
-    written[o] = x.is_element() ? x.stage : stage_count_;
+    written[o] = x.is_element() ? x.stage : schedule_.stages();
     last = std::max(last, written[o]);
   }
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
@@ -193,7 +145,7 @@ void TileCompiler::find_aliases() {
           std::any_of(f_.outputs.begin(), f_.outputs.end(), [&](const FusionOutput& other) {
             return &other != &out && (other.value.re == v || other.value.im == v);
           });
-      if (!same || parts == 2 || stored_by_another || written[o] + 1 < stage_count_) {
+      if (!same || parts == 2 || stored_by_another || written[o] + 1 < schedule_.stages()) {
         k_.aliases[i][o] = false;
       }
     }
@@ -360,7 +312,7 @@ Status TileCompiler::make_step(int32_t v, std::vector<Step>* steps,
 }
 
 Status TileCompiler::fixed_values() {
-  k_.stages.resize(static_cast<size_t>(stage_count_));
+  k_.stages.resize(static_cast<size_t>(schedule_.stages()));
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
     TileValue& x = value(v);
     if (!x.live || x.is_element()) continue;
@@ -426,23 +378,23 @@ void TileCompiler::place_bindings() {
 
 Status TileCompiler::compile() {
   k_.accesses = f_.accesses;
-  const kernels::FusionSchedule schedule = analyse();
+  analyse();
   find_multiply_adds();
-  add_parts(schedule);
+  add_parts();
   choose_batch();
   if (k_.aliases.empty()) find_aliases();
   CHECK_OK(fixed_values());
   row_buffer_.assign(values_.size(), -1);
   const bool row = k_.red_end == static_cast<int>(f_.dims.size());
-  if (stage_count_ > 1 && row) {
-    for (int32_t v = 0; v < schedule.size(); ++v) {
+  if (schedule_.stages() > 1 && row) {
+    for (int32_t v = 0; v < schedule_.size(); ++v) {
       if (!value(v).is_kept || value(v).single || is_cheap_load(v)) continue;
       if (k_.red_count * size_of(v) > kRowBuffer) continue;
       k_.tile_bytes = (k_.tile_bytes + 63) / 64 * 64;
       row_buffer_[static_cast<size_t>(v)] = take(&k_.tile_bytes, k_.red_count * size_of(v));
     }
   }
-  for (int s = 0; s < stage_count_; ++s) CHECK_OK(build_stage(s));
+  for (int s = 0; s < schedule_.stages(); ++s) CHECK_OK(build_stage(s));
   finish_group();
   const int64_t positions =
       static_cast<int64_t>(kSegmentCost / k_.element_cost / static_cast<double>(k_.chunk));

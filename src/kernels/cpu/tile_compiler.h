@@ -22,7 +22,11 @@ class TileCompiler {
  public:
   // The fusion's outputs are parts of the first `outputs` ones (fusion/write_out.h).
   TileCompiler(const Fusion& fusion, size_t outputs, const VecTable& table, TileKernel::Impl* out)
-      : f_(fusion), outputs_(outputs), k_(*out), values_(fusion.program.instrs.size()) {
+      : f_(fusion),
+        outputs_(outputs),
+        schedule_(kernels::FusionSchedule::for_tiles(fusion)),
+        k_(*out),
+        values_(fusion.program.instrs.size()) {
     k_.table = &table;
   }
   Status compile();
@@ -51,11 +55,10 @@ class TileCompiler {
   // What the step of v reads.
   std::array<int32_t, 4> operands(int32_t v) const;
 
-  void choose_axes();
-  kernels::FusionSchedule analyse();
+  void analyse();
   void find_multiply_adds();
   void choose_batch();
-  void add_parts(const kernels::FusionSchedule& schedule);
+  void add_parts();
   void find_aliases();
   bool panel_helps(const ScalarInstr& load) const;
   bool dense_in_tile(const std::vector<int64_t>& strides) const;
@@ -82,10 +85,9 @@ class TileCompiler {
 
   const Fusion& f_;
   const size_t outputs_;
+  const kernels::FusionSchedule schedule_;
   TileKernel::Impl& k_;
   std::vector<TileValue> values_;
-  int stage_count_ = 1;
-  uint64_t tile_mask_ = 0;
   std::vector<int64_t> row_buffer_;  // per value: offset in the tile area, or -1
   std::vector<bool> part_done_;      // per output part: written by its own computation
 };

@@ -1,10 +1,9 @@
 // What compile_tile makes of a fusion and what run() walks. Internal to the tile machine.
 //
-// Axes are cut in three: outer [0, red_begin), red [red_begin, red_end), inner [red_end, rank).
-// A group is one point of the outer axes and one chunk of the inner ones; within a group the red
-// axes are walked in tiles, once per stage; a stage ends in reductions whose results the next ones
-// use. A loop is the case without reductions, whose red axes are its innermost ones. Immutable
-// after compile_tile; all memory that changes belongs to a run.
+// Within a group of the tiling the walked axes are walked in tiles, once per stage; a stage ends in
+// reductions whose results the next ones use. A loop is the case without reductions, whose walked
+// axes are its innermost ones. Immutable after compile_tile; all memory that changes belongs to a
+// run.
 #pragma once
 
 #include <string>
@@ -102,19 +101,10 @@ struct OutputPart : kernels::OutputPart {
   uint8_t size;  // of its elements, in bytes
 };
 
-struct TileKernel::Impl {
+struct TileKernel::Impl : kernels::Tiling {
   const VecTable* table = nullptr;
-  ir::Dims dims;
-  int red_begin = 0, red_end = 0,
-      tile_begin = 0;  // tiles are dense runs of axes [tile_begin, rank)
-  bool has_reductions = false;
-  int64_t outer_count = 1, red_count = 1, inner_count = 1;
-  int64_t chunk = 1, chunks = 1;  // of the inner axes
-  int64_t rows = 1;               // red positions in one tile, times `chunk` elements
-  int64_t clip = 0;               // extent of the last red axis when tiles must not cross it
-  int64_t width = 1;              // elements of a tile
-  int64_t segment = 0;            // red positions in one unit of parallel work
-  double element_cost = 0;        // nanoseconds
+  int64_t segment = 0;      // red positions in one unit of parallel work
+  double element_cost = 0;  // nanoseconds
 
   std::vector<Access> accesses;
   std::vector<OutputPart> parts;

@@ -6,25 +6,9 @@ namespace jaxmps::cpu {
 
 // Which element values a stage computes: what its reductions, its outputs and later stages need.
 void TileCompiler::collect(int s, Local* local) {
-  std::vector<bool> needed(values_.size(), false);
-  auto need = [&](int32_t v) {
-    if (v >= 0 && value(v).is_element()) needed[static_cast<size_t>(v)] = true;
-  };
-  for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
-    const TileValue& x = value(v);
-    if (!x.live) continue;
-    if (is_reduce(instr(v)) && x.stage == s + 1) need(instr(v).a);
-    if (row_buffer_[static_cast<size_t>(v)] >= 0 && x.stage == s) need(v);
-  }
-  for (const OutputPart& part : k_.parts) {
-    if (value(part.value).stage == s) need(part.value);
-  }
-  for (int32_t v = static_cast<int32_t>(values_.size()) - 1; v >= 0; --v) {
-    if (!needed[static_cast<size_t>(v)]) continue;
-    const bool kept = row_buffer_[static_cast<size_t>(v)] >= 0 && value(v).stage < s;
-    if (kept) continue;
-    for (int32_t operand : operands(v)) need(operand);
-  }
+  const std::vector<bool> needed = schedule_.elements_of(
+      s, f_, [&](int32_t v) { return row_buffer_[static_cast<size_t>(v)] >= 0; },
+      [&](int32_t v) { return operands(v); });
   for (int32_t v = 0; v < static_cast<int32_t>(values_.size()); ++v) {
     if (needed[static_cast<size_t>(v)]) local->order.push_back(v);
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "fusion/schedule.h"
 #include "kernels/llvm/nest_text.h"
 
 namespace jaxmps::kernels {
@@ -23,32 +24,16 @@ struct Reduction {
 
 class Stages {
  public:
-  explicit Stages(const Fusion& f) : f_(f), stage_(f.program.instrs.size(), 0) {
-    std::vector<bool> live(stage_.size(), false);
-    for (const FusionOutput& o : f.outputs) {
-      live[at(o.value.re)] = true;
-      if (o.value.im >= 0) live[at(o.value.im)] = true;
-    }
-    for (size_t v = stage_.size(); v-- > 0;) {
-      const ScalarInstr& i = f.program.instrs[v];
-      for (const int32_t operand : {i.a, i.b, i.c, i.d}) {
-        if (live[v] && operand >= 0) live[at(operand)] = true;
-      }
-    }
-    for (size_t v = 0; v < stage_.size(); ++v) {
-      const ScalarInstr& i = f.program.instrs[v];
-      for (const int32_t operand : {i.a, i.b, i.c, i.d}) {
-        if (operand >= 0) stage_[v] = std::max(stage_[v], stage_[at(operand)]);
-      }
-      if (!is_reduction(i.op)) continue;
-      if (live[v]) reductions_.push_back({static_cast<int32_t>(v), stage_[v], {}, {}});
-      ++stage_[v];
+  explicit Stages(const Fusion& f) : f_(f) {
+    const FusionSchedule schedule(f);
+    rows_ = schedule.length();
+    for (const int32_t v : schedule.live()) {
+      if (is_reduction(f.program.instrs[at(v)].op))
+        reductions_.push_back({v, schedule[v].stage - 1, {}, {}});
     }
     std::stable_sort(reductions_.begin(), reductions_.end(),
                      [](const Reduction& a, const Reduction& b) { return a.stage < b.stage; });
-    for (int a = 0; a < static_cast<int>(f.dims.size()); ++a) {
-      if (a >= f.reduced_begin) (a < f.reduced_end ? rows_ : chunk_) *= f.dims[at(a)];
-    }
+    for (size_t a = at(f.reduced_end); a < f.dims.size(); ++a) chunk_ *= f.dims[a];
   }
 
   Status check() const {
@@ -84,7 +69,6 @@ class Stages {
                const std::string& target, const std::string& source, int64_t distance) const;
 
   const Fusion& f_;
-  std::vector<int> stage_;
   std::vector<Reduction> reductions_;
   int64_t rows_ = 1, chunk_ = 1;
 };
@@ -106,8 +90,11 @@ void Stages::load_results(Fusion* f, int stage) const {
   for (const Reduction& r : reductions_) {
     const DType type = f_.program.instrs[at(r.instr)].type;
     auto load = [&](int32_t v, bool with_rows) {
-      Access access{Access::Kind::memory,    type, static_cast<int>(f->inputs.size()), 0,
-                    tile_strides(with_rows), {}};
+      Access access{{0, tile_strides(with_rows)},
+                    Access::Kind::memory,
+                    type,
+                    static_cast<int>(f->inputs.size()),
+                    {}};
       f->inputs.push_back(f_.outputs[0].type);  // only its number is looked at
       f->program.instrs[at(v)] = {Opcode::load, type, -1, -1, -1, -1, f->accesses.size()};
       f->accesses.push_back(std::move(access));
@@ -132,7 +119,7 @@ Fusion Stages::nest(int stage, bool whole) const {
     for (const Reduction& r : reductions_) {
       if (r.stage != stage || !whole) continue;
       const ScalarInstr& i = f_.program.instrs[at(r.instr)];
-      f.outputs.push_back({f_.outputs[0].type, {i.type, i.a, -1}, 0, tile_strides(true)});
+      f.outputs.push_back({{0, tile_strides(true)}, f_.outputs[0].type, {i.type, i.a, -1}});
     }
   } else {
     for (const FusionOutput& o : f_.outputs) {
@@ -154,10 +141,10 @@ Fusion Stages::finish(const Reduction& r, size_t total) const {
   auto& instrs = f.program.instrs;
   instrs.push_back({Opcode::load, i.type, -1, -1, -1, -1, f.accesses.size()});
   f.accesses.push_back(
-      {Access::Kind::memory, i.type, static_cast<int>(total), 0, tile_strides(false), {}});
+      {{0, tile_strides(false)}, Access::Kind::memory, i.type, static_cast<int>(total), {}});
   instrs.push_back({combining(i.op), i.type, i.b, static_cast<int32_t>(instrs.size()) - 1});
   const auto value = static_cast<int32_t>(instrs.size()) - 1;
-  f.outputs.assign(1, {f_.outputs[0].type, {i.type, value, -1}, 0, tile_strides(false)});
+  f.outputs.assign(1, {{0, tile_strides(false)}, f_.outputs[0].type, {i.type, value, -1}});
   for (int a = f.reduced_begin; a < f.reduced_end; ++a) f.dims[at(a)] = 1;
   f.reduced_begin = f.reduced_end = static_cast<int>(f.dims.size());
   return f;
@@ -274,7 +261,6 @@ void print(LlvmText* text, std::string* to, const Fusion& fusion,
 }  // namespace
 
 Status can_print(const Fusion& fusion) {
-  if (fusion.dims.size() > 60) return unimplemented("more than 60 axes");
   for (int a = fusion.reduced_begin; a < fusion.reduced_end; ++a) {
     if (fusion.dims[at(a)] == 0) return unimplemented("a reduction of nothing");
   }

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "fusion/schedule.h"
+
 namespace jaxmps::kernels {
 namespace {
 
@@ -26,13 +28,13 @@ class Walk {
   bool is_written_out(int axis) const { return (out_ >> axis & 1) != 0; }
   const std::vector<int>& loops() const { return loops_; }  // axes, outermost first
   const std::vector<Range>& pieces(int axis) const { return pieces_[at(axis)]; }
-  uint64_t axes_of(int32_t v) const { return axes_[at(v)]; }
+  uint64_t axes_of(int32_t v) const { return schedule_[v].axes; }
   // The loops around the place where something that depends on these axes is computed.
   size_t level(uint64_t axes) const;
 
  private:
   static size_t at(int64_t i) { return static_cast<size_t>(i); }
-  void find_axes();
+  int64_t live_count() const { return static_cast<int64_t>(live_.size()); }
   void choose_loops();
   void cut();
   std::vector<Range> cut(int axis) const;
@@ -40,52 +42,18 @@ class Walk {
 
   const Fusion& f_;
   const size_t given_;
-  std::vector<uint64_t> axes_;  // of each instruction
-  std::vector<bool> live_;
-  int64_t live_count_ = 0, points_ = 1, piece_count_ = 1;
+  const FusionSchedule schedule_;
+  const std::vector<int32_t> live_;
+  int64_t points_ = 1, piece_count_ = 1;
   uint64_t out_ = 0;
   std::vector<int> loops_;
   std::vector<std::vector<Range>> pieces_;
 };
 
-Walk::Walk(const Fusion& f, size_t given) : f_(f), given_(given) {
-  find_axes();
+Walk::Walk(const Fusion& f, size_t given)
+    : f_(f), given_(given), schedule_(f), live_(schedule_.live()) {
   choose_loops();
   cut();
-}
-
-void Walk::find_axes() {
-  const auto& instrs = f_.program.instrs;
-  live_.assign(instrs.size(), false);
-  axes_.assign(instrs.size(), 0);
-  for (const FusionOutput& o : f_.outputs) {
-    live_[at(o.value.re)] = true;
-    if (o.value.im >= 0) live_[at(o.value.im)] = true;
-  }
-  for (size_t v = instrs.size(); v-- > 0;) {
-    if (!live_[v]) continue;
-    ++live_count_;
-    const ScalarInstr& i = instrs[v];
-    for (const int32_t operand : {i.a, i.b, i.c, i.d}) {
-      if (operand >= 0) live_[at(operand)] = true;
-    }
-  }
-  uint64_t reduced = 0;
-  for (int a = f_.reduced_begin; a < f_.reduced_end; ++a) reduced |= 1ull << a;
-  for (size_t v = 0; v < instrs.size(); ++v) {
-    const ScalarInstr& i = instrs[v];
-    for (const int32_t operand : {i.a, i.b, i.c, i.d}) {
-      if (operand >= 0) axes_[v] |= axes_[at(operand)];
-    }
-    if (i.op == Opcode::load) {
-      const Access& access = f_.accesses[i.imm];
-      for (size_t a = 0; a < access.strides.size(); ++a) {
-        if (access.strides[a] != 0) axes_[v] |= 1ull << a;
-      }
-      for (const Bound& b : access.bounds) axes_[v] |= 1ull << b.axis;
-    }
-    if (is_reduction(i.op)) axes_[v] &= ~reduced;
-  }
 }
 
 void Walk::choose_loops() {
@@ -106,7 +74,7 @@ void Walk::choose_loops() {
     const int64_t extent = f_.dims[at(loops_.back())];
     const int64_t longest = f_.dims[at(loops_[loops_.size() - 2])];
     if (extent >= kShortAxis || longest <= extent || points_ * extent > kMostPoints ||
-        points_ * extent * live_count_ > kMostInstructions / 2) {
+        points_ * extent * live_count() > kMostInstructions / 2) {
       break;
     }
     points_ *= extent;
@@ -118,9 +86,9 @@ void Walk::choose_loops() {
 std::vector<Range> Walk::cut(int axis) const {
   const int64_t extent = f_.dims[at(axis)];
   std::vector<int64_t> ends{0, extent};
-  for (size_t v = 0; v < f_.program.instrs.size(); ++v) {
-    const ScalarInstr& i = f_.program.instrs[v];
-    if (!live_[v] || i.op != Opcode::load) continue;
+  for (const int32_t v : live_) {
+    const ScalarInstr& i = f_.program.instrs[at(v)];
+    if (i.op != Opcode::load) continue;
     for (const Bound& b : f_.accesses[i.imm].bounds) {
       if (b.axis != axis) continue;
       for (const int64_t end : {b.lo, b.hi}) ends.push_back(std::clamp<int64_t>(end, 0, extent));
@@ -156,14 +124,13 @@ size_t Walk::level(uint64_t axes) const {
 }
 
 Status Walk::check() const {
-  if (f_.dims.size() > 60) return unimplemented("more than 60 axes");
   if (points_ > kMostPoints) return unimplemented("a reduction that is too long to be written out");
-  if (points_ * live_count_ * piece_count_ > kMostInstructions) {
+  if (points_ * live_count() * piece_count_ > kMostInstructions) {
     return unimplemented("a fusion that is too long written out");
   }
-  for (size_t v = 0; v < f_.program.instrs.size(); ++v) {
-    const ScalarInstr& i = f_.program.instrs[v];
-    if (!live_[v] || i.op == Opcode::load) continue;
+  for (const int32_t v : live_) {
+    const ScalarInstr& i = f_.program.instrs[at(v)];
+    if (i.op == Opcode::load) continue;
     const DType from = i.a < 0 ? i.type : f_.program.instrs[at(i.a)].type;
     if (!LlvmText::knows(i, from)) return unimplemented(str(scalar::name(i.op), " has no text"));
   }
