@@ -241,7 +241,6 @@ class Compiled : public Library {
  public:
   ~Compiled() override {
     if (handle_) dlclose(handle_);
-    if (!folder_.empty()) std::filesystem::remove_all(folder_);
   }
 
   Status build(const std::string& text, const Options& options) {
@@ -249,6 +248,22 @@ class Compiled : public Library {
     char name[] = "/tmp/jaxmps_metal_XXXXXX";
     if (!mkdtemp(name)) return internal("no folder for compiling Metal");
     folder_ = name;
+    Status done = build_in_folder(text, options);
+    std::filesystem::remove_all(folder_);  // what is loaded stays
+    return done;
+  }
+
+  std::vector<std::string> kernels() const override {
+    std::vector<std::string> names;
+    for (const Kernel& k : kernels_) names.push_back(k.name);
+    return names;
+  }
+
+  Status launch(const std::string& name, Size groups, Size threads,
+                std::span<const Buffer> buffers) override;
+
+ private:
+  Status build_in_folder(const std::string& text, const Options& options) {
     TRY(const std::string expanded, expand(text));
     static const std::regex wide(R"(\blong\s+long\b|\b(0x[\da-fA-F]+|\d+)[uU]?(ll|LL)[uU]?\b)");
     if (std::regex_search(expanded, wide)) return invalid("Metal has no long long");
@@ -276,16 +291,6 @@ class Compiled : public Library {
     return load();
   }
 
-  std::vector<std::string> kernels() const override {
-    std::vector<std::string> names;
-    for (const Kernel& k : kernels_) names.push_back(k.name);
-    return names;
-  }
-
-  Status launch(const std::string& name, Size groups, Size threads,
-                std::span<const Buffer> buffers) override;
-
- private:
   void write(const char* name, const std::string& text) const {
     std::ofstream(folder_ / name) << text;
   }
