@@ -74,9 +74,8 @@ class Builder {
     auto lowering = ops::lower(op, target_);
     const bool is_special = lowering.ok() && !lowering->is_general;
     if (is_special && (lowering->native || lowering->alias)) return lowering;
-    // MLX's CPU computes functions of float64 in float32: those always run in kernels of ours.
-    if (!target_.runs_native || !(uses_kernels() || uses_float64(op))) return lowering;
-    auto alone = lower_alone(op, target_);
+    if (!target_.runs_native && lowering.ok()) return lowering;
+    auto alone = lower_fused(op, target_);
     return alone.ok() ? std::move(alone) : std::move(lowering);
   }
 
@@ -187,7 +186,7 @@ class Builder {
 
   // A fused op is one kernel, or, where the target has no kernel for it, its ops one by one.
   void add_fusion(const Op& op) {
-    auto lowering = lower_fusion(op, target_);
+    auto lowering = lower_fused(op, target_);
     if (lowering.ok()) return add_lowering(op, std::move(lowering).value());
     if (is_strict()) return refuse(op, ir::refuse(op, lowering.error().text));
     report_unfused(op, lowering.error());

@@ -37,13 +37,21 @@ Result<std::shared_ptr<const FusionKernel>> make_kernel(kernels::Fusion descript
   return std::shared_ptr<const FusionKernel>(std::move(kernel));
 }
 
-Result<std::shared_ptr<const FusionKernel>> kernel_of(const ir::Op& fusion,
-                                                      const ir::Target& target) {
-  if (!fusion.attachment) {
-    TRY(auto description, kernels::build_fusion(fusion, target.turns_short_rows));
-    return make_kernel(std::move(description), target);
-  }
-  return std::static_pointer_cast<const FusionKernel>(fusion.attachment);
+// Of any op but a fusion: what a fusion of it alone computes.
+Result<kernels::Fusion> describe_alone(const ir::Op& op, const ir::Target& target) {
+  ir::Region body;
+  ir::Op* copy = body.copy_alone(op, op.operands());
+  if (passes::is_small_product(op)) passes::expand_small_product(copy);
+  return kernels::build_fusion(body, target.turns_short_rows);
+}
+
+// Of a fusion, or of an op as a fusion of its own.
+Result<std::shared_ptr<const FusionKernel>> kernel_of(const ir::Op& op, const ir::Target& target) {
+  if (op.attachment) return std::static_pointer_cast<const FusionKernel>(op.attachment);
+  TRY(auto description, op.id == ir::OpId::fusion
+                            ? kernels::build_fusion(op, target.turns_short_rows)
+                            : describe_alone(op, target));
+  return make_kernel(std::move(description), target);
 }
 
 Status attach_kernel(ir::Op& fusion, kernels::Fusion description, const ir::Target& target) {
@@ -108,28 +116,19 @@ std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& op) {
   return reuse;
 }
 
-bool uses_float64(const ir::Op& op) {
-  auto is_wide = [](const ir::Value* v) { return ir::real_type(v->type.dtype) == ir::DType::f64; };
-  bool found = false;
-  for (int i = 0; i < op.operand_count(); ++i) found = found || is_wide(op.operand(i));
-  for (int i = 0; i < op.result_count(); ++i) found = found || is_wide(op.result(i));
-  return found;
-}
-
 bool uses_kernels() { return env::flag(env::Var::JAX_MPS_FUSION); }
 bool is_strict() { return env::flag(env::Var::JAX_MPS_STRICT); }
 
 Status fuse_module(ir::Module& module, const ir::Target& target, std::string* notes) {
-  if (!uses_kernels()) return {};
   Gpu* const gpu = gpu_of(target);
-  if (gpu && !gpu->why_no_compiler().empty()) {
-    log(Level::warning, "ops run one by one: ", gpu->why_no_compiler());
-    return {};
-  }
+  if (gpu && !gpu->why_no_compiler().empty())
+    return Error(Code::failed_precondition, gpu->why_no_compiler());
   passes::FuseOptions options;
+  options.joins = uses_kernels();
   options.dump = notes;
   options.accept = attach_kernel;
-  target.runs_native ? passes::expand_filters(module) : passes::clamp_starts(module);
+  if (options.joins)
+    target.runs_native ? passes::expand_filters(module) : passes::clamp_starts(module);
   CHECK_OK(passes::fuse(module, target, options));
   if (!gpu) return {};
   std::vector<const kernels::GpuFusion*> printed;
@@ -148,10 +147,10 @@ void release_kernels(const ir::Module& module) {
   }
 }
 
-Result<ops::Lowering> lower_fusion(const ir::Op& fusion, const ir::Target& target) {
-  TRY(const auto kernel, kernel_of(fusion, target));
+Result<ops::Lowering> lower_fused(const ir::Op& op, const ir::Target& target) {
+  TRY(const auto kernel, kernel_of(op, target));
   if (kernel->printed) return gpu_of(target)->lower(*kernel->printed);
-  return as_lowering(*kernel->tile, {kernel, &kernel->description}, fusion);
+  return as_lowering(*kernel->tile, {kernel, &kernel->description}, op);
 }
 
 std::string kernel_text(const ir::Op& fusion, const ir::Target& target) {
@@ -173,27 +172,13 @@ Result<std::shared_ptr<const kernels::Fusion>> describe(const ir::Op& op) {
     TRY(auto kernel, kernel_of(op, ir::kCpu));
     return std::shared_ptr<const kernels::Fusion>(kernel, &kernel->description);
   }
-  ir::Region body;
-  ir::Op* copy = body.copy_alone(op, op.operands());
-  if (passes::is_small_product(op)) passes::expand_small_product(copy);
-  TRY(kernels::Fusion description, kernels::build_fusion(body));
+  TRY(kernels::Fusion description, describe_alone(op, ir::kCpu));
   return std::make_shared<const kernels::Fusion>(std::move(description));
 }
 
 Result<cpu::TileKernel> lower_tile(const ir::Op& op) {
-  if (op.id == ir::OpId::fusion) {
-    TRY(const auto kernel, kernel_of(op, ir::kCpu));
-    return *kernel->tile;
-  }
-  TRY(const auto description, describe(op));
-  return cpu::compile_tile(*description);
-}
-
-Result<ops::Lowering> lower_alone(const ir::Op& op, const ir::Target& target) {
-  if (!target.single_ops) return ir::refuse(op, "single ops are MLX's on this target");
-  TRY(auto description, describe(op));
-  TRY(cpu::TileKernel kernel, cpu::compile_tile(*description));
-  return as_lowering(std::move(kernel), std::move(description), op);
+  TRY(const auto kernel, kernel_of(op, ir::kCpu));
+  return *kernel->tile;
 }
 
 void report_unfused(const ir::Op& fusion, const Error& why) {

@@ -1,5 +1,5 @@
 // The border between the executor and the fusion compiler: fusing a module, and turning one
-// `mps.fusion` op into something that runs. JAX_MPS_FUSION=0 leaves every op on its own;
+// `mps.fusion` op into something that runs. With JAX_MPS_FUSION=0 every fusion is of one op;
 // JAX_MPS_STRICT=1 makes a fusion without kernel an error.
 #pragma once
 
@@ -15,12 +15,8 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
 // Takes the kernels from the fusions, once the plan has them.
 void release_kernels(const ir::Module& module);
 
-// The kernel of a fusion, or why there is none.
-Result<ops::Lowering> lower_fusion(const ir::Op& fusion, const ir::Target& target);
-
-// A single op as a kernel of the fusion compiler, or why it has none: for ops that found no partner
-// to fuse with.
-Result<ops::Lowering> lower_alone(const ir::Op& op, const ir::Target& target);
+// The kernel of a fusion, or of any other op as a fusion of its own; or why there is none.
+Result<ops::Lowering> lower_fused(const ir::Op& op, const ir::Target& target);
 
 // The CPU's tile kernel of a fusion or of a single op, and for each result an operand whose memory
 // it may overwrite in place, or -1.
@@ -31,9 +27,6 @@ std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& op);
 
 // The fusion's GPU kernels, or on the CPU its description, for dumps; empty if it has none.
 std::string kernel_text(const ir::Op& fusion, const ir::Target& target);
-
-// Whether an operand or a result is float64 or complex128.
-bool uses_float64(const ir::Op& op);
 
 // Calls visit(op) for the fusions of the region and of those nested in it.
 template <typename Visit>

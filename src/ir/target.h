@@ -46,7 +46,6 @@ struct Target {
   Pace pace;
 
   // Kernels of fusions.
-  bool single_ops;         // are faster as fusions than on their own
   int64_t longest_row;     // whose elements are walked again with the results of its reductions
   int64_t shortest_slice;  // of a gather inside; those of one element are taken, too
   int max_buffers;         // of one kernel
@@ -66,7 +65,6 @@ inline constexpr Target kCpu{.name = "cpu",
                              .strided_scans = true,
                              .gradient_convolutions = false,
                              .pace = {},
-                             .single_ops = true,
                              .longest_row = kAnyLength,
                              // In a tile of several rows the index is worked out for each element.
                              .shortest_slice = 512,
@@ -84,7 +82,6 @@ inline constexpr Target kCuda{.name = "cuda",
                               .strided_scans = true,
                               .gradient_convolutions = true,
                               .pace = {},
-                              .single_ops = false,
                               // What a block of threads holds in registers.
                               .longest_row = 8192,
                               .shortest_slice = 1,
@@ -104,7 +101,6 @@ inline constexpr Target kMetal{.name = "metal",
                                // macOS ends command buffers that run for seconds. An M1 of seven
                                // cores has 68 bytes and 2300 operations at best.
                                .pace = {.longest_call = 0.25e9, .bytes = 40, .flops = 1000},
-                               .single_ops = false,
                                .longest_row = 8192,
                                .shortest_slice = 1,
                                .max_buffers = 31,

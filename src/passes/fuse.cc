@@ -180,6 +180,10 @@ void RegionFuser::visit(int index) {
   OpInfo& info = ops_[static_cast<size_t>(index)];
   const Op& op = *info.op;
   if (info.kind == FuseClass::none || op.unused()) return;
+  if (!options_.joins) {
+    if (info.kind == FuseClass::elementwise || info.kind == FuseClass::reduce) found(index);
+    return;
+  }
   if (info.kind == FuseClass::constant || info.kind == FuseClass::movement) {
     if (visit_copied(index) || info.kind == FuseClass::constant) return;
     if (!found(index)) info.why = "an index map that no group reads";
@@ -235,14 +239,19 @@ Status RegionFuser::run() {
   }
   for (int i = static_cast<int>(ops_.size()) - 1; i >= 0; --i) visit(i);
   materialize();
-  if (!refused_gather_) {
-    if (!target_.runs_native) merge();
-    return {};
+  if (refused_gather_) {
+    // What had no kernel with its gathers may have one without.
+    FuseOptions without = options_;
+    without.gathers = false;
+    return RegionFuser(&region_, target_, without).run();
   }
-  // What had no kernel with its gathers may have one without.
-  FuseOptions without = options_;
-  without.gathers = false;
-  return RegionFuser(&region_, target_, without).run();
+  if (refused_group_ && options_.joins) {
+    FuseOptions alone = options_;
+    alone.joins = false;
+    CHECK_OK(RegionFuser(&region_, target_, alone).run());
+  }
+  if (options_.joins && !target_.runs_native) merge();
+  return {};
 }
 
 void RegionFuser::note(const Op& op, std::string_view text) {

@@ -23,6 +23,8 @@ struct FuseOptions {
   // them instead of stored.
   int64_t min_recomputed_bytes = int64_t{1} << 16;
   bool gathers = true;  // may be inside of fusions
+  // Otherwise each elementwise op and each reduction is a fusion of its own.
+  bool joins = true;
   // Asked once per finished group, with the mps.fusion op, its description and the target, which
   // may not be the module's. It may attach a kernel to the op: an error takes the group apart
   // again, as does want of a description. Empty: everything that can be described is accepted.

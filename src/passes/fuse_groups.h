@@ -99,6 +99,7 @@ class RegionFuser {
   std::vector<Group> groups_;
   std::string_view refusal_;
   bool refused_gather_ = false;  // with a group that had one
+  bool refused_group_ = false;   // of several ops
 };
 
 // The walked dimensions that are not reduced, as the map of a reduction's result.

@@ -7,12 +7,10 @@
 namespace jaxmps::passes {
 
 bool RegionFuser::worthwhile(const Group& g) const {
-  int real = 0;
-  for (const Member& m : g.members) {
+  return std::any_of(g.members.begin(), g.members.end(), [&](const Member& m) {
     const FuseClass kind = ops_[static_cast<size_t>(m.op)].kind;
-    real += kind == FuseClass::elementwise || kind == FuseClass::reduce;
-  }
-  return real > 1 || (real == 1 && (target_.single_ops || g.members.size() > 1));
+    return kind == FuseClass::elementwise || kind == FuseClass::reduce;
+  });
 }
 
 // Whether the op, a member of some group, is computed outside of it as well.
@@ -67,6 +65,7 @@ void RegionFuser::materialize(const Group& g) {
   Status accepted;
   if (reason.empty()) accepted = describe(fusion.get());
   if (!accepted.ok()) reason = accepted.error().text;
+  refused_group_ |= !accepted.ok() && g.members.size() > 1;
   for (const Member& m : g.members) {
     refused_gather_ |= !accepted.ok() && ops_[static_cast<size_t>(m.op)].kind == FuseClass::gather;
   }

@@ -65,9 +65,10 @@ class FusionMerger {
   }
 
  private:
+  // Values from outside are read outside, too: for as long as the region runs.
   int place_of(const Op* user) const {
-    while (user->parent() != &region_) user = user->parent()->parent_op();
-    return place_.at(user);
+    while (user && user->parent() != &region_) user = user->parent()->parent_op();
+    return user ? place_.at(user) : kNever;
   }
 
   int first_reader(const Op& op) const {
