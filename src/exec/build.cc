@@ -53,6 +53,7 @@ class Builder {
 
   void add(const Op& op) {
     if (op.id == OpId::constant && add_constant(op)) return;
+    if (op.id == OpId::optimization_barrier) return pass_on(op);
     if (op.id == OpId::while_) return add_loop(op);
     if (op.id == OpId::case_) return add_branch(op);
     if (op.id == OpId::fusion) return add_fusion(op);
@@ -76,7 +77,9 @@ class Builder {
     if (is_special && (lowering->native || lowering->alias)) return lowering;
     if (!target_.runs_native && lowering.ok()) return lowering;
     auto alone = lower_fused(op, target_);
-    return alone.ok() ? std::move(alone) : std::move(lowering);
+    const bool is_scalar =
+        op.is(ir::traits::elementwise) || op.id == OpId::select || op.id == OpId::clamp;
+    return alone.ok() || is_scalar ? std::move(alone) : std::move(lowering);
   }
 
   void add_lowering(const Op& op, ops::Lowering lowering) {
@@ -248,6 +251,11 @@ class Builder {
   void note_nested(const Plan& nested, int64_t times) {
     plan_->is_native = plan_->is_native && nested.is_native && target_.runs_native;
     plan_->nanoseconds += static_cast<double>(times) * (nested.nanoseconds + 500);
+  }
+
+  void pass_on(const Op& op) {
+    for (int i = 0; i < op.result_count(); ++i)
+      refs_[const_cast<Value*>(op.result(i))] = ref(const_cast<Value*>(op.operand(i)));
   }
 
   // Keeps a constant in the plan; false: large splats are made by a step at run time.

@@ -127,8 +127,12 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   options.joins = uses_kernels();
   options.dump = notes;
   options.accept = attach_kernel;
-  if (options.joins)
-    target.runs_native ? passes::expand_filters(module) : passes::clamp_starts(module);
+  if (target.runs_native) {
+    passes::expand_filters(module);
+  } else {
+    passes::expand_combiners(module, target);
+    passes::clamp_starts(module);
+  }
   CHECK_OK(passes::fuse(module, target, options));
   if (!gpu) return {};
   std::vector<const kernels::GpuFusion*> printed;

@@ -9,7 +9,7 @@
 #include <numeric>
 
 #include "ops/dot.h"
-#include "ops/elementwise.h"
+#include "ops/host_call.h"
 #include "ops/window.h"
 
 namespace jaxmps::ops {
@@ -293,7 +293,7 @@ ANY_DTYPE_OP(convolution) {
   if (ctx.target.runs_native) {
     if (auto lowering = native_conv(ctx, dims)) return std::move(*lowering);
   }
-  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   mx::Shape output;
   for (int d : dims.output) output.push_back(ctx.out_shape()[d]);
   const bool mlx_float =

@@ -1,5 +1,6 @@
+#include <cmath>
+
 #include "kernels/cpu/scan.h"
-#include "ops/elementwise.h"
 #include "ops/host_call.h"
 
 namespace jaxmps::ops {
@@ -13,6 +14,28 @@ constexpr Named kKinds[] = {{"add", cpu::Scan::add},
                             {"multiply", cpu::Scan::multiply},
                             {"maximum", cpu::Scan::maximum},
                             {"minimum", cpu::Scan::minimum}};
+
+// The zero that wins, and where it is among the elements.
+mx::array best_zero(const mx::array& a, bool maximum) { return scalar(maximum ? 0.0f : -0.0f, a); }
+mx::array is_best_zero(const mx::array& a, bool maximum) {
+  const mx::Dtype bits = unsigned_dtype(a.dtype());
+  return mx::equal(mx::view(a, bits), mx::view(best_zero(a, maximum), bits));
+}
+
+// Maximum or minimum of what precedes along an axis in IEEE 754-2019's sense: NaN wins, and -0 is
+// less than +0. MLX's own take either zero, and not every scan of it keeps NaN.
+mx::array extreme_so_far(const mx::array& a, int axis, bool reverse, bool maximum) {
+  mx::array best = maximum ? mx::cummax(a, axis, reverse) : mx::cummin(a, axis, reverse);
+  if (!mx::issubdtype(a.dtype(), mx::floating)) return best;
+  // What has been met: 1 for the zero, 2 for NaN.
+  const auto met = mx::cummax(
+      mx::where(mx::isnan(a), mx::array(2), mx::astype(is_best_zero(a, maximum), mx::int32)), axis,
+      reverse);
+  const auto is_zero =
+      mx::logical_and(mx::equal(met, mx::array(1)), mx::equal(best, scalar(0, best)));
+  return mx::where(mx::equal(met, mx::array(2)), scalar(NAN, a),
+                   mx::where(is_zero, best_zero(best, maximum), best));
+}
 
 mx::array scan_graph(cpu::Scan scan, const mx::array& x, int axis, bool reverse) {
   switch (scan) {

@@ -11,7 +11,7 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/transpose.h"
-#include "ops/elementwise.h"
+#include "ops/host_call.h"
 #include "passes/pass.h"
 
 namespace jaxmps::ops {
@@ -231,7 +231,7 @@ Result<Lowering> lower_dot(const OpContext& ctx, DotDims dims) {
   if (ctx.target.runs_native) {
     if (auto lowering = native_dot(ctx, dims)) return std::move(*lowering);
   }
-  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   return graph([=, shape = ctx.out_shape()](Inputs in) {
     auto a = arrange(in[0], dims.lhs_batch, dims.lhs_free, dims.lhs_contract);
     auto b = arrange(in[1], dims.rhs_batch, dims.rhs_contract, dims.rhs_free);

@@ -1,23 +1,23 @@
 // Values that depend on no operand.
-#include "ops/elementwise.h"
+#include "ops/op.h"
 
 namespace jaxmps::ops {
 
-ANY_DTYPE_OP(iota) {
-  if (auto why = refused_types(ctx); !why.empty()) return ctx.fail(why);
+OP(iota) {
   const mx::Shape shape = ctx.out_shape();
   const int axis = static_cast<int>(ctx.op.i64("iota_dimension"));
-  return graph([=, dtype = ctx.out().dtype](Inputs) {
+  return graph([=, dtype = ctx.out_dtype()](Inputs) {
     mx::Shape line(shape.size(), 1);
     line[axis] = shape[axis];
-    const auto numbers = convert_array(mx::arange(0, shape[axis], 1), DType::s32, dtype);
+    const auto numbers = mx::astype(mx::arange(0, shape[axis], 1), dtype);
     return one(mx::broadcast_to(mx::reshape(numbers, line), shape));
   });
 }
 
 ANY_DTYPE_OP(constant) {
   if (!ctx.out().is_static()) return ctx.fail("its shape is not known");
-  // A splat is spread when it runs: on the thread, and so on the stream, of the device that runs it.
+  // A splat is spread when it runs: on the thread, and so on the stream, of the device that runs
+  // it.
   return graph([value = constant_array(ctx.op.dense("value")), shape = ctx.out_shape()](Inputs) {
     return one(mx::broadcast_to(value, shape));
   });

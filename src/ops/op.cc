@@ -112,6 +112,19 @@ mx::Dtype storage_dtype(DType dtype) {
   }
 }
 
+mx::Dtype unsigned_dtype(mx::Dtype dtype) {
+  switch (dtype.size()) {
+    case 1:
+      return mx::uint8;
+    case 2:
+      return mx::uint16;
+    case 4:
+      return mx::uint32;
+    default:
+      return mx::uint64;
+  }
+}
+
 bool is_mlx_native(DType dtype) {
   switch (dtype) {
     case DType::s2:

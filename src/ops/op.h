@@ -139,8 +139,14 @@ inline Lowering native(Native n, double nanoseconds, std::vector<int> reuse = {}
 
 using Lower = Result<Lowering> (*)(const OpContext&);
 
-// A constant of MLX.
+// Constants of MLX; a scalar of the array's type.
 inline mx::array u32(uint32_t value) { return mx::array(value, mx::uint32); }
+template <typename T>
+mx::array scalar(T value, const mx::array& like) {
+  return mx::array(value, like.dtype());
+}
+// The unsigned type of the same width.
+mx::Dtype unsigned_dtype(mx::Dtype dtype);
 
 // How an op runs on the target, or why it does not: unknown op, or a type that its block does not
 // accept. (That the target has the types at all has been checked: ir::refuse_missing_types.)

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "ops/dot.h"
-#include "ops/elementwise.h"
 
 namespace jaxmps::ops {
 namespace {
@@ -99,6 +98,10 @@ mx::array multiply_floats(const mx::array& a, const mx::array& b, const ProductT
                                                  : multiply(a, b, type.pace);
 }
 
+mx::array make_complex(const mx::array& re, const mx::array& im) {
+  return mx::reshape(mx::view(mx::stack({re, im}, -1), mx::complex64), re.shape());
+}
+
 mx::array multiply_complex(const mx::array& a, const mx::array& b, const ProductType& type) {
   const auto ar = mx::real(a), ai = mx::imag(a), br = mx::real(b), bi = mx::imag(b);
   auto product = [&](const auto& x, const auto& y) { return multiply_floats(x, y, type); };
@@ -187,9 +190,9 @@ mx::array multiply_matrices(const mx::array& a, const mx::array& b, const Produc
   const mx::Dtype out = storage_dtype(type.out);
   if (type.lhs == DType::pred) {
     const auto sum = multiply(mx::astype(a, mx::float32), mx::astype(b, mx::float32), type.pace);
-    return convert_array(sum, DType::f32, type.out);
+    return type.out == DType::pred ? mx::not_equal(sum, mx::array(0.0f)) : mx::astype(sum, out);
   }
-  if (ir::is_int(type.lhs)) return narrow(multiply_ints(a, b, type), type.out);
+  if (ir::is_int(type.lhs)) return multiply_ints(a, b, type);
   if (ir::is_complex(type.lhs)) return multiply_complex(a, b, type);
   // Halves whose products are float32 are summed and left in it.
   return multiply_floats(mx::astype(a, out), mx::astype(b, out), type);

@@ -1,17 +1,9 @@
-// Reductions that MLX has, shared by reduce and reduce_window: pure functions on lazy arrays; and the
-// CPU kernels of those that neither MLX nor the fusion compiler has.
+// CPU kernels of the reductions that the fusion compiler has not.
 #pragma once
 
-#include <vector>
-
-#include "ops/region.h"
+#include "ops/op.h"
 
 namespace jaxmps::ops {
-
-// Whether MLX reduces this type with this combiner.
-bool mlx_reduces(ir::OpId id, DType type);
-// The reduction, in the type MLX chooses for it.
-mx::array reduce_simple(const mx::array& a, const std::vector<int>& axes, ir::OpId id);
 
 // The CPU kernel of an arg-max or arg-min of (values, indices); nothing for types it does not have.
 Native native_arg_reduce(const OpContext& ctx, bool maximum);

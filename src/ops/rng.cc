@@ -9,27 +9,6 @@
 namespace jaxmps::ops {
 namespace {
 
-mx::array rotated(const mx::array& x, int by) {
-  return mx::bitwise_or(mx::left_shift(x, u32(by)), mx::right_shift(x, u32(32 - by)));
-}
-
-Arrays threefry_graph(const mx::array& key0, const mx::array& key1, mx::array x0, mx::array x1) {
-  constexpr int kRotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
-  const mx::array keys[3] = {key0, key1,
-                             mx::bitwise_xor(mx::bitwise_xor(key0, key1), u32(0x1bd11bdau))};
-  x0 = mx::add(x0, key0);
-  x1 = mx::add(x1, key1);
-  for (uint32_t round = 0; round < 5; ++round) {
-    for (int r : kRotations[round % 2]) {
-      x0 = mx::add(x0, x1);
-      x1 = mx::bitwise_xor(rotated(x1, r), x0);
-    }
-    x0 = mx::add(x0, keys[(round + 1) % 3]);
-    x1 = mx::add(mx::add(x1, keys[(round + 2) % 3]), u32(round + 1));
-  }
-  return {x0, x1};
-}
-
 // A float in [0, 1) from the high bits of a word.
 double unit(uint64_t word) { return static_cast<double>(word >> 11) * 0x1p-53; }
 
@@ -92,18 +71,6 @@ Fill fill_of(DType dtype) {
 }
 
 }  // namespace
-
-OP(threefry2x32) {
-  const int64_t count = ctx.out().size();
-  Lowering lowering = graph([](Inputs in) { return threefry_graph(in[0], in[1], in[2], in[3]); });
-  lowering.native = [count](const void* const* in, void* const* out) {
-    auto words = [&](int i) { return static_cast<const uint32_t*>(in[i]); };
-    cpu::threefry2x32(count, words(0), words(1), words(2), words(3), static_cast<uint32_t*>(out[0]),
-                      static_cast<uint32_t*>(out[1]));
-  };
-  lowering.nanoseconds = 30 + 3.0 * static_cast<double>(count);
-  return lowering;
-}
 
 OP(rng_bit_generator) {
   const ir::Type& type = ctx.out(1);

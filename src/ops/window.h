@@ -28,11 +28,6 @@ WindowDims window_dims(const ir::Op& op, const ir::Type& operand, const ir::Type
 // The operand with dilation and padding filled by `value`.
 mx::array pad_windows(const mx::array& a, const mx::array& value, const WindowDims& dims);
 
-// Folds the windows of padded arrays cell by cell in row-major order, onto `total` if it is not
-// empty: `combine` takes k accumulators and k elements.
-Arrays fold_windows(const Arrays& padded, const WindowDims& dims, Arrays total,
-                    const std::function<Arrays(const Arrays&)>& combine);
-
 // CPU kernels; nothing where there is none for the op.
 Native native_reduce_window(const OpContext& ctx, const WindowDims& dims, ir::OpId combiner);
 // With any functions that are scalar programs, on the host for every target.

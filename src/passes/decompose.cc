@@ -70,47 +70,9 @@ bool dimension_size(Op* op) {
 
 // The scalar function of `map`, applied to whole tensors.
 bool map(Op* op) {
-  const ir::Region& body = op->region();
-  const Dims& dims = op->result()->type.dims;
-  if (!op->result()->type.is_static()) return false;
-  for (const Op* inner : body) {
-    const bool liftable = inner->is(ir::traits::elementwise) || inner->id == OpId::constant ||
-                          inner->id == OpId::select || inner->id == OpId::clamp ||
-                          inner == body.terminator();
-    if (!liftable) return false;
-    for (const Value* operand : inner->operands()) {
-      if (!operand->type.is_scalar()) return false;
-    }
-    for (int i = 0; i < inner->result_count(); ++i) {
-      if (!inner->result(i)->type.is_scalar()) return false;
-    }
-  }
-  const Builder build(op);
-  std::unordered_map<const Value*, Value*> lifted;
-  for (int i = 0; i < body.arg_count(); ++i) lifted[body.arg(i)] = op->operand(i);
-  auto lift = [&](Value* scalar) {
-    Value*& wide = lifted[scalar];
-    if (!wide) wide = build.broadcast(scalar, dims, {});
-    return wide;
-  };
-  for (Op* inner : body) {
-    if (inner == body.terminator()) break;
-    if (inner->id == OpId::constant) {
-      Op* constant = build.op(OpId::constant, {}, {inner->result()->type}, inner->attrs);
-      lifted[inner->result()] = build.broadcast(constant->result(), dims, {});
-      continue;
-    }
-    std::vector<Value*> operands;
-    for (Value* operand : inner->operands()) operands.push_back(lift(operand));
-    std::vector<Type> types;
-    types.reserve(inner->result_count());
-    for (int i = 0; i < inner->result_count(); ++i) {
-      types.push_back(inner->result(i)->type.with(dims));
-    }
-    Op* wide = build.op(inner->id, operands, types, inner->attrs);
-    for (int i = 0; i < inner->result_count(); ++i) lifted[inner->result(i)] = wide->result(i);
-  }
-  replace(op, lift(body.terminator()->operand(0)));
+  const Type& type = op->result()->type;
+  if (!type.is_static() || !is_liftable(op->region())) return false;
+  replace(op, lift(Builder(op), op->region(), op->operands(), type.dims)[0]);
   return true;
 }
 

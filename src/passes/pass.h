@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "ir/module.h"
+#include "ir/target.h"
 
 namespace jaxmps::passes {
 
@@ -51,6 +52,10 @@ void expand_filters(ir::Module& module);
 // Not part of run_passes either. Dynamic slices get s32 starts in range, which the discardable
 // attribute `mps.starts_in_range` says of them, for targets whose slices would have to clamp them.
 void clamp_starts(ir::Module& module);
+// Nor is this: for targets without kernels that call a region for each element. Reductions and
+// windows with combiners that fusions do not fold with become elementwise ops on slices, and ops
+// that are MLX's get types that it has.
+void expand_combiners(ir::Module& module, const ir::Target& target);
 // Whether a product sums so few terms that it is rather written out; then it is summed by halves.
 bool is_small_product(const ir::Op& dot_general);
 // All products that a dot_general sums, before it: in the order of its result, the contracted

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <unordered_map>
 
 #include "ir/float_format.h"
 
@@ -107,22 +108,29 @@ Value* Builder::convert(Value* v, DType dtype) const {
   return v->type.dtype == dtype ? v : value(OpId::convert, {v}, v->type.with(dtype));
 }
 
+void Builder::add_combiner(Op* op, OpId combiner, const Type& scalar) const {
+  Region* body = op->add_region();
+  Value* arguments[] = {body->add_arg(scalar), body->add_arg(scalar)};
+  Op* combined =
+      body->append(Op::create(combiner, arguments, std::span(&scalar, 1), {}, location_));
+  Value* returned[] = {combined->result()};
+  body->append(Op::create(OpId::return_, returned, {}, {}, location_));
+}
+
 Value* Builder::reduce(OpId combiner, Value* v, double init, Ints dimensions) const {
+  return reduce_onto(splat(v->type.with(Dims{}), init), combiner, v, std::move(dimensions));
+}
+
+Value* Builder::reduce_onto(Value* init, OpId combiner, Value* v, Ints dimensions) const {
   Dims dims;
   for (int64_t i = 0; i < v->type.rank(); ++i) {
     if (std::find(dimensions.begin(), dimensions.end(), i) == dimensions.end()) {
       dims.push_back(v->type.dims[i]);
     }
   }
-  const Type scalar = v->type.with(Dims{});
-  Op* reduction = op(OpId::reduce, {v, splat(scalar, init)}, {v->type.with(std::move(dims))},
+  Op* reduction = op(OpId::reduce, {v, init}, {v->type.with(std::move(dims))},
                      {{"dimensions", Attr(std::move(dimensions))}});
-  Region* body = reduction->add_region();
-  Value* arguments[] = {body->add_arg(scalar), body->add_arg(scalar)};
-  Op* combined =
-      body->append(Op::create(combiner, arguments, std::span(&scalar, 1), {}, location_));
-  Value* returned[] = {combined->result()};
-  body->append(Op::create(OpId::return_, returned, {}, {}, location_));
+  add_combiner(reduction, combiner, init->type);
   return reduction->result();
 }
 
@@ -176,6 +184,68 @@ std::vector<Value*> splice(Region& region, const std::vector<Value*>& operands, 
   std::vector<Value*> results = end->operands();
   end->erase();
   while (Op* op = region.first()) op->move_before(position);
+  return results;
+}
+
+namespace {
+
+// Of a scalar, the scalar.
+bool keeps_scalars(const Op& op) {
+  return op.id == OpId::reshape || op.id == OpId::broadcast_in_dim || op.id == OpId::transpose ||
+         op.id == OpId::optimization_barrier;
+}
+
+bool is_liftable(const Op& op) {
+  const auto is_scalar = [](const Value* value) { return value->type.is_scalar(); };
+  const auto operands = op.operands();
+  bool scalar = std::all_of(operands.begin(), operands.end(), is_scalar);
+  for (int i = 0; i < op.result_count(); ++i) scalar = scalar && is_scalar(op.result(i));
+  return scalar &&
+         (op.is(ir::traits::elementwise) || op.id == OpId::constant || op.id == OpId::select ||
+          op.id == OpId::clamp || op.id == OpId::bitcast_convert || keeps_scalars(op));
+}
+
+}  // namespace
+
+bool is_liftable(const Region& region) {
+  for (const Op* op : region) {
+    if (op != region.terminator() && !is_liftable(*op)) return false;
+  }
+  return true;
+}
+
+std::vector<Value*> lift(const Builder& build, const Region& region,
+                         const std::vector<Value*>& operands, const Dims& dims) {
+  std::unordered_map<const Value*, Value*> lifted;
+  for (int i = 0; i < region.arg_count(); ++i) lifted[region.arg(i)] = operands[i];
+  const auto wide = [&](Value* scalar) {
+    Value*& value = lifted[scalar];
+    if (!value) value = build.broadcast(scalar, dims, {});
+    return value;
+  };
+  for (Op* op : region) {
+    if (op == region.terminator()) break;
+    std::vector<Value*> inputs;
+    for (Value* operand : op->operands()) inputs.push_back(wide(operand));
+    if (keeps_scalars(*op)) {
+      for (int i = 0; i < op->result_count(); ++i) lifted[op->result(i)] = inputs[i];
+      continue;
+    }
+    const bool is_constant = op->id == OpId::constant;
+    std::vector<Type> types;
+    types.reserve(op->result_count());
+    for (int i = 0; i < op->result_count(); ++i) {
+      const Type& type = op->result(i)->type;
+      types.push_back(is_constant ? type : type.with(dims));
+    }
+    const Op* made = build.op(op->id, inputs, types, op->attrs);
+    for (int i = 0; i < op->result_count(); ++i) {
+      auto* value = const_cast<Value*>(made->result(i));
+      lifted[op->result(i)] = is_constant ? build.broadcast(value, dims, {}) : value;
+    }
+  }
+  std::vector<Value*> results;
+  for (Value* value : region.terminator()->operands()) results.push_back(wide(value));
   return results;
 }
 

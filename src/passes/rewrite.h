@@ -31,7 +31,11 @@ class Builder {
   ir::Value* broadcast(ir::Value* value, ir::Dims dims, ir::Ints broadcast_dimensions) const;
   ir::Value* convert(ir::Value* value, ir::DType dtype) const;
   // Reduces over `dimensions` with a binary op.
+  ir::Value* reduce_onto(ir::Value* init, ir::OpId combiner, ir::Value* value,
+                         ir::Ints dimensions) const;
   ir::Value* reduce(ir::OpId combiner, ir::Value* value, double init, ir::Ints dimensions) const;
+  // Gives the op a region that combines two scalars with a binary op.
+  void add_combiner(ir::Op* op, ir::OpId combiner, const ir::Type& scalar) const;
 
  private:
   ir::Op* before_;
@@ -58,6 +62,12 @@ void replace(ir::Op* op, const std::vector<ir::Value*>& values);
 // terminator returned. The region is empty afterwards.
 std::vector<ir::Value*> splice(ir::Region& region, const std::vector<ir::Value*>& operands,
                                ir::Op* position);
+
+// Whether the region is a function of scalars each op of which has a form on arrays.
+bool is_liftable(const ir::Region& region);
+// What such a region does to scalars, done to the elements of arrays of these dimensions.
+std::vector<ir::Value*> lift(const Builder& build, const ir::Region& region,
+                             const std::vector<ir::Value*>& operands, const ir::Dims& dims);
 
 // Calls f(op) for every op, those of nested regions first. f may erase the op it is given.
 template <typename F>

@@ -172,23 +172,6 @@ void philox_bits(int64_t count, int element_bytes, int state_words, const uint64
   if (state_words > 2) new_state[2] = high + (new_state[1] < low ? 1 : 0);
 }
 
-void threefry2x32(int64_t count, const uint32_t* key0, const uint32_t* key1, const uint32_t* count0,
-                  const uint32_t* count1, uint32_t* out0, uint32_t* out1) {
-  parallel_for(count, kGrain, [&](int64_t begin, int64_t end) {
-    uint32_t k0[kLanes] = {}, k1[kLanes] = {}, x0[kLanes] = {}, x1[kLanes] = {};
-    for (int64_t i = begin; i < end; i += kLanes) {
-      const size_t bytes = static_cast<size_t>(std::min<int64_t>(kLanes, end - i)) * 4;
-      std::memcpy(k0, key0 + i, bytes);
-      std::memcpy(k1, key1 + i, bytes);
-      std::memcpy(x0, count0 + i, bytes);
-      std::memcpy(x1, count1 + i, bytes);
-      threefry_lanes(k0, k1, x0, x1);
-      std::memcpy(out0 + i, x0, bytes);
-      std::memcpy(out1 + i, x1, bytes);
-    }
-  });
-}
-
 void system_random(int64_t words, uint64_t* out) {
   static std::mutex mutex;
   static uint64_t state[3] = {};

@@ -17,10 +17,6 @@ void threefry_bits(const ir::Dims& dims, int element_bytes, const uint64_t* stat
 void philox_bits(int64_t count, int element_bytes, int state_words, const uint64_t* state,
                  uint64_t* new_state, void* out);
 
-// One block per element: (key0, key1, count0, count1) -> (word 0, word 1).
-void threefry2x32(int64_t count, const uint32_t* key0, const uint32_t* key1, const uint32_t* count0,
-                  const uint32_t* count1, uint32_t* out0, uint32_t* out1);
-
 // Random bits that no seed repeats: `count` bytes from a generator seeded by the system.
 void system_random(int64_t words, uint64_t* out);
 

@@ -10,6 +10,7 @@
 #include "ir/builder.h"
 #include "mlx/primitives.h"
 #include "passes/pass.h"
+#include "support/null_gpu.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -69,12 +70,15 @@ void check(const std::function<void(Program&)>& build) {
   const Status status = passes::run_passes(program.module);
   ASSERT_TRUE(status.ok()) << status.error().text;
   std::vector<std::vector<mx::array>> results;
+  const testing::NullGpuScope cuda(ir::kCuda, kernels::cuda_dialect());
+  const testing::NullGpuScope metal(ir::kMetal, kernels::metal_dialect());
   for (const ir::Target* target : {&ir::kCuda, &ir::kMetal, &ir::kCpu}) {
     std::vector<Error> refused;
     const auto plan = build_plan(program.module.main()->body, {}, *target, &refused);
     for (const Error& error : refused) ADD_FAILURE() << error.text;
     if (!refused.empty()) return;
     expect_no_empty_step(*plan);
+    if (count(*plan).launches > 0) continue;  // kernels that nobody has compiled
     const auto encoder = make_cpu_encoder(mx::default_stream(mx::Device::cpu));
     RunContext run(*encoder);
     results.push_back(run_plan(*plan, arguments_of(program), run, true));

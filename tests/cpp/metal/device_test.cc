@@ -14,6 +14,7 @@
 #include "passes/pass.h"
 #include "simulated/gpu.h"
 #include "simulated/metal.h"
+#include "support/null_gpu.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -271,32 +272,16 @@ TEST(Gpu, WrongProductsAreNoticed) {
   }
 }
 
-// Takes every kernel and compiles none.
-class NullGpu final : public Gpu {
- public:
-  explicit NullGpu(const kernels::Dialect& dialect) : dialect_(dialect) {}
-  const kernels::Dialect& dialect() const override { return dialect_; }
-  std::unique_ptr<Encoder> make_encoder(mx::Stream) const override { return nullptr; }
-
- private:
-  Result<std::vector<Function>> build(const std::string&, const Kernels& kernels) override {
-    return std::vector<Function>(kernels.size(), std::make_shared<const int>(0));
-  }
-  const kernels::Dialect& dialect_;
-};
-
 Count count_calls(const std::filesystem::path& path, const ir::Target& target,
                   const kernels::Dialect& dialect) {
   std::ifstream file(path, std::ios::binary);
   auto module = bytecode::read_artifact(std::make_shared<const std::string>(
       std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()));
   EXPECT_TRUE(module.ok() && passes::run_passes(**module).ok()) << path;
-  NullGpu null(dialect);
-  Gpu* const before = use_gpu(target, &null);
+  const testing::NullGpuScope null(target, dialect);
   EXPECT_TRUE(fuse_module(**module, target).ok());
   std::vector<Error> refused;
   const auto plan = build_plan((*module)->main()->body, {}, target, &refused);
-  use_gpu(target, before);
   for (const Error& error : refused) ADD_FAILURE() << path << ": " << error.text;
   return count(*plan);
 }
