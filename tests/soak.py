@@ -5,9 +5,10 @@
 
 Activities (training, decoding, new programs, exceptions, …) are run in random order; each compares
 all that it computes with NumPy or JAX's CPU backend. Every run of one has a seed of its own, so that
-a wrong value is shown again with --replay ACTIVITY:SEED. Resident memory, memory in use on the
-device, descriptors and threads are sampled whenever all arrays are dropped; the last half of the
-samples must not grow. With JAX_PLATFORMS=cpu the same runs on JAX's own backend, for comparison.
+a wrong value is shown again with --replay ACTIVITY:SEED. Resident memory, memory that the C library
+has handed out, memory in use on the device, descriptors and threads are sampled whenever all arrays
+are dropped; the last half of the samples must not grow. With JAX_PLATFORMS=cpu the same runs on JAX's
+own backend, for comparison: JAX itself keeps something of each program that it has not seen before.
 The exit code is 1 if a value was wrong, an activity failed, or something grew.
 """
 
@@ -449,10 +450,27 @@ def forks(rng):
 
 # -- The process ------------------------------------------------------------------------------------------
 
-Sample = collections.namedtuple("Sample", "seconds resident device descriptors threads")
+Sample = collections.namedtuple("Sample", "seconds resident allocated device descriptors threads")
 # What noise the medians of two quarters may differ by. Allocators and JAX's caches move resident
 # memory by some MiB in either direction.
-NOISE = Sample(None, 24 * 2**20, 4096, 1, 1)
+NOISE = Sample(None, 24 * 2**20, 24 * 2**20, 4096, 1, 1)
+
+
+class MallInfo(ctypes.Structure):
+    """glibc's struct mallinfo2."""
+
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")]  # fmt: skip
+
+
+def allocated_bytes() -> int:
+    """What glibc's malloc has handed out, of its arenas and as mappings; 0 with another C library."""
+    info = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if info is None:
+        return 0
+    info.restype = MallInfo
+    now = info()
+    return now.uordblks + now.hblkhd
 
 
 def sample(start) -> Sample:
@@ -467,7 +485,8 @@ def sample(start) -> Sample:
     # Less what the device keeps for reuse on purpose, up to a limit.
     resident = int(status["VmRSS"].split()[0]) * 1024 - stats.get("pool_bytes", 0)
     in_use = stats.get("bytes_in_use", 0)
-    return Sample(time.monotonic() - start, resident, in_use, len(os.listdir("/proc/self/fd")), int(status["Threads"]))
+    allocated = max(0, allocated_bytes() - stats.get("pool_bytes", 0) - in_use)
+    return Sample(time.monotonic() - start, resident, allocated, in_use, len(os.listdir("/proc/self/fd")), int(status["Threads"]))
 
 
 def growth(samples) -> dict[str, tuple[float, float]]:
@@ -511,7 +530,7 @@ def report(samples, times, failures) -> int:
     print(f"\n{'held':16} {'at first':>12} {'at last':>12} {'most':>12} {'growth/hour':>14}")
     leaks = []
     for field in Sample._fields[1:]:
-        show = mib if field in ("resident", "device") else str
+        show = mib if field in ("resident", "allocated", "device") else str
         values = [getattr(s, field) for s in samples]
         more, rate = grown.get(field, (0, 0))
         if more > getattr(NOISE, field):
@@ -554,7 +573,7 @@ def main() -> int:
             now = sample(start)
             samples.append(now)
             print(f"{now.seconds / 60:7.1f} min  {sum(map(len, times.values())):8} runs  {failures.total()} bad  "
-                  f"resident {mib(now.resident)}  device {mib(now.device)}  "
+                  f"resident {mib(now.resident)}  allocated {mib(now.allocated)}  device {mib(now.device)}  "
                   f"{now.descriptors} descriptors  {now.threads} threads", flush=True)  # fmt: skip
     samples.append(sample(start))
     return report(samples, times, failures)
