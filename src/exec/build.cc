@@ -73,6 +73,10 @@ class Builder {
   // On the CPU a kernel of ours, of the op's own block or of the fusion compiler, before MLX.
   Result<ops::Lowering> lower_op(const Op& op) {
     auto lowering = ops::lower(op, target_);
+    // Kernels of ours count in 64 bits.
+    if (lowering.ok() && lowering->graph && !lowering->alias && !operands_fit(op)) {
+      if (auto alone = lower_alone(op, target_); alone.ok()) return alone;
+    }
     const bool is_special = lowering.ok() && !lowering->is_general;
     if (is_special && (lowering->native || lowering->alias)) return lowering;
     if (!target_.runs_native && lowering.ok()) return lowering;
@@ -140,7 +144,7 @@ class Builder {
 
   // A step for each primitive of the graph, which is built once, of stand-ins for the operands.
   void add_graph(const Op& op, const ops::Graph& graph) {
-    if (!check_sizes(op)) return;
+    if (!check_sizes(op, true)) return;
     plan_->is_native = false;
     std::vector<mx::array> operands;
     std::vector<const mx::array*> inputs;
@@ -277,16 +281,27 @@ class Builder {
     return true;
   }
 
+  static bool operands_fit(const Op& op) {
+    const auto operands = op.operands();
+    return std::all_of(operands.begin(), operands.end(),
+                       [](Value* operand) { return ops::fits_dimensions(operand->type); });
+  }
+
   // Refuses what is too large for MLX.
-  bool check_sizes(const Op& op) {
-    for (int i = 0; i < op.result_count(); ++i) {
-      const ir::Type& type = op.result(i)->type;
-      if (ops::fits_dimensions(type)) continue;
-      refuse(op, ir::refuse(op, str("the result ", ir::brief(type), " has a dimension larger than ",
-                                    ops::kLargestDim)));
+  bool check_sizes(const Op& op, bool with_operands = false) {
+    const auto check = [&](std::string_view what, const ir::Type& type) {
+      if (ops::fits_dimensions(type)) return true;
+      refuse(op, ir::refuse(op, str("the ", what, " ", ir::brief(type),
+                                    " has a dimension larger than ", ops::kLargestDim)));
       return false;
+    };
+    for (int i = 0; i < op.result_count(); ++i) {
+      if (!check("result", op.result(i)->type)) return false;
     }
-    return true;
+    if (!with_operands) return true;
+    const auto operands = op.operands();
+    return std::all_of(operands.begin(), operands.end(),
+                       [&](Value* operand) { return check("operand", operand->type); });
   }
 
   int new_result(const Op& op, int i) {
