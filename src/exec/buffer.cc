@@ -163,9 +163,13 @@ Event Buffer::copy_to_host(void* destination, int64_t offset, int64_t bytes) con
   auto shared = payload();
   if (!shared.ok()) return Event::failed(std::move(shared).error());
   PayloadPtr source = std::move(shared).value();
-  auto copy = [source, destination, offset, bytes]() -> Status {
+  auto copy = [device = device_, source, destination, offset, bytes]() -> Status {
     try {
-      std::memcpy(destination, source->value().data<uint8_t>() + offset, bytes);
+      if (device->target().host_memory) {
+        std::memcpy(destination, source->value().data<char>() + offset, bytes);
+      } else {
+        device->encoder().read(source->value(), offset, bytes, destination);
+      }
       return {};
     } catch (...) {
       return current_exception_as_error();
@@ -179,7 +183,7 @@ Event Buffer::copy_to_host(void* destination, int64_t offset, int64_t bytes) con
     });
     return done;
   }
-  // Discrete memory: MLX moves it, on the device's own thread.
+  // Discrete memory: through the encoder, on the device's own thread.
   if (Status usable = device_->check_usable(true); !usable.ok()) {
     return Event::failed(std::move(usable).error());
   }

@@ -129,6 +129,10 @@ void Encoder::wait() {
   is_idle_ = true;
 }
 
+void Encoder::read(const mx::array& array, int64_t offset, size_t bytes, void* destination) {
+  std::memcpy(destination, array.data<char>() + offset, bytes);
+}
+
 void Encoder::synchronize() { mx::synchronize(stream_); }
 
 std::unique_ptr<Encoder> make_cpu_encoder(mx::Stream stream) {

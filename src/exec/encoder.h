@@ -47,6 +47,9 @@ class Encoder {
 
   // Waits for all that was sent. Throws what went wrong there.
   void wait();
+  // Copies from the dense data of an array whose values are there, while work that was sent may
+  // read it: so it stays where it is, which at a look of the CPU's it might not.
+  virtual void read(const mx::array& array, int64_t offset, size_t bytes, void* destination);
   // Before the stream is committed by others: hands over what must live until the work has ended.
   virtual void release() {}
   // Keeps the memory until what was sent so far has ended.

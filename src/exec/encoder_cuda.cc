@@ -8,6 +8,7 @@
 
 #include "exec/encoder_gpu.h"
 #include "exec/gpu.h"
+#include "exec/memory.h"
 #include "kernels/cuda.h"
 #include "mlx/primitives.h"
 
@@ -50,6 +51,7 @@ namespace {
 struct Driver {
   int (*load)(CUmod_st**, const void* image) = nullptr;
   int (*function)(CUfunc_st**, CUmod_st*, const char* name) = nullptr;
+  int (*copy_to_host)(void* destination, uintptr_t source, size_t bytes) = nullptr;
   int (*error_text)(int code, const char** text) = nullptr;
 
   static Result<const Driver*> instance() {
@@ -58,11 +60,12 @@ struct Driver {
       if (void* library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL)) {
         find(library, "cuModuleLoadData", &loaded.load);
         find(library, "cuModuleGetFunction", &loaded.function);
+        find(library, "cuMemcpyDtoH_v2", &loaded.copy_to_host);
         find(library, "cuGetErrorString", &loaded.error_text);
       }
       return loaded;
     }();
-    if (driver.load && driver.function && driver.error_text) return &driver;
+    if (driver.load && driver.function && driver.copy_to_host && driver.error_text) return &driver;
     return Error(Code::failed_precondition, "libcuda.so.1, NVIDIA's driver, cannot be loaded");
   }
 
@@ -80,9 +83,13 @@ struct Driver {
   }
 };
 
-// Where an array begins in the GPU's memory. A buffer of MLX begins with that address.
+const CudaBuffer& buffer_of(const mx::array& array) {
+  return *static_cast<const CudaBuffer*>(array.buffer().ptr());
+}
+
+// Where an array begins in the GPU's memory.
 void* address(const mx::array& array) {
-  return static_cast<char*>(*static_cast<void* const*>(array.buffer().ptr())) + array.offset();
+  return static_cast<char*>(buffer_of(array).data) + array.offset();
 }
 
 class CudaEncoder final : public GpuEncoder {
@@ -91,6 +98,24 @@ class CudaEncoder final : public GpuEncoder {
     allocation_ = mx::abs(mx::array(0.0f), stream).primitive_ptr();
     nothing_.emplace_back(mx::Shape{0}, mx::float32, nullptr, std::vector<mx::array>());
     nothing_[0].set_data(mx::allocator::malloc(1), 0, {1}, {false, false, false});
+    const CudaBuffer& known = buffer_of(nothing_[0]);  // of memory that the CPU reads
+    if (known.data != nothing_[0].data<void>() || known.size < 1 || known.device != -1) {
+      throw std::runtime_error(
+          "MLX's CUDA buffers are not laid out as those of the version that jax-mps is built for");
+    }
+  }
+
+  // MLX's data() copies to memory that the CPU reads and frees the GPU's, under the work that reads
+  // it and beside the order of its stream.
+  void read(const mx::array& array, int64_t offset, size_t bytes, void* destination) override {
+    if (buffer_of(array).device < 0) return Encoder::read(array, offset, bytes, destination);
+    (void)commands();
+    const auto driver = Driver::instance();
+    if (!driver.ok()) throw Failure{driver.error()};
+    const auto from = reinterpret_cast<uintptr_t>(address(array)) + static_cast<uintptr_t>(offset);
+    const Status copied = (*driver)->check((*driver)->copy_to_host(destination, from, bytes),
+                                           "cannot read the GPU's memory");
+    if (!copied.ok()) throw Failure{copied.error()};
   }
 
  private:

@@ -24,15 +24,10 @@ namespace mx = mlx::core;
 enum class Layout {
   unknown,
   size,  // a size_t with the size, right before the data: MLX for the CPU
-  cuda,  // a CudaBuffer: mlx/backend/cuda/allocator.h
+  cuda,  // a CudaBuffer
 };
 constexpr size_t kAlignment = 64;
 constexpr size_t kHeader = sizeof(size_t);
-struct CudaBuffer {
-  void* data;
-  size_t size;
-  int device;  // of the GPU whose memory it is; -1: the CPU reads it
-};
 static_assert(sizeof(CudaBuffer) + kHeader <= kAlignment);
 // Vector loads want no more than this; the allocators of the host give no less for large arrays.
 constexpr uintptr_t kBorrowedAlignment = 16;

@@ -12,6 +12,13 @@
 
 namespace jaxmps::exec {
 
+// What the Buffer of an array points to in MLX for CUDA (mlx/backend/cuda/allocator.h).
+struct CudaBuffer {
+  void* data;
+  size_t size;
+  int device;  // of the GPU whose memory it is; -1: the CPU reads it
+};
+
 // Call before the first array: this process computes on the CPU, whatever GPUs MLX sees. Memory
 // that CUDA manages is not there in the child of a fork.
 void serve_cpu_alone();

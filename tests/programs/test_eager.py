@@ -312,3 +312,19 @@ def test_results_have_memory_of_their_own(mps):
     y = jax.device_put(X, mps) + 1
     address = y.unsafe_buffer_pointer()
     assert jax.jit(lambda y: (y, y * 2), donate_argnums=0)(y)[0].unsafe_buffer_pointer() == address
+
+
+def test_reading_an_array_leaves_it_to_the_programs_that_run_on_it(mps):
+    """MLX for CUDA would free the memory under them when the CPU looks."""
+    with jax.default_device(mps):
+        make = jax.jit(lambda s: jnp.broadcast_to(s, (512, 512)) + jnp.arange(512, dtype=jnp.float32))
+        last = jax.jit(lambda x: lax.fori_loop(0, 30, lambda i, y: y @ jnp.eye(512) + 1, jnp.zeros_like(x)) + x)
+        want = 30 + np.broadcast_to(np.arange(512, dtype=np.float32), (512, 512))
+        for s in range(6):
+            x = make(float(s))
+            jax.block_until_ready(x)
+            pending = last(x)
+            np.testing.assert_array_equal(np.asarray(x), want - 30 + s)
+            others = [make(float(-i)) for i in range(4)]
+            np.testing.assert_array_equal(np.asarray(pending), want + s)
+            del others
