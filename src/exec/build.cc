@@ -73,13 +73,10 @@ class Builder {
   // On the CPU a kernel of ours, of the op's own block or of the fusion compiler, before MLX.
   Result<ops::Lowering> lower_op(const Op& op) {
     auto lowering = ops::lower(op, target_);
-    // Kernels of ours count in 64 bits.
-    if (lowering.ok() && lowering->graph && !lowering->alias && !operands_fit(op)) {
-      if (auto alone = lower_alone(op, target_); alone.ok()) return alone;
-    }
     const bool is_special = lowering.ok() && !lowering->is_general;
     if (is_special && (lowering->native || lowering->alias)) return lowering;
-    if (!target_.runs_native && lowering.ok()) return lowering;
+    // MLX counts in 32 bits, kernels of ours in 64.
+    if (!target_.runs_native && lowering.ok() && operands_fit(op)) return lowering;
     auto alone = lower_fused(op, target_);
     const bool is_scalar =
         op.is(ir::traits::elementwise) || op.id == OpId::select || op.id == OpId::clamp;
@@ -95,10 +92,17 @@ class Builder {
     } else if (lowering.native && (target_.runs_native || on_host)) {
       add_native(op, step_of(op, Step::Kind::native), std::move(lowering));
     } else if (lowering.alias) {
-      append(op, step_of(op, Step::Kind::alias));
+      add_alias(op);
     } else {
       add_graph(op, lowering.graph);
     }
+  }
+
+  // No array of MLX shows a result with a dimension that MLX cannot count. Only kernels of ours read
+  // one, and they need but the memory: the operand's.
+  void add_alias(const Op& op) {
+    if (ops::fits_dimensions(op.result()->type)) return append(op, step_of(op, Step::Kind::alias));
+    refs_[const_cast<Value*>(op.result())] = ref(op.operand(0));
   }
 
   void add_native(const Op& op, Step step, ops::Lowering lowering) {
@@ -316,7 +320,7 @@ class Builder {
   }
 
   void append(const Op& op, Step step) {
-    if (step.kind != Step::Kind::alias && !check_sizes(op)) return;
+    if (!check_sizes(op)) return;
     for (int i = 0; i < op.result_count(); ++i) {
       add_output(step, op.result(i)->type, new_result(op, i));
     }
