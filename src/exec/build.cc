@@ -98,8 +98,8 @@ class Builder {
     }
   }
 
-  // No array of MLX shows a result with a dimension that MLX cannot count. Only kernels of ours read
-  // one, and they need but the memory: the operand's.
+  // No array of MLX shows a result with a dimension that MLX cannot count. Only kernels of ours
+  // read one, and they need but the memory: the operand's.
   void add_alias(const Op& op) {
     if (ops::fits_dimensions(op.result()->type)) return append(op, step_of(op, Step::Kind::alias));
     refs_[const_cast<Value*>(op.result())] = ref(op.operand(0));
