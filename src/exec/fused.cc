@@ -86,12 +86,10 @@ Result<ops::Lowering> as_lowering(cpu::TileKernel kernel,
   if (kernels::has_code_generator()) {
     auto tiers = std::make_shared<FusionTiers>(std::move(kernel), std::move(description));
     if (env::number(env::Var::JAX_MPS_LLVM) == 2) CHECK_OK(tiers->compile());
-    run = [tiers](const void* const* in, void* const* out) {
-      if (!tiers->run(in, out)) throw std::bad_alloc();
-    };
+    run = [tiers](const void* const* in, void* const* out) { tiers->run(in, out); };
   } else {
     run = [kernel = std::move(kernel)](const void* const* in, void* const* out) {
-      if (!kernel.run(in, out)) throw std::bad_alloc();
+      kernel.run(in, out);
     };
   }
   ops::Lowering lowering = ops::native(std::move(run), nanoseconds);

@@ -35,37 +35,34 @@ FusionTiers::FusionTiers(cpu::TileKernel tile, std::shared_ptr<const kernels::Fu
       tile_time_(std::numeric_limits<double>::infinity()),
       machine_time_(std::numeric_limits<double>::infinity()) {}
 
-bool FusionTiers::run(const void* const* in, void* const* out) {
+void FusionTiers::run(const void* const* in, void* const* out) {
   switch (state_.load(std::memory_order_acquire)) {
     case State::counting:
       return run_counted(in, out);
     case State::printed:
       return run_timed(code_->address(), in, out);
     case State::compared:
-      run_machine(code_->address(), in, out);
-      return true;
+      return run_machine(code_->address(), in, out);
     case State::refused:
       break;
   }
-  return tile_.run(in, out);
+  tile_.run(in, out);
 }
 
-bool FusionTiers::run_counted(const void* const* in, void* const* out) {
+void FusionTiers::run_counted(const void* const* in, void* const* out) {
   constexpr double kShort = 1e3;  // nanoseconds: the clock would take too large a part
-  bool ok;
   if (nanoseconds_ < kShort) {
-    ok = tile_.run(in, out);
+    tile_.run(in, out);
     lower(&tile_time_, nanoseconds_);
   } else {
     const auto start = Clock::now();
-    ok = tile_.run(in, out);
+    tile_.run(in, out);
     lower(&tile_time_, since(start));
   }
   const int runs = runs_.load(std::memory_order_relaxed) + 1;
   runs_.store(runs, std::memory_order_relaxed);
   if (runs * tile_time_.load(std::memory_order_relaxed) > kernels::MachineCode::kWorth)
     print(false);
-  return ok;
 }
 
 // Whether more is to be won than the way to memory takes.
@@ -114,13 +111,12 @@ void FusionTiers::run_machine(const void* address, const void* const* in, void* 
 }
 
 // While it is compiled, and some runs after that: the faster one stays.
-bool FusionTiers::run_timed(const void* address, const void* const* in, void* const* out) {
+void FusionTiers::run_timed(const void* address, const void* const* in, void* const* out) {
   const auto start = Clock::now();
-  bool ok = true;
   if (address) {
     run_machine(address, in, out);
   } else {
-    ok = tile_.run(in, out);
+    tile_.run(in, out);
   }
   const double took = since(start);
   lower(address ? &machine_time_ : &tile_time_, took);
@@ -130,7 +126,6 @@ bool FusionTiers::run_timed(const void* address, const void* const* in, void* co
         " of the tile machine's time");
     state_.store(is_faster ? State::compared : State::refused, std::memory_order_release);
   }
-  return ok;
 }
 
 }  // namespace jaxmps::exec

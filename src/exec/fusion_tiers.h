@@ -20,7 +20,7 @@ class FusionTiers {
   FusionTiers(cpu::TileKernel tile, std::shared_ptr<const kernels::Fusion> fusion);
 
   // As TileKernel::run.
-  bool run(const void* const* in, void* const* out);
+  void run(const void* const* in, void* const* out);
   // Has it compiled now.
   Status compile();
 
@@ -28,8 +28,8 @@ class FusionTiers {
   enum class State : uint8_t { counting, printed, compared, refused };
   void print(bool always);
   void run_machine(const void* address, const void* const* in, void* const* out) const;
-  bool run_counted(const void* const* in, void* const* out);
-  bool run_timed(const void* address, const void* const* in, void* const* out);
+  void run_counted(const void* const* in, void* const* out);
+  void run_timed(const void* address, const void* const* in, void* const* out);
   bool is_slow() const;
 
   const cpu::TileKernel tile_;

@@ -77,13 +77,12 @@ int64_t piece_count(const ReduceWalk& walk, int64_t piece) {
   return (walk.length() + piece - 1) / piece;
 }
 
-// Runs reduce(result, begin, end, number of the piece) for all pieces of all results and says
-// whether memory sufficed.
+// Runs reduce(result, begin, end, number of the piece) for all pieces of all results.
 template <typename Reduce>
-bool for_pieces(const ReduceWalk& walk, int64_t piece, Reduce reduce) {
+void for_pieces(const ReduceWalk& walk, int64_t piece, Reduce reduce) {
   const int64_t pieces = piece_count(walk, piece), each = std::min(walk.length(), piece);
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, each));
-  return cpu::parallel_for(walk.results() * pieces, grain, [&](int64_t begin, int64_t end) {
+  cpu::parallel_for(walk.results() * pieces, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t from = i % pieces * piece;
       reduce(i / pieces, from, std::min(from + piece, walk.length()), i);
@@ -117,16 +116,14 @@ void arg_reduce(const ReduceWalk& walk, const void* const* in, void* const* out)
   const Best<T, I> init{*static_cast<const T*>(in[2]), *static_cast<const I*>(in[3])};
   const int64_t pieces = piece_count(walk, kPiece);
   std::vector<Best<T, I>> found(static_cast<size_t>(walk.results() * pieces), init);
-  const bool ok =
-      for_pieces(walk, kPiece, [&](int64_t result, int64_t from, int64_t to, int64_t p) {
-        const int64_t start = walk.start(result);
-        Best<T, I> best = init;
-        walk.elements(from, to, [&](int64_t at) {
-          best.template meet<maximum>(values[start + at], indices[start + at]);
-        });
-        found[static_cast<size_t>(p)] = best;
-      });
-  if (!ok) throw std::bad_alloc();
+  for_pieces(walk, kPiece, [&](int64_t result, int64_t from, int64_t to, int64_t p) {
+    const int64_t start = walk.start(result);
+    Best<T, I> best = init;
+    walk.elements(from, to, [&](int64_t at) {
+      best.template meet<maximum>(values[start + at], indices[start + at]);
+    });
+    found[static_cast<size_t>(p)] = best;
+  });
   for (int64_t r = 0; r < walk.results(); ++r) {
     Best<T, I> best = found[static_cast<size_t>(r * pieces)];
     for (int64_t p = 1; p < pieces; ++p) {
@@ -177,23 +174,21 @@ class GeneralReduce {
     // With several pieces the first starts with the initial value, the others with their first
     // element.
     std::vector<Element> found(static_cast<size_t>(walk_.results() * pieces) * count);
-    const bool ok =
-        for_pieces(walk_, piece_, [&](int64_t result, int64_t from, int64_t to, int64_t p) {
-          Combiner::Call call(count);
-          Element* total = &found[static_cast<size_t>(p) * count];
-          const int64_t start = walk_.start(result);
-          bool begun = from == 0;
-          if (begun) combiner_.set(total, in + count, 0);
-          walk_.elements(from, to, [&](int64_t at) {
-            if (begun) {
-              combiner_.combine(call, total, in, start + at);
-            } else {
-              combiner_.set(total, in, start + at);
-            }
-            begun = true;
-          });
-        });
-    if (!ok) throw std::bad_alloc();
+    for_pieces(walk_, piece_, [&](int64_t result, int64_t from, int64_t to, int64_t p) {
+      Combiner::Call call(count);
+      Element* total = &found[static_cast<size_t>(p) * count];
+      const int64_t start = walk_.start(result);
+      bool begun = from == 0;
+      if (begun) combiner_.set(total, in + count, 0);
+      walk_.elements(from, to, [&](int64_t at) {
+        if (begun) {
+          combiner_.combine(call, total, in, start + at);
+        } else {
+          combiner_.set(total, in, start + at);
+        }
+        begun = true;
+      });
+    });
     Combiner::Call call(count);
     std::vector<const void*> next(count);
     for (int64_t r = 0; r < walk_.results(); ++r) {
@@ -220,36 +215,14 @@ class GeneralReduce {
 
 Native native_arg_reduce(const OpContext& ctx, bool maximum) {
   const ReduceWalk walk(ctx.in(0), ctx.op.ints("dimensions"));
-  const DType index = ctx.in(1).dtype;
-  switch (ctx.in(0).dtype) {
-    case DType::f32:
-      return arg_kernel<float>(walk, maximum, index);
-    case DType::f64:
-      return arg_kernel<double>(walk, maximum, index);
-    case DType::f16:
-      return arg_kernel<cpu::F16>(walk, maximum, index);
-    case DType::bf16:
-      return arg_kernel<cpu::BF16>(walk, maximum, index);
-    case DType::s8:
-      return arg_kernel<int8_t>(walk, maximum, index);
-    case DType::s16:
-      return arg_kernel<int16_t>(walk, maximum, index);
-    case DType::s32:
-      return arg_kernel<int32_t>(walk, maximum, index);
-    case DType::s64:
-      return arg_kernel<int64_t>(walk, maximum, index);
-    case DType::pred:
-    case DType::u8:
-      return arg_kernel<uint8_t>(walk, maximum, index);
-    case DType::u16:
-      return arg_kernel<uint16_t>(walk, maximum, index);
-    case DType::u32:
-      return arg_kernel<uint32_t>(walk, maximum, index);
-    case DType::u64:
-      return arg_kernel<uint64_t>(walk, maximum, index);
-    default:
+  return cpu::with_element(ctx.in(0).dtype, [&](auto value) -> Native {
+    using T = decltype(value);
+    if constexpr (cpu::kComplex<T>) {
       return nullptr;
-  }
+    } else {
+      return arg_kernel<T>(walk, maximum, ctx.in(1).dtype);
+    }
+  });
 }
 
 Result<Lowering> native_reduce(const OpContext& ctx) {

@@ -40,34 +40,14 @@ void fill_random(const void* a, const void* b, int64_t count, bool normal, void*
 
 using Fill = void (*)(const void*, const void*, int64_t, bool, void*);
 Fill fill_of(DType dtype) {
-  switch (dtype) {
-    case DType::s8:
-      return fill_random<int8_t>;
-    case DType::s16:
-      return fill_random<int16_t>;
-    case DType::s32:
-      return fill_random<int32_t>;
-    case DType::s64:
-      return fill_random<int64_t>;
-    case DType::u8:
-      return fill_random<uint8_t>;
-    case DType::u16:
-      return fill_random<uint16_t>;
-    case DType::u32:
-      return fill_random<uint32_t>;
-    case DType::u64:
-      return fill_random<uint64_t>;
-    case DType::f16:
-      return fill_random<cpu::F16>;
-    case DType::bf16:
-      return fill_random<cpu::BF16>;
-    case DType::f32:
-      return fill_random<float>;
-    case DType::f64:
-      return fill_random<double>;
-    default:
+  if (dtype == DType::pred) return nullptr;
+  return cpu::with_element(dtype, [](auto element) -> Fill {
+    if constexpr (cpu::kComplex<decltype(element)>) {
       return nullptr;
-  }
+    } else {
+      return fill_random<decltype(element)>;
+    }
+  });
 }
 
 }  // namespace

@@ -44,8 +44,7 @@ class GeneralWindows {
         scanned_(scanned_dimension()) {}
 
   void operator()(const void* const* in, void* const* out) const {
-    const bool ok = scanned_ >= 0 && repeats_init(in) ? scan(in, out) : each(in, out);
-    if (!ok) throw std::bad_alloc();
+    scanned_ >= 0 && repeats_init(in) ? scan(in, out) : each(in, out);
   }
 
   double work() const {
@@ -84,12 +83,12 @@ class GeneralWindows {
     return combiner_.same(once.data(), twice.data());
   }
 
-  bool scan(const void* const* in, void* const* out) const {
+  void scan(const void* const* in, void* const* out) const {
     const auto axis = static_cast<size_t>(scanned_);
     const int64_t length = dims_[axis].input;
     const int64_t lines = outputs_ / std::max<int64_t>(1, length);
     const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, length));
-    return cpu::parallel_for(lines, grain, [&](int64_t begin, int64_t end) {
+    cpu::parallel_for(lines, grain, [&](int64_t begin, int64_t end) {
       for (int64_t line = begin; line < end; ++line) {
         dims_[axis].high > 0 ? suffixes(line, in, out) : prefixes(line, in, out);
       }
@@ -139,10 +138,10 @@ class GeneralWindows {
     }
   }
 
-  bool each(const void* const* in, void* const* out) const {
+  void each(const void* const* in, void* const* out) const {
     const size_t count = combiner_.count();
     const int64_t grain = std::max<int64_t>(1, kGrain / cells_);
-    return cpu::parallel_for(outputs_, grain, [&](int64_t begin, int64_t end) {
+    cpu::parallel_for(outputs_, grain, [&](int64_t begin, int64_t end) {
       Combiner::Call call(count);
       std::vector<Element> total(count);
       for (int64_t i = begin; i < end; ++i) {

@@ -289,14 +289,14 @@ auto with_int(DType type, G g) -> decltype(g(uint8_t())) {
     case DType::u64:
       return g(uint64_t());
     default:
-      return {};
+      return decltype(g(uint8_t()))();
   }
 }
 template <typename G>
 auto with_float(DType type, G g) -> decltype(g(float())) {
   if (type == DType::f32) return g(float());
   if (type == DType::f64) return g(double());
-  return {};
+  return decltype(g(float()))();
 }
 template <typename G>
 auto with_any(DType type, G g) -> decltype(g(float())) {

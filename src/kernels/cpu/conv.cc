@@ -35,10 +35,9 @@ void run_form(const ConvLayout& plan, const T* lhs, const T* rhs, T* out) {
 
 template <typename From, typename To>
 void convert(const From* from, To* to, int64_t n) {
-  const bool done = parallel_for(n, 1 << 16, [&](int64_t begin, int64_t end) {
+  parallel_for(n, 1 << 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) to[i] = To(static_cast<float>(from[i]));
   });
-  if (!done) throw std::bad_alloc();
 }
 
 template <typename Half>
@@ -52,7 +51,9 @@ void run_half(const ConvLayout& plan, const void* lhs, const void* rhs, void* ou
   convert(sums.as<float>(), static_cast<Half*>(out), plan.out_span);
 }
 
-void run(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
+}  // namespace
+
+void run_conv(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
   if (plan.form == ConvForm::kEmpty) return;
   if (plan.form == ConvForm::kZeros) {
     const uint64_t zero[2] = {0, 0};
@@ -76,17 +77,6 @@ void run(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
     default:
       return run_form(plan, static_cast<const float*>(lhs), static_cast<const float*>(rhs),
                       static_cast<float*>(out));
-  }
-}
-
-}  // namespace
-
-bool run_conv(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
-  try {
-    run(plan, lhs, rhs, out);
-    return true;
-  } catch (const std::bad_alloc&) {
-    return false;
   }
 }
 

@@ -50,8 +50,8 @@ using ConvPlan = std::shared_ptr<const ConvLayout>;
 
 ConvPlan make_conv_plan(const ConvShape& shape);
 
-// `out` must be dense in some dimension order and may not overlap the operands. Returns false when
-// memory ran out.
-[[nodiscard]] bool run_conv(const ConvLayout& plan, const void* lhs, const void* rhs, void* out);
+// `out` must be dense in some dimension order and may not overlap the operands. Throws
+// std::bad_alloc when memory runs out.
+void run_conv(const ConvLayout& plan, const void* lhs, const void* rhs, void* out);
 
 }  // namespace jaxmps::cpu

@@ -17,10 +17,6 @@ constexpr int64_t kBlockRows = 512;  // rows of rhs packed at a time: a panel fi
 constexpr int64_t kTasks = 16;       // split the sum until there are about so many tasks
 constexpr int64_t kPartialElements = int64_t{1} << 24;
 
-void spread(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> body) {
-  if (!parallel_for(n, grain, body)) throw std::bad_alloc();
-}
-
 template <typename T>
 class Columns {
  public:
@@ -44,7 +40,7 @@ class Columns {
     direct_ = splits_ == 1 && plan_.shape.out_feature == 1;
     Scratch partial(direct_ ? 0 : static_cast<size_t>(splits_ * result_) * sizeof(T));
     partial_ = partial.as<T>();
-    spread(plan_.groups * panels_ * splits_, 1, [&](int64_t begin, int64_t end) {
+    parallel_for(plan_.groups * panels_ * splits_, 1, [&](int64_t begin, int64_t end) {
       Scratch packed(static_cast<size_t>(ins_per_ * windows_per_ * rest_ * width_) * sizeof(T));
       for (int64_t task = begin; task < end; ++task) {
         const int64_t split = task / (plan_.groups * panels_);
@@ -151,7 +147,7 @@ class Columns {
   void reduce() const {
     const int64_t rows = plan_.groups * plan_.positions * plan_.batch;
     const int64_t grain = std::max<int64_t>(1, 16384 / plan_.outs);
-    spread(rows, grain, [&](int64_t begin, int64_t end) {
+    parallel_for(rows, grain, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         T* sums = partial_ + row * plan_.outs;
         for (int64_t s = 1; s < splits_; ++s) {

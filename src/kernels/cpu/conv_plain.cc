@@ -45,20 +45,18 @@ void for_positions(const ConvLayout& plan, const Body& body) {
   const std::vector<int64_t> rhs_at = window_offsets(plan);
   const int64_t each = plan.batch * plan.groups * plan.outs * plan.ins * plan.windows;
   const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, each));
-  const bool done =
-      parallel_for(static_cast<int64_t>(all.size()), grain, [&](int64_t begin, int64_t end) {
-        ConvTaps taps;
-        int64_t known = -1;
-        for (int64_t i = begin; i < end; ++i) {
-          if (all[i].combination != known) {
-            known = all[i].combination;
-            fill_taps(plan, classes_of(plan, known), 0, plan.axes[0].dim.kernel, taps);
-            for (int64_t& window : taps.window) window = rhs_at[window];
-          }
-          body(all[i], taps);
-        }
-      });
-  if (!done) throw std::bad_alloc();
+  parallel_for(static_cast<int64_t>(all.size()), grain, [&](int64_t begin, int64_t end) {
+    ConvTaps taps;
+    int64_t known = -1;
+    for (int64_t i = begin; i < end; ++i) {
+      if (all[i].combination != known) {
+        known = all[i].combination;
+        fill_taps(plan, classes_of(plan, known), 0, plan.axes[0].dim.kernel, taps);
+        for (int64_t& window : taps.window) window = rhs_at[window];
+      }
+      body(all[i], taps);
+    }
+  });
 }
 
 // Integers wrap, as their unsigned counterparts do.
@@ -145,28 +143,15 @@ template void conv_lanes(const ConvLayout&, const float*, const float*, float*);
 template void conv_lanes(const ConvLayout&, const double*, const double*, double*);
 
 void conv_plain(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
-  switch (plan.shape.type) {
-    case DType::pred:
-      return plain<bool>(plan, lhs, rhs, out);
-    case DType::s8:
-    case DType::u8:
-      return plain<int8_t>(plan, lhs, rhs, out);
-    case DType::s16:
-    case DType::u16:
-      return plain<int16_t>(plan, lhs, rhs, out);
-    case DType::s32:
-    case DType::u32:
-      return plain<int32_t>(plan, lhs, rhs, out);
-    case DType::s64:
-    case DType::u64:
-      return plain<int64_t>(plan, lhs, rhs, out);
-    case DType::c64:
-      return plain<std::complex<float>>(plan, lhs, rhs, out);
-    case DType::c128:
-      return plain<std::complex<double>>(plan, lhs, rhs, out);
-    default:
-      return;  // real floats are never of this form
-  }
+  if (plan.shape.type == DType::pred) return plain<bool>(plan, lhs, rhs, out);
+  with_element(plan.shape.type, [&](auto element) {
+    using T = decltype(element);
+    if constexpr (std::is_integral_v<T>) {
+      plain<std::make_signed_t<T>>(plan, lhs, rhs, out);
+    } else if constexpr (kComplex<T>) {
+      plain<T>(plan, lhs, rhs, out);
+    }  // real floats are never of this form
+  });
 }
 
 }  // namespace jaxmps::cpu

@@ -18,10 +18,6 @@ constexpr size_t kPackedBytes = size_t{64} << 20;  // the most memory for packed
 constexpr int64_t kBlocksPerTask = 8;              // else: blocks per packing of one panel
 constexpr int kMaxWidth = 64;
 
-void spread(int64_t n, FunctionRef<void(int64_t, int64_t)> body) {
-  if (!parallel_for(n, 1, body)) throw std::bad_alloc();
-}
-
 template <typename T>
 class Rows {
  public:
@@ -44,11 +40,11 @@ class Rows {
       return run_panels(panels, chunks, nullptr);
     Scratch packed(bytes);
     T* all = packed.as<T>();
-    spread(panels, [&](int64_t begin, int64_t end) {
+    parallel_for(panels, 1, [&](int64_t begin, int64_t end) {
       for (int64_t p = begin; p < end; ++p) pack(p, all + p * panel_);
     });
     if (!shared) return run_panels(panels, chunks, all);
-    spread(plan_.groups * blocks, [&](int64_t begin, int64_t end) {
+    parallel_for(plan_.groups * blocks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
         const int64_t group = task / blocks;
         Block block(*this, task % blocks, group);
@@ -61,7 +57,7 @@ class Rows {
   // Panel after panel, each over chunks of blocks; packs as it goes when `all` is null.
   void run_panels(int64_t panels, int64_t chunks, const T* all) const {
     const auto blocks = static_cast<int64_t>(plan_.blocks.size());
-    spread(panels * chunks, [&](int64_t begin, int64_t end) {
+    parallel_for(panels * chunks, 1, [&](int64_t begin, int64_t end) {
       Scratch own(all == nullptr ? static_cast<size_t>(panel_) * sizeof(T) : 0);
       for (int64_t task = begin; task < end; ++task) {
         const int64_t p = task / chunks;

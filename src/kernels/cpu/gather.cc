@@ -3,6 +3,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/cpu/dtype.h"
 #include "kernels/cpu/threads.h"
 
 namespace jaxmps::cpu {
@@ -10,20 +11,6 @@ namespace {
 
 // Bytes that one thread should at least move.
 constexpr int64_t kGrainBytes = 1 << 16;
-
-template <typename T>
-void load_as(const void* data, int64_t offset, int64_t stride, int64_t count, int64_t* out) {
-  const T* from = static_cast<const T*>(data) + offset;
-  for (int64_t i = 0; i < count; ++i) {
-    const T value = from[i * stride];
-    if constexpr (std::is_same_v<T, uint64_t>) {
-      constexpr uint64_t kMax = std::numeric_limits<int64_t>::max();
-      out[i] = static_cast<int64_t>(std::min(value, kMax));
-    } else {
-      out[i] = static_cast<int64_t>(value);  // NOLINT(bugprone-signed-char-misuse): s8 is a number
-    }
-  }
-}
 
 // Windows that are one run of exactly sizeof(T) bytes.
 template <typename T>
@@ -69,18 +56,8 @@ void StridedCopy::copy_dims(size_t dim, const char* from, char* to) const {
     auto values = [&]<typename T>(T) {
       for (int64_t i = 0; i < d.size; ++i) std::memcpy(to + i * d.to, from + i * d.from, sizeof(T));
     };
-    switch (run_) {
-      case 1:
-        return values(uint8_t{});
-      case 2:
-        return values(uint16_t{});
-      case 4:
-        return values(uint32_t{});
-      case 8:
-        return values(uint64_t{});
-      default:
-        break;
-    }
+    if (run_ == 1 || run_ == 2 || run_ == 4 || run_ == 8)
+      return scalar::with_bits(static_cast<int>(run_), values);
   }
   for (int64_t i = 0; i < d.size; ++i) copy_dims(dim + 1, from + i * d.from, to + i * d.to);
 }
@@ -113,27 +90,20 @@ void parallel_copy(void* to, const void* from, int64_t bytes) {
 
 void load_indices(ir::DType dtype, const void* data, int64_t offset, int64_t stride, int64_t count,
                   int64_t* out) {
-  switch (dtype) {
-    case ir::DType::s2:
-    case ir::DType::s4:
-    case ir::DType::s8:
-      return load_as<int8_t>(data, offset, stride, count, out);
-    case ir::DType::s16:
-      return load_as<int16_t>(data, offset, stride, count, out);
-    case ir::DType::s32:
-      return load_as<int32_t>(data, offset, stride, count, out);
-    case ir::DType::u16:
-      return load_as<uint16_t>(data, offset, stride, count, out);
-    case ir::DType::u32:
-      return load_as<uint32_t>(data, offset, stride, count, out);
-    case ir::DType::u64:
-      return load_as<uint64_t>(data, offset, stride, count, out);
-    case ir::DType::s64:
-    case ir::DType::index:
-      return load_as<int64_t>(data, offset, stride, count, out);
-    default:
-      return load_as<uint8_t>(data, offset, stride, count, out);  // pred, u2, u4, u8
-  }
+  const bool is_small = ir::int_bits(dtype) < 8;
+  const auto stored = is_small                ? ir::is_signed_int(dtype) ? DType::s8 : DType::u8
+                      : dtype == DType::index ? DType::s64
+                                              : dtype;
+  scalar::with_int(stored, [&](auto index) {
+    using T = decltype(index);
+    const T* from = static_cast<const T*>(data) + offset;
+    for (int64_t i = 0; i < count; ++i) {
+      T value = from[i * stride];
+      constexpr auto kMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+      if constexpr (std::is_same_v<T, uint64_t>) value = std::min(value, kMax);
+      out[i] = static_cast<int64_t>(value);  // NOLINT(bugprone-signed-char-misuse): s8 is a number
+    }
+  });
 }
 
 StartIndices::StartIndices(ir::DType dtype, const std::vector<BatchDim>& batch,
@@ -165,17 +135,11 @@ void gather(const GatherPlan& plan, const void* operand, const void* indices, vo
     plan.starts.for_blocks<true>(
         indices, begin, end, [&](const int64_t* offsets, int64_t n, int64_t window, int64_t step) {
           char* at = to + window;
-          switch (plan.window.single_run()) {
-            case 1:
-              return copy_values<uint8_t>(from, offsets, n, at, step);
-            case 2:
-              return copy_values<uint16_t>(from, offsets, n, at, step);
-            case 4:
-              return copy_values<uint32_t>(from, offsets, n, at, step);
-            case 8:
-              return copy_values<uint64_t>(from, offsets, n, at, step);
-            default:
-              break;
+          const int64_t run = plan.window.single_run();
+          if (run == 1 || run == 2 || run == 4 || run == 8) {
+            return scalar::with_bits(static_cast<int>(run), [&](auto item) {
+              copy_values<decltype(item)>(from, offsets, n, at, step);
+            });
           }
           for (int64_t i = 0; i < n; ++i) {
             if (large) {

@@ -25,24 +25,20 @@ struct MatrixVector {
   bool accumulate;
 };
 
-void check(bool done) {
-  if (!done) throw std::bad_alloc();
-}
-
 template <typename T>
 void by_dots(const Micro<T, T>& micro, const MatrixVector<T>& v, const T* x) {
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 16) / std::max<int64_t>(v.k, 1));
-  check(parallel_for(v.rows, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(v.rows, grain, [&](int64_t begin, int64_t end) {
     micro.dots(v.y + begin * v.y_stride, v.y_stride, v.matrix + begin * v.row, v.row, end - begin,
                x, v.k, v.accumulate);
-  }));
+  });
 }
 
 template <typename T>
 void by_axpy(const Micro<T, T>& micro, const MatrixVector<T>& v, const T* x) {
   constexpr int64_t kRows = 512;
   const bool small = v.rows * v.k <= kSmallWork / 4;
-  check(parallel_for(v.rows, small ? v.rows : kRows, [&](int64_t begin, int64_t end) {
+  parallel_for(v.rows, small ? v.rows : kRows, [&](int64_t begin, int64_t end) {
     T sums[kRows];
     for (int64_t r0 = begin; r0 < end; r0 += kRows) {
       const int64_t count = std::min(kRows, end - r0);
@@ -54,7 +50,7 @@ void by_axpy(const Micro<T, T>& micro, const MatrixVector<T>& v, const T* x) {
       }
       for (int64_t r = 0; r < count; ++r) v.y[(r0 + r) * v.y_stride] = sums[r];
     }
-  }));
+  });
 }
 
 // False when the layout suits neither way.
@@ -135,7 +131,7 @@ void gemm_mixed(const Micro<A, C>& micro, const Gemm& g, const void* a, const vo
     PackedGemm<Src, A, C>(micro, o, sums, g.n, false).run();
     Out* out = static_cast<Out*>(c);
     const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, g.n));
-    check(parallel_for(g.m, grain, [&](int64_t begin, int64_t end) {
+    parallel_for(g.m, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         Out* to = out + i * g.c_row;
         const C* from = sums + i * g.n;
@@ -145,7 +141,7 @@ void gemm_mixed(const Micro<A, C>& micro, const Gemm& g, const void* a, const vo
           for (int64_t j = 0; j < g.n; ++j) to[j] = Out(from[j]);
         }
       }
-    }));
+    });
   }
 }
 
@@ -215,7 +211,7 @@ void gemm_batch(const Gemm& g, const char* a, const char* b, char* c) {
       gemm_one(g, a + at_a * in, b + at_b * in, c + at_c * out);
     }
   };
-  check(parallel_for(count, grain, body));
+  parallel_for(count, grain, body);
 }
 
 }  // namespace
@@ -228,28 +224,22 @@ bool gemm_supported(DType in, DType out) {
   return small_int && (out == DType::s32 || out == DType::u32);
 }
 
-bool gemm(const Gemm& g, const void* a, const void* b, void* c) {
-  if (g.m <= 0 || g.n <= 0) return true;
-  try {
-    if (g.c_col == 1) {
-      gemm_batch(g, static_cast<const char*>(a), static_cast<const char*>(b),
-                 static_cast<char*>(c));
-      return true;
-    }
-    // Column after column is the transposed product, row after row.
-    Gemm t = g;
-    std::swap(t.m, t.n);
-    t.a_row = g.b_col;
-    t.a_col = g.b_row;
-    t.b_row = g.a_col;
-    t.b_col = g.a_row;
-    std::swap(t.c_row, t.c_col);
-    for (GemmBatch& dim : t.batch) std::swap(dim.a, dim.b);
-    gemm_batch(t, static_cast<const char*>(b), static_cast<const char*>(a), static_cast<char*>(c));
-    return true;
-  } catch (const std::bad_alloc&) {
-    return false;
+void gemm(const Gemm& g, const void* a, const void* b, void* c) {
+  if (g.m <= 0 || g.n <= 0) return;
+  if (g.c_col == 1) {
+    return gemm_batch(g, static_cast<const char*>(a), static_cast<const char*>(b),
+                      static_cast<char*>(c));
   }
+  // Column after column is the transposed product, row after row.
+  Gemm t = g;
+  std::swap(t.m, t.n);
+  t.a_row = g.b_col;
+  t.a_col = g.b_row;
+  t.b_row = g.a_col;
+  t.b_col = g.a_row;
+  std::swap(t.c_row, t.c_col);
+  for (GemmBatch& dim : t.batch) std::swap(dim.a, dim.b);
+  gemm_batch(t, static_cast<const char*>(b), static_cast<const char*>(a), static_cast<char*>(c));
 }
 
 }  // namespace jaxmps::cpu

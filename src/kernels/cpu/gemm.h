@@ -32,12 +32,12 @@ struct Gemm {
 // in == out for every type, and bf16 -> f32, f16 -> f32, i8/u8/i16/u16 -> i32 or u32, f32 -> f64.
 bool gemm_supported(DType in, DType out);
 
-// REQUIRES: gemm_supported. C may not overlap A or B. Returns false when memory ran out.
-[[nodiscard]] bool gemm(const Gemm& g, const void* a, const void* b, void* c);
+// REQUIRES: gemm_supported. C may not overlap A or B. Throws std::bad_alloc when memory runs out.
+void gemm(const Gemm& g, const void* a, const void* b, void* c);
 
 // The same for float32 and float64 and sums of up to kMostHalved terms: products, summed by halves
 // as reductions of a tile are, then added to 0.
 inline constexpr int64_t kMostHalved = 8;
-[[nodiscard]] bool gemm_halved(const Gemm& g, const void* a, const void* b, void* c);
+void gemm_halved(const Gemm& g, const void* a, const void* b, void* c);
 
 }  // namespace jaxmps::cpu

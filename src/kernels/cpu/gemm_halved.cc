@@ -41,17 +41,16 @@ void products(const Gemm& g, size_t dim, const T* a, const T* b, T* c) {
 
 // Many matrices are shared out among the threads.
 template <typename T>
-bool all_products(const Gemm& g, const T* a, const T* b, T* c) {
+void all_products(const Gemm& g, const T* a, const T* b, T* c) {
   constexpr int64_t kGrain = 1 << 14;  // products
   int64_t work = g.m * g.n * g.k;
   for (const GemmBatch& batch : g.batch) work *= batch.size;
   if (g.batch.empty() || work <= kGrain) {
-    products(g, 0, a, b, c);
-    return true;
+    return products(g, 0, a, b, c);
   }
   const GemmBatch& outer = g.batch[0];
   const int64_t grain = std::max<int64_t>(1, kGrain * outer.size / work);
-  return parallel_for(outer.size, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(outer.size, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       products(g, 1, a + i * outer.a, b + i * outer.b, c + i * outer.c);
     }
@@ -60,14 +59,14 @@ bool all_products(const Gemm& g, const T* a, const T* b, T* c) {
 
 }  // namespace
 
-bool gemm_halved(const Gemm& g, const void* a, const void* b, void* c) {
+void gemm_halved(const Gemm& g, const void* a, const void* b, void* c) {
   assert(g.k > 0 && g.k <= kMostHalved);
   if (g.in == DType::f32) {
     return all_products(g, static_cast<const float*>(a), static_cast<const float*>(b),
                         static_cast<float*>(c));
   }
-  return all_products(g, static_cast<const double*>(a), static_cast<const double*>(b),
-                      static_cast<double*>(c));
+  all_products(g, static_cast<const double*>(a), static_cast<const double*>(b),
+               static_cast<double*>(c));
 }
 
 }  // namespace jaxmps::cpu

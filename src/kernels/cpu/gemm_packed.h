@@ -94,17 +94,12 @@ class PackedGemm {
   static constexpr int64_t kTogether = 4;      // panels packed by one task
   static constexpr int64_t kInline = 1 << 18;  // products not worth waking a thread for
 
-  // The pool reports what a chunk throws as false; here it goes on as an exception.
-  static void spread(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> body) {
-    if (!parallel_for(n, grain, body)) throw std::bad_alloc();
-  }
-
   void run_chunk(int64_t k0) {
     const int64_t depth = std::min(depth_, steps_ - k0);
     const bool small = o_.m * o_.n * o_.k <= kInline;
     const int64_t first = b_direct_ ? o_.n / micro_.width : 0;
     const int64_t packed = panels_ - first;
-    spread(packed, small ? packed : kTogether, [&](int64_t begin, int64_t end) {
+    parallel_for(packed, small ? packed : kTogether, [&](int64_t begin, int64_t end) {
       // A few steps of several panels at a time: that reads longer runs of B's rows.
       for (int64_t s = 0; s < depth; s += 32) {
         const int64_t until = std::min(depth, s + 32);
@@ -117,7 +112,7 @@ class PackedGemm {
     const int64_t wide = std::max<int64_t>(1, kColumns / micro_.width);
     const int64_t column_blocks = (panels_ + wide - 1) / wide;
     const int64_t tasks = row_blocks * column_blocks;
-    spread(tasks, small ? tasks : 1, [&](int64_t begin, int64_t end) {
+    parallel_for(tasks, small ? tasks : 1, [&](int64_t begin, int64_t end) {
       Scratch a_block(static_cast<size_t>((kRows + micro_.rows) * (depth + 16)) * sizeof(A));
       for (int64_t task = begin; task < end; ++task) {
         const int64_t p0 = task / row_blocks * wide;

@@ -58,7 +58,7 @@ void plain(const Gemm& g, const void* a_data, const void* b_data, void* c_data) 
   Scratch dense_b(static_cast<size_t>(g.k * g.n) * sizeof(S));
   S* rows_b = dense_b.as<S>();
   const int64_t b_grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, g.n));
-  bool done = parallel_for(g.k, b_grain, [&](int64_t begin, int64_t end) {
+  parallel_for(g.k, b_grain, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) {
       for (int64_t j = 0; j < g.n; ++j) {
         // NOLINTNEXTLINE(bugprone-signed-char-misuse): s8 is a number
@@ -67,24 +67,22 @@ void plain(const Gemm& g, const void* a_data, const void* b_data, void* c_data) 
     }
   });
   const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, g.n * g.k));
-  done = done && parallel_for(g.m, grain, [&](int64_t begin, int64_t end) {
-           constexpr int64_t kColumns = 256;
-           S sums[kColumns];
-           for (int64_t i = begin; i < end; ++i) {
-             for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
-               const int64_t count = std::min(kColumns, g.n - j0);
-               Out* to = c + i * g.c_row + j0;
-               for (int64_t j = 0; j < count; ++j)
-                 sums[j] = g.accumulate ? static_cast<S>(to[j]) : S{};
-               for (int64_t k = 0; k < g.k; ++k) {
-                 multiply_add(sums, static_cast<S>(a[i * g.a_row + k * g.a_col]),
-                              rows_b + k * g.n + j0, count);
-               }
-               for (int64_t j = 0; j < count; ++j) to[j] = static_cast<Out>(sums[j]);
-             }
-           }
-         });
-  if (!done) throw std::bad_alloc();
+  parallel_for(g.m, grain, [&](int64_t begin, int64_t end) {
+    constexpr int64_t kColumns = 256;
+    S sums[kColumns];
+    for (int64_t i = begin; i < end; ++i) {
+      for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
+        const int64_t count = std::min(kColumns, g.n - j0);
+        Out* to = c + i * g.c_row + j0;
+        for (int64_t j = 0; j < count; ++j) sums[j] = g.accumulate ? static_cast<S>(to[j]) : S{};
+        for (int64_t k = 0; k < g.k; ++k) {
+          multiply_add(sums, static_cast<S>(a[i * g.a_row + k * g.a_col]), rows_b + k * g.n + j0,
+                       count);
+        }
+        for (int64_t j = 0; j < count; ++j) to[j] = static_cast<Out>(sums[j]);
+      }
+    }
+  });
 }
 
 template <typename In>
@@ -150,7 +148,7 @@ void through_blas(const Gemm& g, const void* a_data, const void* b_data, void* c
   constexpr int64_t kTile = 256;
   const int64_t down = (g.m + kTile - 1) / kTile;
   const int64_t across = (g.n + kTile - 1) / kTile;
-  const bool done = parallel_for(down * across, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(down * across, 1, [&](int64_t begin, int64_t end) {
     for (int64_t tile = begin; tile < end; ++tile) {
       const int64_t i = tile % down * kTile;
       const int64_t j = tile / down * kTile;
@@ -160,7 +158,6 @@ void through_blas(const Gemm& g, const void* a_data, const void* b_data, void* c
                    a.at + i * a.row_stride, b.at + j * b.col_stride, c + i * g.c_row + j);
     }
   });
-  if (!done) throw std::bad_alloc();
 }
 
 }  // namespace
@@ -188,37 +185,18 @@ void gemm_blas(const Gemm& g, const void* a, const void* b, void* c) {
 }
 
 void gemm_plain(const Gemm& g, const void* a, const void* b, void* c) {
-  switch (g.in) {
-    case DType::pred:
-      return plain<bool, bool>(g, a, b, c);
-    case DType::s8:
-      return plain_to_wide<int8_t>(g, a, b, c);
-    case DType::u8:
-      return plain_to_wide<uint8_t>(g, a, b, c);
-    case DType::s16:
-      return plain_to_wide<int16_t>(g, a, b, c);
-    case DType::u16:
-      return plain_to_wide<uint16_t>(g, a, b, c);
-    case DType::s32:
-    case DType::u32:
-      return plain<int32_t, int32_t>(g, a, b, c);
-    case DType::s64:
-    case DType::u64:
-      return plain<int64_t, int64_t>(g, a, b, c);
-    case DType::f16:
-      return plain<F16, F16>(g, a, b, c);
-    case DType::bf16:
-      return plain<BF16, BF16>(g, a, b, c);
-    case DType::f32:
-      return g.out == DType::f64 ? plain<float, double>(g, a, b, c)
-                                 : plain<float, float>(g, a, b, c);
-    case DType::f64:
-      return plain<double, double>(g, a, b, c);
-    case DType::c64:
-      return plain<std::complex<float>, std::complex<float>>(g, a, b, c);
-    default:
-      return plain<std::complex<double>, std::complex<double>>(g, a, b, c);
-  }
+  if (g.in == DType::pred) return plain<bool, bool>(g, a, b, c);
+  if (g.in == DType::f32 && g.out == DType::f64) return plain<float, double>(g, a, b, c);
+  with_element(g.in, [&](auto element) {
+    using T = decltype(element);
+    if constexpr (std::is_integral_v<T> && sizeof(T) < 4) {
+      plain_to_wide<T>(g, a, b, c);
+    } else if constexpr (std::is_unsigned_v<T>) {
+      plain<std::make_signed_t<T>, std::make_signed_t<T>>(g, a, b, c);
+    } else {
+      plain<T, T>(g, a, b, c);
+    }
+  });
 }
 
 }  // namespace jaxmps::cpu

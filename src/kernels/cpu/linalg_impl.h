@@ -138,10 +138,9 @@ template <typename F>
 void for_matrices(const Matrices& a, F&& one) {
   const int64_t work = std::max<int64_t>(1, a.m * a.n * std::min(a.m, a.n));
   const int64_t grain = std::max<int64_t>(1, (1 << 16) / work);
-  const bool done = parallel_for(a.batch, grain, [&](int64_t begin, int64_t end) {
+  parallel_for(a.batch, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) one(i);
   });
-  if (!done) throw std::bad_alloc();
 }
 
 template <typename T>

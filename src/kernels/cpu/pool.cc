@@ -1,11 +1,8 @@
 #include "kernels/cpu/pool.h"
 
 #include <algorithm>
-#include <complex>
-#include <type_traits>
 
 #include "kernels/cpu/pool_parts.h"
-#include "scalar/scalar_int.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -13,40 +10,21 @@ namespace {
 constexpr int64_t kChunk = 256;      // columns a task scans at once
 constexpr int64_t kGrain = 1 << 14;  // combinations worth one task
 
-template <typename T>
-inline constexpr bool kComplex = !std::is_arithmetic_v<T>;
-
 struct Add {
   template <typename T>
   static T apply(T a, T b) {
-    if constexpr (std::is_integral_v<T>) {
-      return static_cast<T>(static_cast<std::make_unsigned_t<T>>(a) +
-                            static_cast<std::make_unsigned_t<T>>(b));
-    } else {
-      return a + b;
-    }
-  }
-  template <typename T>
-  static T identity() {
-    return T(0);
+    return scalar::add_of(a, b);
   }
 };
 
 struct Mul {
   template <typename T>
   static T apply(T a, T b) {
-    if constexpr (std::is_integral_v<T>) {
-      // 64 bits, since narrow operands would be promoted to a signed int.
-      return static_cast<T>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
-    } else if constexpr (kComplex<T>) {
+    if constexpr (kComplex<T>) {
       return {a.real() * b.real() - a.imag() * b.imag(), a.real() * b.imag() + a.imag() * b.real()};
     } else {
-      return a * b;
+      return scalar::mul_of(a, b);
     }
-  }
-  template <typename T>
-  static T identity() {
-    return T(1);
   }
 };
 
@@ -78,7 +56,7 @@ struct Pass {
     if (inner == 1) return along_last(in, out);
     const int64_t outs = dim.out();
     const int64_t grain = std::max<int64_t>(1, kGrain / (inner * dim.window));
-    spread(outer * outs, grain, [&](int64_t begin, int64_t end) {
+    parallel_for(outer * outs, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         T* to = out + i * inner;
         for (int64_t j = 0; j < inner; ++j) to[j] = init;
@@ -120,7 +98,7 @@ struct Pass {
   void along_last(const T* in, T* out) const {
     const int64_t outs = dim.out();
     const int64_t grain = std::max<int64_t>(1, kGrain / dim.window);
-    spread(outer * outs, grain, [&](int64_t begin, int64_t end) {
+    parallel_for(outer * outs, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const T* from = in + i / outs * dim.in;
         T sum = init;
@@ -134,7 +112,7 @@ struct Pass {
     const int64_t chunks = (inner + kChunk - 1) / kChunk;
     const int64_t width = std::min(inner, kChunk);
     const int64_t grain = std::max<int64_t>(1, kGrain / (width * dim.in));
-    spread(outer * chunks, grain, [&](int64_t begin, int64_t end) {
+    parallel_for(outer * chunks, grain, [&](int64_t begin, int64_t end) {
       for (int64_t task = begin; task < end; ++task) {
         const int64_t j0 = task % chunks * kChunk;
         const int64_t base = task / chunks * dim.in * inner + j0;
@@ -181,7 +159,7 @@ void by_dimension(const ReduceWindow& r, const T* in, T init, T* out) {
   });
   if (order.empty()) {
     const int64_t n = product(extents);
-    spread(n, kGrain, [&](int64_t begin, int64_t end) {
+    parallel_for(n, kGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) out[i] = Op::apply(init, in[i]);
     });
     return;
@@ -216,7 +194,7 @@ void by_cell(const ReduceWindow& r, const T* in, T init, T* out) {
     outs *= dim.out();
     cells *= dim.window;
   }
-  spread(outs, std::max<int64_t>(1, kGrain / cells), [&](int64_t begin, int64_t end) {
+  parallel_for(outs, std::max<int64_t>(1, kGrain / cells), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       T sum = init;
       for (int64_t w = 0; w < cells; ++w) {
@@ -279,42 +257,20 @@ void reduce_half(const ReduceWindow& r, const void* in, const void* init, void* 
 }
 
 void reduce(const ReduceWindow& r, const void* in, const void* init, void* out) {
-  switch (r.type) {
-    case DType::pred: {
-      ReduceWindow b = r;  // of zeros and ones, on which max is "or" and min is "and"
-      const bool either = r.op == Reduction::kAdd || r.op == Reduction::kMax;
-      b.op = either ? Reduction::kMax : Reduction::kMin;
-      return reduce_as<uint8_t>(b, in, init, out);
-    }
-    case DType::s8:
-      return reduce_as<int8_t>(r, in, init, out);
-    case DType::s16:
-      return reduce_as<int16_t>(r, in, init, out);
-    case DType::s32:
-      return reduce_as<int32_t>(r, in, init, out);
-    case DType::s64:
-      return reduce_as<int64_t>(r, in, init, out);
-    case DType::u8:
-      return reduce_as<uint8_t>(r, in, init, out);
-    case DType::u16:
-      return reduce_as<uint16_t>(r, in, init, out);
-    case DType::u32:
-      return reduce_as<uint32_t>(r, in, init, out);
-    case DType::u64:
-      return reduce_as<uint64_t>(r, in, init, out);
-    case DType::f16:
-      return reduce_half<F16>(r, in, init, out);
-    case DType::bf16:
-      return reduce_half<BF16>(r, in, init, out);
-    case DType::f32:
-      return reduce_as<float>(r, in, init, out);
-    case DType::f64:
-      return reduce_as<double>(r, in, init, out);
-    case DType::c64:
-      return reduce_as<std::complex<float>>(r, in, init, out);
-    default:
-      return reduce_as<std::complex<double>>(r, in, init, out);
+  if (r.type == DType::pred) {
+    ReduceWindow b = r;  // of zeros and ones, on which max is "or" and min is "and"
+    const bool either = r.op == Reduction::kAdd || r.op == Reduction::kMax;
+    b.op = either ? Reduction::kMax : Reduction::kMin;
+    return reduce_as<uint8_t>(b, in, init, out);
   }
+  with_element(r.type, [&](auto element) {
+    using T = decltype(element);
+    if constexpr (kHalf<T>) {
+      reduce_half<T>(r, in, init, out);
+    } else {
+      reduce_as<T>(r, in, init, out);
+    }
+  });
 }
 
 }  // namespace
@@ -330,19 +286,14 @@ bool reduce_window_supported(DType type, Reduction op) {
   return !complex || op == Reduction::kAdd || op == Reduction::kMul;
 }
 
-bool reduce_window(const ReduceWindow& r, const void* in, const void* init, void* out) {
+void reduce_window(const ReduceWindow& r, const void* in, const void* init, void* out) {
+  std::vector<int64_t> strides;
   for (const WindowDim& dim : r.dims) {
-    if (dim.out() == 0) return true;
+    if (dim.out() == 0) return;
+    strides.push_back(dim.in_stride);
   }
-  try {
-    std::vector<int64_t> strides;
-    for (const WindowDim& dim : r.dims) strides.push_back(dim.in_stride);
-    const Dense dense(ir::byte_size(r.type), extents_of(r.dims), strides, in);
-    reduce(r, dense.data(), init, out);
-    return true;
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
+  const Dense dense(ir::byte_size(r.type), extents_of(r.dims), strides, in);
+  reduce(r, dense.data(), init, out);
 }
 
 }  // namespace jaxmps::cpu

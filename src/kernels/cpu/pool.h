@@ -36,10 +36,9 @@ struct ReduceWindow {
 
 bool reduce_window_supported(DType type, Reduction op);
 
-// REQUIRES: reduce_window_supported. `init` points to one element. Returns false when memory ran
-// out.
-[[nodiscard]] bool reduce_window(const ReduceWindow& r, const void* in, const void* init,
-                                 void* out);
+// REQUIRES: reduce_window_supported. `init` points to one element. Throws std::bad_alloc when
+// memory runs out, as does the other.
+void reduce_window(const ReduceWindow& r, const void* in, const void* init, void* out);
 
 // Which of two elements a window keeps: the first when `first <compare> second` holds.
 enum class Select { kGe, kGt, kLe, kLt };
@@ -52,8 +51,8 @@ struct SelectAndScatter {
 };
 
 // out = init everywhere plus each source element at the place its window selects. A window that
-// holds no element of the operand scatters nothing. Returns false when memory ran out.
-[[nodiscard]] bool select_and_scatter(const SelectAndScatter& s, const void* operand,
-                                      const void* source, const void* init, void* out);
+// holds no element of the operand scatters nothing.
+void select_and_scatter(const SelectAndScatter& s, const void* operand, const void* source,
+                        const void* init, void* out);
 
 }  // namespace jaxmps::cpu

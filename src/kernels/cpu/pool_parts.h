@@ -15,10 +15,6 @@
 
 namespace jaxmps::cpu {
 
-inline void spread(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> body) {
-  if (!parallel_for(n, grain, body)) throw std::bad_alloc();
-}
-
 inline int64_t product(std::span<const int64_t> extents) {
   int64_t total = 1;
   for (int64_t extent : extents) total *= extent;
@@ -57,7 +53,7 @@ class Dense {
 
 template <typename From, typename To>
 void convert_items(const From* from, To* to, int64_t n) {
-  spread(n, 1 << 15, [&](int64_t begin, int64_t end) {
+  parallel_for(n, 1 << 15, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) to[i] = To(static_cast<float>(from[i]));
   });
 }

@@ -24,15 +24,6 @@ bool keeps(Select select, T kept, T next) {
   return true;
 }
 
-template <typename T>
-T add(T a, T b) {
-  if constexpr (std::is_integral_v<T>) {
-    return static_cast<T>(static_cast<uint64_t>(a) + static_cast<uint64_t>(b));
-  } else {
-    return a + b;
-  }
-}
-
 // The dimensions from the first to the last that has a window; what lies before and after them is
 // independent, so tasks never meet in `out`.
 struct Region {
@@ -87,7 +78,7 @@ class Scatter {
         const T* add_from = source + position * region_.inner;
         for (int64_t j = 0; j < columns; ++j) {
           T& to = out[place[j] * region_.inner + j];
-          to = add(to, add_from[j]);
+          to = scalar::add_of(to, add_from[j]);
         }
       }
       for (size_t d = rank; d-- > 0;) {
@@ -133,13 +124,14 @@ template <typename T, Select kSelect>
 void scatter_with(const Region& region, const T* operand, const T* source, T* out) {
   const int64_t chunks = (region.inner + kChunk - 1) / kChunk;
   const int64_t each = region.outs * std::min(kChunk, region.inner);
-  spread(region.outer * chunks, std::max<int64_t>(1, 4096 / each), [&](int64_t begin, int64_t end) {
-    const Scatter<T, kSelect> scatter(region, operand, source, out);
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t j0 = task % chunks * kChunk;
-      scatter.run(task / chunks, j0, std::min(kChunk, region.inner - j0));
-    }
-  });
+  parallel_for(region.outer * chunks, std::max<int64_t>(1, 4096 / each),
+               [&](int64_t begin, int64_t end) {
+                 const Scatter<T, kSelect> scatter(region, operand, source, out);
+                 for (int64_t task = begin; task < end; ++task) {
+                   const int64_t j0 = task % chunks * kChunk;
+                   scatter.run(task / chunks, j0, std::min(kChunk, region.inner - j0));
+                 }
+               });
 }
 
 template <typename T>
@@ -186,52 +178,29 @@ void scatter_half(const SelectAndScatter& s, const void* operand, const void* so
 
 void scatter(const SelectAndScatter& s, const void* operand, const void* source, const void* init,
              void* out) {
-  switch (s.type) {
-    case DType::s8:
-      return scatter_as<int8_t>(s, operand, source, init, out);
-    case DType::s16:
-      return scatter_as<int16_t>(s, operand, source, init, out);
-    case DType::s32:
-      return scatter_as<int32_t>(s, operand, source, init, out);
-    case DType::s64:
-      return scatter_as<int64_t>(s, operand, source, init, out);
-    case DType::u8:
-      return scatter_as<uint8_t>(s, operand, source, init, out);
-    case DType::u16:
-      return scatter_as<uint16_t>(s, operand, source, init, out);
-    case DType::u32:
-      return scatter_as<uint32_t>(s, operand, source, init, out);
-    case DType::u64:
-      return scatter_as<uint64_t>(s, operand, source, init, out);
-    case DType::f16:
-      return scatter_half<F16>(s, operand, source, init, out);
-    case DType::bf16:
-      return scatter_half<BF16>(s, operand, source, init, out);
-    case DType::f64:
-      return scatter_as<double>(s, operand, source, init, out);
-    default:
-      return scatter_as<float>(s, operand, source, init, out);
-  }
+  with_element(s.type, [&](auto element) {
+    using T = decltype(element);
+    if constexpr (kHalf<T>) {
+      scatter_half<T>(s, operand, source, init, out);
+    } else if constexpr (!kComplex<T>) {
+      scatter_as<T>(s, operand, source, init, out);
+    }
+  });
 }
 
 }  // namespace
 
-bool select_and_scatter(const SelectAndScatter& s, const void* operand, const void* source,
+void select_and_scatter(const SelectAndScatter& s, const void* operand, const void* source,
                         const void* init, void* out) {
-  try {
-    std::vector<int64_t> ins, outs, strides;
-    for (const WindowDim& dim : s.dims) {
-      ins.push_back(dim.in);
-      outs.push_back(dim.out());
-      strides.push_back(dim.in_stride);
-    }
-    const Dense dense_operand(ir::byte_size(s.type), ins, strides, operand);
-    const Dense dense_source(ir::byte_size(s.type), outs, s.source_strides, source);
-    scatter(s, dense_operand.data(), dense_source.data(), init, out);
-    return true;
-  } catch (const std::bad_alloc&) {
-    return false;
+  std::vector<int64_t> ins, outs, strides;
+  for (const WindowDim& dim : s.dims) {
+    ins.push_back(dim.in);
+    outs.push_back(dim.out());
+    strides.push_back(dim.in_stride);
   }
+  const Dense dense_operand(ir::byte_size(s.type), ins, strides, operand);
+  const Dense dense_source(ir::byte_size(s.type), outs, s.source_strides, source);
+  scatter(s, dense_operand.data(), dense_source.data(), init, out);
 }
 
 }  // namespace jaxmps::cpu

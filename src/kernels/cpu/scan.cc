@@ -1,12 +1,10 @@
 #include "kernels/cpu/scan.h"
 
 #include <algorithm>
-#include <complex>
 #include <vector>
 
 #include "kernels/cpu/dtype.h"
 #include "kernels/cpu/threads.h"
-#include "scalar/scalar_int.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -14,22 +12,15 @@ namespace {
 constexpr int64_t kChunk = 1 << 15;  // elements of one row that are scanned in one go
 constexpr int64_t kColumns = 512;    // columns scanned together
 
-// What a scan accumulates in: integers wrap, so they do it unsigned.
 template <Scan S, typename T>
 struct Accumulator {
-  using Wide = std::conditional_t<std::is_same_v<T, BF16> || std::is_same_v<T, F16>, float, T>;
+  using Wide = Computed<T>;
   static Wide apply(Wide a, Wide b) {
     // Each step waits for the one before, so what changes nothing is seen first.
     if constexpr (S == Scan::maximum) return a > b ? a : scalar::max_of(a, b);
     if constexpr (S == Scan::minimum) return a < b ? a : scalar::min_of(a, b);
-    if constexpr (std::is_integral_v<Wide>) {
-      return static_cast<Wide>(S == Scan::add
-                                   ? static_cast<uint64_t>(a) + static_cast<uint64_t>(b)
-                                   : static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
-    } else {
-      if constexpr (S == Scan::add) return a + b;
-      if constexpr (S == Scan::multiply) return a * b;
-    }
+    if constexpr (S == Scan::add) return scalar::add_of(a, b);
+    if constexpr (S == Scan::multiply) return scalar::mul_of(a, b);
   }
 };
 
@@ -127,42 +118,16 @@ void scan(int64_t outer, int64_t n, int64_t inner, bool reverse, const void* fro
 
 template <Scan S>
 ScanKernel of_type(ir::DType dtype) {
-  using ir::DType;
-  switch (dtype) {
-    case DType::s8:
-      return scan<S, int8_t>;
-    case DType::s16:
-      return scan<S, int16_t>;
-    case DType::s32:
-      return scan<S, int32_t>;
-    case DType::s64:
-      return scan<S, int64_t>;
-    case DType::u8:
-      return scan<S, uint8_t>;
-    case DType::u16:
-      return scan<S, uint16_t>;
-    case DType::u32:
-      return scan<S, uint32_t>;
-    case DType::u64:
-      return scan<S, uint64_t>;
-    case DType::f16:
-      return scan<S, F16>;
-    case DType::bf16:
-      return scan<S, BF16>;
-    case DType::f32:
-      return scan<S, float>;
-    case DType::f64:
-      return scan<S, double>;
-    default:
-      break;
-  }
-  if constexpr (S == Scan::add || S == Scan::multiply) {
-    if (dtype == DType::c64) return scan<S, std::complex<float>>;
-    if (dtype == DType::c128) return scan<S, std::complex<double>>;
-  } else {
-    if (dtype == DType::pred) return scan<S, uint8_t>;
-  }
-  return nullptr;
+  constexpr bool kSums = S == Scan::add || S == Scan::multiply;
+  if (kSums && dtype == DType::pred) return nullptr;
+  return with_element(dtype, [](auto element) -> ScanKernel {
+    using T = decltype(element);
+    if constexpr (kSums || !kComplex<T>) {
+      return scan<S, T>;
+    } else {
+      return nullptr;
+    }
+  });
 }
 
 }  // namespace

@@ -1,11 +1,9 @@
 #include "kernels/cpu/scatter.h"
 
-#include <complex>
 #include <limits>
 
 #include "kernels/cpu/dtype.h"
 #include "kernels/cpu/threads.h"
-#include "scalar/scalar_int.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -13,36 +11,21 @@ namespace {
 constexpr int64_t kManyUpdates = 1 << 14;
 constexpr int kMaxParts = 8;
 
-template <typename T>
-constexpr bool is_integer = std::is_integral_v<T>;
-
-// The type in which sums and products are computed: unsigned, because overflow wraps.
-template <typename T>
-auto wide(T value) {
-  if constexpr (is_integer<T>) {
-    return static_cast<uint64_t>(value);
-  } else if constexpr (std::is_same_v<T, BF16> || std::is_same_v<T, F16>) {
-    return static_cast<float>(value);
-  } else {
-    return value;
-  }
-}
-
-// The type in which values are compared.
-template <typename T>
-using Ordered = std::conditional_t<std::is_same_v<T, BF16> || std::is_same_v<T, F16>, float, T>;
-
 template <Combine C, typename T>
-T combine(T a, T b) {
-  if constexpr (C == Combine::overwrite) return b;
-  if constexpr (C == Combine::add) return static_cast<T>(wide(a) + wide(b));
-  if constexpr (C == Combine::subtract) return static_cast<T>(wide(a) - wide(b));
-  if constexpr (C == Combine::multiply) return static_cast<T>(wide(a) * wide(b));
-  if constexpr (C == Combine::maximum) return scalar::max_of<Ordered<T>>(a, b);
-  if constexpr (C == Combine::minimum) return scalar::min_of<Ordered<T>>(a, b);
-  if constexpr (C == Combine::and_) return static_cast<T>(wide(a) & wide(b));
-  if constexpr (C == Combine::or_) return static_cast<T>(wide(a) | wide(b));
-  if constexpr (C == Combine::xor_) return static_cast<T>(wide(a) ^ wide(b));
+T combine(T x, T y) {
+  if constexpr (C == Combine::overwrite) {
+    return y;
+  } else {
+    const Computed<T> a = x, b = y;
+    if constexpr (C == Combine::add) return scalar::add_of(a, b);
+    if constexpr (C == Combine::subtract) return scalar::sub_of(a, b);
+    if constexpr (C == Combine::multiply) return scalar::mul_of(a, b);
+    if constexpr (C == Combine::maximum) return scalar::max_of(a, b);
+    if constexpr (C == Combine::minimum) return scalar::min_of(a, b);
+    if constexpr (C == Combine::and_) return a & b;
+    if constexpr (C == Combine::or_) return a | b;
+    if constexpr (C == Combine::xor_) return a ^ b;
+  }
 }
 
 template <Combine C, typename T>
@@ -60,81 +43,29 @@ void keep_kernel(char*, const char*, const int64_t*, int64_t, int64_t, int64_t) 
 
 template <Combine C>
 ScatterKernel of_type(ir::DType dtype) {
-  using ir::DType;
-  constexpr bool kBits = C == Combine::and_ || C == Combine::or_ || C == Combine::xor_;
-  constexpr bool kOrder = C == Combine::minimum || C == Combine::maximum;
-  switch (dtype) {
-    case DType::s8:
-      return kernel<C, int8_t>;
-    case DType::s16:
-      return kernel<C, int16_t>;
-    case DType::s32:
-      return kernel<C, int32_t>;
-    case DType::s64:
-      return kernel<C, int64_t>;
-    case DType::u8:
-      return kernel<C, uint8_t>;
-    case DType::u16:
-      return kernel<C, uint16_t>;
-    case DType::u32:
-      return kernel<C, uint32_t>;
-    case DType::u64:
-      return kernel<C, uint64_t>;
-    default:
-      break;
-  }
-  if constexpr (!kBits) {
-    switch (dtype) {
-      case DType::f16:
-        return kernel<C, F16>;
-      case DType::bf16:
-        return kernel<C, BF16>;
-      case DType::f32:
-        return kernel<C, float>;
-      case DType::f64:
-        return kernel<C, double>;
-      default:
-        break;
+  return with_element(dtype, [](auto element) -> ScatterKernel {
+    constexpr bool kBits = C == Combine::and_ || C == Combine::or_ || C == Combine::xor_;
+    constexpr bool kOrder = C == Combine::minimum || C == Combine::maximum;
+    using T = decltype(element);
+    if constexpr ((kBits && !std::is_integral_v<T>) || (kOrder && kComplex<T>)) {
+      return nullptr;
+    } else {
+      return kernel<C, T>;
     }
-    if constexpr (!kOrder) {
-      if (dtype == DType::c64) return kernel<C, std::complex<float>>;
-      if (dtype == DType::c128) return kernel<C, std::complex<double>>;
-    }
-  }
-  return nullptr;
+  });
 }
 
-ScatterKernel of_bool(Combine combine) {
+// The combination of truth values that does the same.
+Combine of_bool(Combine combine) {
   switch (combine) {
     case Combine::add:
     case Combine::maximum:
-    case Combine::or_:
-      return kernel<Combine::or_, uint8_t>;
+      return Combine::or_;
     case Combine::multiply:
     case Combine::minimum:
-    case Combine::and_:
-      return kernel<Combine::and_, uint8_t>;
-    case Combine::xor_:
-      return kernel<Combine::xor_, uint8_t>;
-    case Combine::overwrite:
-      return kernel<Combine::overwrite, uint8_t>;
+      return Combine::and_;
     default:
-      return nullptr;
-  }
-}
-
-ScatterKernel overwrite_of(int bytes) {
-  switch (bytes) {
-    case 1:
-      return kernel<Combine::overwrite, uint8_t>;
-    case 2:
-      return kernel<Combine::overwrite, uint16_t>;
-    case 4:
-      return kernel<Combine::overwrite, uint32_t>;
-    case 8:
-      return kernel<Combine::overwrite, uint64_t>;
-    default:
-      return kernel<Combine::overwrite, std::complex<double>>;
+      return combine;
   }
 }
 
@@ -142,13 +73,17 @@ ScatterKernel overwrite_of(int bytes) {
 
 ScatterKernel scatter_kernel(Combine combine, ir::DType dtype) {
   if (combine == Combine::keep) return keep_kernel;
-  if (combine == Combine::overwrite) return overwrite_of(ir::byte_size(dtype));
-  if (dtype == ir::DType::pred) return of_bool(combine);
+  if (combine == Combine::overwrite) {
+    return with_item(static_cast<size_t>(ir::byte_size(dtype)), [](auto item) -> ScatterKernel {
+      return kernel<Combine::overwrite, decltype(item)>;
+    });
+  }
+  if (dtype == ir::DType::pred) combine = of_bool(combine);
   switch (combine) {
     case Combine::add:
       return of_type<Combine::add>(dtype);
     case Combine::subtract:
-      return of_type<Combine::subtract>(dtype);
+      return dtype == ir::DType::pred ? nullptr : of_type<Combine::subtract>(dtype);
     case Combine::multiply:
       return of_type<Combine::multiply>(dtype);
     case Combine::minimum:

@@ -2,7 +2,7 @@
 //
 // A Scratch owns its block from construction to destruction, on one thread. The cache keeps at most
 // 64 MiB a thread; larger needs are served by the system allocator each time. Throws
-// std::bad_alloc, which parallel_for and the kernels' public functions turn into `false`.
+// std::bad_alloc.
 #pragma once
 
 #include <cstddef>

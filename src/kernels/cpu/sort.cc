@@ -7,6 +7,7 @@
 #include <numeric>
 #include <utility>
 
+#include "kernels/cpu/dtype.h"
 #include "kernels/cpu/threads.h"
 
 namespace jaxmps::cpu {
@@ -36,10 +37,6 @@ struct Wide {
     return bits != other.bits ? bits < other.bits : at < other.at;
   }
 };
-
-void run_parallel(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> body) {
-  if (!parallel_for(n, grain, body)) throw std::bad_alloc();
-}
 
 template <typename E>
 void radix_sort(E* a, E* scratch, int64_t n, int bits) {
@@ -88,7 +85,7 @@ void parallel_sort(E* a, E* scratch, int64_t n, int bits) {
   while (chunks * 2 <= thread_count() && n / (chunks * 2) >= kParallel / 4) chunks *= 2;
   if (chunks == 1) return radix_sort(a, scratch, n, bits);
   auto bound = [&](int64_t c) { return n * c / chunks; };
-  run_parallel(chunks, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
       radix_sort(a + bound(c), scratch + bound(c), bound(c + 1) - bound(c), bits);
     }
@@ -97,7 +94,7 @@ void parallel_sort(E* a, E* scratch, int64_t n, int bits) {
   E* to = scratch;
   for (int64_t width = 1; width < chunks; width *= 2) {
     // `chunks` pieces of output in all, the same number for each pair of runs.
-    run_parallel(chunks, 1, [&](int64_t begin, int64_t end) {
+    parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
       for (int64_t piece = begin; piece < end; ++piece) {
         const int64_t pair = piece / (2 * width) * 2 * width;
         const int64_t start = bound(pair), middle = bound(pair + width),
@@ -112,7 +109,7 @@ void parallel_sort(E* a, E* scratch, int64_t n, int bits) {
     std::swap(from, to);
   }
   if (from != a) {
-    run_parallel(n, kGrain, [&](int64_t b, int64_t e) { std::copy(from + b, from + e, a + b); });
+    parallel_for(n, kGrain, [&](int64_t b, int64_t e) { std::copy(from + b, from + e, a + b); });
   }
 }
 
@@ -189,33 +186,14 @@ void encode(const SortKey& key, const void* row, int64_t stride_elements,
   }
 }
 
-template <typename T>
-void permute_as(const void* in, void* out, int64_t stride, const uint32_t* order, int64_t begin,
-                int64_t end) {
-  const T* from = static_cast<const T*>(in);
-  T* to = static_cast<T*>(out);
-  for (int64_t i = begin; i < end; ++i) to[i * stride] = from[order[i] * stride];
-}
-
-struct Bytes16 {
-  uint64_t low, high;
-};
-
 // out[i] = in[order[i]] for one row of one operand.
 void permute(int bytes, const void* in, void* out, int64_t stride, const uint32_t* order,
              int64_t begin, int64_t end) {
-  switch (bytes) {
-    case 1:
-      return permute_as<uint8_t>(in, out, stride, order, begin, end);
-    case 2:
-      return permute_as<uint16_t>(in, out, stride, order, begin, end);
-    case 4:
-      return permute_as<uint32_t>(in, out, stride, order, begin, end);
-    case 8:
-      return permute_as<uint64_t>(in, out, stride, order, begin, end);
-    default:
-      return permute_as<Bytes16>(in, out, stride, order, begin, end);
-  }
+  with_item(static_cast<size_t>(bytes), [&](auto item) {
+    const auto* from = static_cast<const decltype(item)*>(in);
+    auto* to = static_cast<decltype(item)*>(out);
+    for (int64_t i = begin; i < end; ++i) to[i * stride] = from[order[i] * stride];
+  });
 }
 
 // Working memory of one row, reused for the rows of a chunk.
@@ -228,7 +206,7 @@ struct Work {
 };
 
 void for_range(bool parallel, int64_t n, FunctionRef<void(int64_t, int64_t)> body) {
-  if (parallel) return run_parallel(n, kGrain, body);
+  if (parallel) return parallel_for(n, kGrain, body);
   body(0, n);
 }
 
@@ -307,7 +285,7 @@ void apply_order(const SortPlan& plan, const std::vector<const void*>& rows, voi
 template <typename Make, typename F>
 void for_rows(const SortPlan& plan, Make make, F&& work) {
   const int64_t rows = plan.outer * plan.inner;
-  run_parallel(rows, std::max<int64_t>(1, kGrain / plan.n), [&](int64_t begin, int64_t end) {
+  parallel_for(rows, std::max<int64_t>(1, kGrain / plan.n), [&](int64_t begin, int64_t end) {
     auto state = make();
     for (int64_t row = begin; row < end; ++row) work(row_offset(plan, row), state);
   });
@@ -367,7 +345,7 @@ void top_k(DType dtype, int64_t rows, int64_t n, int64_t k, const void* in, void
   const SortKey key{.operand = 0, .dtype = dtype, .descending = true};
   const int bytes = ir::byte_size(dtype);
   auto select = [&]<typename E>(E) {
-    run_parallel(rows, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
+    parallel_for(rows, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
       std::vector<uint64_t> keys(n);
       std::vector<E> pairs(n);
       std::vector<uint32_t> order(k);

@@ -104,7 +104,7 @@ class Pool {
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
-  bool run(int64_t n, int64_t grain, Body body) {
+  void run(int64_t n, int64_t grain, Body body) {
     Job job(n, grain, body);
     bool sleepers;
     {
@@ -126,7 +126,7 @@ class Pool {
       std::unique_lock<std::mutex> lock(mutex_);
       done_.wait(lock, finished);
     }
-    return !job.failed.load();
+    if (job.failed.load()) throw std::bad_alloc();
   }
 
  private:
@@ -200,24 +200,19 @@ Pool& pool() {
   return *found;
 }
 
-bool run_inline(int64_t n, int64_t grain, Body body) {
-  try {
-    for (int64_t begin = 0; begin < n; begin += grain) body(begin, std::min(n, begin + grain));
-  } catch (...) {
-    return false;
-  }
-  return true;
+void run_inline(int64_t n, int64_t grain, Body body) {
+  for (int64_t begin = 0; begin < n; begin += grain) body(begin, std::min(n, begin + grain));
 }
 
 }  // namespace
 
-bool parallel_for(int64_t n, int64_t grain, Body body) {
-  if (n <= 0) return true;
+void parallel_for(int64_t n, int64_t grain, Body body) {
+  if (n <= 0) return;
   grain = std::max<int64_t>(grain, 1);
   if (n <= grain || inside_chunk) return run_inline(n, grain, body);
   Pool& workers = pool();
   if (workers.threads() == 1) return run_inline(n, grain, body);
-  return workers.run(n, grain, body);
+  workers.run(n, grain, body);
 }
 
 int thread_count() { return pool().threads(); }

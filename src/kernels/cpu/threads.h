@@ -35,9 +35,9 @@ class FunctionRef<R(Args...)> {
 
 // Runs body(begin, end) over [0, n) in chunks of `grain` (the last may be shorter) and returns when
 // all are done. The chunks depend on n and grain only, never on the number of threads, so a kernel
-// that is deterministic per chunk is deterministic. Returns false when a chunk threw, in practice
-// when it ran out of memory; chunks not yet begun are then skipped.
-bool parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> body);
+// that is deterministic per chunk is deterministic. Throws std::bad_alloc when a chunk did;
+// chunks not yet begun are then skipped.
+void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> body);
 
 // The number of threads that work on one call, the caller included.
 int thread_count();

@@ -43,8 +43,8 @@ struct TileCalls {
 class TileKernel {
  public:
   // inputs[i], outputs[i]: dense row-major buffers of the fusion's types. An output may be exactly
-  // the memory of an input for which may_alias(input, output) holds. False: out of memory.
-  bool run(const void* const* inputs, void* const* outputs) const;
+  // the memory of an input for which may_alias(input, output) holds. Throws std::bad_alloc.
+  void run(const void* const* inputs, void* const* outputs) const;
   // Whether every element of the output may overwrite the input's element in place.
   bool may_alias(int input, int output) const;
   // Rough cost of one run on one thread, in nanoseconds. Short runs stay on the calling thread.

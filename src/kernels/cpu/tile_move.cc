@@ -1,5 +1,6 @@
 // The steps of a tile: loads, stores, panels of neighbouring groups, and calls of the loops.
 #include "kernels/cpu/tile_context.h"
+#include "scalar/scalar_int.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -28,16 +29,7 @@ void gather(char* dst, const char* src, int64_t stride, const Index* shifts, int
 
 template <typename Index>
 void gather(char* dst, const char* src, int64_t stride, const Index* shifts, int64_t n, int size) {
-  switch (size) {
-    case 1:
-      return gather<uint8_t>(dst, src, stride, shifts, n);
-    case 2:
-      return gather<uint16_t>(dst, src, stride, shifts, n);
-    case 4:
-      return gather<uint32_t>(dst, src, stride, shifts, n);
-    default:
-      return gather<uint64_t>(dst, src, stride, shifts, n);
-  }
+  scalar::with_bits(size, [&](auto item) { gather<decltype(item)>(dst, src, stride, shifts, n); });
 }
 
 // One straight run of an access, `done` elements into the tile: lo and hi are the part of it that
@@ -111,16 +103,9 @@ void load_block(const Context& c, const Step& step, const int64_t* point, int64_
   const char* src = static_cast<const char*>(c.inputs[access.input]) + position * step.size;
   const auto last = static_cast<size_t>(c.walk_end - 1);
   const int64_t by_row = access.strides[last - 1], by_one = access.strides[last];
-  switch (step.size) {
-    case 1:
-      return copy_block<uint8_t>(dst, src, rows, by_row, length, by_one);
-    case 2:
-      return copy_block<uint16_t>(dst, src, rows, by_row, length, by_one);
-    case 4:
-      return copy_block<uint32_t>(dst, src, rows, by_row, length, by_one);
-    default:
-      return copy_block<uint64_t>(dst, src, rows, by_row, length, by_one);
-  }
+  scalar::with_bits(step.size, [&](auto item) {
+    copy_block<decltype(item)>(dst, src, rows, by_row, length, by_one);
+  });
 }
 
 }  // namespace
@@ -193,20 +178,9 @@ void Context::store(const Step& step, int64_t n) {
     } else if (stride == 1 && rows == 1) {
       if (dst != src) std::memcpy(dst, src, static_cast<size_t>(length * size));
     } else {
-      switch (size) {
-        case 1:
-          scatter<uint8_t>(dst, src, rows, by_row, length, stride);
-          break;
-        case 2:
-          scatter<uint16_t>(dst, src, rows, by_row, length, stride);
-          break;
-        case 4:
-          scatter<uint32_t>(dst, src, rows, by_row, length, stride);
-          break;
-        default:
-          scatter<uint64_t>(dst, src, rows, by_row, length, stride);
-          break;
-      }
+      scalar::with_bits(size, [&](auto item) {
+        scatter<decltype(item)>(dst, src, rows, by_row, length, stride);
+      });
     }
     if (!step.single) src += rows * length * size;
   });
@@ -252,24 +226,11 @@ void Context::fill_panels() {
                          position(access.offset, access.strides) * b.size;
     char* to = tile + b.offset;
     const int64_t stride = access.strides.back();
-    switch (b.size) {
-      case 1:
-        turn(reinterpret_cast<uint8_t*>(to), reinterpret_cast<const uint8_t*>(source), stride,
-             lines, k.red_count);
-        break;
-      case 2:
-        turn(reinterpret_cast<uint16_t*>(to), reinterpret_cast<const uint16_t*>(source), stride,
-             lines, k.red_count);
-        break;
-      case 4:
-        turn(reinterpret_cast<uint32_t*>(to), reinterpret_cast<const uint32_t*>(source), stride,
-             lines, k.red_count);
-        break;
-      default:
-        turn(reinterpret_cast<uint64_t*>(to), reinterpret_cast<const uint64_t*>(source), stride,
-             lines, k.red_count);
-        break;
-    }
+    scalar::with_bits(b.size, [&](auto item) {
+      using T = decltype(item);
+      turn(reinterpret_cast<T*>(to), reinterpret_cast<const T*>(source), stride, lines,
+           k.red_count);
+    });
   }
   i[axis] = here;
   i[k.red_begin] = red;

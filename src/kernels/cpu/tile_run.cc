@@ -207,12 +207,12 @@ struct Run {
     for (auto [entry, bits] : k.constants) std::memcpy(c.at[entry], &bits, 8);
   }
 
-  bool over_groups() const {
+  void over_groups() const {
     const int64_t cost = std::max<int64_t>(
         1, static_cast<int64_t>(k.element_cost * static_cast<double>(k.red_count * k.chunk)));
     int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(kInline * 2) / cost);
     if (!k.panels.empty()) grain = (grain + kPanel - 1) / kPanel * kPanel;
-    return parallel_for(k.groups(), grain, [&](int64_t begin, int64_t end) {
+    parallel_for(k.groups(), grain, [&](int64_t begin, int64_t end) {
       Scratch scratch(static_cast<size_t>(context_bytes()));
       Context c = context(scratch.as<char>(), nullptr);
       c.outer_end = (end + k.chunks - 1) / k.chunks;
@@ -221,9 +221,9 @@ struct Run {
   }
 
   // Loops: every segment of every group is on its own.
-  bool over_loop_segments() const {
+  void over_loop_segments() const {
     const int64_t segments = (k.red_count + k.segment - 1) / k.segment;
-    return parallel_for(k.groups() * segments, 1, [&](int64_t begin, int64_t end) {
+    parallel_for(k.groups() * segments, 1, [&](int64_t begin, int64_t end) {
       Scratch scratch(static_cast<size_t>(context_bytes()));
       Context c = context(scratch.as<char>(), nullptr);
       for (int64_t item = begin; item < end; ++item) {
@@ -237,7 +237,7 @@ struct Run {
 
   // Few long groups: the segments of a stage run in parallel, and their results are combined in a
   // tree whose shape depends on their number only.
-  bool over_segments(Context& c, char* partials) const {
+  void over_segments(Context& c, char* partials) const {
     const int64_t segments = (k.red_count + k.segment - 1) / k.segment;
     std::vector<int64_t> live(static_cast<size_t>(segments));
     for (int64_t g = 0; g < k.groups(); ++g) {
@@ -245,7 +245,7 @@ struct Run {
       for (const Stage& stage : k.stages) {
         c.set_axes(k.red_begin, k.red_end, 0);
         c.execute(stage.group_steps, group_width(c));
-        const bool ok = parallel_for(segments, 1, [&](int64_t begin, int64_t end) {
+        parallel_for(segments, 1, [&](int64_t begin, int64_t end) {
           Scratch scratch(static_cast<size_t>(context_bytes()));
           Context mine = context(scratch.as<char>(), &c);
           for (int64_t s = begin; s < end; ++s) {
@@ -259,13 +259,11 @@ struct Run {
             }
           }
         });
-        if (!ok) return false;
         combine_partials(c, stage, partials, segments);
       }
       c.set_axes(k.red_begin, k.red_end, 0);
       c.execute(k.final_steps, c.chunk_length);
     }
-    return true;
   }
 
   void combine_partials(Context& c, const Stage& stage, char* partials, int64_t segments) const {
@@ -294,25 +292,24 @@ void enter_small(const Run& run, Context& c) {
   run.set_constants(c);
 }
 
-bool run_all(const Run& run, Context& c, double cost) {
+void run_all(const Run& run, Context& c, double cost) {
   const Impl& k = run.k;
   if (k.is_small) {
     enter_small(run, c);
-    run_small(c);
-    return true;
+    return run_small(c);
   }
   run.set_constants(c);
   c.execute(k.uniform_steps, 1);
   const int64_t segments = k.red_count > k.segment ? (k.red_count + k.segment - 1) / k.segment : 1;
   if (cost < kInline || (k.groups() == 1 && segments == 1)) {
     for (int64_t g = 0; g < k.groups(); ++g) run_group(c, g);
-    return true;
+    return;
   }
   if (segments == 1 || !k.panels.empty() || (k.has_reductions && k.groups() >= 16))
     return run.over_groups();
   if (!k.has_reductions) return run.over_loop_segments();
   Scratch partials(static_cast<size_t>(std::max<int64_t>(64, segments * k.partial_bytes)));
-  return run.over_segments(c, partials.as<char>());
+  run.over_segments(c, partials.as<char>());
 }
 
 }  // namespace
@@ -357,9 +354,9 @@ bool TileKernel::may_alias(int input, int output) const {
   return impl_->aliases[static_cast<size_t>(input)][static_cast<size_t>(output)];
 }
 
-bool TileKernel::run(const void* const* inputs, void* const* outputs) const {
+void TileKernel::run(const void* const* inputs, void* const* outputs) const {
   const Impl& k = *impl_;
-  if (is_empty(k)) return true;
+  if (is_empty(k)) return;
   Run run{k, inputs, outputs, nullptr};
   const int64_t bytes = up(k.uniform_bytes) + run.context_bytes();
   constexpr int64_t kStack = 16384;
@@ -370,14 +367,10 @@ bool TileKernel::run(const void* const* inputs, void* const* outputs) const {
     Context c = run.context(memory + up(k.uniform_bytes), nullptr);
     return run_all(run, c, cost);
   }
-  try {
-    Scratch scratch(static_cast<size_t>(bytes));
-    run.uniform = scratch.as<char>();
-    Context c = run.context(scratch.as<char>() + up(k.uniform_bytes), nullptr);
-    return run_all(run, c, cost);
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
+  Scratch scratch(static_cast<size_t>(bytes));
+  run.uniform = scratch.as<char>();
+  Context c = run.context(scratch.as<char>() + up(k.uniform_bytes), nullptr);
+  run_all(run, c, cost);
 }
 
 }  // namespace jaxmps::cpu

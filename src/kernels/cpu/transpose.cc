@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "kernels/cpu/dtype.h"
 #include "kernels/cpu/threads.h"
 #include "kernels/cpu/transpose_block.h"
 
@@ -13,10 +14,6 @@ namespace {
 constexpr int kMaxRank = 32;
 constexpr int64_t kGrainBytes = 1 << 16;  // copied by one chunk
 constexpr int64_t kStream = 32;           // lines of a transposing block
-
-struct Item16 {
-  uint64_t low, high;
-};
 
 struct Axis {
   int64_t extent, from, to;
@@ -166,18 +163,7 @@ void strided_copy(size_t item_size, std::span<const int64_t> extents,
     if (extent == 0) return;
   }
   const Axes axes = normalised(extents, from_strides, to_strides);
-  switch (item_size) {
-    case 1:
-      return copy_items<uint8_t>(axes, from, to);
-    case 2:
-      return copy_items<uint16_t>(axes, from, to);
-    case 4:
-      return copy_items<uint32_t>(axes, from, to);
-    case 8:
-      return copy_items<uint64_t>(axes, from, to);
-    default:
-      return copy_items<Item16>(axes, from, to);
-  }
+  with_item(item_size, [&](auto item) { copy_items<decltype(item)>(axes, from, to); });
 }
 
 void fill(size_t item_size, const void* item, int64_t n, void* to) {

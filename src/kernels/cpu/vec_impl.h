@@ -233,16 +233,7 @@ void gather_elements(void* dst, const void* src, int64_t stride, int64_t n) {
   for (int64_t i = 0; i < n; ++i) d[i] = s[i * stride];
 }
 void gather_loop(void* dst, const void* src, int64_t stride, int64_t n, int size) {
-  switch (size) {
-    case 1:
-      return gather_elements<uint8_t>(dst, src, stride, n);
-    case 2:
-      return gather_elements<uint16_t>(dst, src, stride, n);
-    case 4:
-      return gather_elements<uint32_t>(dst, src, stride, n);
-    default:
-      return gather_elements<uint64_t>(dst, src, stride, n);
-  }
+  with_bits(size, [&](auto item) { gather_elements<decltype(item)>(dst, src, stride, n); });
 }
 template <typename T>
 void fill_elements(void* dst, uint64_t value, int64_t n) {
@@ -250,16 +241,7 @@ void fill_elements(void* dst, uint64_t value, int64_t n) {
   for (int64_t i = 0; i < n; ++i) d[i] = static_cast<T>(value);
 }
 void fill_loop(void* dst, uint64_t value, int64_t n, int size) {
-  switch (size) {
-    case 1:
-      return fill_elements<uint8_t>(dst, value, n);
-    case 2:
-      return fill_elements<uint16_t>(dst, value, n);
-    case 4:
-      return fill_elements<uint32_t>(dst, value, n);
-    default:
-      return fill_elements<uint64_t>(dst, value, n);
-  }
+  with_bits(size, [&](auto item) { fill_elements<decltype(item)>(dst, value, n); });
 }
 
 // --- lookup -------------------------------------------------------------------------------------

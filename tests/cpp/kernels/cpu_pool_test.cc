@@ -116,7 +116,7 @@ void check_reduce(const ReduceWindow& r, int init_value, std::mt19937& rng) {
   const int top = r.op == Reduction::kMul ? 1 : 5;
   for (T& value : in) value = value_of<T>(pick(rng, std::is_unsigned_v<T> ? 0 : -top, top));
   const T init = value_of<T>(init_value);
-  ASSERT_TRUE(reduce_window(r, in.data(), &init, out.data()));
+  reduce_window(r, in.data(), &init, out.data());
   for (int64_t i = 0; i < outs; ++i) {
     double want = init_value;
     walk(
@@ -167,12 +167,12 @@ TEST_F(PoolTest, BooleansAreAndAndOr) {
   const bool no = false, yes = true;
   for (Reduction op : {Reduction::kAdd, Reduction::kMax}) {
     r.op = op;
-    ASSERT_TRUE(reduce_window(r, in, &no, out));
+    reduce_window(r, in, &no, out);
     EXPECT_EQ(std::vector<bool>(out, out + 3), (std::vector<bool>{true, true, false}));
   }
   for (Reduction op : {Reduction::kMul, Reduction::kMin}) {
     r.op = op;
-    ASSERT_TRUE(reduce_window(r, in, &yes, out));
+    reduce_window(r, in, &yes, out);
     EXPECT_EQ(std::vector<bool>(out, out + 3), (std::vector<bool>{true, false, false}));
   }
 }
@@ -204,7 +204,7 @@ TEST_F(PoolTest, NaNWins) {
     r.dims = {{4, 2, 2, 0, 0, 1, 1, 1}};
     const float init = op == Reduction::kMax ? -INFINITY : INFINITY;
     float out[2];
-    ASSERT_TRUE(reduce_window(r, in, &init, out));
+    reduce_window(r, in, &init, out);
     EXPECT_TRUE(std::isnan(out[0]));
     EXPECT_EQ(out[1], op == Reduction::kMax ? 4 : 3);
   }
@@ -230,7 +230,7 @@ void check_scatter(DType type) {
     for (T& value : operand) value = value_of<T>(pick(rng, 0, 3));
     for (T& value : source) value = value_of<T>(pick(rng, 0, 3));
     const T init = value_of<T>(1);
-    ASSERT_TRUE(select_and_scatter(s, operand.data(), source.data(), &init, out.data()));
+    select_and_scatter(s, operand.data(), source.data(), &init, out.data());
     std::vector<double> want(ins, 1);
     for (int64_t o = 0; o < count; ++o) {
       int64_t rest = o, from = 0, place = -1;
@@ -274,7 +274,7 @@ TEST_F(PoolTest, SameBitsForAnyThreadCount) {
     const float init = 0;
     for (int threads : {1, 2, 5}) {
       set_thread_count(threads);
-      ASSERT_TRUE(reduce_window(r, in.data(), &init, results.emplace_back(in.size()).data()));
+      reduce_window(r, in.data(), &init, results.emplace_back(in.size()).data());
     }
     EXPECT_EQ(results[0], results[1]);
     EXPECT_EQ(results[0], results[2]);

@@ -27,9 +27,9 @@ TEST_F(Threads, EveryIndexOnce) {
     for (int64_t n : {0, 1, 7, 64, 1000}) {
       for (int64_t grain : {0, 1, 3, 64, 5000}) {
         std::vector<std::atomic<int>> hits(n);
-        EXPECT_TRUE(parallel_for(n, grain, [&](int64_t begin, int64_t end) {
+        parallel_for(n, grain, [&](int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; ++i) hits[i].fetch_add(1);
-        }));
+        });
         for (int64_t i = 0; i < n; ++i) EXPECT_EQ(hits[i].load(), 1);
       }
     }
@@ -85,12 +85,14 @@ TEST_F(Threads, ManyCallersAtOnce) {
 TEST_F(Threads, AThrowIsReportedAndThePoolSurvives) {
   for (int threads : {1, 3}) {
     set_thread_count(threads);
-    EXPECT_FALSE(parallel_for(100, 1, [](int64_t begin, int64_t) {
-      if (begin == 5) throw std::runtime_error("chunk");
-    }));
-    EXPECT_FALSE(parallel_for(1, 1, [](int64_t, int64_t) { throw std::bad_alloc(); }));
+    const auto fail = [](int64_t begin, int64_t) {
+      if (begin == 5) throw std::bad_alloc();
+    };
+    EXPECT_THROW(parallel_for(100, 1, fail), std::bad_alloc);
+    EXPECT_THROW(parallel_for(6, 6, [](int64_t, int64_t) { throw std::bad_alloc(); }),
+                 std::bad_alloc);
     std::atomic<int> count{0};
-    EXPECT_TRUE(parallel_for(100, 1, [&](int64_t, int64_t) { count.fetch_add(1); }));
+    parallel_for(100, 1, [&](int64_t, int64_t) { count.fetch_add(1); });
     EXPECT_EQ(count.load(), 100);
   }
 }

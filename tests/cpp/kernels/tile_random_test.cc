@@ -61,7 +61,7 @@ std::vector<Buffer> run_tile(const kernels::Fusion& f, const std::vector<Buffer>
   for (const auto& o : f.outputs)
     results.emplace_back(static_cast<size_t>(o.type.byte_count()), 0xee);
   for (Buffer& b : results) out.push_back(b.data());
-  EXPECT_TRUE(kernel->run(in.data(), out.data()));
+  kernel->run(in.data(), out.data());
   expect_calls(*kernel, in, results, print(f));
   return results;
 }
@@ -165,7 +165,7 @@ TEST(Tile, AnOutputMayOverwriteAnInputReadAtTheSameElement) {
   ASSERT_TRUE(kernel->may_alias(2, 1));
   const void* inputs[] = {in[0].data(), in[1].data(), in[2].data()};
   void* outputs[] = {in[0].data(), in[2].data()};
-  ASSERT_TRUE(kernel->run(inputs, outputs));
+  kernel->run(inputs, outputs);
   EXPECT_EQ(want[0], in[0]);
   EXPECT_EQ(want[1], in[2]);
 }
@@ -203,7 +203,7 @@ TEST(Tile, GatheredInputsAreNotOverwritten) {
   const auto want = run_tile(*f, in);
   const void* inputs[] = {in[0].data(), in[1].data(), in[2].data()};
   void* outputs[] = {in[1].data()};
-  ASSERT_TRUE(kernel->run(inputs, outputs));
+  kernel->run(inputs, outputs);
   EXPECT_EQ(want[0], in[1]);
 }
 

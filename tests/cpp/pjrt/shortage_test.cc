@@ -204,7 +204,11 @@ void multiply() {
   bool done = false;
   {
     const Exposed exposed;
-    done = cpu::gemm(g, ones.data(), ones.data(), c.data());
+    try {
+      cpu::gemm(g, ones.data(), ones.data(), c.data());
+      done = true;
+    } catch (const std::bad_alloc&) {
+    }
   }
   for (const std::complex<double>& v : c) ASSERT_TRUE(!done || v == 32.0) << v;
 }
