@@ -25,28 +25,6 @@ Result<Attr> nested_symbol(Decoder& in) {
   return Attr(ir::Symbol{std::move(name)});
 }
 
-Result<Attr> integer(Decoder& in) {
-  const size_t at = in.in.offset();
-  TRY(const ir::Type type, in.element_type("integer type"));
-  if (type.dtype == ir::DType::pred) {
-    TRY(const uint8_t value, in.in.u8("boolean"));
-    return Attr(Value(value != 0));
-  }
-  if (!ir::is_int(type.dtype) || type.quantization) {
-    return malformed(at, "integer type", "not an integer type");
-  }
-  TRY(const int64_t value, in.integer("integer value", type.dtype));
-  return Attr(Value(ir::TypedInt{type.dtype, value}));
-}
-
-Result<Attr> floating(Decoder& in) {
-  const size_t at = in.in.offset();
-  TRY(const ir::Type type, in.element_type("float type"));
-  if (!ir::is_float(type.dtype)) return malformed(at, "float type", "not a float type");
-  TRY(const double value, in.floating("float value", type.dtype));
-  return Attr(Value(ir::TypedFloat{type.dtype, value}));
-}
-
 Result<Attr> dense_array(Decoder& in) {
   const size_t at = in.in.offset();
   TRY(const ir::Type element, in.element_type("array element type"));
@@ -96,9 +74,9 @@ Result<Attr> builtin_attribute(Decoder& in) {
     case 7:
       return Attr();
     case 8:
-      return integer(in);
+      return in.int_attr();
     case 9:
-      return floating(in);
+      return in.float_attr();
     case 10:
     case 11:
     case 12:
@@ -110,11 +88,8 @@ Result<Attr> builtin_attribute(Decoder& in) {
                        str("location (code ", code, ") where an attribute is expected"));
     case 17:
       return dense_array(in);
-    case 18: {
-      TRY(ir::Type type, in.value_type("tensor type"));
-      TRY(ir::Dense dense, tensor_data(in, std::move(type)));
-      return Attr(std::move(dense));
-    }
+    case 18:
+      return in.dense_attr();
     case 16:
     case 19:
     case 20:

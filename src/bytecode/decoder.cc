@@ -206,4 +206,38 @@ Result<double> Decoder::floating(Text field, ir::DType dtype) {
   return ir::decode_float(static_cast<uint32_t>(raw), ir::float_format(dtype));
 }
 
+Result<ir::Attr> Decoder::int_attr() {
+  const size_t at = in.offset();
+  TRY(const ir::Type type, element_type("integer type"));
+  if (type.dtype == ir::DType::pred) {
+    TRY(const uint8_t value, in.u8("boolean"));
+    return ir::Attr(ir::Attr::Value(value != 0));
+  }
+  if (!ir::is_int(type.dtype) || type.quantization) {
+    return malformed(at, "integer type", "not an integer type");
+  }
+  TRY(const int64_t value, integer("integer value", type.dtype));
+  return ir::Attr(ir::Attr::Value(ir::TypedInt{type.dtype, value}));
+}
+
+Result<ir::Attr> Decoder::float_attr() {
+  const size_t at = in.offset();
+  TRY(const ir::Type type, element_type("float type"));
+  if (!ir::is_float(type.dtype)) return malformed(at, "float type", "not a float type");
+  TRY(const double value, floating("float value", type.dtype));
+  return ir::Attr(ir::Attr::Value(ir::TypedFloat{type.dtype, value}));
+}
+
+Result<ir::Attr> Decoder::dense_attr() {
+  TRY(ir::Type type, value_type("tensor type"));
+  TRY(ir::Dense dense, tensor_data(*this, std::move(type)));
+  return ir::Attr(std::move(dense));
+}
+
+Result<ir::Attr> Decoder::sub_axis() {
+  TRY(const int64_t pre_size, in.svarint("sub-axis pre-size"));
+  TRY(const int64_t size, in.svarint("sub-axis size"));
+  return named({{"pre_size", ir::Attr(pre_size)}, {"size", ir::Attr(size)}});
+}
+
 }  // namespace jaxmps::bytecode

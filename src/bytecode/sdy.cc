@@ -25,12 +25,6 @@ Result<Attr> mesh(Decoder& in) {
   return named({{"axes", std::move(axes)}, {"device_ids", Attr(std::move(device_ids))}});
 }
 
-Result<Attr> sub_axis(Decoder& in) {
-  TRY(const int64_t pre_size, in.in.svarint("sub-axis pre-size"));
-  TRY(const int64_t size, in.in.svarint("sub-axis size"));
-  return named({{"pre_size", Attr(pre_size)}, {"size", Attr(size)}});
-}
-
 Result<Attr> axis_reference(Decoder& in) {
   TRY(std::string name, in.string("axis name"));
   Attr sub;
@@ -117,7 +111,7 @@ Result<Attr> sdy_attribute(Decoder& in) {
     case 2:
       return mesh(in);
     case 3:
-      return sub_axis(in);
+      return in.sub_axis();
     case 4:
       return axis_reference(in);
     case 5:

@@ -93,6 +93,11 @@ class Decoder {
   // APInt and APFloat of the width of `dtype`.
   Result<int64_t> integer(Text field, ir::DType dtype);
   Result<double> floating(Text field, ir::DType dtype);
+  // What dialects write alike: a number behind its type, a tensor, a part of a mesh's axis.
+  Result<ir::Attr> int_attr();
+  Result<ir::Attr> float_attr();
+  Result<ir::Attr> dense_attr();
+  Result<ir::Attr> sub_axis();
 
   Tables& tables() { return tables_; }
   Status charge(size_t bytes);

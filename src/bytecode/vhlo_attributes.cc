@@ -45,30 +45,6 @@ Result<Attr> alias(Decoder& in) {
   return Attr(Value(std::move(out)));
 }
 
-Result<Attr> floating(Decoder& in) {
-  const size_t at = in.in.offset();
-  TRY(const ir::Type type, in.element_type("float type"));
-  if (!ir::is_float(type.dtype)) return malformed(at, "float type", "not a float type");
-  TRY(const double value, in.floating("float value", type.dtype));
-  return Attr(Value(ir::TypedFloat{type.dtype, value}));
-}
-
-Result<Attr> integer(Decoder& in) {
-  const size_t at = in.in.offset();
-  TRY(const ir::Type type, in.element_type("integer type"));
-  if (!ir::is_int(type.dtype) || type.quantization) {
-    return malformed(at, "integer type", "not an integer type");
-  }
-  TRY(const int64_t value, in.integer("integer value", type.dtype));
-  return Attr(Value(ir::TypedInt{type.dtype, value}));
-}
-
-Result<Attr> tensor(Decoder& in) {
-  TRY(ir::Type type, in.value_type("tensor type"));
-  TRY(ir::Dense dense, tensor_data(in, std::move(type)));
-  return Attr(std::move(dense));
-}
-
 Result<Attr> accuracy(Decoder& in) {
   ir::Accuracy out;
   TRY(const int64_t atol, in.in.svarint("atol"));
@@ -84,12 +60,6 @@ Result<Attr> accuracy(Decoder& in) {
   }
   out.mode = static_cast<ir::AccuracyMode>(value->value);
   return Attr(Value(out));
-}
-
-Result<Attr> sub_axis(Decoder& in) {
-  TRY(const int64_t pre_size, in.in.svarint("sub-axis pre-size"));
-  TRY(const int64_t size, in.in.svarint("sub-axis size"));
-  return named({{"pre_size", Attr(pre_size)}, {"size", Attr(size)}});
 }
 
 Result<Attr> axis_reference(Decoder& in) {
@@ -146,9 +116,9 @@ Result<Attr> vhlo_attribute(Decoder& in) {
       return Attr(Value(std::move(dict)));
     }
     case 8:
-      return floating(in);
+      return in.float_attr();
     case 9:
-      return integer(in);
+      return in.int_attr();
     case 10:
       return alias(in);
     case 14: {
@@ -156,7 +126,7 @@ Result<Attr> vhlo_attribute(Decoder& in) {
       return Attr(std::move(text));
     }
     case 15:
-      return tensor(in);
+      return in.dense_attr();
     case 17: {
       TRY(ir::Type type, in.any_type("type"));
       return Attr(std::move(type));
@@ -168,7 +138,7 @@ Result<Attr> vhlo_attribute(Decoder& in) {
     case 20:
       return accuracy(in);
     case 21:
-      return sub_axis(in);
+      return in.sub_axis();
     case 22:
       return axis_reference(in);
     case 23:

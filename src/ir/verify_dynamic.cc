@@ -14,17 +14,8 @@ Reason index_vector(const Op& op, int i, int64_t length) {
 }
 
 Reason dynamic_broadcast_in_dim(const Op& op) {
-  NEED_OK(same_elements(op));
-  const Type &from = operand_type(op), &to = result_type(op);
-  const Ints& dims = op.ints("broadcast_dimensions");
-  NEED_OK(index_vector(op, 1, to.rank()));
-  NEED_OK(check_length("broadcast_dimensions", dims, from.rank()));
-  NEED_OK(check_axes("broadcast_dimensions", dims, to.rank()));
-  for (size_t i = 0; i < dims.size(); ++i) {
-    NEED(from.dims[i] == 1 || same_size(from.dims[i], to.dims[dims[i]]), "dimension ", i,
-         " of the operand has size ", from.dims[i], " and cannot become ", to.dims[dims[i]]);
-  }
-  return {};
+  NEED_OK(index_vector(op, 1, result_type(op).rank()));
+  return broadcasts(op);
 }
 
 Reason dynamic_iota(const Op& op) {

@@ -104,6 +104,9 @@ std::vector<Type> result_types(const Op& op);
 // option is set.
 Reason check_shapes(const Op& op, std::string_view words);
 
+// "broadcast_dimensions" take operand 0 to the result.
+Reason broadcasts(const Op& op);
+
 bool is_known(int64_t dim);
 // The output size of a window sliding over a (dilated, padded) dimension; kDynamic if unknown.
 struct Window {

@@ -21,20 +21,6 @@ Reason broadcast(const Op& op) {
   return match_dims("the result", expected, result_type(op).dims);
 }
 
-Reason broadcast_in_dim(const Op& op) {
-  NEED_OK(same_elements(op));
-  const Type& from = operand_type(op);
-  const Type& to = result_type(op);
-  const Ints& dims = op.ints("broadcast_dimensions");
-  NEED_OK(check_length("broadcast_dimensions", dims, from.rank()));
-  NEED_OK(check_axes("broadcast_dimensions", dims, to.rank()));
-  for (size_t i = 0; i < dims.size(); ++i) {
-    NEED(from.dims[i] == 1 || same_size(from.dims[i], to.dims[dims[i]]), "dimension ", i,
-         " of the operand has size ", from.dims[i], " and cannot become ", to.dims[dims[i]]);
-  }
-  return {};
-}
-
 Reason concatenate(const Op& op) {
   NEED(op.operand_count() > 0, "needs at least one operand");
   NEED_OK(same_elements(op));
@@ -212,6 +198,20 @@ Reason torch_index_select(const Op& op) {
 
 }  // namespace
 
+Reason broadcasts(const Op& op) {
+  NEED_OK(same_elements(op));
+  const Type& from = operand_type(op);
+  const Type& to = result_type(op);
+  const Ints& dims = op.ints("broadcast_dimensions");
+  NEED_OK(check_length("broadcast_dimensions", dims, from.rank()));
+  NEED_OK(check_axes("broadcast_dimensions", dims, to.rank()));
+  for (size_t i = 0; i < dims.size(); ++i) {
+    NEED(from.dims[i] == 1 || same_size(from.dims[i], to.dims[dims[i]]), "dimension ", i,
+         " of the operand has size ", from.dims[i], " and cannot become ", to.dims[dims[i]]);
+  }
+  return {};
+}
+
 void add_shape(Rules& rules) {
   constexpr auto kInts = AttrKind::ints;
   constexpr auto kInteger = AttrKind::integer;
@@ -219,7 +219,7 @@ void add_shape(Rules& rules) {
       rules.end(),
       {
           {OpId::broadcast, 1, 1, 0, {{"broadcast_sizes", kInts}}, broadcast},
-          {OpId::broadcast_in_dim, 1, 1, 0, {{"broadcast_dimensions", kInts}}, broadcast_in_dim},
+          {OpId::broadcast_in_dim, 1, 1, 0, {{"broadcast_dimensions", kInts}}, broadcasts},
           {OpId::concatenate, kAny, 1, 0, {{"dimension", kInteger}}, concatenate},
           {OpId::slice,
            1,

@@ -225,7 +225,14 @@ mx::array arrange(const mx::array& a, const std::vector<int>& batch, const std::
   return mx::reshape(mx::transpose(a, order), shape);
 }
 
-Result<Lowering> lower_dot(const OpContext& ctx, DotDims dims) {
+}  // namespace
+
+ANY_DTYPE_OP(dot_general) {
+  DotDims dims;
+  dims.lhs_batch = ctx.axes("lhs_batching_dimensions");
+  dims.rhs_batch = ctx.axes("rhs_batching_dimensions");
+  dims.lhs_contract = ctx.axes("lhs_contracting_dimensions");
+  dims.rhs_contract = ctx.axes("rhs_contracting_dimensions");
   dims.find_free(ctx.in(0).rank(), ctx.in(1).rank());
   TRY(ProductType type, product_type(ctx));
   if (ctx.target.runs_native) {
@@ -241,24 +248,6 @@ Result<Lowering> lower_dot(const OpContext& ctx, DotDims dims) {
     }
     return one(mx::reshape(multiply_matrices(a, b, type), shape));
   });
-}
-
-}  // namespace
-
-ANY_DTYPE_OP(dot_general) {
-  DotDims dims;
-  dims.lhs_batch = ctx.axes("lhs_batching_dimensions");
-  dims.rhs_batch = ctx.axes("rhs_batching_dimensions");
-  dims.lhs_contract = ctx.axes("lhs_contracting_dimensions");
-  dims.rhs_contract = ctx.axes("rhs_contracting_dimensions");
-  return lower_dot(ctx, std::move(dims));
-}
-
-ANY_DTYPE_OP(dot) {
-  DotDims dims;
-  dims.lhs_contract = {static_cast<int>(ctx.in(0).rank()) - 1};
-  dims.rhs_contract = {0};
-  return lower_dot(ctx, std::move(dims));
 }
 
 }  // namespace jaxmps::ops

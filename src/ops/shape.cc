@@ -4,27 +4,9 @@
 #include "kernels/cpu/gather.h"
 #include "kernels/cpu/transpose.h"
 #include "ops/host_call.h"
+#include "ops/window.h"
 
 namespace jaxmps::ops {
-namespace {
-
-// Puts `count` pad values between neighbours along the axis.
-mx::array spread(const mx::array& a, int axis, int count, const mx::array& value) {
-  const int size = a.shape(axis);
-  if (size <= 1 || count == 0) return a;
-  auto gap_shape = a.shape();
-  gap_shape.insert(gap_shape.begin() + axis + 1, count);
-  const auto apart =
-      mx::concatenate({mx::expand_dims(a, axis + 1), mx::broadcast_to(value, gap_shape)}, axis + 1);
-  auto merged = a.shape();
-  merged[axis] = size * (count + 1);
-  mx::Shape start(a.ndim(), 0), stop = merged;
-  stop[axis] -= count;
-  return mx::slice(mx::reshape(apart, merged), start, stop);
-}
-
-}  // namespace
-
 STORAGE_OP(reshape) {
   Lowering lowering =
       graph([shape = ctx.out_shape()](Inputs in) { return one(mx::reshape(in[0], shape)); });
@@ -50,10 +32,6 @@ MOVEMENT_OP(broadcast_in_dim) {
     const auto a = sorted ? in[0] : mx::transpose(in[0], order);
     return one(mx::broadcast_to(mx::reshape(a, aligned), to));
   });
-}
-
-MOVEMENT_OP(broadcast) {
-  return graph([to = ctx.out_shape()](Inputs in) { return one(mx::broadcast_to(in[0], to)); });
 }
 
 MOVEMENT_OP(transpose) {
@@ -156,31 +134,15 @@ ANY_DTYPE_OP(pad) {
     lowering.is_general = true;
     return lowering;
   }
-  const auto low = ctx.shape("edge_padding_low"), high = ctx.shape("edge_padding_high");
-  const auto interior = ctx.shape("interior_padding");
-  const mx::Shape result = ctx.out_shape();
-  return graph([=](Inputs in) {
-    const auto& value = in[1];
-    auto a = in[0];
-    const int rank = static_cast<int>(low.size());
-    if (std::find(result.begin(), result.end(), 0) != result.end()) {
-      return one(mx::broadcast_to(value, result));
-    }
-    std::vector<int> axes;
-    mx::Shape before, after, start, stop;
-    for (int d = 0; d < rank; ++d) {
-      a = spread(a, d, interior[d], value);
-      axes.push_back(d);
-      before.push_back(std::max(low[d], 0));
-      after.push_back(std::max(high[d], 0));
-      start.push_back(std::max(-low[d], 0));
-      stop.push_back(start[d] + result[d]);
-    }
-    if (rank == 0) return one(a);
-    const bool adds = before != mx::Shape(rank, 0) || after != mx::Shape(rank, 0);
-    if (adds) a = mx::pad(a, axes, before, after, value);
-    return one(a.shape() == result ? a : mx::slice(a, start, stop));
-  });
+  WindowDims dims;
+  for (size_t d = 0; d < ctx.out().dims.size(); ++d) {
+    WindowDim& dim = dims.emplace_back();
+    dim.input = static_cast<int>(ctx.in(0).dims[d]);
+    dim.output = static_cast<int>(ctx.out().dims[d]);
+    dim.low = static_cast<int>(ctx.op.ints("edge_padding_low")[d]);
+    dim.base_dilation = static_cast<int>(ctx.op.ints("interior_padding")[d]) + 1;
+  }
+  return graph([=](Inputs in) { return one(pad_windows(in[0], in[1], dims)); });
 }
 
 }  // namespace jaxmps::ops
