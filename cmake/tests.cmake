@@ -48,6 +48,14 @@ if(JAXMPS_TESTS)
     add_test(NAME device COMMAND jaxmps_tests_device)
     target_link_libraries(jaxmps_tests_device PRIVATE mlx)
 
+    # What the host takes for a program on a GPU; by hand.
+    add_executable(jaxmps_host_time EXCLUDE_FROM_ALL "${CMAKE_SOURCE_DIR}/benchmarks/host_time.cc")
+    target_include_directories(jaxmps_host_time PRIVATE "${CMAKE_SOURCE_DIR}/tests/cpp")
+    target_compile_definitions(jaxmps_host_time PRIVATE JAXMPS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+    target_link_libraries(jaxmps_host_time PRIVATE jaxmps_options)
+    link_folders(jaxmps_host_time ${core_folders} ${device_folders})
+    target_link_libraries(jaxmps_host_time PRIVATE mlx)
+
     # Under TSan: what has threads is compiled once more, everything else is the build's own. The
     # sanitized objects come first, so that inline functions are theirs.
     set(sources)
@@ -100,15 +108,5 @@ if(JAXMPS_FUZZ)
     target_compile_options(jaxmps_options INTERFACE
       $<$<NOT:$<STREQUAL:${name},jaxmps_kernels>>:-fsanitize=fuzzer-no-link>
       $<$<NOT:$<STREQUAL:${name},jaxmps_bytecode>>:-fno-sanitize-coverage=trace-cmp>)
-  endif()
-endif()
-
-if(JAXMPS_BENCHMARKS)
-  find_package(benchmark REQUIRED)
-  file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/benchmarks/cpp/*.cc")
-  if(sources)
-    add_executable(jaxmps_benchmarks ${sources})
-    target_link_libraries(jaxmps_benchmarks PRIVATE jaxmps_options benchmark::benchmark_main)
-    link_folders(jaxmps_benchmarks ${core_folders} ${device_folders})
   endif()
 endif()

@@ -47,6 +47,7 @@ TEST(Plan, AGraphIsTakenApartOnce) {
   arguments[0].eval();
   for (int i = 0; i < 2; ++i) run_plan(*plan, arguments, run, true);
   EXPECT_EQ(null.primitives, 4);
+  null.release();
   EXPECT_EQ(null.held, 4);
 }
 

@@ -5,38 +5,52 @@
 #include <memory>
 #include <vector>
 
+#include "exec/encoder_gpu.h"
 #include "exec/gpu.h"
 
 namespace jaxmps::testing {
 
-class NullEncoder final : public exec::Encoder {
+class NullEncoder final : public exec::GpuEncoder {
  public:
-  explicit NullEncoder(mlx::core::Stream stream) : Encoder(stream, true, true) {}
-  int primitives = 0, launches = 0, held = 0;
+  explicit NullEncoder(mlx::core::Stream stream, const ir::Target& target = ir::kCuda)
+      : GpuEncoder(stream, target) {}
+  int64_t primitives = 0, launches = 0, held = 0, commits = 0;
 
  private:
   using Arrays = std::vector<mlx::core::array>;
-  static void allocate(Arrays& outputs) {
-    for (auto& output : outputs) output.set_data(mlx::core::allocator::malloc(output.nbytes()));
+  // All of them see one byte.
+  void allocate(Arrays& outputs) override {
+    for (auto& output : outputs) output.set_data(mlx::core::allocator::Data(memory_, nullptr));
   }
   void encode(mlx::core::Primitive&, const Arrays&, Arrays& outputs) override {
     ++primitives;
     allocate(outputs);
   }
-  void encode_launch(const ops::Launch&, const Arrays&, Arrays& outputs) override {
+  void encode_blocks(const ops::Launch&, const exec::Blocks&, const Arrays&, Arrays&) override {
     ++launches;
-    allocate(outputs);
+    ++since_commit_;
   }
-  void hold(const mlx::core::array&) override { ++held; }
+  bool needs_commit() override { return since_commit_ >= 50; }
+  void commit(Held memory) override {
+    held += static_cast<int64_t>(memory.size());
+    ++commits;
+    since_commit_ = 0;
+  }
   void synchronize() override {}
+
+  mlx::core::allocator::Buffer memory_{&byte_};
+  char byte_ = 0;
+  int since_commit_ = 0;
 };
 
 class NullGpu final : public exec::Gpu {
  public:
   explicit NullGpu(const kernels::Dialect& dialect) : dialect_(dialect) {}
   const kernels::Dialect& dialect() const override { return dialect_; }
+  mlx::core::Device device() const override { return mlx::core::Device::cpu; }
+  std::string kind() const override { return "nothing"; }
   std::unique_ptr<exec::Encoder> make_encoder(mlx::core::Stream stream) const override {
-    return std::make_unique<NullEncoder>(stream);
+    return std::make_unique<NullEncoder>(stream, target());
   }
 
  private:
