@@ -35,6 +35,8 @@ class Builder {
     for (Value* parameter : parameters) {
       refs_[parameter] = plan_->slots;
       plan_->parameters.push_back(plan_->slots++);
+      const bool is_known = parameter->type.is_tensor() && parameter->type.is_static();
+      plan_->parameter_bytes.push_back(is_known ? parameter->type.byte_count() : 0);
     }
     views_.emplace(region);
     for (Op* op : region) {
@@ -44,7 +46,7 @@ class Builder {
     for (Value* result : region.terminator()->operands()) plan_->results.push_back(ref(result));
     if (reuses_memory()) delay_updates(*plan_);
     find_last_uses();
-    find_small_parts(parameters);
+    find_small_parts();
     return std::move(plan_);
   }
 
@@ -379,14 +381,12 @@ class Builder {
   }
 
   // MLX copies what has sixteen KiB more than is seen of it.
-  void find_small_parts(const std::vector<Value*>& parameters) {
+  void find_small_parts() {
     constexpr int64_t kLittle = 64 << 10;
     std::vector<int64_t> bytes(plan_->slots), memory(plan_->slots);
-    for (size_t i = 0; i < parameters.size(); ++i) {
-      const ir::Type& type = parameters[i]->type;
-      if (plan_->parameters[i] >= 0 && type.is_static()) {
-        bytes[plan_->parameters[i]] = memory[plan_->parameters[i]] = type.byte_count();
-      }
+    for (size_t i = 0; i < plan_->parameters.size(); ++i) {
+      const int slot = plan_->parameters[i];
+      if (slot >= 0) bytes[slot] = memory[slot] = plan_->parameter_bytes[i];
     }
     for (const Step& step : plan_->steps) {
       const bool sees =
@@ -394,8 +394,7 @@ class Builder {
       for (size_t i = 0; i < step.outputs.size(); ++i) {
         const int slot = step.outputs[i];
         if (slot < 0) continue;
-        bytes[slot] = static_cast<int64_t>(step.dtypes[i].size());
-        for (const auto size : step.shapes[i]) bytes[slot] *= size;
+        bytes[slot] = result_bytes(step, i);
         const bool is_part = sees && step.inputs[0] >= 0;
         memory[slot] = is_part ? std::max(bytes[slot], memory[step.inputs[0]]) : bytes[slot];
       }

@@ -136,6 +136,7 @@ Result<ops::Lowering> Gpu::lower(const GpuFusion& printed) {
                                  .outputs = kernel.outputs,
                                  .reads_scratch = kernel.reads_scratch,
                                  .scratch_bytes = kernel.scratch_bytes,
+                                 .reads = kernel.reads,
                                  .nanoseconds = kernel.nanoseconds,
                                  .pieces = kernel.pieces});
   }

@@ -64,6 +64,7 @@ struct Step {
 struct Plan {
   int slots = 0;
   std::vector<int> parameters;  // slot of each parameter; -1: unused
+  std::vector<int64_t> parameter_bytes;
   std::vector<int> dead_parameters;
   std::vector<Step> steps;
   std::vector<Ref> results;
@@ -90,12 +91,19 @@ std::unique_ptr<Plan> build_plan(const ir::Region& region, const std::vector<ir:
 // and which slots are free behind it; nested plans are indented.
 std::string print(const Plan& plan);
 
+// Of result `i` of a step.
+int64_t result_bytes(const Step& step, size_t i);
+
 // What one execution asks of the device. Trips of loops count as often as is known, else once, and
 // of a branch the one that asks most.
 struct Count {
   int64_t launches = 0;    // of kernels of ours
   int64_t primitives = 0;  // of MLX that compute or copy; others only see memory another way
   int64_t natives = 0;
+  // That all of them read and write, each operand once; of slices and updates their elements alone.
+  int64_t bytes = 0;
+  // That it must: what is read of the parameters and written of the results, once.
+  int64_t least_bytes = 0;
 };
 Count count(const Plan& plan);
 

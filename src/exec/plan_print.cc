@@ -2,7 +2,6 @@
 #include <algorithm>
 
 #include "exec/plan.h"
-#include "exec/trace.h"
 #include "mlx/primitives.h"
 
 namespace jaxmps::exec {
@@ -106,32 +105,5 @@ class Printer {
 }  // namespace
 
 std::string print(const Plan& plan) { return Printer().print(plan); }
-
-Count count(const Plan& plan) {
-  Count all;
-  const auto add = [&](const Count& nested, int64_t times) {
-    all.launches += times * nested.launches;
-    all.primitives += times * nested.primitives;
-    all.natives += times * nested.natives;
-  };
-  for (const Step& step : plan.steps) {
-    if (step.kind == Step::Kind::launch) ++all.launches;
-    if (step.kind == Step::Kind::primitive && !is_view(*step.primitive)) ++all.primitives;
-    if (step.kind == Step::Kind::native) ++all.natives;
-    if (step.loop) {
-      add(count(*step.loop->condition), step.loop->trip_count ? 0 : 1);
-      add(count(*step.loop->body), step.loop->trip_count.value_or(1));
-    }
-    if (!step.branch) continue;
-    const auto work = [](const Count& c) { return c.launches + c.primitives + c.natives; };
-    Count most;
-    for (const auto& branch : step.branch->branches) {
-      most = std::max(most, count(*branch),
-                      [&](const Count& a, const Count& b) { return work(a) < work(b); });
-    }
-    add(most, 1);
-  }
-  return all;
-}
 
 }  // namespace jaxmps::exec

@@ -252,9 +252,37 @@ Status GpuPrinter::walk(GpuKernel* kernel, const BlockWalk& w) {
   return {};
 }
 
+// What the kernel in hand reads of an input: elements that several accesses touch come once.
+int64_t GpuPrinter::bytes_of(int input) const {
+  if (body_.find(str("in", input, "[")) == std::string::npos) return 0;
+  const int64_t whole = f_.inputs[static_cast<size_t>(input)].byte_count();
+  int64_t bytes = 0;
+  for (const int32_t v : schedule_.live()) {
+    const ScalarInstr& i = instr(v);
+    if (i.op != Opcode::load || f_.accesses[i.imm].input != input) continue;
+    const Access& access = f_.accesses[i.imm];
+    int64_t count = 1;
+    for (size_t a = 0; a < f_.dims.size(); ++a) {
+      int64_t lo = 0, hi = f_.dims[a];
+      for (const Bound& b : access.bounds) {
+        if (b.axis != static_cast<int>(a)) continue;
+        lo = std::max(lo, b.lo);
+        hi = std::min(hi, b.hi);
+      }
+      if (access.strides[a] != 0) count *= std::max<int64_t>(0, hi - lo);
+    }
+    // Moved by what the program computes: some other element at each point.
+    if (i.a >= 0) count = static_cast<int64_t>(schedule_.count(v, i));
+    bytes += count * ir::byte_size(access.type);
+    if (bytes >= whole) return whole;
+  }
+  return bytes;
+}
+
 // Names the kernel after its text and closes it.
 Status GpuPrinter::finish(GpuKernel* kernel, std::string_view kind, double nanoseconds) {
   kernel->nanoseconds = nanoseconds;
+  for (const int input : kernel->inputs) kernel->reads.push_back(bytes_of(input));
   kernel->pieces = std::min(kernel->blocks, dialect_.target.pace.pieces(nanoseconds));
   const int buffers = static_cast<int>(kernel->inputs.size() + kernel->outputs.size()) +
                       kernel->reads_scratch + (kernel->scratch_bytes != 0) + (kernel->pieces > 1);
@@ -295,6 +323,7 @@ Result<GpuFusion> GpuPrinter::print() {
                   : w->is_column ? "columns"
                                  : "rows",
                   walks * schedule_.nanoseconds()));
+  for (int64_t& bytes : kernel.reads) bytes *= walks;
   fusion.kernels.push_back(std::move(kernel));
   return fusion;
 }

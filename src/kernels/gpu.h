@@ -23,6 +23,7 @@ struct GpuKernel {
   std::vector<int> inputs, outputs;  // of the fusion
   int64_t scratch_bytes = 0;         // that it writes for the next kernel
   bool reads_scratch = false;
+  std::vector<int64_t> reads;  // bytes of each input, as often as it has to come from memory
   // Estimated, on a slow machine. Where that is too long (ir::Pace), the blocks are launched in so
   // many pieces, and the number of a piece's first block is the last parameter, a u32.
   double nanoseconds = 0;
@@ -34,8 +35,8 @@ struct GpuFusion {
   std::vector<GpuKernel> kernels;
 };
 
-// Loops, rows and columns of the target's longest length, and reductions of any length and along any
-// axes whose elements are not read again with their result; other fusions are refused, as are
+// Loops, rows and columns of the target's longest length, and reductions of any length and along
+// any axes whose elements are not read again with their result; other fusions are refused, as are
 // float64 and kernels beyond the target's limits.
 Result<GpuFusion> print_gpu(const Fusion& fusion, const Dialect& dialect);
 

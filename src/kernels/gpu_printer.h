@@ -51,6 +51,7 @@ class GpuPrinter {
   Status kept_values(int stage);
   void store_kept(std::string_view condition);
   void share(DType type, int32_t v, int64_t count);
+  int64_t bytes_of(int input) const;
   Status finish(GpuKernel* kernel, std::string_view kind, double nanoseconds);
   Status stage(int s, const BlockWalk& w);
   void reduce_block(int32_t v, const BlockWalk& w);

@@ -61,6 +61,7 @@ struct Launch {
   std::vector<int> inputs, outputs;
   bool reads_scratch = false;
   int64_t scratch_bytes = 0;
+  std::vector<int64_t> reads;  // bytes of each of `inputs`
   // Estimated. What takes long is launched in pieces, each of which is told its first block.
   double nanoseconds = 0;
   int64_t pieces = 1;

@@ -71,6 +71,7 @@ TEST(Plan, LaunchesFollowEachOtherThroughScratchMemory) {
   Plan plan;
   plan.slots = 3;
   plan.parameters = {0};
+  plan.parameter_bytes = {16};
   const auto op = ir::Op::create(OpId::return_, std::vector<Value*>(), {});
   for (int i = 0; i < 2; ++i) {
     Step step;
@@ -106,6 +107,7 @@ TEST(Plan, WhatThrowsIsAtAnOp) {
   Plan plan;
   plan.slots = 2;
   plan.parameters = {0};
+  plan.parameter_bytes = {16};
   Step step;
   step.kind = Step::Kind::launch;
   step.op = *program.module.main()->body.begin();
