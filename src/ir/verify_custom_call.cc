@@ -420,7 +420,7 @@ std::vector<Rule> lapack_kernels() {
     lapack("lapack_Rsytrd_ffi", "Tnn -> Tnn Rn Rj Tj I", {uplo}),
     lapack("lapack_Chetrd_ffi", "Tnn -> Tnn Rn Rj Tj I", {uplo}),
     lapack("lapack_*gtsv_ffi", "Tn Tn Tn Tnr -> Tn Tn Tn Tnr I"),
-    lapack("lapack_*trsm_ffi", "Tss Tmn -> Tmn",
+    lapack("lapack_*trsm_ffi", "Tss Tmn [T] -> Tmn",
            {letter("side", "LR"), uplo, letter("trans_x", "NTC"), letter("diag", "NU")},
            lapack_triangular_solve),
     lapack("tridiagonal_solve_perturbed_ffi", "Tn Tn Tn Tnr -> Tnr"),

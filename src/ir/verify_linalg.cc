@@ -41,6 +41,7 @@ class Shapes {
         if (custom_call_option(op_, word.substr(0, mark)).value_or(0) == 0) continue;
         word.remove_prefix(mark + 1);
       }
+      if (word == "[T]" && op_.operand_count() == operands) continue;
       (behind_arrow ? results_ : operands_).push_back(word);
       ++(behind_arrow ? results : operands);
     }
@@ -75,6 +76,7 @@ class Shapes {
 
   Reason one(std::string_view what, std::string_view word, const Type& actual) {
     const DType own = operand_type(op_).dtype, real = real_type(own);
+    if (word == "[T]") return match(what, Type(own, Dims()), actual);
     const DType dtype = word[0] == 'T'       ? own
                         : word[0] == 'R'     ? real
                         : word[0] == 'I'     ? DType::s32

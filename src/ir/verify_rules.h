@@ -101,7 +101,7 @@ std::vector<Type> result_types(const Op& op);
 // is an element type (T that of operand 0, R and C the real and the complex type of its size, I
 // s32) and the dimensions behind those of the batch, which all have. A letter is one size
 // throughout; k is the smaller one of m and n, j is n - 1. `name?` before a word: only if the
-// option is set.
+// option is set. `[T]` as the last operand: one number without a batch, which may be missing.
 Reason check_shapes(const Op& op, std::string_view words);
 
 // "broadcast_dimensions" take operand 0 to the result.

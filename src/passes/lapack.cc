@@ -25,6 +25,8 @@ class Call {
     if (!is_reread("operand_layouts", i, value->type)) return value;
     return swapped(build.reshape(value, swapped_dims(value->type.dims)));
   }
+  // The number behind two matrices, if there is one.
+  Value* scale() const { return op_->operand_count() > 2 ? op_->operand(2) : nullptr; }
   const Type& type(int i) const { return op_->result(i)->type; }
   Type info_type() const { return type(op_->result_count() - 1); }
 
@@ -231,6 +233,10 @@ void trsm(const Call& call) {
                                                    : ir::Transpose::adjoint;
   const auto flag = [](bool value) { return Attr(Attr::Value(value)); };
   Value* b = call.in(1);
+  // Earlier versions of JAX send what B is scaled by.
+  if (Value* scale = call.scale()) {
+    b = call.build.binary(OpId::multiply, call.build.broadcast(scale, b->type.dims, {}), b);
+  }
   call.give({call.build.value(
       OpId::triangular_solve, {call.in(0), b}, b->type,
       attributes({{"left_side", flag(call.is("side", 'L'))},

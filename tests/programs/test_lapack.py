@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import export, lax
 from jax.scipy import linalg
-from stablehlo_text import compile_text
+from stablehlo_text import compile_text, run_text
 
 
 def adjoint(x):
@@ -119,6 +119,26 @@ GETRF = """func.func public @main(%a: tensor<3x3x{dtype}>) -> (tensor<3x3x{dtype
     : (tensor<3x3x{dtype}>) -> (tensor<3x3x{dtype}>, tensor<{pivots}xi32>, tensor<i32>)
   return %0#0, %0#1, %0#2 : tensor<3x3x{dtype}>, tensor<{pivots}xi32>, tensor<i32>
 }}"""
+
+
+TRSM = """func.func public @main(%a: tensor<4x4xf32>, %b: tensor<4x5xf32>, %s: tensor<f32>) -> tensor<4x5xf32> {
+  %0 = stablehlo.custom_call @lapack_strsm_ffi(%a, %b, %s) {api_version = 4 : i32,
+    backend_config = {diag = 78 : ui8, side = 76 : ui8, trans_x = 78 : ui8, uplo = 76 : ui8},
+    operand_layouts = [dense<[0, 1]> : tensor<2xindex>, dense<[0, 1]> : tensor<2xindex>, dense<> : tensor<0xindex>],
+    output_operand_aliases = [#stablehlo.output_operand_alias<output_tuple_indices = [], operand_index = 1, operand_tuple_indices = []>],
+    result_layouts = [dense<[0, 1]> : tensor<2xindex>]} : (tensor<4x4xf32>, tensor<4x5xf32>, tensor<f32>) -> tensor<4x5xf32>
+  return %0 : tensor<4x5xf32>
+}"""
+
+
+def test_triangular_solve_with_a_scale():
+    """As earlier versions of JAX send it."""
+    random = np.random.default_rng(0)
+    a = (np.tril(random.standard_normal((4, 4))) + 4 * np.eye(4)).astype(np.float32)
+    b = random.standard_normal((4, 5)).astype(np.float32)
+    np.testing.assert_allclose(a @ run_text(TRSM, a, b, np.float32(2.5))[0], 2.5 * b, rtol=1e-5, atol=1e-5)
+    with pytest.raises(Exception, match=r"operand 2 must be f32\[\], is s32\[\]"):
+        compile_text(TRSM.replace("%s: tensor<f32>", "%s: tensor<i32>").replace("5xf32>, tensor<f32>)", "5xf32>, tensor<i32>)"))
 
 
 @pytest.mark.parametrize(
