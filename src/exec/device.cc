@@ -192,6 +192,8 @@ void Device::interrupt(uint64_t last) {
       }
     }
   }
+  const uint64_t number = inline_number_.load(std::memory_order_relaxed);
+  if (number != 0 && number <= last) inline_stopped_.store(true, std::memory_order_relaxed);
   ++stop_epoch;
 }
 

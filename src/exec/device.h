@@ -18,6 +18,7 @@
 #include "base/event.h"
 #include "base/floats.h"
 #include "base/result.h"
+#include "base/stop.h"
 #include "exec/encoder.h"
 #include "mlx/mlx.h"
 #include "ops/op.h"
@@ -77,14 +78,22 @@ class Device {
   // nobody else would do it.
   void catch_up(const Event& event);
   // Runs `work` on the calling thread if the device has nothing to do, else answers false at once.
-  // `work` must not use the encoder and must be short.
+  // `work` must not use the encoder and must be short; what may take longer is `interruptible`.
   template <typename Work>
-  bool run_inline(Work&& work) {
+  bool run_inline(bool interruptible, Work&& work) {
     if (pending_.load(std::memory_order_acquire) != 0) return false;  // so on the own thread
     std::unique_lock lock(run_mutex_, std::try_to_lock);
     if (!lock.owns_lock() || pending_.load(std::memory_order_acquire) != 0) return false;
     const PlainFloats plain;
+    if (!interruptible) {
+      work();
+      return true;
+    }
+    inline_stopped_.store(false, std::memory_order_relaxed);
+    inline_number_.store(++last_number, std::memory_order_relaxed);
+    const StopScope scope(inline_stopped_);
     work();
+    inline_number_.store(0, std::memory_order_relaxed);
     return true;
   }
   // Called by work while it runs, before it sets its events: it needs MLX no more, so that a fork
@@ -136,6 +145,8 @@ class Device {
   int64_t queued_ = 0;
   int registered_ = 0;  // of the two ways in which a fork is told of this device
   std::atomic<bool> started_{false};
+  std::atomic<uint64_t> inline_number_{0};  // of what an interruptible caller runs now, or 0
+  std::atomic<bool> inline_stopped_{false};
   std::atomic<int> pending_{0};        // queued or running on the device's thread
   std::atomic<bool> gpu_lost_{false};  // it was the parent's, and cannot be used here
   std::atomic<bool> mlx_lost_{false};  // another thread was inside MLX during a fork

@@ -1,6 +1,7 @@
 #include "exec/program.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <list>
 #include <mutex>
@@ -20,6 +21,11 @@ namespace {
 // Work shorter than this runs on the caller's thread when the device is idle: handing it to another
 // thread would take longer.
 constexpr double kInlineNanoseconds = 50'000;
+
+double now() {
+  using Clock = std::chrono::steady_clock;
+  return std::chrono::duration<double, std::nano>(Clock::now().time_since_epoch()).count();
+}
 
 Status check_argument(const Buffer& buffer, const ir::Type& expected, const Device* device,
                       size_t position, const std::string& program) {
@@ -124,6 +130,7 @@ struct Program::Run {
       }
     }
     RunContext context(device->encoder());
+    const double start = program->is_timed() ? now() : 0;
     try {
       check_stopped();
       ops::Arrays out = run_plan(*plan, std::move(values), context, true);
@@ -132,6 +139,7 @@ struct Program::Run {
     } catch (...) {
       return context.locate(current_exception_as_error(), program->info_.name);
     }
+    if (program->is_timed()) program->took_.store(now() - start, std::memory_order_relaxed);
     return {};
   }
 
@@ -240,7 +248,7 @@ Status Program::start_threads() {
 template <typename Donate>
 bool Program::execute_inline(Run& run, Execution& execution, const Donate& donate,
                              Status& refused) const {
-  return run.device->run_inline([&] {
+  return run.device->run_inline(is_timed() && watch_interrupts(), [&] {
     for (const ir::Type& type : info_.results) {
       auto payload = std::make_shared<Payload>(Event::ready());
       execution.results.push_back(std::make_shared<Buffer>(run.device, type, payload));
@@ -261,6 +269,15 @@ bool Program::execute_inline(Run& run, Execution& execution, const Donate& donat
       execution.results[i] = Buffer::failed(run.device, info_.results[i], status.error());
     }
   });
+}
+
+bool Program::is_timed() const {
+  return is_on_cpu_ && plan_->is_native && plan_->nanoseconds >= kInlineNanoseconds;
+}
+
+bool Program::is_short(bool is_unique) const {
+  if (!is_timed()) return is_on_cpu_ && plan_->is_native;
+  return !is_unique && took_.load(std::memory_order_relaxed) < kInlineNanoseconds;
 }
 
 // Primitives of MLX belong to a stream: another virtual device has a plan of its own, and so has
@@ -333,9 +350,10 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   };
 
   Execution execution;
-  const bool cheap = is_on_cpu_ && plan_->is_native && plan_->nanoseconds < kInlineNanoseconds &&
-                     std::all_of(run.arguments.begin(), run.arguments.end(),
-                                 [](const PayloadPtr& p) { return p->ready.is_set(); });
+  const bool is_unique = std::find(donated.begin(), donated.end(), true) != donated.end();
+  const bool cheap =
+      is_short(is_unique) && std::all_of(run.arguments.begin(), run.arguments.end(),
+                                         [](const PayloadPtr& p) { return p->ready.is_set(); });
   if (Status refused; cheap && execute_inline(run, execution, donate, refused)) {
     if (!refused.ok()) return refused.error();
     return execution;
@@ -347,7 +365,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   execution.done = run.done;
   auto task = std::make_unique<Task>(std::move(run), shared_from_this());
   task->is_interruptible = watch_interrupts();
-  task->is_unique = std::find(donated.begin(), donated.end(), true) != donated.end();
+  task->is_unique = is_unique;
   CHECK_OK(donate(task->execution));
   // The client may write its memory as soon as this returns.
   for (const PayloadPtr& argument : task->execution.arguments) {

@@ -5,6 +5,8 @@
 // when `execute` returns, and its errors are those of `execute`.
 #pragma once
 
+#include <atomic>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -81,6 +83,10 @@ class Program : public std::enable_shared_from_this<Program> {
   // Runs now, on this thread, if the device is idle.
   template <typename Donate>
   bool execute_inline(Run& run, Execution& execution, const Donate& donate, Status& refused) const;
+  // Too short to be handed to another thread; of what was estimated as longer the last run tells.
+  // Work that cannot be had again takes the way on which interrupts spare it.
+  bool is_timed() const;
+  bool is_short(bool is_unique) const;
   Result<const Plan*> plan_for(const Device& device) const;
   ProgramInfo info_;
   std::shared_ptr<const std::string> artifact_;
@@ -90,6 +96,8 @@ class Program : public std::enable_shared_from_this<Program> {
   // The plan is native: of the CPU device, or small work of a device that shares the CPU's memory.
   bool is_on_cpu_ = false;
   bool calls_python_ = false;
+  // Nanoseconds of the last run of what is timed.
+  mutable std::atomic<double> took_{std::numeric_limits<double>::infinity()};
   int stream_ = -1;  // of MLX, for which that plan is made
   mutable std::unordered_map<int, std::unique_ptr<Plan>> plans_;  // for others, made when needed
   std::string text_;

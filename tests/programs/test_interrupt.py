@@ -93,6 +93,25 @@ def test_an_interrupt_stops_what_runs_and_what_is_queued(mps, program):
     assert out.split() == ["interrupted"]
 
 
+def test_what_was_short_before_can_be_interrupted(mps):
+    """Where the last run was short, the next one is done on the caller's thread, however long it takes."""
+    out = run("""
+        halve = jax.jit(lambda v, end: lax.while_loop(lambda v: v != end, lambda v: v * 0.5, v))
+        for _ in range(200):
+            halve(jnp.float32(8), jnp.float32(1)).block_until_ready()
+        interrupt_soon()
+        begin = time.perf_counter()
+        try:
+            halve(jnp.float32(8), jnp.float32(2.1)).block_until_ready()
+            print("not interrupted")
+        except KeyboardInterrupt:
+            print("interrupted")
+        assert time.perf_counter() - begin < 2, time.perf_counter() - begin
+        print(halve(jnp.float32(8), jnp.float32(1)))
+    """)
+    assert out.split() == ["interrupted", "1.0"]
+
+
 def test_reading_can_be_interrupted(mps):
     """JAX does not look for signals while it copies to the host: the read ends with the program."""
     out = run("""
