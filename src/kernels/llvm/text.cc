@@ -20,6 +20,13 @@ std::string hexadecimal(uint64_t bits) {
   return text;
 }
 
+// A floating-point constant that is neither zero nor NaN.
+bool is_plain_number(const std::string& operand) {
+  if (operand.compare(0, 2, "0x") != 0) return false;
+  const double value = std::bit_cast<double>(std::stoull(operand, nullptr, 16));
+  return value == value && value != 0;
+}
+
 // Functions that other places of the text compute with a few instructions.
 bool is_printed(Opcode op) {
   switch (op) {
@@ -287,6 +294,17 @@ std::string LlvmText::extremum(std::string* to, bool is_max, DType type, const s
         emit(to, str("icmp ", is_signed ? 's' : 'u', is_max ? "gt " : "lt ", t, ' ', a, ", ", b));
     return emit(to, str("select i1 ", test, ", ", t, ' ', a, ", ", t, ' ', b));
   }
+  const std::string nan = hexadecimal(0x7ff8ull << 48);
+  // Of a number that is no zero and no NaN nothing but its size counts.
+  for (const auto& [x, number] : {std::pair{&a, &b}, {&b, &a}}) {
+    if (!is_plain_number(*number)) continue;
+    const std::string test =
+        emit(to, str("fcmp o", is_max ? "gt " : "lt ", t, ' ', *x, ", ", *number));
+    const std::string r =
+        emit(to, str("select i1 ", test, ", ", t, ' ', *x, ", ", t, ' ', *number));
+    const std::string unordered = emit(to, str("fcmp uno ", t, ' ', *x, ", 0.0"));
+    return emit(to, str("select i1 ", unordered, ", ", t, ' ', nan, ", ", t, ' ', r));
+  }
   const std::string i = str('i', width_of(type));
   auto pick = [&](const std::string& x, const std::string& y) {
     const std::string test = emit(to, str("fcmp o", is_max ? "gt " : "lt ", t, ' ', x, ", ", y));
@@ -297,7 +315,6 @@ std::string LlvmText::extremum(std::string* to, bool is_max, DType type, const s
   const std::string joined = emit(to, str(is_max ? "and " : "or ", i, ' ', one, ", ", other));
   const std::string value = emit(to, str("bitcast ", i, ' ', joined, " to ", t));
   const std::string unordered = emit(to, str("fcmp uno ", t, ' ', a, ", ", b));
-  const std::string nan = hexadecimal(0x7ff8ull << 48);
   return emit(to, str("select i1 ", unordered, ", ", t, ' ', nan, ", ", t, ' ', value));
 }
 
