@@ -225,17 +225,22 @@ Status LoopBuilder::add_fusion(const Op& op) {
 // --- control flow -------------------------------------------------------------------------------
 
 // Before the loop's scope is entered: what the carried values start with. Arrays are copied to
-// where the loop keeps them.
-void LoopBuilder::start_carried(const Op& op, std::vector<Carried>* all) {
+// where the loop keeps them. Machine code that goes on with a loop starts from what it is given,
+// whatever else is known of that value.
+void LoopBuilder::start_carried(const Op& op, bool is_outermost, std::vector<Carried>* all) {
+  const bool as_given = is_outermost && for_machine_ && !ir::find(op.discardable, "mps.trip_count");
   for (ir::Value* operand : op.operands()) {
+    const Value known = value(operand);
+    if (as_given) value(operand) = starts_[all->size()];
     Carried& carried = all->emplace_back();
     if (operand->type.is_scalar()) {
       carried.first = as_scalar(operand);
-      continue;
+    } else {
+      carried.bytes = operand->type.byte_count();
+      carried.start = new_address();
+      copy_array(carried.start, as_memory(operand), carried.bytes);
     }
-    carried.bytes = operand->type.byte_count();
-    carried.start = new_address();
-    copy_array(carried.start, as_memory(operand), carried.bytes);
+    if (as_given) value(operand) = known;
   }
 }
 
@@ -270,11 +275,11 @@ Status LoopBuilder::add_loop(const Op& op, bool is_outermost) {
   }
   const double cost_before = std::exchange(cost_, 0);
   std::vector<Carried> all;
-  start_carried(op, &all);
+  start_carried(op, is_outermost, &all);
   enter(false);
   regions_.push_back({++region_count_, 0, ir::Lifetimes(op.region(1), may_be_view)});
   bind_carried(op, loop.get(), &all);
-  if (!loop->trips) CHECK_OK(add_condition(op, loop.get()));
+  if (!loop->trips) CHECK_OK(add_condition(op, is_outermost, loop.get()));
   CHECK_OK(add_region(op.region(1)));
   for (int i = 0; i < op.operand_count(); ++i) {
     const Carried& carried = all[static_cast<size_t>(i)];
@@ -311,10 +316,22 @@ Status LoopBuilder::add_loop(const Op& op, bool is_outermost) {
   return {};
 }
 
-Status LoopBuilder::add_condition(const Op& op, CodeLoop* loop) {
+// The verdict, and that there is no machine code yet: a loop of nobody knows how many trips goes on
+// as such from the state that it is left in.
+int32_t LoopBuilder::unless_ready(int32_t verdict) {
+  program_->ready = constant_words(std::make_unique<std::vector<uint64_t>>(1, 0));
+  const int32_t word = new_value(DType::u64, static_cast<int>(scopes_.size()) - 1);
+  control(Control::load, word, program_->ready, -1, -1, 0);
+  const int32_t zero = builder_.emit(Opcode::constant, DType::u64, -1, -1, -1, 0);
+  const int32_t waits = builder_.emit(Opcode::eq, DType::pred, word, zero);
+  return builder_.emit(Opcode::bit_and, DType::pred, verdict, waits);
+}
+
+Status LoopBuilder::add_condition(const Op& op, bool is_outermost, CodeLoop* loop) {
   regions_.push_back({++region_count_, 0, ir::Lifetimes(op.region(0), may_be_view)});
   CHECK_OK(add_region(op.region(0)));
   loop->verdict = as_scalar(op.region(0).terminator()->operand(0)).re;
+  if (is_outermost && !for_machine_) loop->verdict = unless_ready(loop->verdict);
   flush();
   loop->condition = std::exchange(scopes_.back().block, {});
   regions_.pop_back();
@@ -395,6 +412,7 @@ Result<std::shared_ptr<LoopProgram>> LoopBuilder::build(const Op& loop,
     const int32_t address = new_address();
     program_->inputs.push_back(address);
     input_bytes_.push_back(input->type.byte_count());
+    starts_.push_back({std::nullopt, address, new_root(address, input_bytes_.back(), 0, false), 0});
     // Known numbers are rather seen than read.
     const Op* source = input->op();
     if (source && source->id == OpId::constant && input->type.byte_count() <= kKnownConstant) {
@@ -469,8 +487,9 @@ Status LoopBuilder::generate(const CodeBlock& block) {
 
 namespace {
 
-// The loop as machine code, if it is worth that; `threaded` is how long it takes so.
-Result<std::shared_ptr<LoopProgram>> for_machine(const Op& loop, double threaded,
+// The loop as machine code, if it is worth that; `threaded` is how long it takes so. It is waited
+// for where threaded code would take long and cannot be left.
+Result<std::shared_ptr<LoopProgram>> for_machine(const Op& loop, double threaded, bool can_leave,
                                                  const std::vector<ir::Value*>& captures,
                                                  double* nanoseconds) {
   constexpr double kShort = 20e3;  // nanoseconds
@@ -479,13 +498,40 @@ Result<std::shared_ptr<LoopProgram>> for_machine(const Op& loop, double threaded
   LoopBuilder builder(true);
   TRY(auto program, builder.build(loop, captures));
   *nanoseconds = builder.nanoseconds();
-  // A short one may run as threaded code first, in which time it is compiled.
-  if (threaded > kernels::MachineCode::kWorth || env::number(env::Var::JAX_MPS_LLVM) == 2 ||
-      is_strict()) {
+  if ((threaded > kernels::MachineCode::kLong && !can_leave) ||
+      env::number(env::Var::JAX_MPS_LLVM) == 2 || is_strict()) {
     CHECK_OK(program->machine->compile());
   }
   return program;
 }
+
+// A loop in its two tiers; either may be missing.
+struct LoopTiers {
+  std::shared_ptr<LoopProgram> threaded, machine;
+  double nanoseconds;                  // of threaded code
+  std::vector<int64_t> carried_bytes;  // of the carried values
+  size_t input_count;
+
+  void operator()(const void* const* in, void* const* out) const {
+    if (!machine) return threaded->run(in, out);
+    if (machine->machine->address()) return machine->run(in, out);
+    machine->machine->spend(nanoseconds);
+    threaded->run(in, out);
+    if (threaded->ready >= 0 && machine->machine->address()) go_on(in, out);
+  }
+
+  // From the state in `out`; if that was the end the condition says so.
+  void go_on(const void* const* in, void* const* out) const {
+    log(Level::debug, "a loop goes on as machine code");
+    std::vector<const void*> inputs(in, in + input_count);
+    std::vector<std::vector<char>> state;
+    for (size_t k = 0; k < carried_bytes.size(); ++k) {
+      const char* from = static_cast<const char*>(out[k]);
+      inputs[k] = state.emplace_back(from, from + carried_bytes[k]).data();
+    }
+    machine->run(inputs.data(), out);
+  }
+};
 
 }  // namespace
 
@@ -494,7 +540,8 @@ Result<ops::Lowering> lower_loop(const Op& loop, const std::vector<ir::Value*>& 
   auto threaded = builder.build(loop, captures);
   double nanoseconds = builder.nanoseconds();
   const double each = threaded.ok() ? nanoseconds : std::numeric_limits<double>::infinity();
-  auto machine = for_machine(loop, each, captures, &nanoseconds);
+  const bool can_leave = threaded.ok() && (*threaded)->ready >= 0;
+  auto machine = for_machine(loop, each, can_leave, captures, &nanoseconds);
   if (!machine.ok()) {
     if (is_strict() && machine.error().code == Code::internal) return std::move(machine).error();
     log(Level::debug, "a loop without machine code: ", machine.error().text);
@@ -502,13 +549,16 @@ Result<ops::Lowering> lower_loop(const Op& loop, const std::vector<ir::Value*>& 
   if (!threaded.ok() && !machine.ok()) return std::move(threaded).error();
   std::vector<int> reuse(static_cast<size_t>(loop.result_count()));
   std::iota(reuse.begin(), reuse.end(), 0);
-  auto run = [first = threaded.ok() ? *threaded : nullptr,
-              second = machine.ok() ? *machine : nullptr,
-              each](const void* const* in, void* const* out) {
-    if (second && second->machine->address()) return second->run(in, out);
-    first->run(in, out);
-    if (second) second->machine->spend(each);
-  };
+  LoopTiers run{
+      threaded.ok() ? *threaded : nullptr, machine.ok() ? *machine : nullptr, each, {}, 0};
+  for (ir::Value* carried : loop.operands()) {
+    run.carried_bytes.push_back(carried->type.byte_count());
+  }
+  run.input_count = run.carried_bytes.size() + captures.size();
+  if (can_leave && run.machine) {
+    run.threaded->code.registers[static_cast<size_t>(run.threaded->ready)] =
+        reinterpret_cast<uint64_t>(run.machine->machine->place_of_address());
+  }
   return ops::native(std::move(run), nanoseconds, std::move(reuse));
 }
 

@@ -67,12 +67,13 @@ class LoopBuilder {
   Status add_scalar_op(const ir::Op& op);
   Status add_fusion(const ir::Op& op);
   Status add_loop(const ir::Op& op, bool is_outermost);
-  void start_carried(const ir::Op& op, std::vector<Carried>* all);
+  void start_carried(const ir::Op& op, bool is_outermost, std::vector<Carried>* all);
   void bind_carried(const ir::Op& op, kernels::CodeLoop* loop, std::vector<Carried>* all);
   Status add_branch(const ir::Op& op);
   Status add_branch_region(const ir::Region& ir_region, const std::vector<Value>& results,
                            std::vector<int32_t>* scalars);
-  Status add_condition(const ir::Op& op, kernels::CodeLoop* loop);
+  Status add_condition(const ir::Op& op, bool is_outermost, kernels::CodeLoop* loop);
+  int32_t unless_ready(int32_t verdict);
   void enter(bool is_branch);
   kernels::CodeBlock leave();
   void flush();
@@ -160,6 +161,7 @@ class LoopBuilder {
   std::vector<Constant> array_constants_;
   std::vector<int64_t> input_bytes_;  // by number in LoopProgram::inputs
   std::vector<int32_t> addresses_;    // the values that are
+  std::vector<Value> starts_;         // what the outermost loop starts with, as it is given
   uint64_t inputs_ = 0;               // numbers given to `input` instructions
   double cost_ = 0;
 };

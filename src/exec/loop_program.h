@@ -65,6 +65,9 @@ struct LoopProgram {
   // Registers that start as the address of a result, and which.
   std::vector<std::pair<int32_t, int>> outputs;
   int64_t arena_bytes = 0;
+  // The register with the address of a word that, once it is not 0, ends the outermost loop before
+  // its next trip; or -1.
+  int32_t ready = -1;
 
   void run(const void* const* in, void* const* out) const;
 

@@ -95,8 +95,6 @@ Status create(PJRT_Client_Create_Args& args) {
   TRY(TopologyFacts facts, local_topology(args.create_options, args.num_options));
   TRY(const auto* runtime, exec::devices());
   CHECK_OK(start_threads());
-  const auto& first = *runtime->front();
-  if (first.target().host_memory) kernels::prepare_code_generator();
   args.client = new PJRT_Client(std::move(facts), *runtime);
   return {};
 }

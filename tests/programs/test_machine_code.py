@@ -326,6 +326,33 @@ def test_what_runs_on_is_compiled_beside(function):
     assert (code, got) == (0, "0 1 True True\n"), error
 
 
+def test_a_loop_of_unknown_length_goes_on_as_machine_code():
+    """From the state that its first run has come to, nested in which are a branch and a loop over an array."""
+    program = """
+    import jax, jax.numpy as jnp, numpy as np
+    from jax import lax
+
+    def step(first, state):
+        k, x, v, z = state
+        x = lax.cond(k % 3 == 0, lambda x: x * 0.99 + 0.5, lambda x: 1 - x, x)
+        return k + 1, x, v * 0.5 + first * x, z * (0.6 + 0.8j)
+
+    # What it starts with is known (0), or read in the loop as well (v).
+    @jax.jit
+    def f(n, x, v, z):
+        return lax.while_loop(lambda s: s[0] < n, lambda s: step(v, s), (0, x, v, z))
+
+    x = np.float32(0.3), np.ones(3, np.float32), np.complex64(1)
+    for n in 6_000_000, 1000, 0:
+        print([np.asarray(y).tobytes().hex() for y in f(n, *x)])
+    """
+    code, want, error = run(program, JAX_MPS_LLVM="0")
+    assert code == 0, error
+    code, got, log = run(program, JAX_MPS_LOG="debug", JAX_MPS_STRICT="0")
+    assert (code, got) == (0, want), log
+    assert "a loop goes on as machine code" in log
+
+
 def test_a_generator_that_fails_beside_is_no_error():
     program = WHEN_WORTH_IT.format(before=BROKEN, function=SCAN) + """
     run_until(lambda: False, 1)

@@ -1,8 +1,8 @@
 """Machine code for the CPU: LLVM, from the package llvmlite where it is installed.
 
 The plugin prints a loop or a fusion as LLVM's text; `_compile` optimises it for this processor and tells the
-function's address, at once or from the thread of this module, which compiles one text after the other and
-before them readies LLVM, whose first use takes some 70 ms. The object code is kept in JAX's persistent compilation cache, if that is switched on:
+function's address, at once or from the thread of this module, which compiles one text after the other. LLVM is
+imported for the first of them, which takes some 70 ms. The object code is kept in JAX's persistent compilation cache, if that is switched on:
 in the folder `mps_code` of `jax_compilation_cache_dir`.
 """
 
@@ -45,29 +45,6 @@ _COMPILE = ctypes.CFUNCTYPE(
     ctypes.c_void_p,
 )
 _RELEASE = ctypes.CFUNCTYPE(None, ctypes.c_int64)
-_PREPARE = ctypes.CFUNCTYPE(None)
-
-# What LLVM is readied with: a loop that becomes vector code touches most of what later ones need.
-_FIRST = """
-define void @first(ptr noalias %x, ptr noalias %y, i64 %n) {
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %0 ], [ %next, %loop ]
-  %p = getelementptr float, ptr %x, i64 %i
-  %q = getelementptr float, ptr %y, i64 %i
-  %a = load float, ptr %p, align 4
-  %b = fmul float %a, 0x3FE0000000000000
-  %c = fcmp ogt float %b, %a
-  %d = select i1 %c, float %a, float %b
-  store float %d, ptr %q, align 4
-  %next = add nuw nsw i64 %i, 1
-  %ends = icmp eq i64 %next, %n
-  br i1 %ends, label %exit, label %loop
-exit:
-  ret void
-}
-"""
-
 
 class _Table(ctypes.Structure):
     """CodeGenerator in src/kernels/llvm/compiler.h."""
@@ -75,7 +52,6 @@ class _Table(ctypes.Structure):
     _fields_ = [
         ("compile", _COMPILE),
         ("release", _RELEASE),
-        ("prepare", _PREPARE),
         ("open", ctypes.c_int),
     ]
 
@@ -213,8 +189,6 @@ def _release(number):
 
 
 def _work():
-    with _lock, contextlib.suppress(Exception):  # which the first text that needs it will tell
-        _processor().object_code(_FIRST)
     while True:
         _wake.acquire()
         soon = len(_soon) > 0
@@ -235,7 +209,7 @@ def _start():
         _worker.start()
 
 
-_table = _Table(_COMPILE(_compile), _RELEASE(_release), _PREPARE(_start), 1)
+_table = _Table(_COMPILE(_compile), _RELEASE(_release), 1)
 # The plugin may look at them, and run the code, until the very end of the process.
 for _kept in (_table, _engines):
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(_kept))

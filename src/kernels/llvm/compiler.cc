@@ -31,10 +31,6 @@ bool has_code_generator() {
   return generator && generator->open && env::flag(env::Var::JAX_MPS_LLVM);
 }
 
-void prepare_code_generator() {
-  if (has_code_generator()) generator->prepare();
-}
-
 std::shared_ptr<MachineCode> MachineCode::of(LlvmModule module) {
   const std::lock_guard lock(cache().mutex);
   auto& codes = cache().codes;

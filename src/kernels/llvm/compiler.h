@@ -27,8 +27,6 @@ struct CodeGenerator {
   void (*compile)(const char* text, int64_t size, const char* name, const char* const* symbols,
                   const void* const* addresses, int64_t count, When when, Done done, void* sink);
   void (*release)(int64_t handle);
-  // The first use takes longer, and may begin now.
-  void (*prepare)();
   // 0 once the interpreter is shutting down: then nothing here may be called.
   int32_t open;
 };
@@ -36,7 +34,6 @@ struct CodeGenerator {
 void set_code_generator(const CodeGenerator* generator);
 // Whether there is one, and JAX_MPS_LLVM does not forbid it.
 bool has_code_generator();
-void prepare_code_generator();
 
 // A function of machine code, compiled once somebody asks for it; what it computes somebody else
 // can compute too. Equal texts share one. Thread-safe.
@@ -56,11 +53,14 @@ class MachineCode : public std::enable_shared_from_this<MachineCode> {
     spent_.store(spent, std::memory_order_relaxed);  // a few may get lost
     if (spent > kWorth) request(When::soon);
   }
-  // What is worth the code generator's time. Less is waited for.
-  static constexpr double kWorth = 10e6;  // nanoseconds
+  // Nanoseconds: what is worth the code generator's time; what is not begun without it, because its
+  // first use takes some 70 ms.
+  static constexpr double kWorth = 10e6, kLong = 100e6;
 
   // Null until it has been compiled; valid as long as this lives.
   const void* address() const { return address_.load(std::memory_order_acquire); }
+  // The 8 bytes that hold it, for code to look at.
+  const void* place_of_address() const { return &address_; }
 
  private:
   explicit MachineCode(LlvmModule module) : module_(std::move(module)) {}
