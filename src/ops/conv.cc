@@ -222,7 +222,7 @@ mx::array conv_by_mlx(mx::array x, mx::array w, ConvDims dims, int groups, const
         std::find(dims.reversed.begin(), dims.reversed.end(), d) != dims.reversed.end();
     if (is_reversed != of_input) turned.push_back(d);
   }
-  if (!turned.empty()) w = mx::flip(w, turned);
+  w = flipped(w, turned);
   const auto convolve = [&](const mx::array& images, const mx::array& filters) {
     return mx::conv_general(images, filters, dims.stride, dims.low, dims.high, dims.rhs_dilation,
                             dims.lhs_dilation, groups, of_input);
@@ -310,7 +310,7 @@ ANY_DTYPE_OP(convolution) {
     const auto result = [&] {
       if (mlx && (gradients || groups > 1 || !has_few_outputs(output, w.shape())))
         return conv_by_mlx(x, w, dims, groups, output, gradients, type.pace);
-      if (!dims.reversed.empty()) w = mx::flip(w, dims.reversed);
+      w = flipped(w, dims.reversed);
       if (groups == 1 && has_few_outputs(output, w.shape()))
         return conv_by_outputs(x, w, dims, output, type);
       return conv_by_products(x, w, dims, groups, output, type);

@@ -146,6 +146,11 @@ template <typename T>
 mx::array scalar(T value, const mx::array& like) {
   return mx::array(value, like.dtype());
 }
+// Turned round along axes, in memory of its own: several of MLX's kernels for Metal have been wrong
+// for operands whose elements lie backwards (docs/apple.md).
+inline mx::array flipped(const mx::array& a, const std::vector<int>& axes) {
+  return axes.empty() ? a : mx::contiguous(mx::flip(a, axes));
+}
 // The unsigned type of the same width.
 mx::Dtype unsigned_dtype(mx::Dtype dtype);
 

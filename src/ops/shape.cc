@@ -81,9 +81,7 @@ MOVEMENT_OP(concatenate) {
 }
 
 MOVEMENT_OP(reverse) {
-  return graph([axes = ctx.axes("dimensions")](Inputs in) {
-    return one(axes.empty() ? in[0] : mx::flip(in[0], axes));
-  });
+  return graph([axes = ctx.axes("dimensions")](Inputs in) { return one(flipped(in[0], axes)); });
 }
 
 namespace {

@@ -16,6 +16,7 @@ row("stablehlo.sort", lambda x: lax.sort(x, dimension=1), [normal(2, 5000, 3)], 
 row("stablehlo.sort", lambda x: lax.sort(x), [normal(200000)], ("float32", "int32", "float64", "bfloat16"), "sort-long", vmap=False)
 row("stablehlo.sort", lambda x: lax.sort(x), [normal(0)], "float32", "sort-nothing")
 row("stablehlo.sort", lambda x: lax.sort(x), [normal(1)], "float32", "sort-one")
+row("stablehlo.sort", lambda x: lax.sort(lax.rev(x, (0,)), dimension=1), [normal(3, 70)], ("float32", "int32"), "sort-turned-round")
 row("stablehlo.sort", lambda x: jnp.sort(x, descending=True), [special(50)], FLOATS + INTS, "sort-descending")
 row("stablehlo.sort", lambda x, y: lax.sort((x, y), num_keys=1), [ints_below(5, 300, dtype=None), ints_below(1000, 300)], REAL, "sort-key-value")
 row("stablehlo.sort", lambda x, y, z: lax.sort((x, y, z), num_keys=2), [ints_below(5, 300, dtype=None), special(300), normal(300)], ("float32", "int8", "int64"), "sort-two-keys")

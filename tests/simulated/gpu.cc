@@ -2,9 +2,11 @@
 // on one stream of MLX's CPU backend, later than they are encoded. It takes the place of Metal
 // where it is linked, and is chosen by JAX_MPS_DEVICE=simulated.
 // Results of launches hold NaNs until they are written. The first launch that fails ends what was
-// sent with it: its error is that of the execution.
+// sent with it: its error is that of the execution. Primitives of MLX other than copies are refused
+// arrays with negative strides, which MLX's Metal kernels have often read wrongly.
 #include "simulated/gpu.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -71,6 +73,12 @@ class SimulatedEncoder final : public GpuEncoder {
 
   void encode(mx::Primitive& primitive, const std::vector<mx::array>& inputs,
               std::vector<mx::array>& outputs) override {
+    for (const mx::array& input : inputs) {
+      const auto& strides = input.strides();
+      const bool backwards = std::ranges::any_of(strides, [](auto s) { return s < 0; });
+      if (backwards && primitive.name() != std::string_view("Contiguous"))
+        throw Failure{internal(str(primitive.name(), " of an array that lies backwards"))};
+    }
     primitive.eval_cpu(inputs, outputs);
     ++encoded_;
   }
