@@ -42,3 +42,9 @@ def test_a_report_names_neither_user_nor_host(report, monkeypatch):
     monkeypatch.setattr(report.pathlib.Path, "home", lambda: pathlib.Path("/home/anna"))
     text = report.anonymous(f"{ROOT}/src/a.cc: /home/anna/x on anna-laptop")
     assert text == "./src/a.cc: ~/x on HOST"
+
+
+def test_what_hangs_is_stopped(report):
+    waits = "import time\nprint('begun', flush=True)\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('counted')"
+    said = report.run_bounded([sys.executable, "-c", waits], minutes=0.05)
+    assert said.split("\n")[0] == "begun" and "stopped after 0.05 minutes" in said and "counted" in said
