@@ -24,10 +24,14 @@ constexpr int kMaxBuffers = 31;
 constexpr uint32_t kMaxThreads = 1024;
 constexpr size_t kMaxShared = 32 << 10;
 
+// Later versions than 14 have no such flag.
+constexpr std::string_view kHalf = " -Xclang -fallow-half-arguments-and-returns ";
+
 std::string find_compiler() {
 #if defined(__linux__)
-  for (const char* name : {"clang++-14", "clang++", "clang++-15", "clang++-16", "clang++-17"}) {
-    if (std::system((std::string(name) + " --version > /dev/null 2>&1").c_str()) == 0) return name;
+  for (const char* name : {"clang++-14", "clang++"}) {
+    const std::string probe = str(name, kHalf, "-x c++ -fsyntax-only /dev/null > /dev/null 2>&1");
+    if (std::system(probe.c_str()) == 0) return name;
   }
 #endif
   return {};
@@ -274,11 +278,11 @@ class Compiled : public Library {
     write("kernels.cc", str(shim_text(), "\n", code, callers_of(kernels_)));
     constexpr std::string_view kFlags =
         " -x c++ -std=c++17 -nostdinc -fno-exceptions -fno-rtti -fno-math-errno -fno-builtin "
-        "-ffp-contract=off -march=native -Xclang -fallow-half-arguments-and-returns "
+        "-ffp-contract=off -march=native "
         "-Wno-unknown-attributes -Wno-ignored-attributes -Wno-unknown-pragmas -Wno-pass-failed "
         "-Wdouble-promotion -Werror=double-promotion -Wno-undefined-inline kernels.cc ";
     // Once with address spaces, for what is not to be found in them, and once to run it.
-    CHECK_OK(clang(str(kFlags,
+    CHECK_OK(clang(str(kHalf, kFlags,
                        "-DMETAL_SPACES -O0 -Xclang -disable-llvm-passes -S -emit-llvm -o "
                        "kernels.ll")));
     if (const std::string f = find_recursion(read(folder_ / "kernels.ll")); !f.empty()) {
@@ -286,7 +290,7 @@ class Compiled : public Library {
     }
     const std::string_view checks =
         options.checks_accesses ? "-DMETAL_CHECKS -O1 -fsanitize=thread " : "-O2 ";
-    CHECK_OK(clang(str(kFlags, checks, "-fPIC -fvisibility=hidden -c -o kernels.o")));
+    CHECK_OK(clang(str(kHalf, kFlags, checks, "-fPIC -fvisibility=hidden -c -o kernels.o")));
     CHECK_OK(clang(" -shared -o kernels.so kernels.o"));
     return load();
   }
@@ -388,7 +392,7 @@ Status Compiled::launch(const std::string& name, Size groups, Size threads,
 }  // namespace
 
 std::string why_unavailable() {
-  return compiler().empty() ? "no clang++ to compile Metal with (on Linux)" : "";
+  return compiler().empty() ? "no clang++ of version 14 to compile Metal with (on Linux)" : "";
 }
 
 Result<std::shared_ptr<Library>> Library::compile(const std::string& text, const Options& options) {
