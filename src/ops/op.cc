@@ -11,12 +11,14 @@ struct Entry {
   Lower lower = nullptr;
 };
 
-constexpr size_t kOpCount = 0
+#pragma push_macro("OP")
 #undef OP
+constexpr size_t kOpCount = 0
 #define OP(id, name, traits) +1
 #include "ir/ops.def"
 #undef OP
     ;
+#pragma pop_macro("OP")
 
 std::array<Entry, kOpCount>& registry() {
   static auto* entries = new std::array<Entry, kOpCount>;
