@@ -222,7 +222,7 @@ mx::array conv_by_mlx(mx::array x, mx::array w, ConvDims dims, int groups, const
         std::find(dims.reversed.begin(), dims.reversed.end(), d) != dims.reversed.end();
     if (is_reversed != of_input) turned.push_back(d);
   }
-  w = flipped(w, turned);
+  if (!turned.empty()) w = mx::flip(w, turned);  // convolutions of MLX copy such filters
   const auto convolve = [&](const mx::array& images, const mx::array& filters) {
     return mx::conv_general(images, filters, dims.stride, dims.low, dims.high, dims.rhs_dilation,
                             dims.lhs_dilation, groups, of_input);

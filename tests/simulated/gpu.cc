@@ -2,8 +2,9 @@
 // on one stream of MLX's CPU backend, later than they are encoded. It takes the place of Metal
 // where it is linked, and is chosen by JAX_MPS_DEVICE=simulated.
 // Results of launches hold NaNs until they are written. The first launch that fails ends what was
-// sent with it: its error is that of the execution. Primitives of MLX other than copies are refused
-// arrays with negative strides, which MLX's Metal kernels have often read wrongly.
+// sent with it: its error is that of the execution. Primitives of MLX other than copies, and
+// convolutions, which begin with one, are refused arrays with negative strides, which MLX's Metal
+// kernels have often read wrongly.
 #include "simulated/gpu.h"
 
 #include <algorithm>
@@ -76,8 +77,9 @@ class SimulatedEncoder final : public GpuEncoder {
     for (const mx::array& input : inputs) {
       const auto& strides = input.strides();
       const bool backwards = std::ranges::any_of(strides, [](auto s) { return s < 0; });
-      if (backwards && primitive.name() != std::string_view("Contiguous"))
-        throw Failure{internal(str(primitive.name(), " of an array that lies backwards"))};
+      const std::string_view name = primitive.name();
+      if (backwards && name != "Contiguous" && name != "Convolution")
+        throw Failure{internal(str(name, " of an array that lies backwards"))};
     }
     primitive.eval_cpu(inputs, outputs);
     ++encoded_;
