@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "exec/device.h"
+#include "exec/memory.h"
 #include "mlx/backend/cpu/encoder.h"
 #include "mlx/primitives.h"
 
@@ -110,7 +111,9 @@ mx::array Encoder::dense(mx::array array) {
 
 mx::array Encoder::copy_of_part(mx::array array) {
   if (!contiguous_) contiguous_ = mx::contiguous(array, false, stream_).primitive_ptr();
-  return send_alike(contiguous_, std::move(array));
+  if (array.ndim() > 0) return send_alike(contiguous_, std::move(array));
+  // MLX for CUDA launches nothing for the copy of an array without dimensions.
+  return share(send_alike(contiguous_, share(array, {1}, array.dtype())), {}, array.dtype());
 }
 
 mx::array Encoder::send_alike(const std::shared_ptr<mx::Primitive>& primitive, mx::array array) {

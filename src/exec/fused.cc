@@ -130,6 +130,7 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   } else {
     passes::expand_combiners(module, target);
     passes::clamp_starts(module);
+    CHECK_OK(passes::eliminate_dead_code(module));  // operands that a combiner does not read
   }
   CHECK_OK(passes::fuse(module, target, options));
   if (!gpu) return {};

@@ -92,3 +92,10 @@ def test_transforms_of_rows_at_odd_places(mps):
 
 def test_complex_parts():
     check(lambda x: jnp.conj((x * 1j)[3:5]) @ (x * 2)[0], X.astype(np.complex64))
+
+
+def test_numbers_out_of_a_large_array():
+    x = np.random.default_rng(4).standard_normal(50_000).astype(np.float32)
+    for at in (0, 3, -1):
+        check(lambda x: x[at], x)
+        check(lambda x: (x[at], x.reshape(50, 1000)[at, 7]), x)
