@@ -29,8 +29,6 @@ bool sums_in_float64(const Op& op) {
   return type && type->kind != ir::Type::Kind::none && type->dtype == ir::DType::f64;
 }
 
-bool is_half(ir::DType type) { return type == ir::DType::f16 || type == ir::DType::bf16; }
-
 // The type whose products and sums hold at least what the operands' types, the result's and the
 // algorithm's do; nothing for products of integers into integers, which kernels take as they are.
 std::optional<ir::DType> product_type(const Op& op) {

@@ -256,8 +256,6 @@ Values fold_separably(const Builder& build, Values v, const std::vector<Window>&
   return v;
 }
 
-bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
-
 void expand_window(Op* op) {
   const Region& region = op->region();
   const int count = op->result_count();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "fusion/index_map.h"
 #include "passes/rewrite.h"
 #include "scalar/scalar.h"
 
@@ -47,83 +48,36 @@ std::vector<Value*> fold_elementwise(Op* op, const std::vector<const Dense*>& in
   return folded;
 }
 
-// The operand's index for each result index, as base and strides per result dimension.
-struct IndexMap {
-  int64_t base = 0;
-  Dims strides;
-};
-
-Value* gather_elements(Op* op, const Dense& from, const IndexMap& map) {
+// Ops that read each element from one place.
+Value* fold_moved(Op* op, const Dense& from) {
   const Type& type = op->result()->type;
-  if (from.splat) {
-    Dense same = from;
+  if (from.splat || from.type.size() == 1 || op->id == OpId::reshape) {
+    Dense same = from;  // shares the bytes
     same.type = type;
+    same.splat = from.splat || (op->id == OpId::broadcast_in_dim && !type.is_scalar());
     return Builder(op).constant(std::move(same));
   }
   const int64_t count = type.size();
   if (count > kMostElements) return nullptr;
+  const size_t rank = type.dims.size();
+  std::optional<fusion::Split> unused;
+  const auto map = fusion::operand_map(*op, 0, fusion::identity_map(rank), type.dims, &unused);
+  if (!map) return nullptr;
+  const fusion::Affine place =
+      fusion::scaled_sum(*map, ir::row_major_strides(from.type.dims), rank);
   const int width = ir::byte_size(type.dtype);
   std::vector<uint8_t> bytes(count * width);
-  Dims index(type.rank());
+  Dims index(rank);
   for (int64_t i = 0; i < count; ++i) {
-    int64_t at = map.base;
-    for (size_t d = 0; d < index.size(); ++d) at += index[d] * map.strides[d];
+    int64_t at = place.offset;
+    for (size_t d = 0; d < rank; ++d) at += index[d] * place.strides[d];
     std::memcpy(&bytes[i * width], from.data + at * width, width);
-    for (size_t d = index.size(); d-- > 0;) {
+    for (size_t d = rank; d-- > 0;) {
       if (++index[d] < type.dims[d]) break;
       index[d] = 0;
     }
   }
   return Builder(op).constant(Dense::copy(type, bytes, false));
-}
-
-Value* fold_reshape(Op* op, const Dense& from) {
-  Dense same = from;  // shares the bytes
-  same.type = op->result()->type;
-  return Builder(op).constant(std::move(same));
-}
-
-Value* fold_broadcast(Op* op, const Dense& from) {
-  const Ints& dims = op->ints("broadcast_dimensions");
-  const Type& type = op->result()->type;
-  if (from.type.size() == 1 && !from.splat) {
-    Dense splat = from;
-    splat.type = type;
-    splat.splat = !type.is_scalar();
-    return Builder(op).constant(std::move(splat));
-  }
-  IndexMap map{0, Dims(type.rank())};
-  const Dims strides = ir::row_major_strides(from.type.dims);
-  for (size_t i = 0; i < dims.size(); ++i) {
-    map.strides[dims[i]] = from.type.dims[i] == 1 ? 0 : strides[i];
-  }
-  return gather_elements(op, from, map);
-}
-
-Value* fold_transpose(Op* op, const Dense& from) {
-  IndexMap map;
-  const Dims strides = ir::row_major_strides(from.type.dims);
-  for (int64_t dim : op->ints("permutation")) map.strides.push_back(strides[dim]);
-  return gather_elements(op, from, map);
-}
-
-Value* fold_slice(Op* op, const Dense& from) {
-  IndexMap map;
-  const Dims strides = ir::row_major_strides(from.type.dims);
-  for (size_t i = 0; i < strides.size(); ++i) {
-    map.base += strides[i] * op->ints("start_indices")[i];
-    map.strides.push_back(strides[i] * op->ints("strides")[i]);
-  }
-  return gather_elements(op, from, map);
-}
-
-Value* fold_reverse(Op* op, const Dense& from) {
-  IndexMap map{0, ir::row_major_strides(from.type.dims)};
-  for (int64_t dim : op->ints("dimensions")) {
-    map.base += map.strides[dim] * (from.type.dims[dim] - 1);
-    map.strides[dim] = -map.strides[dim];
-  }
-  return gather_elements(op, from, map);
 }
 
 Value* fold_concatenate(Op* op, const std::vector<const Dense*>& in) {
@@ -162,19 +116,11 @@ std::vector<Value*> fold_op(Op* op) {
   Value* moved = nullptr;
   switch (op->id) {
     case OpId::reshape:
-      moved = fold_reshape(op, *in[0]);
-      break;
     case OpId::broadcast_in_dim:
-      moved = fold_broadcast(op, *in[0]);
-      break;
     case OpId::transpose:
-      moved = fold_transpose(op, *in[0]);
-      break;
     case OpId::slice:
-      moved = fold_slice(op, *in[0]);
-      break;
     case OpId::reverse:
-      moved = fold_reverse(op, *in[0]);
+      moved = fold_moved(op, *in[0]);
       break;
     case OpId::concatenate:
       moved = fold_concatenate(op, in);

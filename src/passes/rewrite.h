@@ -54,6 +54,8 @@ void store_integer(ir::DType dtype, uint8_t* at, int64_t number);
 
 ir::Ints iota(int64_t count, int64_t start = 0);
 bool is_identity(const ir::Ints& permutation);
+// 16 bits wide.
+inline bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
 
 // Replaces an op of one result by a value, or of several by as many.
 void replace(ir::Op* op, ir::Value* value);
