@@ -33,6 +33,14 @@ double converted(DType from, DType to, double a) {
   })[0];
 }
 
+TEST(Fold, SplatsOfNarrowFloatsAreNumbers) {
+  for (const DType dtype : {DType::f8e4m3fn, DType::f8e5m2, DType::f8e4m3fnuz, DType::f16}) {
+    for (const double number : {0.0, 1.0, -1.5, 2.0}) {
+      EXPECT_EQ(passes::make_splat(Type(dtype, {}), number).float_at(0), number);
+    }
+  }
+}
+
 TEST(Fold, FloatsRoundToTheirType) {
   EXPECT_EQ(folded_binary(OpId::add, DType::f32, 16777216, 1), 16777216);
   EXPECT_EQ(folded_binary(OpId::add, DType::f64, 16777216, 1), 16777217);
