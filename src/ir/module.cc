@@ -22,12 +22,6 @@ const OpInfo& info(OpId id) {
   return kInfo[static_cast<size_t>(id)];
 }
 
-constexpr size_t kOpCount = 0
-#define OP(id, name, traits) +1
-#include "ir/ops.def"
-#undef OP
-    ;
-
 }  // namespace
 
 std::string_view name(OpId id) { return info(id).name; }
