@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 
 #include "base/result.h"
 #include "kernels/cpu/vec.h"
@@ -23,7 +24,9 @@ std::string hexadecimal(uint64_t bits) {
 // A floating-point constant that is neither zero nor NaN.
 bool is_plain_number(const std::string& operand) {
   if (operand.compare(0, 2, "0x") != 0) return false;
-  const double value = std::bit_cast<double>(std::stoull(operand, nullptr, 16));
+  uint64_t bits = 0;
+  std::from_chars(operand.data() + 2, operand.data() + operand.size(), bits, 16);
+  const auto value = std::bit_cast<double>(bits);
   return value == value && value != 0;
 }
 
