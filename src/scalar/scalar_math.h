@@ -225,46 +225,24 @@ JAXMPS_INLINE float erf_inv_f(float x) {
   return absolute(x) == 1.0f ? x * kInf<float> : r;
 }
 
-// By base-2 logarithm and exponential in float64, relative errors 3e-14 and 5e-11, in pairs so that
-// few steps wait for each other; a single power in a loop is all waiting.
 JAXMPS_INLINE float pow_f(float base, float exponent) {
   const double x = base, y = exponent, a = absolute(x);
-  const uint64_t e = (bits(a) - 0x3fe6a09e667f3bcdull) & 0xfff0000000000000ull;  // from sqrt(1/2)
-  const double m = from_bits(bits(a) - e);
-  const uint64_t biased = (e >> 52) ^ 0x800;
-  const double whole_log = from_bits(0x4330000000000000ull | biased) - (0x1p52 + 2048);
-  const double s = (m - 1) / (m + 1), z = s * s, z2 = z * z;
-  const double l01 = 2.88539008177785 + 0.9617966941134009 * z;
-  const double l23 = 0.5770779423468697 + 0.4122092543105296 * z;
-  const double l45 = 0.3199056127443536 + 0.28290143200163553 * z;
-  const double l = s * (l01 + z2 * (l23 + z2 * l45)) + whole_log;
+  double l = log_d(a);
+  l = a == 0 ? -kInf<double> : l;
+  l = a == kInf<double> ? kInf<double> : l;
   double p = l * y;
-  p = p < -1000 ? -1000 : p;
-  p = p > 1000 ? 1000 : p;
-  const double t = p + 0x1.8p52;
-  const double r = p - (t - 0x1.8p52), r2 = r * r;
-  const double e01 = 1 + 0.6931471807045442 * r;
-  const double e23 = 0.24022651066575734 + 0.05550410365957756 * r;
-  const double e45 = 0.009618038130372961 + 0.0013333935080056193 * r;
-  const double e67 = 0.00015466756769833736 + 1.5196151327817905e-05 * r;
-  const double fraction = (e01 + r2 * e23) + (r2 * r2) * (e45 + r2 * e67);
-  const double power = fraction * from_bits((bits(t) + 1023) << 52);
-
-  // What those do not know: zeros, infinities, NaN and signs.
-  const double size = absolute(y);
-  const double whole = size < 0x1p52 ? (size + 0x1p52) - 0x1p52 : size;
-  const bool is_whole = whole == size;
-  const bool is_odd = is_whole && size < 0x1p24 && (bits(size + 0x1p52) & 1);
-  const uint64_t sign = (bits(base) >> 31) && is_odd ? 1ull << 63 : 0;
-  double known = (a > 1) == (y > 0) ? kInf<double> : 0;
-  known = (a == 1 || y == 0) ? 1 : known;
-  const bool nan =
-      (x != x && y != 0) || (y != y && x != 1) || (x < 0 && !is_whole && a != kInf<double>);
-  known = nan ? kNan<double> : known;
-  const bool is_known =
-      a == 0 || a == 1 || a == kInf<double> || y == 0 || size == kInf<double> || nan;
-  const double result = is_known ? known : power;
-  return static_cast<float>(from_bits(bits(result) ^ (nan ? 0 : sign)));
+  p = (a == 1 || y == 0) ? 0 : p;
+  double r = exp_d(p);
+  r = p > 700 ? kInf<double> : r;
+  r = p < -700 ? 0 : r;
+  const double whole = (absolute(y) < 0x1p52) ? (absolute(y) + 0x1p52) - 0x1p52 : absolute(y);
+  const bool is_whole = whole == absolute(y);
+  const bool is_odd = is_whole && absolute(y) < 0x1p24 && (bits(absolute(y) + 0x1p52) & 1);
+  const bool negative = bits(base) >> 31;
+  r = (negative && is_odd) ? -r : r;
+  r = (x < 0 && !is_whole && a != kInf<double>) ? kNan<double> : r;
+  const bool nan = (x != x && y != 0) || (y != y && x != 1);
+  return nan ? kNan<float> : static_cast<float>(r);
 }
 
 JAXMPS_INLINE float cbrt_f(float x) {
