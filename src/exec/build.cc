@@ -104,7 +104,7 @@ class Builder {
   // read one, and they need but the memory: the operand's.
   void add_alias(const Op& op) {
     if (ops::fits_dimensions(op.result()->type)) return append(op, step_of(op, Step::Kind::alias));
-    refs_[const_cast<Value*>(op.result())] = ref(op.operand(0));
+    pass_on(op);
   }
 
   void add_native(const Op& op, Step step, ops::Lowering lowering) {
@@ -263,6 +263,7 @@ class Builder {
     plan_->nanoseconds += static_cast<double>(times) * (nested.nanoseconds + 500);
   }
 
+  // The results are the operands.
   void pass_on(const Op& op) {
     for (int i = 0; i < op.result_count(); ++i)
       refs_[const_cast<Value*>(op.result(i))] = ref(const_cast<Value*>(op.operand(i)));
