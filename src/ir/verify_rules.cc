@@ -4,14 +4,10 @@
 #include <array>
 #include <limits>
 
+#include "ir/op_count.h"
+
 namespace jaxmps::ir::rules {
 namespace {
-
-constexpr size_t kOpCount = 0
-#define OP(id, name, traits) +1
-#include "ir/ops.def"
-#undef OP
-    ;
 
 const Rule* find_rule(OpId id) {
   static const auto* table = [] {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "ir/op_count.h"
+
 namespace jaxmps::ops {
 namespace {
 
@@ -11,17 +13,8 @@ struct Entry {
   Lower lower = nullptr;
 };
 
-#pragma push_macro("OP")
-#undef OP
-constexpr size_t kOpCount = 0
-#define OP(id, name, traits) +1
-#include "ir/ops.def"
-#undef OP
-    ;
-#pragma pop_macro("OP")
-
-std::array<Entry, kOpCount>& registry() {
-  static auto* entries = new std::array<Entry, kOpCount>;
+std::array<Entry, ir::kOpCount>& registry() {
+  static auto* entries = new std::array<Entry, ir::kOpCount>;
   return *entries;
 }
 

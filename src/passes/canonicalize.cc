@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "ir/op_count.h"
 #include "passes/fold.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
@@ -110,12 +111,7 @@ class Canonicalizer {
 }  // namespace
 
 CanonicalRules::CanonicalRules() {
-  constexpr size_t kOpCount = 0
-#define OP(id, name, traits) +1
-#include "ir/ops.def"
-#undef OP
-      ;
-  rules_.resize(kOpCount);
+  rules_.resize(ir::kOpCount);
   add_arithmetic_rules(*this);
   add_shape_rules(*this);
   add_index_rules(*this);
