@@ -161,7 +161,7 @@ class Job:
     name: str
     side: Side
     results: Results
-    cost: float  # expected seconds, or anything that orders files
+    cost: tuple  # orders files: the largest is begun first
     workers: int = 0
     started: int = 0
     progress: int = 0  # outcomes when the last round began
@@ -174,8 +174,19 @@ class Job:
         return 0 if self.results.collected is None else self.results.collected - len(self.results.outcomes)
 
 
+def gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES may name; each worker is shown one."""
+    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
+        return visible.split(",")
+    if not shutil.which("nvidia-smi"):
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout
+    return list(map(str, range(sum(line.startswith("GPU ") for line in listed.splitlines()))))
+
+
 class Runner:
-    """Hands files to workers, long ones first; workers without a file help with the longest."""
+    """Hands files to workers, those named by --first and then long ones first; workers without a
+    file help with the longest."""
 
     FEWEST = 24  # tests left for each worker, for which another one is worth its start
 
@@ -186,13 +197,15 @@ class Runner:
         self.deadline = time.monotonic() + options.budget if options.budget else None
         self.running: dict[str, subprocess.Popen] = {}
         self.count = 0
+        self.gpus = gpus() if options.device == "gpu" else []
+        first = {name: len(options.first) - i for i, name in enumerate(options.first)}
         for name in names:
-            size = (options.checkout / self.path(name)).stat().st_size
+            cost = first.get(name, 0), (options.checkout / self.path(name)).stat().st_size
             for side in sides:
                 results = Results(folder / f"{name.replace('/', '.')}.{side.name}.jsonl")
-                self.jobs.append(Job(name, side, results, size))
+                self.jobs.append(Job(name, side, results, cost))
         wanted = [j for j in self.jobs if options.side in ("both", j.side.name)]
-        self.waiting = sorted((j for j in wanted if not j.results.is_complete()), key=lambda job: -job.cost)
+        self.waiting = sorted((j for j in wanted if not j.results.is_complete()), key=lambda job: job.cost, reverse=True)
         for job in self.waiting:
             self.begin_round(job)
 
@@ -218,7 +231,8 @@ class Runner:
         ours = job.side.name == "mps"
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         own = {cores[slot % len(cores)], cores[(slot + 1) % len(cores)]} if cores else {}
-        return {**os.environ, "JAX_PLATFORMS": job.side.platforms,
+        gpu = {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
+        return {**os.environ, **gpu, "JAX_PLATFORMS": job.side.platforms,
                 "RECORD_FILE": str(job.results.path), "RECORD_CLAIMS": str(job.claims),
                 "RECORD_WORKER": worker, "RECORD_CORES": ",".join(map(str, own)),
                 "JAX_NUM_GENERATED_CASES": str(self.options.cases), "JAX_SKIP_SLOW_TESTS": "1",
@@ -491,6 +505,7 @@ def parse(arguments) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkout", type=pathlib.Path, required=True, help="working tree of jax-ml/jax")
     parser.add_argument("--files", nargs="*", help="names without .py; default: all")
+    parser.add_argument("--first", nargs="*", default=[], help="names of the files to begin with, in this order")
     parser.add_argument("--device", choices=("cpu", "gpu", "simulated"), default="cpu",
                         help="simulated: a GPU in a build for tests, which PYTHONPATH must name")
     parser.add_argument("--side", choices=("both", "mps", "reference"), default="both",
@@ -521,7 +536,7 @@ def main() -> int:
     options = parse(sys.argv[1:])
     options.checkout = options.checkout.resolve()
     version = check_version(options.checkout, options.other_version)
-    reference = Side("reference", "cuda" if options.device == "gpu" else "cpu")
+    reference = Side("reference", "cuda,cpu" if options.device == "gpu" else "cpu")
     ours = Side("mps", "mps" if options.device == "cpu" else "mps,cpu")
     suffix = "-x64" if options.x64 else ""
     folder = options.results or (

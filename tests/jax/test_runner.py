@@ -82,6 +82,20 @@ def test_only_our_side(checkout):
     assert not (checkout / "out" / "small_test.reference.jsonl").exists()
 
 
+def test_order_and_gpus(checkout, monkeypatch):
+    """Files named by --first are begun first, then long ones; workers take the GPUs in turn."""
+    runner = load(monkeypatch)
+    for name, size in (("b_test", 10), ("a_test", 1000)):
+        (checkout / "tests" / f"{name}.py").write_text("#" * size)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    options = runner.parse(["--checkout", str(checkout), "--device", "gpu", "--first", "b_test", "small_test"])
+    names = runner.test_files(checkout, None)
+    jobs = runner.Runner(options, checkout, names, [runner.Side("mps", "mps,cpu")])
+    assert [job.name for job in jobs.waiting] == ["b_test", "small_test", "a_test"]
+    shown = [jobs.environment(jobs.jobs[0], "0", slot)["CUDA_VISIBLE_DEVICES"] for slot in range(3)]
+    assert shown == ["4", "7", "4"]
+
+
 def test_known_failures(checkout, tmp_path, monkeypatch, capsys):
     (tmp_path / "small_test.txt").write_text(
         "# of our own\n# making\ntest_fails*\ntest_crashes\ntest_skipped_here\n\n# mended since\ntest_passes\n")
