@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <string_view>
 #include <unordered_set>
 
 #include "mlx/primitives.h"
+#include "ops/pieces.h"
 
 namespace jaxmps::exec {
 
@@ -55,7 +55,7 @@ double nanoseconds_of(const PrimitiveCall& call, const ir::Pace& pace) {
       const mx::array& filters = call.inputs[1];
       flops += 2 * size * static_cast<double>(filters.size()) / filters.shape(0);
     } else if (name.find("Sort") != std::string_view::npos) {
-      bytes *= std::log2(size + 2);  // passes, some in fast memory
+      bytes = ops::bytes_of_sort(bytes, output.size());
     }
   }
   return pace.nanoseconds(flops, bytes);

@@ -10,6 +10,7 @@
 
 #include "ops/dot.h"
 #include "ops/host_call.h"
+#include "ops/pieces.h"
 #include "ops/window.h"
 
 namespace jaxmps::ops {
@@ -196,6 +197,41 @@ bool all_are(const std::vector<int>& values, int value) {
   return std::all_of(values.begin(), values.end(), [&](int v) { return v == value; });
 }
 
+// As convolutions of parts of the images, of the filters or groups, or of the positions along one
+// dimension, whatever there are most of. Of targets without gradients of convolutions.
+mx::array conv_in_pieces(mx::array x, const mx::array& w, ConvDims dims, int groups,
+                         const mx::Shape& output, int64_t pieces) {
+  const auto convolve = [&](const mx::array& images, const mx::array& filters, int of_groups) {
+    return mx::conv_general(images, filters, dims.stride, dims.low, dims.high, dims.rhs_dilation,
+                            dims.lhs_dilation, of_groups);
+  };
+  const auto longest = std::max_element(output.begin() + 1, output.end() - 1);
+  const int images = x.shape(0), filters = groups > 1 ? groups : w.shape(0);
+  if (images >= std::max(filters, *longest)) {
+    return in_pieces(images, pieces, 0, [&](int from, int to) {
+      return convolve(part_of(x, 0, from, to), w, groups);
+    });
+  }
+  if (filters >= *longest) {
+    const int results = w.shape(0) / filters;  // of a filter or a group
+    return in_pieces(filters, pieces, -1, [&](int from, int to) {
+      const auto some = part_of(w, 0, from * results, to * results);
+      if (groups == 1) return convolve(x, some, 1);
+      const int features = w.shape(-1);
+      return convolve(part_of(x, -1, from * features, to * features), some, to - from);
+    });
+  }
+  x = pad_windows(x, scalar(0, x), windows(dims, x, w, output));
+  for (auto* padding : {&dims.low, &dims.high}) padding->assign(dims.spatial, 0);
+  dims.lhs_dilation.assign(dims.spatial, 1);
+  const int along = static_cast<int>(longest - output.begin());
+  const int step = dims.stride[along - 1];
+  const int reach = dims.rhs_dilation[along - 1] * (w.shape(along) - 1) + 1;
+  return in_pieces(*longest, pieces, along, [&](int from, int to) {
+    return convolve(part_of(x, along, from * step, (to - 1) * step + reach), w, groups);
+  });
+}
+
 // What MLX's convolution does not take is done to the input first: negative padding, and what its
 // gradients do not say. Where it has gradients as such, they are known by their form: that of an
 // input by its turned kernel, that of a kernel by operands that have their batch last.
@@ -223,20 +259,12 @@ mx::array conv_by_mlx(mx::array x, mx::array w, ConvDims dims, int groups, const
     if (is_reversed != of_input) turned.push_back(d);
   }
   if (!turned.empty()) w = mx::flip(w, turned);  // convolutions of MLX copy such filters
-  const auto convolve = [&](const mx::array& images, const mx::array& filters) {
-    return mx::conv_general(images, filters, dims.stride, dims.low, dims.high, dims.rhs_dilation,
-                            dims.lhs_dilation, groups, of_input);
-  };
   double flops = 2.0 * static_cast<double>(w.size()) / w.shape(0);
   for (const int size : output) flops *= size;
   const int64_t pieces = pace.pieces(pace.nanoseconds(flops, 0));
-  if (pieces == 1) return convolve(x, w);
-  if (groups == 1 && w.shape(0) > x.shape(0)) {
-    return in_pieces(w.shape(0), pieces, -1,
-                     [&](int from, int to) { return convolve(x, part_of(w, 0, from, to)); });
-  }
-  return in_pieces(x.shape(0), pieces, 0,
-                   [&](int from, int to) { return convolve(part_of(x, 0, from, to), w); });
+  if (pieces > 1) return conv_in_pieces(x, w, std::move(dims), groups, output, pieces);
+  return mx::conv_general(x, w, dims.stride, dims.low, dims.high, dims.rhs_dilation,
+                          dims.lhs_dilation, groups, of_input);
 }
 
 std::vector<int> inverse(const std::vector<int>& order) {

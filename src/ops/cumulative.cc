@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/cpu/scan.h"
 #include "ops/host_call.h"
+#include "ops/pieces.h"
 
 namespace jaxmps::ops {
 namespace {
@@ -22,41 +24,101 @@ mx::array is_best_zero(const mx::array& a, bool maximum) {
   return mx::equal(mx::view(a, bits), mx::view(best_zero(a, maximum), bits));
 }
 
+mx::array scan_by_mlx(cpu::Scan scan, const mx::array& x, int axis, bool reverse, bool inclusive) {
+  switch (scan) {
+    case cpu::Scan::add:
+      return mx::cumsum(x, axis, reverse, inclusive, x.dtype());
+    case cpu::Scan::multiply:
+      return mx::cumprod(x, axis, reverse, inclusive, x.dtype());
+    case cpu::Scan::maximum:
+      return mx::cummax(x, axis, reverse, inclusive);
+    default:
+      return mx::cummin(x, axis, reverse, inclusive);
+  }
+}
+
+mx::array combined(cpu::Scan scan, const mx::array& a, const mx::array& b) {
+  switch (scan) {
+    case cpu::Scan::add:
+      return mx::add(a, b);
+    case cpu::Scan::multiply:
+      return mx::multiply(a, b);
+    case cpu::Scan::maximum:
+      return mx::maximum(a, b);
+    default:
+      return mx::minimum(a, b);
+  }
+}
+
+// On Metal one block of threads walks a row of MLX's scans, in trips of so many bytes.
+double nanoseconds_of_row(const mx::array& x, int axis) {
+  constexpr double kTrip = 2000, kTripBytes = 4 * 4096;
+  return x.shape(axis) * kTrip / (kTripBytes / std::max<double>(4, x.itemsize()));
+}
+
+// A scan along the last axis. Where a row takes long, its parts are scanned as rows, and what comes
+// before each part is added. What fills the parts up comes behind all others in the scan's order.
+mx::array prefixes(cpu::Scan scan, const mx::array& x, int axis, bool reverse,
+                   const ir::Pace& pace) {
+  constexpr int kParts = 256;
+  const int n = x.shape(axis);
+  if (pace.pieces(nanoseconds_of_row(x, axis)) == 1 || n < 2 * kParts) {
+    return scan_by_mlx(scan, x, axis, reverse, true);
+  }
+  const int length = (n - 1) / kParts + 1, rest = length * kParts - n;
+  mx::Shape shape = x.shape();
+  shape.back() = kParts;
+  shape.push_back(length);
+  const auto filled =
+      mx::pad(x, std::vector<int>{axis}, {reverse ? rest : 0}, {reverse ? 0 : rest}, scalar(0, x));
+  const auto parts = scan_by_mlx(scan, mx::reshape(filled, shape), axis + 1, reverse, true);
+  const int end = reverse ? 0 : length - 1;
+  const auto totals = mx::contiguous(mx::squeeze(part_of(parts, -1, end, end + 1), axis + 1));
+  const auto before = scan_by_mlx(scan, totals, axis, reverse, false);
+  shape.pop_back();
+  shape.back() = length * kParts;
+  const auto whole = mx::reshape(combined(scan, parts, mx::expand_dims(before, -1)), shape);
+  return part_of(whole, axis, reverse ? rest : 0, reverse ? rest + n : n);
+}
+
 // Maximum or minimum of what precedes along an axis in IEEE 754-2019's sense: NaN wins, and -0 is
 // less than +0. MLX's own take either zero, and not every scan of it keeps NaN.
-mx::array extreme_so_far(const mx::array& a, int axis, bool reverse, bool maximum) {
-  mx::array best = maximum ? mx::cummax(a, axis, reverse) : mx::cummin(a, axis, reverse);
+mx::array extreme_so_far(cpu::Scan scan, const mx::array& a, int axis, bool reverse,
+                         const ir::Pace& pace) {
+  const bool maximum = scan == cpu::Scan::maximum;
+  mx::array best = prefixes(scan, a, axis, reverse, pace);
   if (!mx::issubdtype(a.dtype(), mx::floating)) return best;
   // What has been met: 1 for the zero, 2 for NaN.
-  const auto met = mx::cummax(
+  const auto met = prefixes(
+      cpu::Scan::maximum,
       mx::where(mx::isnan(a), mx::array(2), mx::astype(is_best_zero(a, maximum), mx::int32)), axis,
-      reverse);
+      reverse, pace);
   const auto is_zero =
       mx::logical_and(mx::equal(met, mx::array(1)), mx::equal(best, scalar(0, best)));
   return mx::where(mx::equal(met, mx::array(2)), scalar(NAN, a),
                    mx::where(is_zero, best_zero(best, maximum), best));
 }
 
-mx::array scan_graph(cpu::Scan scan, const mx::array& x, int axis, bool reverse) {
-  switch (scan) {
-    case cpu::Scan::add:
-      // A sum begins with +0.
-      return mx::add(mx::cumsum(x, axis, reverse, true, x.dtype()), scalar(0, x));
-    case cpu::Scan::multiply:
-      return mx::cumprod(x, axis, reverse, true, x.dtype());
-    case cpu::Scan::maximum:
-      return extreme_so_far(x, axis, reverse, true);
-    default:
-      return extreme_so_far(x, axis, reverse, false);
+mx::array scan_graph(cpu::Scan scan, const mx::array& x, int axis, bool reverse,
+                     const ir::Pace& pace) {
+  if (scan == cpu::Scan::maximum || scan == cpu::Scan::minimum) {
+    return extreme_so_far(scan, x, axis, reverse, pace);
   }
+  const auto result = prefixes(scan, x, axis, reverse, pace);
+  // A sum begins with +0.
+  return scan == cpu::Scan::add ? mx::add(result, scalar(0, x)) : result;
 }
 
 // Of an axis of one element MLX's kernels write beyond the result on every GPU (docs/apple.md).
-mx::array scan_safely(cpu::Scan scan, const mx::array& x, int axis, bool reverse, bool strided) {
+mx::array scan_safely(cpu::Scan scan, const mx::array& x, int axis, bool reverse,
+                      const ir::Target& target) {
   if (x.shape(axis) == 1) return scan == cpu::Scan::add ? mx::add(x, scalar(0, x)) : x;
-  if (strided || axis + 1 == static_cast<int>(x.ndim())) return scan_graph(scan, x, axis, reverse);
+  const int last = static_cast<int>(x.ndim()) - 1;
+  if (target.strided_scans || axis == last) {
+    return scan_graph(scan, x, axis, reverse, target.pace);
+  }
   const auto dense = mx::contiguous(mx::moveaxis(x, axis, -1));
-  return mx::moveaxis(scan_graph(scan, dense, static_cast<int>(x.ndim()) - 1, reverse), -1, axis);
+  return mx::moveaxis(scan_graph(scan, dense, last, reverse, target.pace), -1, axis);
 }
 
 }  // namespace
@@ -85,9 +147,8 @@ ANY_DTYPE_OP(cumulative) {
       30 + static_cast<double>(ctx.in(0).size()), {0});
   lowering.on_host = ctx.in(0).dtype == DType::pred;
   if (!lowering.on_host) {
-    lowering.graph = [=, axis = static_cast<int>(dimension),
-                      strided = ctx.target.strided_scans](Inputs in) {
-      return one(scan_safely(scan, in[0], axis, reverse, strided));
+    lowering.graph = [=, axis = static_cast<int>(dimension), &target = ctx.target](Inputs in) {
+      return one(scan_safely(scan, in[0], axis, reverse, target));
     };
   }
   return lowering;

@@ -20,11 +20,4 @@ Result<ProductType> product_type(const OpContext& ctx);
 // [..., M, K] x [..., K, N] in storage types, with equal leading dimensions.
 mx::array multiply_matrices(const mx::array& a, const mx::array& b, const ProductType& type);
 
-// Elements [from, to) along an axis.
-mx::array part_of(const mx::array& a, int axis, int from, int to);
-// Work on `size` elements that may take too long: f(from, to) of so many parts, joined along
-// `axis`.
-mx::array in_pieces(int64_t size, int64_t pieces, int axis,
-                    const std::function<mx::array(int from, int to)>& f);
-
 }  // namespace jaxmps::ops

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "ops/host_call.h"
+#include "ops/pieces.h"
 #include "scalar/scalar.h"
 
 namespace jaxmps::ops {
@@ -145,6 +146,57 @@ cpu::SortPlan plan_sort(const OpContext& ctx) {
   return plan;
 }
 
+// ---- Sorts that may take long ----
+
+// Before how many elements of a sorted line each of some values comes.
+mx::array search(const mx::array& line, const mx::array& values, const ir::Pace& pace) {
+  const double bytes = static_cast<double>(values.size()) * (values.itemsize() + 4.0);
+  const int64_t pieces = pace.pieces(pace.nanoseconds(0, bytes_of_sort(bytes, line.size())));
+  return in_pieces(values.shape(0), pieces, 0, [&](int from, int to) {
+    return mx::searchsorted(line, part_of(values, 0, from, to));
+  });
+}
+
+// Of a line whose elements [0, split) and [split, n) are sorted.
+mx::array merged(const mx::array& x, int split, const ir::Pace& pace) {
+  const auto first = part_of(x, 0, 0, split), second = part_of(x, 0, split, x.shape(0));
+  // Where those of the first run come to lie; how many of them lie before each place; which of all
+  // elements comes there.
+  const auto places = mx::add(search(second, first, pace), mx::arange(split, mx::uint32));
+  const auto here = mx::arange(x.shape(0), mx::uint32);
+  const auto before = search(places, here, pace);
+  const auto next = mx::take(places, mx::minimum(before, u32(split - 1)), 0);
+  const auto source =
+      mx::where(mx::equal(next, here), before, mx::subtract(mx::add(here, u32(split)), before));
+  return mx::take(x, source, 0);
+}
+
+mx::array sorted_line(const mx::array& x, int64_t pieces, const ir::Pace& pace) {
+  if (pieces <= 1 || x.shape(0) < 2) return mx::sort(x, 0);
+  const int split = x.shape(0) / 2;
+  const auto half = [&](int from, int to) {
+    return sorted_line(part_of(x, 0, from, to), (pieces + 1) / 2, pace);
+  };
+  return merged(mx::concatenate({half(0, split), half(split, x.shape(0))}, 0), split, pace);
+}
+
+// One sort of MLX, or where it takes long those of some rows each, or of parts of a row, which are
+// merged.
+mx::array sorted(const mx::array& x, int axis, const ir::Pace& pace) {
+  const auto bytes = 2 * static_cast<double>(x.nbytes());
+  const int64_t pieces = pace.pieces(pace.nanoseconds(0, bytes_of_sort(bytes, x.size())));
+  if (pieces == 1) return mx::sort(x, axis);
+  const auto moved = mx::contiguous(mx::moveaxis(x, axis, -1));
+  const int n = x.shape(axis), rows = static_cast<int>(x.size() / n);
+  const auto result =
+      in_pieces(rows, pieces, 0, [&, lines = mx::reshape(moved, {rows, n})](int from, int to) {
+        const auto some = part_of(lines, 0, from, to);
+        if (to - from > 1) return mx::sort(some, 1);
+        return mx::expand_dims(sorted_line(mx::squeeze(some, 0), (pieces - 1) / rows + 1, pace), 0);
+      });
+  return mx::moveaxis(mx::reshape(result, moved.shape()), -1, axis);
+}
+
 // ---- The graph: one sort of 64-bit words (key, position) per 32 bits of key ----
 
 mx::array order_bits(const mx::array& bits, uint32_t sign) {
@@ -185,7 +237,7 @@ Arrays key_words(const SortKey& key, mx::array x) {
 }
 
 // Positions that sort by `words`, most significant first.
-mx::array sorted_positions(const Arrays& words, int axis) {
+mx::array sorted_positions(const Arrays& words, int axis, const ir::Pace& pace) {
   const mx::Shape shape = words[0].shape();
   mx::Shape line(shape.size(), 1);
   line[axis] = shape[axis];
@@ -195,9 +247,9 @@ mx::array sorted_positions(const Arrays& words, int axis) {
   for (size_t i = words.size(); i-- > 0;) {
     mx::array key = order ? mx::take_along_axis(words[i], *order, axis) : words[i];
     key = mx::left_shift(mx::astype(key, mx::uint64), mx::array(32, mx::uint64));
-    const mx::array sorted = mx::sort(mx::bitwise_or(key, position), axis);
+    const mx::array in_order = sorted(mx::bitwise_or(key, position), axis, pace);
     const mx::array at =
-        mx::astype(mx::bitwise_and(sorted, mx::array(0xffffffffu, mx::uint64)), mx::uint32);
+        mx::astype(mx::bitwise_and(in_order, mx::array(0xffffffffu, mx::uint64)), mx::uint32);
     order = order ? mx::take_along_axis(*order, at, axis) : at;
   }
   return *order;
@@ -216,7 +268,7 @@ Graph sort_graph(const OpContext& ctx, const std::vector<SortKey>& keys) {
   const bool plain_float = operands == 1 && keys.size() == 1 && ir::is_float(key.dtype) &&
                            key.equal_zeros && key.equal_nans && !key.descending;
   const bool invert = plain && key.descending;
-  return [=](Inputs in) {
+  return [=, pace = ctx.target.pace](Inputs in) {
     Arrays out;
     if (trivial) {
       for (int i = 0; i < operands; ++i) out.push_back(in[i]);
@@ -224,14 +276,14 @@ Graph sort_graph(const OpContext& ctx, const std::vector<SortKey>& keys) {
     }
     if (plain || plain_float) {
       const mx::array x = invert ? mx::bitwise_invert(in[0]) : in[0];
-      const mx::array sorted = mx::sort(x, axis);
-      return one(invert ? mx::bitwise_invert(sorted) : sorted);
+      const mx::array in_order = sorted(x, axis, pace);
+      return one(invert ? mx::bitwise_invert(in_order) : in_order);
     }
     Arrays words;
     for (const SortKey& k : keys) {
       for (mx::array& word : key_words(k, in[k.operand])) words.push_back(std::move(word));
     }
-    const mx::array order = sorted_positions(words, axis);
+    const mx::array order = sorted_positions(words, axis, pace);
     for (int i = 0; i < operands; ++i) out.push_back(mx::take_along_axis(in[i], order, axis));
     return out;
   };
@@ -296,10 +348,10 @@ OP(top_k) {
     lowering.on_host = true;
     return lowering;
   }
-  lowering.graph = [=](Inputs in) {
+  lowering.graph = [=, pace = ctx.target.pace](Inputs in) {
     const int axis = static_cast<int>(in[0].ndim()) - 1;
-    const mx::array order =
-        mx::slice(sorted_positions(key_words(key, in[0]), axis), mx::Shape(shape.size(), 0), shape);
+    const mx::array order = mx::slice(sorted_positions(key_words(key, in[0]), axis, pace),
+                                      mx::Shape(shape.size(), 0), shape);
     return Arrays{mx::take_along_axis(in[0], order, axis), mx::astype(order, mx::int32)};
   };
   return lowering;

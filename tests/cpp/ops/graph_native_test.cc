@@ -101,15 +101,41 @@ mx::array as_array(const Type& type, const std::vector<char>& data) {
   return a;
 }
 
-// Runs the op both ways on the same operands and compares every byte of the results.
-void expect_equal(const OneOp& program, std::vector<std::vector<char>> operands) {
-  const Op& op = *program.op;
-  auto cpu = lower(op, ir::kCpu), gpu = lower(op, ir::kCuda);
-  ASSERT_TRUE(cpu.ok()) << cpu.error().text;
+// One that ends whatever takes longer than the smallest part of an op.
+constexpr Target hasty_metal() {
+  Target target = ir::kMetal;
+  target.pace = {.longest_call = 50, .bytes = 1, .flops = 1};
+  return target;
+}
+constexpr Target kHasty = hasty_metal();
+
+// Runs the op's graph and compares every byte of what it computes with the results.
+void expect_results(const Op& op, const Target& target, Inputs inputs,
+                    const std::vector<std::vector<char>>& results) {
+  auto gpu = lower(op, target);
   ASSERT_TRUE(gpu.ok()) << gpu.error().text;
-  ASSERT_TRUE(cpu->native);
   if (gpu->on_host && !gpu->graph) return;  // the same kernel
   ASSERT_TRUE(gpu->graph);
+  Arrays built = gpu->graph(inputs);
+  ASSERT_EQ(built.size(), results.size());
+  for (mx::array& a : built) a = mx::contiguous(a);
+  mx::eval(built);
+  for (size_t i = 0; i < built.size(); ++i) {
+    const Type& type = op.result(static_cast<int>(i))->type;
+    EXPECT_EQ(built[i].shape(), storage_shape(type)) << ir::brief(op);
+    EXPECT_EQ(built[i].dtype(), storage_dtype(type.dtype)) << ir::brief(op);
+    ASSERT_EQ(static_cast<int64_t>(built[i].nbytes()), type.byte_count());
+    EXPECT_EQ(std::memcmp(built[i].data<char>(), results[i].data(), type.byte_count()), 0)
+        << "result " << i << " of " << ir::brief(op) << (&target == &kHasty ? " in pieces" : "");
+  }
+}
+
+// Runs the op in all ways on the same operands.
+void expect_equal(const OneOp& program, std::vector<std::vector<char>> operands) {
+  const Op& op = *program.op;
+  auto cpu = lower(op, ir::kCpu);
+  ASSERT_TRUE(cpu.ok()) << cpu.error().text;
+  ASSERT_TRUE(cpu->native);
   Arrays arrays;
   std::vector<const mx::array*> pointers;
   std::vector<const void*> in;
@@ -125,17 +151,8 @@ void expect_equal(const OneOp& program, std::vector<std::vector<char>> operands)
   }
   for (auto& result : results) out.push_back(result.data());
   cpu->native(in.data(), out.data());
-  Arrays built = gpu->graph(Inputs(pointers));
-  ASSERT_EQ(built.size(), results.size());
-  for (mx::array& a : built) a = mx::contiguous(a);
-  mx::eval(built);
-  for (size_t i = 0; i < built.size(); ++i) {
-    const Type& type = op.result(static_cast<int>(i))->type;
-    EXPECT_EQ(built[i].shape(), storage_shape(type)) << ir::brief(op);
-    EXPECT_EQ(built[i].dtype(), storage_dtype(type.dtype)) << ir::brief(op);
-    ASSERT_EQ(static_cast<int64_t>(built[i].nbytes()), type.byte_count());
-    EXPECT_EQ(std::memcmp(built[i].data<char>(), results[i].data(), type.byte_count()), 0)
-        << "result " << i << " of " << ir::brief(op);
+  for (const Target* target : {&ir::kCuda, &kHasty}) {
+    expect_results(op, *target, Inputs(pointers), results);
   }
 }
 
@@ -304,6 +321,22 @@ TEST(GraphNative, Sort) {
   run(sort({{DType::f32, DType::s32}, 1, false}, {0}, 0));
 }
 
+TEST(GraphNative, SortOfNumbersThatAreNone) {
+  const Type type(DType::f32, {7, 41});
+  OneOp program(OpId::sort, {type}, {type},
+                {{"dimension", int64_t{1}}, {"is_stable", Attr(Attr::Value(true))}});
+  program.region({2, Type(DType::f32, {})}, [&](ir::Region* r) -> std::vector<Value*> {
+    return {compare(r, r->arg(0), r->arg(1), ir::CompareDirection::lt, ir::CompareType::floating)};
+  });
+  std::mt19937 random(1);
+  std::vector<char> numbers = random_data(type, random, -4, 4);
+  const float special[] = {NAN, -0.0f, INFINITY, -INFINITY};
+  for (int i = 0; i < type.size(); i += 5) {
+    std::memcpy(numbers.data() + 4 * i, &special[i % 4], 4);
+  }
+  expect_equal(program, {numbers});
+}
+
 TEST(GraphNative, TopK) {
   for (DType d : {DType::f32, DType::s32, DType::u8, DType::bf16, DType::s64}) {
     run(OneOp(OpId::top_k, {Type(d, {3, 40})}, {Type(d, {3, 7}), Type(DType::s32, {3, 7})},
@@ -316,14 +349,41 @@ TEST(GraphNative, Cumulative) {
     for (bool reverse : {false, true}) {
       for (DType d : {DType::s32, DType::u8, DType::f32}) {
         const int64_t bound = std::string(kind) == "multiply" && d == DType::f32 ? 2 : 9;
-        run(OneOp(OpId::cumulative, {Type(d, {3, 12, 2})}, {Type(d, {3, 12, 2})},
-                  {{"kind", std::string(kind)},
-                   {"dimension", int64_t{1}},
-                   {"reverse", Attr(Attr::Value(reverse))}}),
-            -bound, bound);
+        for (const Dims& dims : {Dims{3, 12, 2}, Dims{2, 700}}) {
+          run(OneOp(OpId::cumulative, {Type(d, dims)}, {Type(d, dims)},
+                    {{"kind", std::string(kind)},
+                     {"dimension", int64_t{1}},
+                     {"reverse", Attr(Attr::Value(reverse))}}),
+              dims[1] > 12 && d == DType::f32 && bound == 2 ? 2 : -bound, bound);
+        }
       }
     }
   }
+}
+
+TEST(GraphNative, TransformsInPieces) {
+  const auto expect_same = [](ir::FftType type, DType from, DType to, Dims in, Dims out,
+                              Ints length) {
+    const OneOp program(OpId::fft, {Type(from, in)}, {Type(to, out)},
+                        {{"fft_length", length},
+                         {"fft_type", Enum{Enum::Kind::fft_type, static_cast<uint8_t>(type)}}});
+    std::mt19937 random(1);
+    const Type type_in(from, in);
+    const mx::array x = as_array(type_in, random_data(type_in, random, -9, 9));
+    const mx::array* pointers[] = {&x};
+    const auto whole = lower(*program.op, ir::kCuda)->graph(Inputs(pointers))[0];
+    const auto pieces = lower(*program.op, kHasty)->graph(Inputs(pointers))[0];
+    EXPECT_EQ(whole.shape(), pieces.shape());
+    EXPECT_TRUE(mx::allclose(whole, pieces, 1e-5, 1e-4).item<bool>()) << ir::brief(*program.op);
+  };
+  using enum ir::FftType;
+  for (const ir::FftType type : {fft, ifft}) {
+    expect_same(type, DType::c64, DType::c64, {6, 8, 5}, {6, 8, 5}, {6, 8, 5});
+    expect_same(type, DType::c64, DType::c64, {7, 12}, {7, 12}, {12});
+    expect_same(type, DType::c64, DType::c64, {31}, {31}, {31});
+  }
+  expect_same(rfft, DType::f32, DType::c64, {4, 6, 9}, {4, 6, 5}, {6, 9});
+  expect_same(irfft, DType::c64, DType::f32, {4, 6, 5}, {4, 6, 9}, {6, 9});
 }
 
 TEST(GraphNative, Random) {
@@ -368,6 +428,18 @@ TEST(GraphNative, Convolutions) {
       {{2, 7, 8, 4}, {3, 2, 4, 6}, {2, 3, 7, 6}, {2, 1}, {0, 0, -1, 1}, {1, 1}, {1, 1}, {1, 0}},
       {{2, 7, 8, 4}, {3, 2, 2, 6}, {2, 5, 7, 6}, {1, 1}, {0, 0, 0, 0}, {1, 1}, {1, 1}, {0, 0}, 2},
       {{2, 4, 5, 4}, {3, 3, 4, 5}, {2, 7, 9, 5}, {1, 1}, {1, 1, 1, 1}, {2, 2}, {1, 1}, {0, 1}},
+      // Of most groups, rows, columns.
+      {{1, 4, 4, 18},
+       {2, 2, 2, 18},
+       {1, 3, 3, 18},
+       {1, 1},
+       {0, 0, 0, 0},
+       {1, 1},
+       {1, 1},
+       {0, 0},
+       9},
+      {{1, 19, 5, 2}, {3, 2, 2, 3}, {1, 9, 5, 3}, {2, 1}, {0, 1, 1, 0}, {1, 1}, {1, 1}, {0, 0}},
+      {{1, 4, 9, 2}, {2, 3, 1, 2}, {1, 3, 19, 2}, {1, 1}, {0, 0, 3, 3}, {1, 2}, {1, 2}, {0, 0}, 2},
   };
   const std::vector<Conv> gradients = {
       {{3, 7, 8, 4}, {3, 7, 8, 5}, {3, 3, 4, 5}, {1, 1}, {1, 1, 1, 1}, {1, 1}, {1, 1}, {0, 0}},
