@@ -165,13 +165,20 @@ JAXMPS_INLINE float log_f(float x) {
   return (x < 0.0f || x != x) ? kNan<float> : r;
 }
 
+// (1 - e^-2a) / (1 + e^-2a), with e^-2a = 2^n (1 + p): numerator and denominator are rounded once.
 JAXMPS_INLINE float tanh_f(float x) {
-  const float a = absolute(x), z = a * a;
-  static constexpr float c[] = {-0.333333308f, 0.13333206f,    -0.0539467627f,
-                                0.0217007016f, -0.0081773946f, 0.00214295876f};
-  const float small = a + a * (z * horner(z, c));
-  const float big = 1.0f - 2.0f / (exp_f(a + a) + 1.0f);
-  return with_sign(a < 0.625f ? small : big, x);
+  float a = absolute(x);
+  a = a > 10.0f ? 10.0f : a;
+  const float magic = 12582912.0f;  // 1.5 * 2^23
+  const float t = a * -2.88539008f + magic;
+  const float n = t - magic;
+  float r = -2.0f * a - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  static constexpr float c[] = {0.499999981f, 0.166665427f, 0.041667204f, 0.00836664694f,
+                                0.00138824949f};
+  const float p = r + r * r * horner(r, c);
+  const float scale = from_bits((bits(t) << 23) + 0x3f800000u);
+  return with_sign((scale * p + (scale - 1.0f)) / (scale * p + (scale + 1.0f)), x);
 }
 
 JAXMPS_INLINE float logistic_f(float x) {
@@ -225,24 +232,41 @@ JAXMPS_INLINE float erf_inv_f(float x) {
   return absolute(x) == 1.0f ? x * kInf<float> : r;
 }
 
+// By base-2 logarithm and exponential in float64, relative errors 2e-11 and 2e-9, in pairs so that
+// few steps wait for each other: a single power in a loop is all waiting. The tests have no `&&`,
+// which compilers make branches of that keep a loop from being one of vectors.
 JAXMPS_INLINE float pow_f(float base, float exponent) {
   const double x = base, y = exponent, a = absolute(x);
-  double l = log_d(a);
-  l = a == 0 ? -kInf<double> : l;
-  l = a == kInf<double> ? kInf<double> : l;
-  double p = l * y;
-  p = (a == 1 || y == 0) ? 0 : p;
-  double r = exp_d(p);
-  r = p > 700 ? kInf<double> : r;
-  r = p < -700 ? 0 : r;
-  const double whole = (absolute(y) < 0x1p52) ? (absolute(y) + 0x1p52) - 0x1p52 : absolute(y);
-  const bool is_whole = whole == absolute(y);
-  const bool is_odd = is_whole && absolute(y) < 0x1p24 && (bits(absolute(y) + 0x1p52) & 1);
-  const bool negative = bits(base) >> 31;
-  r = (negative && is_odd) ? -r : r;
-  r = (x < 0 && !is_whole && a != kInf<double>) ? kNan<double> : r;
-  const bool nan = (x != x && y != 0) || (y != y && x != 1);
-  return nan ? kNan<float> : static_cast<float>(r);
+  const uint64_t e = (bits(a) - 0x3fe6a09e667f3bcdull) & 0xfff0000000000000ull;  // from sqrt(1/2)
+  const double f = from_bits(bits(a) - e) - 1, f2 = f * f, f4 = f2 * f2, f8 = f4 * f4;
+  const double whole_log = from_bits(0x4330000000000000ull | ((e >> 52) ^ 0x800)) - (0x1p52 + 2048);
+  const double l03 = (1.4426950408686896 - 0.7213475208692718 * f) +
+                     f2 * (0.48089836140506315 - 0.3606736747320927 * f);
+  const double l47 = (0.28853729253597593 - 0.2404531701501331 * f) +
+                     f2 * (0.20617539281334704 - 0.1803005242933098 * f);
+  const double l8 = (0.15876928446287783 - 0.14315686801228258 * f) +
+                    f2 * (0.14475173377004896 - 0.14283954661294385 * f) + f4 * 0.07736505730713267;
+  const double fy = f * y;
+  const double p = (fy * f8) * l8 + (fy * (l03 + f4 * l47) + whole_log * y);
+  const double t = p + 0x1.8p52, r = p - (t - 0x1.8p52), r2 = r * r;
+  const double e03 =
+      (1 + 0.6931472028814916 * r) + r2 * (0.24022647910214598 + 0.05550332408782928 * r);
+  const double e46 = (0.009618437610958493 + 0.00133989004580459 * r) + r2 * 0.00015353340394040193;
+  const double size = absolute(y);
+  const double whole = size < 0x1p52 ? (size + 0x1p52) - 0x1p52 : size;
+  const bool is_whole = whole == size;
+  const uint64_t odd = (is_whole & (size < 0x1p24)) ? bits(size + 0x1p52) << 63 : 0;
+  const uint64_t sign = bits(x) & odd;
+  const double power = (e03 + (r2 * r2) * e46) * from_bits(((bits(t) + 1023) << 52) | sign);
+
+  // What those do not know: zeros, infinities, NaN and what is far beyond float32.
+  const bool nan =
+      ((x != x) & (y != 0)) | ((y != y) & (x != 1)) | ((x < 0) & !is_whole & (a != kInf<double>));
+  double known = (a > 1) == (y > 0) ? kInf<double> : 0;
+  known = ((a == 1) | (y == 0)) ? 1 : known;
+  known = nan ? kNan<double> : known;
+  const bool is_power = (absolute(p) < 1000) & (a != 0) & (a != kInf<double>)&(y != 0) & !nan;
+  return static_cast<float>(is_power ? power : from_bits(bits(known) ^ sign));
 }
 
 JAXMPS_INLINE float cbrt_f(float x) {
