@@ -44,8 +44,10 @@ void by_axpy(const Micro<T, T>& micro, const MatrixVector<T>& v, const T* x) {
       const int64_t count = std::min(kRows, end - r0);
       for (int64_t r = 0; r < count; ++r)
         sums[r] = v.accumulate ? v.y[(r0 + r) * v.y_stride] : T(0);
-      for (int64_t k = 0; k < v.k; k += 4) {
-        const int steps = static_cast<int>(std::min<int64_t>(4, v.k - k));
+      // A large matrix is read in long runs, a few rows at a time.
+      const int64_t most = small ? v.k : 4;
+      for (int64_t k = 0; k < v.k; k += most) {
+        const int64_t steps = std::min(most, v.k - k);
         micro.axpy(sums, v.matrix + r0 + k * v.col, v.col, x + k, 1, steps, count);
       }
       for (int64_t r = 0; r < count; ++r) v.y[(r0 + r) * v.y_stride] = sums[r];
@@ -193,6 +195,7 @@ void gemm_batch(const Gemm& g, const char* a, const char* b, char* c) {
   const auto out = static_cast<int64_t>(ir::byte_size(g.out));
   int64_t count = 1;
   for (const GemmBatch& dim : g.batch) count *= dim.size;
+  if (count == 1) return gemm_one(g, a, b, c);
   const int64_t work = std::max<int64_t>(1, g.m * g.n * std::max<int64_t>(g.k, 1));
   // Large products spread over the pool one after another, small ones side by side.
   const bool one_by_one = work >= 16 * kSmallWork && count < 64;

@@ -42,8 +42,8 @@ struct Micro {
   // y[r * y_stride] (+)= sum of a[r * stride + i] * x[i] over n, for all rows r.
   void (*dots)(C* y, int64_t y_stride, const A* a, int64_t stride, int64_t rows, const A* x,
                int64_t n, bool accumulate);
-  // y += sum of x[i] * a[i * stride ...] over `count` (1 to 4) rows of n.
-  void (*axpy)(C* y, const A* a, int64_t stride, const A* x, int64_t x_stride, int count,
+  // y += sum of x[i * x_stride] * a[i * stride ...] over `count` rows of n, one after the other.
+  void (*axpy)(C* y, const A* a, int64_t stride, const A* x, int64_t x_stride, int64_t count,
                int64_t n);
 };
 

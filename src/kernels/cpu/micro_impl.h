@@ -202,22 +202,26 @@ T vector_dot(const T* a, const T* b, int64_t n) {
   return total;
 }
 
-// The sums of neighbouring lanes, of a and then of b.
-template <typename Vec, std::size_t... I>
-inline __attribute__((always_inline)) Vec add_neighbours(const Vec& a, const Vec& b,
-                                                         std::index_sequence<I...>) {
-  return __builtin_shufflevector(a, b, static_cast<int>(2 * I)...) +
-         __builtin_shufflevector(a, b, static_cast<int>(2 * I + 1)...);
+// Lane i plus the one `distance` from it, of b where i has that bit and of a elsewhere.
+template <int distance, typename Vec, std::size_t... I>
+inline __attribute__((always_inline)) Vec fold_lanes(const Vec& a, const Vec& b,
+                                                     std::index_sequence<I...>) {
+  constexpr std::size_t n = sizeof...(I), d = distance;
+  return __builtin_shufflevector(a, b, static_cast<int>(I & d ? n + I : I)...) +
+         __builtin_shufflevector(a, b, static_cast<int>(I & d ? n + I - d : I + d)...);
 }
 
 // Leaves the sum of v[r]'s lanes in v[0], in the r-th group of as many lanes as are left for each.
-template <typename T, int Bytes, int Rows>
+template <typename T, int Bytes, int Rows, int Count = Rows>
 inline __attribute__((always_inline)) void sum_lanes(typename FloatMath<T, Bytes>::Vec (&v)[Rows]) {
-  constexpr std::make_index_sequence<FloatMath<T, Bytes>::kLanes> kAll;
-#pragma GCC unroll 5
-  for (int count = Rows; count > 1; count /= 2) {
+  constexpr int kLanes = FloatMath<T, Bytes>::kLanes, kHalf = Count / 2;
+  if constexpr (kHalf > 0) {
 #pragma GCC unroll 8
-    for (int r = 0; r < count / 2; ++r) v[r] = add_neighbours(v[2 * r], v[2 * r + 1], kAll);
+    for (int r = 0; r < kHalf; ++r) {
+      v[r] =
+          fold_lanes<kLanes / Rows * kHalf>(v[r], v[r + kHalf], std::make_index_sequence<kLanes>());
+    }
+    sum_lanes<T, Bytes, Rows, kHalf>(v);
   }
 }
 
@@ -266,39 +270,40 @@ void vector_dots(T* y, int64_t y_stride, const T* a, int64_t stride, int64_t row
   }
 }
 
-template <typename T, int Bytes, int Count>
-void axpy_rows(T* y, const T* a, int64_t stride, const T* x, int64_t x_stride, int64_t n) {
-  using Math = FloatMath<T, Bytes>;
-  using Vec = typename Math::Vec;
-  T scale[Count];
-  for (int r = 0; r < Count; ++r) scale[r] = x[r * x_stride];
-  int64_t i = 0;
-  for (; i + Math::kLanes <= n; i += Math::kLanes) {
-    Vec sum = load<Vec>(y + i);
+// Of the columns from i on as many whole groups of Vecs vectors as there are; answers the first
+// column left.
+template <typename T, int Bytes, int Vecs>
+int64_t axpy_columns(T* y, const T* a, int64_t stride, const T* x, int64_t x_stride, int64_t count,
+                     int64_t i, int64_t n) {
+  constexpr int kLanes = FloatMath<T, Bytes>::kLanes;
+  using Vec = typename FloatMath<T, Bytes>::Vec;
+  for (; i + Vecs * kLanes <= n; i += Vecs * kLanes) {
+    Vec sum[Vecs];
 #pragma GCC unroll 4
-    for (int r = 0; r < Count; ++r) {
-      sum += load<Vec>(a + r * stride + i) * scale[r];
+    for (int v = 0; v < Vecs; ++v) sum[v] = load<Vec>(y + i + v * kLanes);
+    const T* from = a + i;
+#pragma GCC unroll 4
+    for (int64_t r = 0; r < count; ++r, from += stride) {
+      const T scale = x[r * x_stride];
+#pragma GCC unroll 4
+      for (int v = 0; v < Vecs; ++v) sum[v] += load<Vec>(from + v * kLanes) * scale;
     }
-    store(y + i, sum);
+#pragma GCC unroll 4
+    for (int v = 0; v < Vecs; ++v) store(y + i + v * kLanes, sum[v]);
   }
-  for (; i < n; ++i) {
-    T sum = y[i];
-    for (int r = 0; r < Count; ++r) sum += a[r * stride + i] * scale[r];
-    y[i] = sum;
-  }
+  return i;
 }
 
 template <typename T, int Bytes>
-void axpy(T* y, const T* a, int64_t stride, const T* x, int64_t x_stride, int count, int64_t n) {
-  switch (count) {
-    case 1:
-      return axpy_rows<T, Bytes, 1>(y, a, stride, x, x_stride, n);
-    case 2:
-      return axpy_rows<T, Bytes, 2>(y, a, stride, x, x_stride, n);
-    case 3:
-      return axpy_rows<T, Bytes, 3>(y, a, stride, x, x_stride, n);
-    default:
-      return axpy_rows<T, Bytes, 4>(y, a, stride, x, x_stride, n);
+void axpy(T* y, const T* a, int64_t stride, const T* x, int64_t x_stride, int64_t count,
+          int64_t n) {
+  int64_t i = axpy_columns<T, Bytes, 4>(y, a, stride, x, x_stride, count, 0, n);
+  i = axpy_columns<T, Bytes, 2>(y, a, stride, x, x_stride, count, i, n);
+  i = axpy_columns<T, Bytes, 1>(y, a, stride, x, x_stride, count, i, n);
+  for (; i < n; ++i) {
+    T sum = y[i];
+    for (int64_t r = 0; r < count; ++r) sum += a[r * stride + i] * x[r * x_stride];
+    y[i] = sum;
   }
 }
 

@@ -34,6 +34,7 @@ Cache& cache() {
 }  // namespace
 
 Scratch::Scratch(size_t bytes) : data_(nullptr), bytes_(bytes) {
+  if (bytes == 0) return;
   Cache& free = cache();
   auto best = free.blocks.end();
   for (auto it = free.blocks.begin(); it != free.blocks.end(); ++it) {
@@ -47,11 +48,12 @@ Scratch::Scratch(size_t bytes) : data_(nullptr), bytes_(bytes) {
     free.blocks.erase(best);
     return;
   }
-  bytes_ = (std::max<size_t>(bytes, 1) + 4095) / 4096 * 4096;
+  bytes_ = (bytes + 4095) / 4096 * 4096;
   data_ = ::operator new(bytes_, kAlign);
 }
 
 Scratch::~Scratch() {
+  if (data_ == nullptr) return;
   Cache& free = cache();
   while (!free.blocks.empty() &&
          (free.blocks.size() >= kCacheBlocks || free.total + bytes_ > kCacheBytes)) {

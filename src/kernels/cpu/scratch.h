@@ -11,7 +11,7 @@ namespace jaxmps::cpu {
 
 class Scratch {
  public:
-  // 64-byte aligned, contents undefined.
+  // 64-byte aligned, contents undefined; null for no bytes.
   explicit Scratch(size_t bytes);
   ~Scratch();
   Scratch(const Scratch&) = delete;
