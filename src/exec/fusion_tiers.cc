@@ -13,7 +13,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr double kPortion = 60e3;  // nanoseconds of one unit of parallel work
+// Nanoseconds of the tile machine: what is worth a thread, and in how many portions it is shared
+// out, so that no thread waits long for the last.
+constexpr double kWorthThreads = 60e3, kPortion = 15e3;
 constexpr int kTimedRuns = 10;
 
 double since(Clock::time_point start) {
@@ -103,9 +105,8 @@ void FusionTiers::run_machine(const void* address, const void* const* in, void* 
   const auto function =
       // NOLINTNEXTLINE(performance-no-int-to-ptr): a function
       reinterpret_cast<kernels::LlvmKernel::Function>(reinterpret_cast<uintptr_t>(address));
-  const double portions = nanoseconds_ / kPortion;
-  if (portions < 1) return function(in, out, 0, parts_);
-  const auto grain = static_cast<int64_t>(static_cast<double>(parts_) / portions);
+  if (nanoseconds_ < kWorthThreads) return function(in, out, 0, parts_);
+  const auto grain = static_cast<int64_t>(static_cast<double>(parts_) * kPortion / nanoseconds_);
   cpu::parallel_for(parts_, std::max<int64_t>(1, grain),
                     [&](int64_t begin, int64_t end) { function(in, out, begin, end); });
 }

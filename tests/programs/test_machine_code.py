@@ -135,6 +135,19 @@ def narrow(*state):
 
 NARROW = [getattr(jnp, name) for name in dir(jnp) if name.startswith(("float8_", "float4_", "float16", "bfloat16"))]
 
+EDGES = jnp.asarray([s * b * m for b in (0, 1, 2**7, 2**8, 2**15, 2**16, 2**31, 2**32, 2**63, np.inf, np.nan)
+                     for m in (0.999, 1, 1.01) for s in (1, -1)], np.float32)
+
+@program(EDGES, EDGES[0])
+def floats_to_integers(x, y):
+    def trip(i, seen, x, y):
+        y = x[i % len(EDGES)]
+        for t in (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64):
+            for v in (x, y):
+                seen = seen * 3 + v.astype(t).astype(np.int32) + (v.astype(np.float64) * 1.5).astype(t).astype(np.int32)
+        return seen, x, y
+    return steps(80, trip, jnp.zeros(len(EDGES), np.int32), x, y)[0]
+
 @program(jnp.asarray(rng.integers(0, 1 << 32, 500, np.uint32)))
 def every_float(words):
     def trip(i, words):

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <cmath>
 
 #include "base/result.h"
 #include "kernels/cpu/vec.h"
@@ -350,16 +351,36 @@ std::string LlvmText::convert(std::string* to, DType type, DType from, const std
     return type == from ? a : as(type == DType::f64 ? "fpext" : "fptrunc");
   }
   if (is_real(type)) return as(ir::is_signed_int(from) ? "sitofp" : "uitofp");
-  if (is_real(from)) {
-    const char* own = from == DType::f32 ? "f32" : "f64";
-    const std::string full =
-        str("llvm.fpto", ir::is_signed_int(type) ? 's' : 'u', "i.sat.", t, '.', own);
-    declare(full, str("declare ", t, " @", full, '(', f, ')'));
-    return emit(to, str("call ", t, " @", full, '(', f, ' ', a, ')'));
-  }
+  if (is_real(from)) return saturate(to, type, from, a);
   if (width_of(type) == width_of(from)) return a;
   if (width_of(type) < width_of(from)) return as("trunc");
   return as(ir::is_signed_int(from) ? "sext" : "zext");
+}
+
+// The nearest number of the integer type, and 0 for NaN. LLVM's own function for this becomes one
+// conversion after the other in vector code.
+std::string LlvmText::saturate(std::string* to, DType type, DType from, const std::string& a) {
+  const std::string t = llvm_type(type), f = llvm_type(from);
+  const bool has_sign = ir::is_signed_int(type);
+  const int digits = width_of(type) - (has_sign ? 1 : 0);
+  auto constant = [&](double x) {
+    return llvm_constant(
+        from, from == DType::f32 ? scalar::bits(static_cast<float>(x)) : scalar::bits(x));
+  };
+  const std::string low = constant(has_sign ? -std::ldexp(1.0, digits) : 0.0);
+  const std::string top = constant(std::ldexp(1.0, digits));
+  auto test = [&](const char* how, const std::string& x, const std::string& y) {
+    return emit(to, str("fcmp ", how, ' ', f, ' ', x, ", ", y));
+  };
+  auto select = [&](const std::string& which, const std::string& of, const std::string& yes,
+                    const std::string& no) {
+    return emit(to, str("select i1 ", which, ", ", of, ' ', yes, ", ", of, ' ', no));
+  };
+  const std::string x = select(test("olt", a, low), f, low, a);
+  const std::string inside = select(test("olt", x, top), f, x, constant(0));
+  const std::string r = emit(to, str(has_sign ? "fptosi " : "fptoui ", f, ' ', inside, " to ", t));
+  const uint64_t largest = ~uint64_t{0} >> (64 - digits);
+  return select(test("oge", a, top), t, llvm_constant(type, largest), r);
 }
 
 std::string LlvmText::threefry(std::string* to, const std::string (&words)[4]) {

@@ -90,6 +90,7 @@ class LlvmText {
   std::string compare(std::string* to, Opcode op, DType from, const std::string& a,
                       const std::string& b);
   std::string convert(std::string* to, DType type, DType from, const std::string& a);
+  std::string saturate(std::string* to, DType type, DType from, const std::string& a);
   std::string narrow(std::string* to, const ScalarInstr& instr, const std::string& a);
   std::string threefry(std::string* to, const std::string (&words)[4]);
   std::string intrinsic(std::string* to, const char* name, DType type, const std::string& arguments,
