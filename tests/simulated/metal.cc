@@ -47,6 +47,21 @@ std::string read(const std::filesystem::path& path) {
   return std::string((std::istreambuf_iterator<char>(file)), {});
 }
 
+// The linker without the compiler, which takes longer to find out that C++'s library is not needed
+// than the whole rest of linking takes.
+const std::string& linker() {
+  static const std::string command = [] {
+    std::string library;
+    if (FILE* said = popen(str(compiler(), " -print-libgcc-file-name").c_str(), "r")) {
+      char name[4096];
+      if (fgets(name, sizeof name, said)) library = name;
+      pclose(said);
+    }
+    return str("ld -shared -o kernels.so kernels.o ", library.substr(0, library.find('\n')));
+  }();
+  return command;
+}
+
 // A parameter of a kernel: a buffer, or a position of the thread.
 struct Parameter {
   std::string type, attribute;
@@ -291,7 +306,7 @@ class Compiled : public Library {
     const std::string_view checks =
         options.checks_accesses ? "-DMETAL_CHECKS -O1 -fsanitize=thread " : "-O2 ";
     CHECK_OK(clang(str(kHalf, kFlags, checks, "-fPIC -fvisibility=hidden -c -o kernels.o")));
-    CHECK_OK(clang(" -shared -o kernels.so kernels.o"));
+    CHECK_OK(run(linker()));
     return load();
   }
 
@@ -299,10 +314,10 @@ class Compiled : public Library {
     std::ofstream(folder_ / name) << text;
   }
 
-  Status clang(const std::string& arguments) const {
-    const std::string command =
-        str("cd ", folder_.string(), " && ", compiler(), arguments, " > log 2>&1");
-    if (std::system(command.c_str()) == 0) return {};
+  Status clang(const std::string& arguments) const { return run(compiler() + arguments); }
+  Status run(const std::string& command) const {
+    const std::string in_folder = str("cd ", folder_.string(), " && ", command, " > log 2>&1");
+    if (std::system(in_folder.c_str()) == 0) return {};
     return invalid(read(folder_ / "log").substr(0, 4000));
   }
 

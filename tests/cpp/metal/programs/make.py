@@ -1,9 +1,10 @@
-"""Writes the programs of this folder, for which the Metal tests print kernels, and those of counted/, whose
-launches are counted.
+"""Writes the programs of this folder, for which the Metal tests print kernels, those of counted/, whose
+launches are counted, and those of benchmarks/, which are all that benchmarks/workloads.py measures.
 
     JAX_PLATFORMS=cpu python tests/cpp/metal/programs/make.py
 """
 
+import contextlib
 import pathlib
 import sys
 
@@ -12,6 +13,8 @@ import jax.numpy as jnp
 from jax import export
 
 HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[3] / "benchmarks"))
+import workloads  # noqa: E402
 WIDTH, HEADS = 64, 4
 # Only the name of a file, so that programs do not depend on where they were made.
 jax.config.update("jax_hlo_source_file_canonicalization_regex", ".*/")
@@ -113,9 +116,6 @@ def decode(p, cache, position, x):
 
 def resnet18_step():
     """The example's model as benchmarks/ trains it, with its arguments."""
-    sys.path.insert(0, str(HERE.parents[3] / "benchmarks"))
-    import workloads
-
     step, (params, statistics, *batch) = workloads.resnet_step(8)
     values, tree = jax.tree.flatten((params, statistics))
 
@@ -138,6 +138,39 @@ def save_counted(p):
     save("counted/resnet18_step", step, *args)
 
 
+class Captured(Exception):
+    """Ends a workload that has called its program."""
+
+
+class CapturingJax:
+    """JAX for a workload: what it compiles is saved at its first call, with what it closes over as parameters."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __getattr__(self, name):
+        return getattr(jax, name)
+
+    def jit(self, function, **_):
+        def call(*args):
+            closed = jax.make_jaxpr(function)(*args)
+            run = lambda constants, leaves: jax.core.eval_jaxpr(closed.jaxpr, constants, *leaves)
+            shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), (closed.consts, jax.tree.leaves(args)))
+            save(f"benchmarks/{self.name}", run, *shapes)
+            raise Captured
+
+        return call
+
+
+def save_benchmarks():
+    (HERE / "benchmarks").mkdir(exist_ok=True)
+    for name, build in {**workloads.WORKLOADS, **workloads.GPU_WORKLOADS}.items():
+        workloads.jax = CapturingJax(name)
+        with contextlib.suppress(Captured):
+            build().run(1)
+    workloads.jax = jax
+
+
 def main():
     ones = zeros(WIDTH)
     p = dict(scale1=ones, shift1=ones, scale2=ones, shift2=ones)
@@ -154,6 +187,7 @@ def main():
     save("chain", chain, zeros(1000))
     save("randoms", randoms, jax.random.PRNGKey(0))
     save_counted(p)
+    save_benchmarks()
 
 
 if __name__ == "__main__":
