@@ -225,7 +225,7 @@ class Compiler {
 Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
                            const CompileOptions& options, const ir::Target& target) {
   // Equal content means equal program; entries live as long as somebody uses the program.
-  const PlainFloats plain;  // constants are folded
+  const DeviceFloats floats;  // constants are folded
   static auto* mutex = [] {
     auto* made = new std::mutex;
     hold_over_fork(*made);

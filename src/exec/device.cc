@@ -116,7 +116,7 @@ Encoder& Device::encoder() {
 
 mx::Stream Device::new_stream() const {
   if (gpu_lost_) throw Failure{lost_gpu()};
-  const PlainFloats plain;  // MLX starts a thread
+  const DeviceFloats floats;  // MLX starts a thread
   return mx::new_thread_unsafe_stream(mlx_device(target_));
 }
 
@@ -198,7 +198,7 @@ void Device::interrupt(uint64_t last) {
 }
 
 void Device::run() {
-  const PlainFloats plain;
+  const DeviceFloats floats;
   device_of_thread = this;
   mx::set_default_device(mlx_device(target_));
   mx::set_default_stream(stream());

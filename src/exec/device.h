@@ -84,7 +84,7 @@ class Device {
     if (pending_.load(std::memory_order_acquire) != 0) return false;  // so on the own thread
     std::unique_lock lock(run_mutex_, std::try_to_lock);
     if (!lock.owns_lock() || pending_.load(std::memory_order_acquire) != 0) return false;
-    const PlainFloats plain;
+    const DeviceFloats floats;
     if (!interruptible) {
       work();
       return true;

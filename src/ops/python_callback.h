@@ -6,6 +6,8 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/floats.h"
+
 namespace jaxmps::ops {
 
 // The custom call's target.
@@ -58,6 +60,7 @@ class PythonCall {
 
  private:
   void end() const;
+  const HostFloats floats_;
   const PythonCallbacks* python_;
 };
 

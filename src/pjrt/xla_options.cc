@@ -249,8 +249,7 @@ struct Unkept {
   std::string_view name, why;
 };
 constexpr Unkept kUnkept[] = {
-    {"xla_cpu_ftz", "subnormal numbers are kept"},
-    {"xla_gpu_ftz", "subnormal numbers are kept"},
+    {"xla_gpu_ftz", "kernels for GPUs are compiled without it"},
     {"xla_detect_unstable_reductions", "programs are not looked through for them"},
     {"xla_detect_unstable_reductions_post_optimizations",
      "programs are not looked through for them"},

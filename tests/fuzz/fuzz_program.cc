@@ -469,7 +469,7 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, [[maybe_un
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ++counts.inputs;
-  const PlainFloats plain;
+  const DeviceFloats floats;
   const auto module = read_valid(data, size);
   if (!module || !run_passes(*module)) return 0;
   const ir::Region& body = module->main()->body;

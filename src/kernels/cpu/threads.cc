@@ -141,7 +141,7 @@ class Pool {
   }
 
   void serve() {
-    const PlainFloats plain;
+    const DeviceFloats floats;
     std::unique_lock<std::mutex> lock(mutex_);
     while (!stopping_) {
       if (Job* job = join_job()) {
