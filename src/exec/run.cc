@@ -40,7 +40,7 @@ class Runner {
       frame_[plan_.parameters[i]].emplace(std::move(arguments[i]));
     }
     arguments.clear();
-    for (int slot : plan_.dead_parameters) frame_[slot].reset();
+    for (int slot : plan_.dead_parameters) let_go(slot);
     for (const Step& step : plan_.steps) {
       check_stopped();
       run_.op = step.op;
@@ -68,7 +68,7 @@ class Runner {
           run_branch(step);
           break;
       }
-      for (int slot : step.frees) let_go(step, slot);
+      for (int slot : step.frees) let_go(slot);
     }
     return results(dense);
   }
@@ -90,10 +90,14 @@ class Runner {
     return handle_count(array) == 1 && array.data_shared_ptr().use_count() == 1;
   }
 
-  // A result without a use is still to be written; what was sent keeps only what it reads.
-  void let_go(const Step& step, int slot) {
-    const bool is_sent = step.kind == Step::Kind::primitive || step.kind == Step::Kind::launch;
-    if (is_sent && frame_[slot]) encoder_.hold(*frame_[slot]);
+  // What was sent keeps only what it reads, and this may still be to be written: the CPU would be
+  // given the memory, write it at once, and find there what came late.
+  void keep(const mx::array& array) {
+    if (array.status() != mx::array::Status::available) encoder_.hold(array);
+  }
+
+  void let_go(int slot) {
+    if (frame_[slot]) keep(*frame_[slot]);
     frame_[slot].reset();
   }
 
@@ -198,6 +202,7 @@ class Runner {
       carried.insert(carried.end(), captured.begin(), captured.end());
       carried = run_plan(*loop.body, std::move(carried), run_, false);
     }
+    for (const mx::array& array : captured) keep(array);
     put(step, std::move(carried));
   }
 

@@ -67,6 +67,26 @@ TEST(Plan, PrimitivesGiveTheValuesOfTheirGraph) {
   EXPECT_TRUE(mx::array_equal(results[1], argument).item<bool>());
 }
 
+// A kernel of one array, from slot to slot.
+Step launch(const ir::Op* op, int from, int to) {
+  Step step;
+  step.kind = Step::Kind::launch;
+  step.op = op;
+  step.launch.name = "part";
+  step.inputs = {from};
+  step.outputs = {to};
+  step.last_read = {false};
+  step.shapes = {{4}};
+  step.dtypes = {mx::float32};
+  return step;
+}
+
+void set_results(Plan& plan, const std::vector<Ref>& results) {
+  plan.results = results;
+  plan.moved_results.assign(results.size(), true);
+  plan.passed_on = plan.small_parts = std::vector<bool>(results.size());
+}
+
 TEST(Plan, LaunchesFollowEachOtherThroughScratchMemory) {
   Plan plan;
   plan.slots = 3;
@@ -74,22 +94,11 @@ TEST(Plan, LaunchesFollowEachOtherThroughScratchMemory) {
   plan.parameter_bytes = {16};
   const auto op = ir::Op::create(OpId::return_, std::vector<Value*>(), {});
   for (int i = 0; i < 2; ++i) {
-    Step step;
-    step.kind = Step::Kind::launch;
-    step.op = op.get();
-    step.launch.name = "part";
-    step.inputs = {i};
-    step.outputs = {i + 1};
-    step.frees = {i};
-    step.last_read = {true};
-    step.shapes = {{4}};
-    step.dtypes = {mx::float32};
-    plan.steps.push_back(std::move(step));
+    plan.steps.push_back(launch(op.get(), i, i + 1));
+    plan.steps.back().frees = {i};
+    plan.steps.back().last_read = {true};
   }
-  plan.results = {2};
-  plan.moved_results = {true};
-  plan.passed_on = {false};
-  plan.small_parts = {false};
+  set_results(plan, {2});
   EXPECT_EQ(count(plan).launches, 2);
   NullEncoder null(cpu_stream());
   RunContext run(null);
@@ -97,6 +106,49 @@ TEST(Plan, LaunchesFollowEachOtherThroughScratchMemory) {
   arguments[0].eval();
   EXPECT_EQ(run_plan(plan, std::move(arguments), run, true)[0].shape(), mx::Shape{4});
   EXPECT_EQ(null.launches, 2);
+}
+
+// Of two values that a loop carries, its body never reads the second, and nobody the first's last.
+TEST(Plan, WhatIsNotReadKeepsItsMemoryUntilItIsWritten) {
+  const auto op = ir::Op::create(OpId::return_, std::vector<Value*>(), {});
+  auto body = std::make_unique<Plan>();
+  body->slots = 4;
+  body->parameters = {0, 1};
+  body->dead_parameters = {1};
+  body->steps.push_back(launch(op.get(), 0, 2));
+  body->steps.push_back(launch(op.get(), 0, 3));
+  body->steps.back().frees = {0};
+  body->steps.back().last_read = {true};
+  set_results(*body, {2, 3});
+  Plan plan;
+  plan.slots = 4;
+  plan.parameters = {0, 1};
+  plan.parameter_bytes = {16, 16};
+  Step step;
+  step.kind = Step::Kind::loop;
+  step.op = op.get();
+  step.inputs = {0, 1};
+  step.outputs = {2, 3};
+  step.frees = {2, 0, 1};
+  step.last_read = {true, true};
+  step.shapes = {{4}, {4}};
+  step.dtypes = {mx::float32, mx::float32};
+  step.loop = std::make_unique<WhileStep>();
+  step.loop->carried = 2;
+  step.loop->trip_count = 3;
+  step.loop->body = std::move(body);
+  plan.steps.push_back(std::move(step));
+  set_results(plan, {3});
+  NullEncoder null(cpu_stream());
+  RunContext run(null);
+  std::vector<mx::array> arguments{mx::zeros({4}), mx::ones({4})};
+  for (mx::array& argument : arguments) argument.eval();
+  {
+    const ops::Arrays results = run_plan(plan, std::move(arguments), run, true);
+    null.release();
+  }
+  EXPECT_EQ(null.launches, 6);
+  EXPECT_EQ(null.given_back_early, 0);
 }
 
 // The CPU's encoder takes no launches; what throws is at the op of its step.
