@@ -8,24 +8,6 @@
 #include "ir/float_format.h"
 
 namespace jaxmps::bytecode {
-namespace {
-
-int width(ir::DType dtype) {
-  using D = ir::DType;
-  switch (dtype) {
-    case D::f6e2m3fn:
-    case D::f6e3m2fn:
-      return 6;
-    case D::f4e2m1fn:
-      return 4;
-    case D::tf32:
-      return 19;
-    default:
-      return ir::int_bits(dtype);
-  }
-}
-
-}  // namespace
 
 void Decoder::add(size_t cost, int height) {
   cost_ += cost;
@@ -187,7 +169,7 @@ Result<uint8_t> Decoder::enum_value(Text field, uint64_t first, uint64_t last) {
 }
 
 Result<int64_t> Decoder::integer(Text field, ir::DType dtype) {
-  const int bits = width(dtype);
+  const int bits = ir::bit_width(dtype);
   uint64_t raw;
   if (bits <= 8) {
     TRY(raw, in.u8(field));

@@ -128,12 +128,6 @@ Result<TypeEntry> Tables::decode_type(const Entry& entry, Decoder& in) {
   return type;
 }
 
-Result<ir::Attr> Tables::copy_attribute(size_t index, size_t at) {
-  TRY(const AttrEntry* entry, attribute(index));
-  CHECK_OK(charge(entry->cost, at));
-  return entry->attr;
-}
-
 Result<ir::Type> Tables::copy_value_type(size_t index, size_t at) {
   TRY(const TypeEntry* entry, type(index));
   const ir::Type& type = entry->type;

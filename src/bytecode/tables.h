@@ -43,8 +43,7 @@ class Tables {
   Result<const AttrEntry*> attribute(size_t index, int depth = 0);
   Result<const TypeEntry*> type(size_t index, int depth = 0);
 
-  // Copies for the module; `at` is where the artifact asks for them.
-  Result<ir::Attr> copy_attribute(size_t index, size_t at);
+  // A copy for the module; `at` is where the artifact asks for it.
   Result<ir::Type> copy_value_type(size_t index, size_t at);
   Status charge(size_t bytes, size_t at);
 

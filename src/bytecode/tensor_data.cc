@@ -42,7 +42,7 @@ Result<ir::Dense> bool_data(Decoder& in, ir::Type type, std::span<const uint8_t>
 Result<ir::Dense> small_ints(Decoder& in, ir::Type type, std::span<const uint8_t> blob,
                              bool splat) {
   CHECK_OK(in.charge(blob.size()));
-  const int shift = 8 - ir::int_bits(type.dtype);
+  const int shift = 8 - ir::bit_width(type.dtype);
   const bool is_signed = ir::is_signed_int(type.dtype);
   std::vector<uint8_t> bytes(blob.begin(), blob.end());
   for (uint8_t& byte : bytes) {
@@ -72,7 +72,7 @@ Result<ir::Dense> tensor_data(Decoder& in, ir::Type type) {
   if (!plain && !splat && !empty) {
     return malformed(at, "tensor data", str(blob.size(), " bytes do not hold a ", ir::print(type)));
   }
-  if (ir::is_int(type.dtype) && ir::int_bits(type.dtype) < 8) {
+  if (ir::is_int(type.dtype) && ir::bit_width(type.dtype) < 8) {
     return small_ints(in, std::move(type), blob, splat);
   }
   ir::Dense dense;

@@ -75,13 +75,17 @@ DType real_type(DType dtype) {
   return dtype;
 }
 
-int int_bits(DType dtype) {
+int bit_width(DType dtype) {
   switch (dtype) {
     case DType::pred: return 1;
     case DType::s2:
     case DType::u2: return 2;
     case DType::s4:
-    case DType::u4: return 4;
+    case DType::u4:
+    case DType::f4e2m1fn: return 4;
+    case DType::f6e2m3fn:
+    case DType::f6e3m2fn: return 6;
+    case DType::tf32: return 19;
     default: return info(dtype).bits;
   }
 }

@@ -73,8 +73,8 @@ inline bool is_float(DType d) {
 }
 // The type of the real and imaginary part; other types are their own.
 DType real_type(DType dtype);
-// Significant bits of an integer type (2, 4, 8 ... 64), 1 for pred.
-int int_bits(DType dtype);
+// Significant bits of an element: fewer than are stored for pred, small types and tf32.
+int bit_width(DType dtype);
 
 using Dims = std::vector<int64_t>;
 

@@ -137,25 +137,11 @@ Reason transpose(const Op& op) {
   return match_dims("the result", expected, result_type(op).dims);
 }
 
-// The bits of an element, of sub-byte types too.
-int width(DType dtype) {
-  switch (dtype) {
-    case DType::f4e2m1fn:
-      return 4;
-    case DType::f6e2m3fn:
-    case DType::f6e3m2fn:
-      return 6;
-    default:
-      break;
-  }
-  return is_complex(dtype) ? byte_size(dtype) * 8 : int_bits(dtype);
-}
-
 Reason bitcast_convert(const Op& op) {
   NEED_OK(all_tensors(op));
   const Type &from = operand_type(op), &to = result_type(op);
   if (from.quantization || to.quantization) return {};
-  const int narrow = width(from.dtype), wide = width(to.dtype);
+  const int narrow = bit_width(from.dtype), wide = bit_width(to.dtype);
   NEED(is_complex(from.dtype) == is_complex(to.dtype),
        "complex numbers are not reinterpreted: ", brief(from), " as ", brief(to));
   if (narrow == wide) return match_dims("the result", from.dims, to.dims);

@@ -5,23 +5,6 @@
 namespace jaxmps::ops {
 namespace {
 
-int bit_width(DType dtype) {
-  switch (dtype) {
-    case DType::s2:
-    case DType::u2:
-      return 2;
-    case DType::s4:
-    case DType::u4:
-    case DType::f4e2m1fn:
-      return 4;
-    case DType::f6e2m3fn:
-    case DType::f6e3m2fn:
-      return 6;
-    default:
-      return 8 * ir::byte_size(dtype);
-  }
-}
-
 // Elements of a sub-byte type packed into bytes, the first one in the low bits.
 mx::array pack(const mx::array& a, int bits) {
   const auto fields =
@@ -48,12 +31,12 @@ mx::array unpack(const mx::array& bytes, int bits) {
 mx::array stored(const mx::array& fields, DType type) {
   const mx::Dtype dtype = storage_dtype(type);
   if (type != DType::s2 && type != DType::s4) return mx::view(fields, dtype);
-  const auto shift = mx::array(8 - ir::int_bits(type), dtype);
+  const auto shift = mx::array(8 - ir::bit_width(type), dtype);
   return mx::right_shift(mx::left_shift(mx::view(fields, dtype), shift), shift);
 }
 
 mx::array bitcast(const mx::array& a, DType from, DType to) {
-  const int from_bits = bit_width(from), to_bits = bit_width(to);
+  const int from_bits = ir::bit_width(from), to_bits = ir::bit_width(to);
   if (from_bits == to_bits) {
     return from_bits < 8 ? stored(mx::bitwise_and(mx::view(a, mx::uint8),
                                                   mx::array((1 << from_bits) - 1, mx::uint8)),
@@ -73,8 +56,8 @@ MOVEMENT_OP(bitcast_convert) {
     return graph([](Inputs in) { return one(in[0]); });
   }
   if (from == DType::pred || to == DType::pred) return ctx.fail("i1 has no bit pattern to cast");
-  const int widths = bit_width(from) + bit_width(to);
-  if ((bit_width(from) == 6 || bit_width(to) == 6) && widths != 12) {
+  const int widths = ir::bit_width(from) + ir::bit_width(to);
+  if ((ir::bit_width(from) == 6 || ir::bit_width(to) == 6) && widths != 12) {
     return ctx.fail("6-bit floats only cast to 6-bit floats");
   }
   return graph([=, shape = ctx.out_shape()](Inputs in) {

@@ -16,8 +16,8 @@ bool is_all_ones(const Value* v) {
   const DType dtype = v->type.dtype;
   if (dtype == DType::pred) return is_splat_of(v, 1);
   if (ir::is_signed_int(dtype)) return is_splat_of(v, -1);
-  return ir::int_bits(dtype) < 53 &&
-         is_splat_of(v, double((int64_t(1) << ir::int_bits(dtype)) - 1));
+  return ir::bit_width(dtype) < 53 &&
+         is_splat_of(v, double((int64_t(1) << ir::bit_width(dtype)) - 1));
 }
 
 // Constants stand on the right, so that rules look at one side only.
@@ -136,13 +136,13 @@ bool is_exact(DType a, DType b) {
   if (plain_floats) return b == DType::f64 || (b == DType::f32 && a != DType::f64);
   if (ir::is_float(a)) return false;
   if (!ir::is_int(a)) return false;
-  const int bits = ir::int_bits(a);
+  const int bits = ir::bit_width(a);
   if (b >= DType::f16 && b <= DType::f64) {
     return bits - ir::is_signed_int(a) <= mantissa(b) && !(b == DType::f16 && bits > 11);
   }
   if (!ir::is_int(b)) return false;
-  if (ir::is_signed_int(a)) return ir::is_signed_int(b) && ir::int_bits(b) >= bits;
-  return ir::int_bits(b) > bits || (ir::int_bits(b) == bits && !ir::is_signed_int(b));
+  if (ir::is_signed_int(a)) return ir::is_signed_int(b) && ir::bit_width(b) >= bits;
+  return ir::bit_width(b) > bits || (ir::bit_width(b) == bits && !ir::is_signed_int(b));
 }
 
 Replacement convert(Op* op) {

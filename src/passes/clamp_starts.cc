@@ -15,7 +15,7 @@ Value* clamped(const Builder& build, Value* start, int64_t limit) {
   if (const auto known = ir::constant_integer(start))
     return build.constant(make_ints(Type(s32, {}), {std::clamp<int64_t>(*known, 0, limit)}));
   if (limit == 0) return build.constant(make_ints(Type(s32, {}), {0}));
-  const int bits = ir::int_bits(own) - (ir::is_signed_int(own) ? 1 : 0);
+  const int bits = ir::bit_width(own) - (ir::is_signed_int(own) ? 1 : 0);
   const int64_t most = bits < 63 ? (int64_t{1} << bits) - 1 : std::numeric_limits<int64_t>::max();
   const auto number = [&](int64_t value) {
     return build.constant(make_ints(Type(own, {}), {value}));

@@ -47,7 +47,7 @@ bool is_extreme(const ir::Value* value, bool smallest) {
   if (ir::is_float(dtype)) return is_splat_of(value, smallest ? -INFINITY : INFINITY);
   const ir::Dense* dense = constant_of(value);
   if (!dense) return false;
-  const uint64_t ones = ~uint64_t{0} >> (64 - ir::int_bits(dtype));
+  const uint64_t ones = ~uint64_t{0} >> (64 - ir::bit_width(dtype));
   const uint64_t sign = ir::is_signed_int(dtype) ? ones - ones / 2 : 0;
   return (static_cast<uint64_t>(dense->int_at(0)) & ones) == (smallest ? sign : ones ^ sign);
 }

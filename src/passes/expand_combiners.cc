@@ -346,7 +346,7 @@ void expand_select_and_scatter(Op* op) {
 // --- types that MLX has not ---------------------------------------------------------------------
 
 bool is_narrow(DType dtype) {
-  return ir::is_small_float(dtype) || (ir::is_int(dtype) && ir::int_bits(dtype) < 8);
+  return ir::is_small_float(dtype) || (ir::is_int(dtype) && ir::bit_width(dtype) < 8);
 }
 
 // The op gives a wider type, which is then converted.

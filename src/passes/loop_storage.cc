@@ -64,7 +64,7 @@ class Scan {
     if (!form) return false;
     // Sums wrap, so the form holds where the type has room for every trip's number.
     const ir::DType dtype = index->type.dtype;
-    const int bits = ir::int_bits(dtype) - (ir::is_signed_int(dtype) ? 1 : 0);
+    const int bits = ir::bit_width(dtype) - (ir::is_signed_int(dtype) ? 1 : 0);
     if (bits < 62 && trips_ - 1 >= int64_t{1} << bits) return false;
     return (form->start == 0 && form->slope == 1) ||
            (form->start == trips_ - 1 && form->slope == -1);

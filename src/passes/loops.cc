@@ -60,7 +60,7 @@ std::optional<int64_t> trip_count(const Op& loop) {
   const int64_t stride = *step > 0 ? *step : -*step;
   const int64_t trips = (distance + stride - 1) / stride;
   // The counter must not wrap on its way to the limit.
-  const int bits = ir::int_bits(dtype) - (ir::is_signed_int(dtype) ? 1 : 0);
+  const int bits = ir::bit_width(dtype) - (ir::is_signed_int(dtype) ? 1 : 0);
   if (bits < 62) {
     const int64_t last = *start + trips * *step;
     const int64_t top = (int64_t(1) << bits) - 1;

@@ -19,7 +19,7 @@ void put(uint8_t* at, T value) {
 }  // namespace
 
 void store_integer(DType dtype, uint8_t* at, int64_t number) {
-  const int bits = ir::int_bits(dtype);
+  const int bits = ir::bit_width(dtype);
   if (dtype == DType::pred) return put<uint8_t>(at, number != 0);
   if (bits < 8) {
     // Sub-byte integers are kept sign- or zero-extended in a byte.

@@ -53,7 +53,7 @@ bool may_alias(PJRT_HostBufferSemantics semantics) {
 bool lacks_sign_bits(ir::DType dtype) { return dtype == ir::DType::s2 || dtype == ir::DType::s4; }
 
 void extend_signs(ir::DType dtype, int8_t* data, int64_t size) {
-  const int unused = 8 - ir::int_bits(dtype);
+  const int unused = 8 - ir::bit_width(dtype);
   for (int64_t i = 0; i < size; ++i) {
     data[i] =
         static_cast<int8_t>(static_cast<int8_t>(static_cast<uint8_t>(data[i]) << unused) >> unused);

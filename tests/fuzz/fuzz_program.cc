@@ -185,7 +185,7 @@ void fill(const ir::Type& type, std::mt19937_64& random, char* to) {
       const auto integer = static_cast<int64_t>(small);
       std::memcpy(to, &integer, static_cast<size_t>(bytes));
       // Integers of few bits are extended to a byte.
-      const int bits = ir::int_bits(type.dtype);
+      const int bits = ir::bit_width(type.dtype);
       if (bits < 8) *to = static_cast<char>(draw & 1);
     } else if (type.dtype == ir::DType::f32) {
       const auto narrow = static_cast<float>(number);

@@ -17,7 +17,7 @@ using ir::DType;
 // Whether the kernels compute with numbers of the type: not with bits, and not with less than a
 // byte.
 inline bool is_computed(DType type) {
-  const bool is_wide_int = ir::is_int(type) && type != DType::index && ir::int_bits(type) >= 8;
+  const bool is_wide_int = ir::is_int(type) && type != DType::index && ir::bit_width(type) >= 8;
   return is_wide_int || ir::is_complex(type) || type == DType::f16 || type == DType::bf16 ||
          type == DType::f32 || type == DType::f64;
 }

@@ -90,7 +90,7 @@ void parallel_copy(void* to, const void* from, int64_t bytes) {
 
 void load_indices(ir::DType dtype, const void* data, int64_t offset, int64_t stride, int64_t count,
                   int64_t* out) {
-  const bool is_small = ir::int_bits(dtype) < 8;
+  const bool is_small = ir::bit_width(dtype) < 8;
   const auto stored = is_small                ? ir::is_signed_int(dtype) ? DType::s8 : DType::u8
                       : dtype == DType::index ? DType::s64
                                               : dtype;

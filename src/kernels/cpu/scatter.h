@@ -42,7 +42,6 @@ class ScatterPlan {
   void for_elements(const void* indices, F&& visit) const;
 
   int64_t count() const { return starts_.count(); }
-  int64_t window_bytes() const { return window_bytes_; }
 
  private:
   // A piece of the work that touches its own part of the operand: of the window, or of the range of

@@ -87,7 +87,7 @@ Buffer any_bits(const Type& type, std::mt19937& rng) {
   Buffer b(static_cast<size_t>(type.byte_count()));
   for (uint8_t& byte : b) byte = static_cast<uint8_t>(rng());
   const bool is_int = type.dtype == DType::pred || ir::is_int(type.dtype);
-  const int drop = 8 - (is_int ? std::min(8, ir::int_bits(type.dtype)) : 8);
+  const int drop = 8 - (is_int ? std::min(8, ir::bit_width(type.dtype)) : 8);
   for (uint8_t& byte : b) {
     byte = ir::is_signed_int(type.dtype)
                ? static_cast<uint8_t>(static_cast<int8_t>(byte << drop) >> drop)
@@ -107,7 +107,7 @@ Buffer mixed(const Type& type, std::mt19937& rng) {
       std::memcpy(&b[n], &v, size);
     } else if (ir::is_int(type.dtype)) {
       std::fill(&b[n], &b[n] + size, uint8_t{0});
-      b[n] = static_cast<uint8_t>(rng() % (ir::int_bits(type.dtype) < 8 ? 2 : 70));
+      b[n] = static_cast<uint8_t>(rng() % (ir::bit_width(type.dtype) < 8 ? 2 : 70));
     }
   }
   return b;
