@@ -87,6 +87,17 @@ def test_functions_are_short():
     assert not {place: lines for place, lines in lengths.items() if lines > 60}
 
 
+def test_an_elementwise_op_is_a_row_and_a_function():
+    """CONTRIBUTING.md shows all of this one: names of artifacts and what Metal lacks stand elsewhere."""
+    word = re.compile(r"\b(f_)?cbrt(_of|_f)?\b")
+    code = {p: re.sub(r"//[^\n]*", "", p.read_text()) for p in SOURCES}
+    named = {str(p.relative_to(SRC)) for p, text in code.items() if word.search(text)}
+    own = {"ir/scalar_ops.def", "scalar/scalar_math.h"}
+    assert named == own | {"bytecode/vhlo.def", "kernels/gpu_functions.cc"}
+    shown = (ROOT / "CONTRIBUTING.md").read_text()
+    assert re.search(r"^SCALAR_OP\(cbrt.*$", (SRC / "ir/scalar_ops.def").read_text(), re.M).group() in shown
+
+
 def test_headers_say_what_they_are():
     silent = [
         str(path.relative_to(ROOT))
