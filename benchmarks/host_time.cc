@@ -65,7 +65,7 @@ double report(const char* name, ir::Module& module, double alone) {
   const double taken = run(*plan, module.main()->type.elements, &sent);
   const Count calls = count(*plan);
   std::printf("%-24s %9.2f %6d %6d", name, taken,
-              static_cast<int>(calls.launches + calls.primitives), static_cast<int>(sent));
+              static_cast<int>(calls.launches + calls.calls), static_cast<int>(sent));
   if (sent > 1) std::printf(" %9.3f", (taken - alone) / static_cast<double>(sent - 1));
   std::printf("\n");
   return taken;

@@ -4,12 +4,13 @@
 #include <unordered_set>
 
 #include "base/log.h"
+#include "exec/epilogue.h"
 #include "exec/fused.h"
+#include "exec/layouts.h"
 #include "exec/loop_program.h"
 #include "exec/memory.h"
 #include "exec/plan.h"
 #include "exec/reuse.h"
-#include "exec/trace.h"
 #include "exec/views.h"
 
 namespace jaxmps::exec {
@@ -44,7 +45,10 @@ class Builder {
       add(*op);
     }
     for (Value* result : region.terminator()->operands()) plan_->results.push_back(ref(result));
-    if (reuses_memory()) delay_updates(*plan_);
+    if (reuses_memory()) {
+      fold_views(*plan_, parameters);
+      delay_updates(*plan_);
+    }
     find_last_uses();
     find_small_parts();
     return std::move(plan_);
@@ -58,6 +62,15 @@ class Builder {
     if (op.id == OpId::optimization_barrier) return pass_on(op);
     if (op.id == OpId::while_) return add_loop(op);
     if (op.id == OpId::case_) return add_branch(op);
+    if (sum_behind(op)) return;
+    for (Value* operand : op.operands()) {
+      if (operand->op() && sum_behind(*operand->op()) == &op)
+        return add_product(*operand->op(), op);
+    }
+    add_op(op);
+  }
+
+  void add_op(const Op& op) {
     if (op.id == OpId::fusion) return add_fusion(op);
     auto lowering = lower_op(op);
     if (!lowering.ok()) return refuse(op, std::move(lowering).error());
@@ -177,19 +190,18 @@ class Builder {
       if (is_new) plan_->constants.push_back(array);  // no operand, not computed: a constant
       return found->second;
     };
-    for (PrimitiveCall& call : primitive_calls(results)) {
+    for (TracedCall& traced : trace(results, target_.pace)) {
       Step step;
-      step.kind = Step::Kind::primitive;
+      step.kind = Step::Kind::call;
       step.op = &op;
-      for (const mx::array& input : call.inputs) step.inputs.push_back(ref_of(input));
-      for (const mx::array& output : call.outputs) {
+      for (const mx::array& input : traced.inputs) step.inputs.push_back(ref_of(input));
+      for (const mx::array& output : traced.outputs) {
         known[output.id()] = plan_->slots;
         step.outputs.push_back(plan_->slots++);
         step.shapes.push_back(output.shape());
         step.dtypes.push_back(output.dtype());
       }
-      if (!is_view(*call.primitive)) step.nanoseconds = nanoseconds_of(call, target_.pace);
-      step.primitive = std::move(call.primitive);
+      step.call = std::move(traced.call);
       plan_->steps.push_back(std::move(step));
     }
     for (int i = 0; i < op.result_count(); ++i) {
@@ -212,6 +224,51 @@ class Builder {
       const auto found = refs_.find(body.terminator()->operand(i));
       if (found != refs_.end()) refs_[const_cast<Value*>(op.result(i))] = found->second;
     }
+  }
+
+  // The fusion that only adds something to this product, which waits for it.
+  const Op* sum_behind(const Op& product) const {
+    if (product.id != OpId::dot_general || target_.runs_native || !uses_kernels()) return nullptr;
+    const Value* result = product.result();
+    const Op* user = result->has_one_use() ? result->first_use()->owner : nullptr;
+    if (!user || user->id != OpId::fusion || user->parent() != product.parent()) return nullptr;
+    const bool has_elements = product.operand(0)->type.size() > 0 && result->type.size() > 0;
+    const auto description = describe(*user, target_);
+    if (!has_elements || !description.ok()) return nullptr;
+    return joined_sum(**description, operand_number(*user, result)) ? user : nullptr;
+  }
+
+  static int operand_number(const Op& op, const Value* value) {
+    const auto operands = op.operands();
+    return static_cast<int>(std::find(operands.begin(), operands.end(), value) - operands.begin());
+  }
+
+  // A product and its sum: one call, if it is one of matrices.
+  void add_product(const Op& product, const Op& sum) {
+    const size_t first = plan_->steps.size();
+    add_op(product);
+    Value* const result = const_cast<Value*>(product.result());
+    Step* call = nullptr;
+    for (size_t i = first; i < plan_->steps.size(); ++i) {
+      Step& step = plan_->steps[i];
+      if (is_view(step)) continue;
+      if (call || step.call.operation != Operation::product) return add_op(sum);
+      call = &step;
+    }
+    const auto description = describe(sum, target_);
+    const auto joined = joined_sum(**description, operand_number(sum, result));
+    if (!call) return add_op(sum);
+    const mx::Shape& shape = call->shapes[0];
+    const bool is_vector = shape[shape.size() - 2] == 1 || shape.back() == 1;
+    auto layout = layout_for(*joined, **description, shape, call->dtypes[0]);
+    if (!layout || (is_vector && !target_.vector_epilogues)) return add_op(sum);
+    call->call = with_epilogue(std::move(call->call), joined->epilogue, *std::move(layout));
+    call->inputs.push_back(ref(const_cast<Value*>(sum.operand(joined->other))));
+    Step alias;
+    alias.kind = Step::Kind::alias;
+    alias.op = &sum;
+    alias.inputs = {ref(result)};
+    append(sum, std::move(alias));
   }
 
   void add_loop(const Op& op) {
@@ -390,13 +447,11 @@ class Builder {
       if (slot >= 0) bytes[slot] = memory[slot] = plan_->parameter_bytes[i];
     }
     for (const Step& step : plan_->steps) {
-      const bool sees =
-          step.kind == Step::Kind::alias || (step.primitive && is_view(*step.primitive));
       for (size_t i = 0; i < step.outputs.size(); ++i) {
         const int slot = step.outputs[i];
         if (slot < 0) continue;
         bytes[slot] = result_bytes(step, i);
-        const bool is_part = sees && step.inputs[0] >= 0;
+        const bool is_part = is_view(step) && step.inputs[0] >= 0;
         memory[slot] = is_part ? std::max(bytes[slot], memory[step.inputs[0]]) : bytes[slot];
       }
     }

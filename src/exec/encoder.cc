@@ -41,24 +41,28 @@ class CpuEncoder final : public Encoder {
 
 }  // namespace
 
+void Encoder::lay_out(const Call& call, std::vector<mx::array>& inputs) {
+  for (size_t i = 0; i < call.layouts.size(); ++i) {
+    if (call.layouts[i]) inputs[i] = call.layouts[i]->on(dense(std::move(inputs[i])));
+  }
+  if (call.operation == Operation::transform) align(inputs);
+}
+
 // cuFFT takes rows of real numbers only at addresses of complex ones. Concatenate copies, always.
-void Encoder::align_for_fft(const mx::Primitive& primitive, std::vector<mx::array>& inputs) {
-  if (on_cpu_ || inputs.empty()) return;
+void Encoder::align(std::vector<mx::array>& inputs) {
   mx::array& input = inputs[0];
-  if (input.offset() % static_cast<int64_t>(2 * input.itemsize()) == 0) return;
-  if (std::strcmp(primitive.name(), "FFT") != 0) return;
-  const auto copies = mx::concatenate({input, input}, 0, stream_).primitive_ptr();
+  if (on_cpu_ || input.offset() % static_cast<int64_t>(2 * input.itemsize()) == 0) return;
+  const Call copies(mx::concatenate({input, input}, 0, stream_).primitive_ptr());
   input = send_alike(copies, std::move(input));
 }
 
-Arrays Encoder::send(const std::shared_ptr<mx::Primitive>& primitive, std::vector<mx::array> inputs,
-                     std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
-                     double nanoseconds) {
-  align_for_fft(*primitive, inputs);
+Arrays Encoder::send(const Call& call, std::vector<mx::array> inputs,
+                     std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes) {
+  lay_out(call, inputs);
   begin();
-  std::vector<mx::array> outputs = make(shapes, dtypes, primitive);
-  encode(*primitive, inputs, outputs);
-  return finish(inputs, std::move(outputs), nanoseconds);
+  std::vector<mx::array> outputs = make(shapes, dtypes, call.primitive);
+  encode(*call.primitive, inputs, outputs);
+  return finish(inputs, std::move(outputs), call.nanoseconds);
 }
 
 Arrays Encoder::send(const ops::Launch& launch, std::vector<mx::array> inputs,
@@ -110,18 +114,20 @@ mx::array Encoder::dense(mx::array array) {
 }
 
 mx::array Encoder::copy_of_part(mx::array array) {
-  if (!contiguous_) contiguous_ = mx::contiguous(array, false, stream_).primitive_ptr();
+  if (!contiguous_.primitive) {
+    contiguous_ = Call(mx::contiguous(array, false, stream_).primitive_ptr());
+  }
   if (array.ndim() > 0) return send_alike(contiguous_, std::move(array));
   // MLX for CUDA launches nothing for the copy of an array without dimensions.
   return share(send_alike(contiguous_, share(array, {1}, array.dtype())), {}, array.dtype());
 }
 
-mx::array Encoder::send_alike(const std::shared_ptr<mx::Primitive>& primitive, mx::array array) {
+mx::array Encoder::send_alike(const Call& call, mx::array array) {
   const mx::Shape shape = array.shape();
   const mx::Dtype dtype = array.dtype();
   std::vector<mx::array> inputs;
   inputs.push_back(std::move(array));
-  return send(primitive, std::move(inputs), {&shape, 1}, {&dtype, 1})[0];
+  return send(call, std::move(inputs), {&shape, 1}, {&dtype, 1})[0];
 }
 
 void Encoder::wait() {

@@ -10,12 +10,11 @@
 #include <vector>
 
 #include "base/result.h"
+#include "exec/call.h"
 #include "mlx/mlx.h"
 #include "ops/op.h"
 
 namespace jaxmps::exec {
-
-namespace mx = mlx::core;
 
 class Encoder {
  public:
@@ -30,12 +29,11 @@ class Encoder {
   bool on_cpu() const { return on_cpu_; }
   bool in_place() const { return in_place_; }
 
-  // One primitive of MLX, made for this stream, that takes about so long. An input that is moved in
+  // One call of MLX, made for this stream; its inputs are laid out as it says. One that is moved in
   // and that nobody else holds may give its memory to the result. The results have memory, but not
   // yet their values.
-  ops::Arrays send(const std::shared_ptr<mx::Primitive>& primitive, std::vector<mx::array> inputs,
-                   std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
-                   double nanoseconds = 0);
+  ops::Arrays send(const Call& call, std::vector<mx::array> inputs,
+                   std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes);
   // One kernel of ours; inputs of any layout.
   ops::Arrays send(const ops::Launch& launch, std::vector<mx::array> inputs,
                    std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes);
@@ -75,9 +73,11 @@ class Encoder {
 
  private:
   void begin();
-  void align_for_fft(const mx::Primitive& primitive, std::vector<mx::array>& inputs);
-  // A primitive of one array, whose result has its shape and type.
-  mx::array send_alike(const std::shared_ptr<mx::Primitive>& primitive, mx::array array);
+  // Gives the inputs the layouts that the call asks for.
+  void lay_out(const Call& call, std::vector<mx::array>& inputs);
+  void align(std::vector<mx::array>& inputs);
+  // A call on one array, whose result has its shape and type.
+  mx::array send_alike(const Call& call, mx::array array);
   ops::Arrays make(std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                    const std::shared_ptr<mx::Primitive>& primitive) const;
   ops::Arrays finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs,
@@ -85,7 +85,7 @@ class Encoder {
 
   const mx::Stream stream_;
   const bool on_cpu_, in_place_;
-  std::shared_ptr<mx::Primitive> contiguous_;
+  Call contiguous_;
   bool is_idle_ = true;  // nothing was sent since the last wait()
   bool is_lost_ = false;
 };

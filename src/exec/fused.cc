@@ -170,12 +170,13 @@ std::string kernel_text(const ir::Op& fusion, const ir::Target& target) {
   return text;
 }
 
-Result<std::shared_ptr<const kernels::Fusion>> describe(const ir::Op& op) {
+Result<std::shared_ptr<const kernels::Fusion>> describe(const ir::Op& op,
+                                                        const ir::Target& target) {
   if (op.id == ir::OpId::fusion) {
-    TRY(auto kernel, kernel_of(op, ir::kCpu));
+    TRY(auto kernel, kernel_of(op, target));
     return std::shared_ptr<const kernels::Fusion>(kernel, &kernel->description);
   }
-  TRY(kernels::Fusion description, describe_alone(op, ir::kCpu));
+  TRY(kernels::Fusion description, describe_alone(op, target));
   return std::make_shared<const kernels::Fusion>(std::move(description));
 }
 

@@ -1,6 +1,6 @@
 // Plans: a compiled region as a flat list of steps on numbered slots.
-// A step is a primitive of MLX, a kernel of ours that a GPU launches, a native kernel of the CPU,
-// or an array given another shape; control flow is a step with plans of its own. A slot holds one
+// A step is a call of MLX, a kernel of ours that a GPU launches, a native kernel of the CPU, or an
+// array given another shape; control flow is a step with plans of its own. A slot holds one
 // array; a step names the slots it reads, writes and frees (those whose last use it is), so storage
 // goes as soon as it is dead, and native steps take over operands nobody else holds. All steps are
 // data that passes and tools can look into. A Plan is immutable once built and may run
@@ -11,6 +11,7 @@
 #include <optional>
 #include <vector>
 
+#include "exec/call.h"
 #include "exec/run_context.h"
 #include "ir/module.h"
 #include "ops/op.h"
@@ -39,11 +40,10 @@ struct CaseStep {
 };
 
 struct Step {
-  enum class Kind : uint8_t { primitive, launch, native, alias, view, loop, branch };
+  enum class Kind : uint8_t { call, launch, native, alias, view, loop, branch };
   Kind kind = Kind::native;
   const ir::Op* op = nullptr;  // for messages
-  std::shared_ptr<mx::Primitive> primitive;
-  double nanoseconds = 0;  // of a primitive, estimated
+  Call call;
   ops::Launch launch;
   ops::Native native;
   std::function<int64_t(const void* const* in)> view;  // elements from the start of operand 0
@@ -87,18 +87,23 @@ std::vector<ir::Value*> captured_values(const ir::Op& op);
 std::unique_ptr<Plan> build_plan(const ir::Region& region, const std::vector<ir::Value*>& captures,
                                  const ir::Target& target, std::vector<Error>* refused);
 
+// What a step does, of which op, and where the user asked for it: for profilers.
+std::string describe(const Step& step);
+
 // One line per step: what it reads and writes (`%slot`, `#constant`), whose memory it may take over
 // and which slots are free behind it; nested plans are indented.
 std::string print(const Plan& plan);
 
+// Whether the step only lets an array see the memory of another, as a rule.
+bool is_view(const Step& step);
 // Of result `i` of a step.
 int64_t result_bytes(const Step& step, size_t i);
 
 // What one execution asks of the device. Trips of loops count as often as is known, else once, and
 // of a branch the one that asks most.
 struct Count {
-  int64_t launches = 0;    // of kernels of ours
-  int64_t primitives = 0;  // of MLX that compute or copy; others only see memory another way
+  int64_t launches = 0;  // of kernels of ours
+  int64_t calls = 0;     // of MLX that compute or copy; others only see memory another way
   int64_t natives = 0;
   // That all of them read and write, each operand once; of slices and updates their elements alone.
   int64_t bytes = 0;

@@ -3,8 +3,6 @@
 #include <string_view>
 
 #include "exec/plan.h"
-#include "exec/trace.h"
-#include "mlx/primitives.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -32,20 +30,15 @@ class Counter {
   }
 
  private:
-  static bool sees(const Step& step) {
-    return step.kind == Step::Kind::alias || step.kind == Step::Kind::view ||
-           (step.primitive && is_view(*step.primitive));
-  }
-
   // Of an operand that is read whole. Where it repeats elements, they come from memory once.
   int64_t seen(Ref ref) const {
     return ref < 0 ? static_cast<int64_t>(plan_.constants[~ref].nbytes()) : seen_[ref];
   }
 
   void add(const Step& step) {
-    if (sees(step)) return add_view(step);
+    if (is_view(step)) return add_view(step);
     all_.launches += step.kind == Step::Kind::launch;
-    all_.primitives += step.kind == Step::Kind::primitive;
+    all_.calls += step.kind == Step::Kind::call;
     all_.natives += step.kind == Step::Kind::native;
     if (step.loop) add_loop(*step.loop);
     if (step.branch) add_branch(*step.branch);
@@ -84,15 +77,9 @@ class Counter {
     }
   }
 
-  static std::string_view name(const Step& step) {
-    return step.primitive ? step.primitive->name() : "";
-  }
-
   // Whether it changes some elements of an operand that nobody reads any more.
   static bool updates_in_place(const Step& step) {
-    const std::string_view called = name(step);
-    const bool updates = called.starts_with("Scatter") || called.find("SliceUpdate") != called.npos;
-    return updates && !step.last_read.empty() && step.last_read[0];
+    return step.call.operation == Operation::update && !step.last_read.empty() && step.last_read[0];
   }
 
   std::vector<int64_t> reads_of(const Step& step) const {
@@ -104,17 +91,19 @@ class Counter {
           step.inputs.begin() + static_cast<int64_t>(i);
       reads.push_back(is_again ? 0 : seen(input));
       if (i < step.launch.reads.size()) reads[i] = std::min(step.launch.reads[i], reads[i]);
+      if (i < step.call.layouts.size() && step.call.layouts[i]) {
+        reads[i] = std::min(step.call.layouts[i]->bytes(), reads[i]);
+      }
     }
-    const std::string_view called = name(step);
-    const bool picks = called.starts_with("Gather") || called == "DynamicSlice";
-    if (picks) reads[0] = std::min(reads[0], result_bytes(step, 0));
+    if (step.call.operation == Operation::pick)
+      reads[0] = std::min(reads[0], result_bytes(step, 0));
     if (updates_in_place(step)) reads[0] = 0;
     return reads;
   }
 
   void add_nested(const Count& nested, int64_t times) {
     all_.launches += times * nested.launches;
-    all_.primitives += times * nested.primitives;
+    all_.calls += times * nested.calls;
     all_.natives += times * nested.natives;
     all_.bytes += times * nested.bytes;
   }
@@ -125,7 +114,7 @@ class Counter {
   }
 
   void add_branch(const CaseStep& branch) {
-    const auto work = [](const Count& c) { return c.launches + c.primitives + c.natives; };
+    const auto work = [](const Count& c) { return c.launches + c.calls + c.natives; };
     Count most;
     for (const auto& plan : branch.branches) {
       most = std::max(most, count(*plan),
@@ -142,6 +131,11 @@ class Counter {
 };
 
 }  // namespace
+
+bool is_view(const Step& step) {
+  return step.kind == Step::Kind::alias || step.kind == Step::Kind::view ||
+         step.call.operation == Operation::view;
+}
 
 int64_t result_bytes(const Step& step, size_t i) {
   auto bytes = static_cast<int64_t>(step.dtypes[i].size());

@@ -9,8 +9,8 @@ namespace {
 
 std::string_view name(Step::Kind kind) {
   switch (kind) {
-    case Step::Kind::primitive:
-      return "primitive";
+    case Step::Kind::call:
+      return "call";
     case Step::Kind::launch:
       return "launch";
     case Step::Kind::native:
@@ -36,6 +36,15 @@ std::string joined(const List& list, F text) {
   return all;
 }
 
+// What runs, where the op does not say it.
+std::string what(const Step& step) {
+  if (step.kind == Step::Kind::call) return str(exec::print(step.call), " of ");
+  if (step.kind != Step::Kind::launch) return {};
+  const ops::Launch& launch = step.launch;
+  return str(launch.name, "<<<", launch.blocks, ", ", launch.threads, ">>>",
+             launch.pieces > 1 ? str(" in ", launch.pieces, " pieces of ") : " of ");
+}
+
 class Printer {
  public:
   std::string print(const Plan& plan) {
@@ -58,7 +67,7 @@ class Printer {
 
   void print_step(const Step& step) {
     std::string text = str(joined(step.outputs, text_of), " = ", name(step.kind), ' ', what(step),
-                           ir::brief(*step.op), " (", joined(step.inputs, text_of), ')');
+                           ir::brief(*step.op), " (", operands(step), ')');
     for (size_t i = 0; i < step.reuse.size(); ++i) {
       if (step.reuse[i].empty()) continue;
       text += str("  ", text_of(step.outputs[i]), " over ",
@@ -82,13 +91,19 @@ class Printer {
     --depth_;
   }
 
-  // What runs, where the op does not say it.
-  static std::string what(const Step& step) {
-    if (step.primitive) return str(step.primitive->name(), " of ");
-    if (step.kind != Step::Kind::launch) return {};
-    const ops::Launch& launch = step.launch;
-    return str(launch.name, "<<<", launch.blocks, ", ", launch.threads, ">>>",
-               launch.pieces > 1 ? str(" in ", launch.pieces, " pieces of ") : " of ");
+  // Each with the layout in which a call sees it, where it is not that of its slot.
+  static std::string operands(const Step& step) {
+    std::string all;
+    for (size_t i = 0; i < step.inputs.size(); ++i) {
+      all += str(i ? ", " : "", text_of(step.inputs[i]));
+      if (i >= step.call.layouts.size() || !step.call.layouts[i]) continue;
+      const Layout& layout = *step.call.layouts[i];
+      const auto number = [](int64_t n) { return str(n); };
+      all += str(" as [", joined(layout.shape, number), "] strides [",
+                 joined(layout.strides, number), ']');
+      if (layout.offset != 0) all += str(" from byte ", layout.offset);
+    }
+    return all;
   }
 
   void nested(const std::string& title, const Plan& plan) {
@@ -103,6 +118,11 @@ class Printer {
 };
 
 }  // namespace
+
+std::string describe(const Step& step) {
+  return str(name(step.kind), ' ', what(step), ir::brief(*step.op), " at ",
+             ir::brief(step.op->location));
+}
 
 std::string print(const Plan& plan) { return Printer().print(plan); }
 

@@ -41,39 +41,42 @@ class Runner {
     }
     arguments.clear();
     for (int slot : plan_.dead_parameters) let_go(slot);
-    for (const Step& step : plan_.steps) {
-      check_stopped();
-      run_.op = step.op;
-      switch (step.kind) {
-        case Step::Kind::native:
-          run_native(step);
-          break;
-        case Step::Kind::primitive:
-          put(step, encoder_.send(step.primitive, take_all(step), step.shapes, step.dtypes,
-                                  step.nanoseconds));
-          break;
-        case Step::Kind::launch:
-          put(step, encoder_.send(step.launch, take_all(step), step.shapes, step.dtypes));
-          break;
-        case Step::Kind::alias:
-          run_alias(step);
-          break;
-        case Step::Kind::view:
-          run_view(step);
-          break;
-        case Step::Kind::loop:
-          run_loop(step);
-          break;
-        case Step::Kind::branch:
-          run_branch(step);
-          break;
-      }
-      for (int slot : step.frees) let_go(slot);
-    }
+    run_.profiler ? run_steps<true>() : run_steps<false>();
     return results(dense);
   }
 
  private:
+  template <bool kProfiled>
+  void run_steps() {
+    for (const Step& step : plan_.steps) {
+      check_stopped();
+      run_.op = step.op;
+      if constexpr (kProfiled) run_.profiler->begin(step);
+      run_step(step);
+      for (int slot : step.frees) let_go(slot);
+      if constexpr (kProfiled) run_.profiler->end(step);
+    }
+  }
+
+  void run_step(const Step& step) {
+    switch (step.kind) {
+      case Step::Kind::native:
+        return run_native(step);
+      case Step::Kind::call:
+        return put(step, encoder_.send(step.call, take_all(step), step.shapes, step.dtypes));
+      case Step::Kind::launch:
+        return put(step, encoder_.send(step.launch, take_all(step), step.shapes, step.dtypes));
+      case Step::Kind::alias:
+        return run_alias(step);
+      case Step::Kind::view:
+        return run_view(step);
+      case Step::Kind::loop:
+        return run_loop(step);
+      case Step::Kind::branch:
+        return run_branch(step);
+    }
+  }
+
   const mx::array& at(Ref ref) const { return ref < 0 ? plan_.constants[~ref] : *frame_[ref]; }
 
   // How many mx::arrays are the same array: copies share a descriptor, and that one its memory, so

@@ -9,6 +9,18 @@
 
 namespace jaxmps::exec {
 
+struct Step;
+
+// Told of every step of a run, by the thread that runs it. The steps of a loop or a branch come
+// between its begin and its end, each time that they run. What is sent to a GPU begins and ends
+// when it is sent. A step that fails has no end.
+class Profiler {
+ public:
+  virtual ~Profiler() = default;
+  virtual void begin(const Step& step) = 0;
+  virtual void end(const Step& step) = 0;
+};
+
 class RunContext {
  public:
   explicit RunContext(Encoder& encoder);
@@ -23,6 +35,8 @@ class RunContext {
   Error locate(Error error, std::string_view program) const noexcept;
 
   Encoder& encoder;
+  // Null, as a rule: each plan asks once.
+  Profiler* profiler = nullptr;
   // Where the run is: the innermost op. Null while it waits for what was sent, because MLX does not
   // tell what of that has failed.
   const ir::Op* op = nullptr;

@@ -41,6 +41,7 @@ struct Target {
   bool exact_products;    // of float32 operands; otherwise these lose bits first
   bool scatters_64_bits;  // elements of 8 bytes
   bool strided_scans;     // are right along other axes than the last
+  bool vector_epilogues;  // products by a vector take a sum, too
   // Convolutions have gradients of their own, that of a kernel not by way of a huge kernel.
   bool gradient_convolutions;
   Pace pace;
@@ -63,6 +64,7 @@ inline constexpr Target kCpu{.name = "cpu",
                              .exact_products = true,
                              .scatters_64_bits = true,
                              .strided_scans = true,
+                             .vector_epilogues = false,
                              .gradient_convolutions = false,
                              .pace = {},
                              .longest_row = kAnyLength,
@@ -80,6 +82,7 @@ inline constexpr Target kCuda{.name = "cuda",
                               .exact_products = false,
                               .scatters_64_bits = false,
                               .strided_scans = true,
+                              .vector_epilogues = false,
                               .gradient_convolutions = true,
                               .pace = {},
                               // What a block of threads holds in registers.
@@ -97,6 +100,7 @@ inline constexpr Target kMetal{.name = "metal",
                                .exact_products = false,
                                .scatters_64_bits = false,
                                .strided_scans = false,
+                               .vector_epilogues = true,
                                .gradient_convolutions = false,
                                // macOS ends command buffers that run for seconds. An M1 of seven
                                // cores has 68 bytes and 2300 operations at best.

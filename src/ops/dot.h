@@ -20,4 +20,7 @@ Result<ProductType> product_type(const OpContext& ctx);
 // [..., M, K] x [..., K, N] in storage types, with equal leading dimensions.
 mx::array multiply_matrices(const mx::array& a, const mx::array& b, const ProductType& type);
 
+// The primitive of alpha * (a x b) + beta * c, of floats, on a stream.
+std::shared_ptr<mx::Primitive> product_and_sum(float alpha, float beta, mx::Stream stream);
+
 }  // namespace jaxmps::ops

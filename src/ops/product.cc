@@ -167,6 +167,11 @@ Result<ProductType> product_type(const OpContext& ctx) {
   return type;
 }
 
+std::shared_ptr<mx::Primitive> product_and_sum(float alpha, float beta, mx::Stream stream) {
+  const mx::array any({1, 1}, mx::float32, nullptr, {});
+  return mx::addmm(any, any, any, alpha, beta, stream).primitive_ptr();
+}
+
 mx::array multiply_matrices(const mx::array& a, const mx::array& b, const ProductType& type) {
   const mx::Dtype out = storage_dtype(type.out);
   if (type.lhs == DType::pred) {

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include "exec/trace.h"
 #include "ir/builder.h"
 #include "mlx/primitives.h"
 #include "support/null_gpu.h"
@@ -39,7 +38,7 @@ TEST(Plan, AGraphIsTakenApartOnce) {
   Value* x = program.arg(f32(2, 3));
   program.ret({products_so_far(program, products_so_far(program, x))});
   const auto plan = plan_of(program, ir::kCuda);
-  EXPECT_EQ(count(*plan).primitives, 2) << print(*plan);
+  EXPECT_EQ(count(*plan).calls, 2) << print(*plan);
   EXPECT_EQ(count(*plan).launches, 0);
   NullEncoder null(cpu_stream());
   RunContext run(null);
@@ -186,16 +185,71 @@ TEST(Plan, WhatThrowsIsAtAnOp) {
   EXPECT_EQ(run.locate(internal("broken"), "step").text, "step: broken");
 }
 
-TEST(Trace, PrimitivesComeBehindWhatTheyRead) {
+// What was run, in order: steps of loops are indented, ends are not written.
+class Recorder final : public Profiler {
+ public:
+  std::string text;
+
+ private:
+  void begin(const Step& step) override {
+    text += std::string(static_cast<size_t>(2 * depth_++), ' ') + describe(step) + '\n';
+  }
+  void end(const Step&) override { --depth_; }
+  int depth_ = 0;
+};
+
+TEST(Profiler, IsToldOfEveryStep) {
+  Program program;
+  Value* x = program.arg(f32(2, 3));
+  Value* y = products_so_far(program, x);
+  program.ret({products_so_far(program, y)});
+  const auto plan = plan_of(program, ir::kCuda);
+  NullEncoder null(cpu_stream());
+  RunContext run(null);
+  Recorder recorder;
+  run.profiler = &recorder;
+  std::vector<mx::array> arguments{mx::zeros({2, 3})};
+  arguments[0].eval();
+  run_plan(*plan, std::move(arguments), run, true);
+  const std::string line =
+      "call CumProd(3, 1, false, true) of mps.cumulative (f32[2,3]) -> f32[2,3] at model.py:";
+  EXPECT_EQ(recorder.text, line + "1:1\n" + line + "2:1\n");
+}
+
+// What a product reads of its operands, and what is read of it, is no step.
+TEST(Call, SeesThroughViews) {
+  Program program;
+  Value* x = program.arg(f32(2, 3, 4));
+  Value* w = program.arg(f32(5, 4));
+  Value* turned =
+      program.op(OpId::transpose, {w}, f32(4, 5), {{"permutation", ir::Attr(ir::Ints{1, 0})}});
+  Value* y = program.product(x, turned, f32(2, 3, 5), 2, 0);
+  Value* rows = program.op(OpId::reshape, {y}, f32(6, 5));
+  program.ret({products_so_far(program, rows)});
+  const auto plan = plan_of(program, ir::kCuda);
+  ASSERT_EQ(plan->steps.size(), 2u) << print(*plan);
+  EXPECT_NE(print(*plan).find("%1 as [4, 5] strides [1, 4]"), std::string::npos) << print(*plan);
+  const mx::array first = mx::reshape(mx::arange(24.0f), {2, 3, 4});
+  const mx::array second = mx::reshape(mx::arange(20.0f), {5, 4});
+  std::vector<mx::array> arguments{first, second};
+  for (mx::array& argument : arguments) argument.eval();
+  const auto encoder = make_cpu_encoder(cpu_stream());
+  RunContext run(*encoder);
+  const ops::Arrays results = run_plan(*plan, std::move(arguments), run, true);
+  const mx::array product = mx::matmul(first, mx::transpose(second));
+  EXPECT_TRUE(mx::allclose(results[0], mx::cumprod(mx::reshape(product, {6, 5}), 1)).item<bool>());
+}
+
+TEST(Call, ComesBehindWhatItReads) {
   const mx::array leaf(mx::Shape{4}, mx::float32, nullptr, {});
   const mx::array sum = mx::add(leaf, mx::sin(leaf));
   const auto parts = mx::split(sum, 2);
-  const auto calls = primitive_calls({parts[1], parts[0], sum});
+  const auto calls = trace({parts[1], parts[0], sum}, {});
   ASSERT_EQ(calls.size(), 3u);
-  EXPECT_STREQ(calls[0].primitive->name(), "Sin");
-  EXPECT_STREQ(calls[1].primitive->name(), "Add");
+  EXPECT_EQ(calls[0].call.name(), "Sin");
+  EXPECT_EQ(calls[1].call.name(), "Add");
   EXPECT_EQ(calls[2].outputs.size(), 2u);
-  EXPECT_TRUE(is_view(*calls[2].primitive));
+  EXPECT_EQ(calls[2].call.operation, Operation::view);
 }
 
 // The kernels of another target are refused where they would run.

@@ -92,6 +92,14 @@ class Body {
               {{"start_indices", Attr(start)}, {"limit_indices", Attr(limit)},
                {"strides", Attr(stride)}});
   }
+  // Of dimension `along` of `a` and dimension `by` of `b`.
+  Value* product(Value* a, Value* b, Type type, int64_t along, int64_t by, const Ints& batch = {}) {
+    return op(OpId::dot_general, {a, b}, std::move(type),
+              {{"lhs_batching_dimensions", Attr(batch)},
+               {"rhs_batching_dimensions", Attr(batch)},
+               {"lhs_contracting_dimensions", Attr(Ints{along})},
+               {"rhs_contracting_dimensions", Attr(Ints{by})}});
+  }
   void ret(const Values& values) { ops(OpId::return_, values, {}); }
 
   // A region of `op` filled by `fill`.

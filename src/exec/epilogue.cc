@@ -1,0 +1,91 @@
+#include "exec/epilogue.h"
+
+#include <algorithm>
+
+namespace jaxmps::exec {
+namespace {
+
+using fusion::Access;
+using fusion::Fusion;
+using scalar::Opcode;
+using scalar::ScalarInstr;
+
+// A value as `product` times the product plus `other` times an access that is not of it.
+struct Sum {
+  int product = 0, other = 0;
+  int access = -1;
+};
+
+// Rounding on the way is left to the call, which rounds once.
+std::optional<Sum> sum_of(const Fusion& fusion, int32_t value, int product, int depth = 8) {
+  if (depth == 0) return std::nullopt;
+  const ScalarInstr& instr = fusion.program.instrs[value];
+  switch (instr.op) {
+    case Opcode::load: {
+      const Access& access = fusion.accesses[instr.imm];
+      if (instr.a >= 0 || access.kind != Access::Kind::memory || !access.bounds.empty())
+        return std::nullopt;
+      if (access.input == product) return Sum{1, 0, -1};
+      return Sum{0, 1, static_cast<int>(instr.imm)};
+    }
+    case Opcode::decode:
+    case Opcode::encode:
+    case Opcode::round_to:
+      return sum_of(fusion, instr.a, product, depth - 1);
+    case Opcode::add:
+    case Opcode::sub: {
+      const auto a = sum_of(fusion, instr.a, product, depth - 1);
+      auto b = sum_of(fusion, instr.b, product, depth - 1);
+      if (!a || !b || (a->product != 0) == (b->product != 0)) return std::nullopt;
+      if (instr.op == Opcode::sub) *b = {-b->product, -b->other, b->access};
+      const Sum sum{a->product + b->product, a->other + b->other, std::max(a->access, b->access)};
+      return sum.other == 0 || (a->other != 0 && b->other != 0) ? std::nullopt : std::optional(sum);
+    }
+    default:
+      return std::nullopt;
+  }
+}
+
+bool is_in_place(const fusion::Affine& where, const ir::Dims& dims) {
+  const ir::Dims dense = ir::row_major_strides(dims);
+  for (size_t d = 0; d < dims.size(); ++d) {
+    if (dims[d] != 1 && where.strides[d] != dense[d]) return false;
+  }
+  return where.offset == 0;
+}
+
+}  // namespace
+
+std::optional<Joined> joined_sum(const Fusion& fusion, int product) {
+  const bool is_plain = fusion.kind == Fusion::Kind::loop && fusion.outputs.size() == 1 &&
+                        is_in_place(fusion.outputs[0], fusion.dims);
+  if (!is_plain) return std::nullopt;
+  const fusion::FusionOutput& output = fusion.outputs[0];
+  const ir::DType type = output.type.dtype;
+  if (type != ir::DType::f32 && type != ir::DType::f16 && type != ir::DType::bf16)
+    return std::nullopt;
+  for (const Access& access : fusion.accesses) {
+    if (access.kind != Access::Kind::memory) return std::nullopt;
+    if (access.input == product && !is_in_place(access, fusion.dims)) return std::nullopt;
+  }
+  const auto sum = sum_of(fusion, output.value.re, product);
+  if (!sum || sum->product == 0 || sum->access < 0) return std::nullopt;
+  const Access& other = fusion.accesses[sum->access];
+  if (fusion.inputs[product].dtype != type || fusion.inputs[other.input].dtype != type)
+    return std::nullopt;
+  return Joined{
+      {static_cast<float>(sum->product), static_cast<float>(sum->other)}, other.input, other};
+}
+
+std::optional<Layout> layout_for(const Joined& sum, const Fusion& fusion, const mx::Shape& shape,
+                                 mx::Dtype dtype) {
+  const auto strides = regrouped(fusion.dims, sum.where.strides, shape);
+  if (!strides || sum.where.offset != 0) return std::nullopt;
+  const int64_t size = fusion.inputs[sum.other].size();
+  int64_t distinct = 1;
+  for (size_t d = 0; d < shape.size(); ++d) distinct *= (*strides)[d] == 0 ? 1 : shape[d];
+  if (distinct != size) return std::nullopt;
+  return Layout(shape, dtype, *strides, size);
+}
+
+}  // namespace jaxmps::exec
