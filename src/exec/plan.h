@@ -48,7 +48,7 @@ struct Step {
   ops::Native native;
   std::function<int64_t(const void* const* in)> view;  // elements from the start of operand 0
   std::vector<Ref> inputs;
-  std::vector<int> outputs;  // slots; -1 where the result has no use
+  std::vector<int> outputs;  // slots
   std::vector<int> frees;    // slots dead after this step
   // Per input: read here for the last time and nowhere else in this step, so that its memory is
   // free.
@@ -63,7 +63,7 @@ struct Step {
 
 struct Plan {
   int slots = 0;
-  std::vector<int> parameters;  // slot of each parameter; -1: unused
+  std::vector<int> parameters;  // slot of each parameter
   std::vector<int64_t> parameter_bytes;
   std::vector<int> dead_parameters;
   std::vector<Step> steps;

@@ -34,13 +34,17 @@ class Runner {
  public:
   Runner(const Plan& plan, RunContext& run)
       : plan_(plan), run_(run), encoder_(run.encoder), frame_(plan.slots) {}
+  ~Runner() {
+    for (auto& slot : frame_) drop(slot);
+  }
+  Runner(const Runner&) = delete;
 
   Arrays run(std::vector<mx::array> arguments, bool dense) {
     for (size_t i = 0; i < plan_.parameters.size(); ++i) {
       frame_[plan_.parameters[i]].emplace(std::move(arguments[i]));
     }
     arguments.clear();
-    for (int slot : plan_.dead_parameters) let_go(slot);
+    for (int slot : plan_.dead_parameters) drop(frame_[slot]);
     run_.profiler ? run_steps<true>() : run_steps<false>();
     return results(dense);
   }
@@ -53,7 +57,7 @@ class Runner {
       run_.op = step.op;
       if constexpr (kProfiled) run_.profiler->begin(step);
       run_step(step);
-      for (int slot : step.frees) let_go(slot);
+      for (int slot : step.frees) drop(frame_[slot]);
       if constexpr (kProfiled) run_.profiler->end(step);
     }
   }
@@ -93,15 +97,24 @@ class Runner {
     return handle_count(array) == 1 && array.data_shared_ptr().use_count() == 1;
   }
 
-  // What was sent keeps only what it reads, and this may still be to be written: the CPU would be
-  // given the memory, write it at once, and find there what came late.
-  void keep(const mx::array& array) {
-    if (array.status() != mx::array::Status::available) encoder_.hold(array);
+  // What was sent keeps what it reads. What it writes may have no reader, and whoever is given the
+  // memory next, another thread of the client's, say, would not come behind it.
+  void drop(std::optional<mx::array>& slot) noexcept {
+    if (slot && is_exclusive(*slot) && slot->status() != mx::array::Status::available) {
+      try {
+        encoder_.hold(*slot);
+      } catch (const std::bad_alloc&) {
+        wait_in_want();
+      }
+    }
+    slot.reset();
   }
 
-  void let_go(int slot) {
-    if (frame_[slot]) keep(*frame_[slot]);
-    frame_[slot].reset();
+  void wait_in_want() noexcept {
+    try {
+      encoder_.wait();
+    } catch (...) {  // told at the next wait, or at the end
+    }
   }
 
   void make_dense(Ref ref) {
@@ -205,8 +218,13 @@ class Runner {
       carried.insert(carried.end(), captured.begin(), captured.end());
       carried = run_plan(*loop.body, std::move(carried), run_, false);
     }
-    for (const mx::array& array : captured) keep(array);
+    for (mx::array& array : captured) drop_last(std::move(array));
     put(step, std::move(carried));
+  }
+
+  void drop_last(mx::array array) {
+    std::optional<mx::array> slot(std::move(array));
+    drop(slot);
   }
 
   bool holds(const WhileStep& loop, const std::vector<mx::array>& carried,

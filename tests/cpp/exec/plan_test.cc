@@ -150,6 +150,46 @@ TEST(Plan, WhatIsNotReadKeepsItsMemoryUntilItIsWritten) {
   EXPECT_EQ(null.given_back_early, 0);
 }
 
+// What a loop captures and never reads, also where it makes no trip.
+TEST(Plan, WhatIsCapturedInVainKeepsItsMemoryToo) {
+  const auto op = ir::Op::create(OpId::return_, std::vector<Value*>(), {});
+  for (int64_t trips : {0, 2}) {
+    auto body = std::make_unique<Plan>();
+    body->slots = 3;
+    body->parameters = {0, 1};
+    body->dead_parameters = {1};
+    body->steps.push_back(launch(op.get(), 0, 2));
+    body->steps.back().frees = {0};
+    body->steps.back().last_read = {true};
+    set_results(*body, {2});
+    Step step;
+    step.kind = Step::Kind::loop;
+    step.inputs = {0, 1};
+    step.outputs = {2};
+    step.last_read = {true, true};
+    step.loop = std::make_unique<WhileStep>();
+    step.loop->carried = 1;
+    step.loop->trip_count = trips;
+    step.loop->body = std::move(body);
+    Plan plan;
+    plan.slots = 4;
+    plan.parameters = {3};
+    plan.parameter_bytes = {16};
+    for (int i : {0, 1}) plan.steps.push_back(launch(op.get(), 3, i));
+    plan.steps.push_back(std::move(step));
+    set_results(plan, {2});
+    NullEncoder null(cpu_stream());
+    RunContext run(null);
+    std::vector<mx::array> arguments{mx::zeros({4})};
+    arguments[0].eval();
+    {
+      const ops::Arrays results = run_plan(plan, std::move(arguments), run, true);
+      null.release();
+    }
+    EXPECT_EQ(null.given_back_early, 0) << trips;
+  }
+}
+
 // The CPU's encoder takes no launches; what throws is at the op of its step.
 TEST(Plan, WhatThrowsIsAtAnOp) {
   Program program;
