@@ -72,14 +72,15 @@ mx::array multiply_ints(const mx::array& a, const mx::array& b, const ProductTyp
   return *sum;
 }
 
-// float32 rounded to 11 significant bits, towards zero where the nearest would be infinite.
+// float32 rounded to 11 significant bits, towards zero where the nearest would be infinite. Of a
+// NaN whose bits are all ones the sum would be a zero.
 mx::array rounded_to_tf32(const mx::array& x) {
   const auto bits = mx::view(x, mx::uint32);
   auto cut = [](const mx::array& y) {
     return mx::view(mx::bitwise_and(y, u32(0xffffe000u)), mx::float32);
   };
   const auto nearest = cut(mx::add(bits, u32(0x1000)));
-  return mx::where(mx::isfinite(nearest), nearest, mx::where(mx::isfinite(x), cut(bits), x));
+  return mx::where(mx::isfinite(x), mx::where(mx::isfinite(nearest), nearest, cut(bits)), x);
 }
 
 // float32 in two parts of at most 11 significant bits each plus a rest, three products.
