@@ -52,6 +52,18 @@ mx::array clamped_starts(const mx::array& starts, int64_t limit) {
   return mx::astype(mx::minimum(mx::maximum(wide, zero), last), mx::int32);
 }
 
+// MLX's kernels for CUDA take ten dimensions, those of the batch and of a window together.
+constexpr int kMaxDimensions = 10;
+
+bool flattens_batch(size_t batch_rank, int operand_rank) {
+  return batch_rank > 1 && static_cast<int>(batch_rank) + operand_rank > kMaxDimensions;
+}
+
+std::string too_many_dimensions(const OpContext& ctx) {
+  if (ctx.target.runs_native || ctx.in(0).rank() < kMaxDimensions) return "";
+  return str("on GPUs the operand may have at most ", kMaxDimensions - 1, " dimensions");
+}
+
 StartArrays start_arrays(const GatherDims& dims, const ir::Type& operand, const mx::array& indices,
                          bool clamp, std::optional<mx::array>* inside) {
   StartArrays starts;
@@ -89,6 +101,10 @@ StartArrays start_arrays(const GatherDims& dims, const ir::Type& operand, const 
     starts.indices.push_back(
         mx::broadcast_to(mx::reshape(mx::arange(size, mx::int32), shape), full));
     starts.axes.push_back(static_cast<int>(dims.operand_batching[j]));
+  }
+  if (flattens_batch(batch.size(), operand.rank())) {
+    for (mx::array& start : starts.indices) start = mx::flatten(start);
+    if (inside && *inside) *inside = mx::flatten(**inside);
   }
   return starts;
 }
@@ -138,6 +154,7 @@ Graph gather_graph(const OpContext& ctx, const GatherDims& dims) {
 
 ANY_DTYPE_OP(gather) {
   if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
+  if (auto why = too_many_dimensions(ctx); !why.empty()) return ctx.fail(why);
   const GatherDims dims = GatherDims::of_gather(ctx.op);
   Lowering lowering = graph(gather_graph(ctx, dims));
   WindowPlan windows = plan_windows(dims, ctx.in(0), ctx.in(1), ctx.out());

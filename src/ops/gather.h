@@ -23,12 +23,16 @@ mx::array signed_starts(const mx::array& starts);
 mx::array clamped_starts(const mx::array& starts, int64_t limit);
 
 // The start of every window as one index array per entry of `axes` (operand dimensions), shaped as
-// the batch dimensions of the windows array: clamped, or as they are. Batching dimensions are
+// the batch dimensions of the windows array, or as a list where those and the operand's would be
+// more than MLX's kernels take (flattens_batch): clamped, or as they are. Batching dimensions are
 // included. `inside` is set to the mask of starts in bounds if it is not null.
 struct StartArrays {
   Arrays indices;
   std::vector<int> axes;
 };
+bool flattens_batch(size_t batch_rank, int operand_rank);
+// Why a gather or scatter has too many dimensions for that, or empty.
+std::string too_many_dimensions(const OpContext& ctx);
 StartArrays start_arrays(const GatherDims& dims, const ir::Type& operand, const mx::array& indices,
                          bool clamp, std::optional<mx::array>* inside);
 

@@ -1,7 +1,9 @@
 #include "kernels/cpu/scatter.h"
 
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <numeric>
 #include <optional>
 
 #include "ir/combiner.h"
@@ -177,11 +179,15 @@ struct GraphScatter {
   ir::Type operand;
   Combine combine;
 
-  // The updates as [batch..., operand dimensions...], with 1 where windows have no dimension.
+  // The updates as [batch..., operand dimensions...], with 1 where windows have no dimension; the
+  // batch is as start_arrays() has it.
   mx::array arranged(const mx::array& u) const {
     std::vector<int> order = dims.batch_dims(static_cast<int>(u.ndim()));
     mx::Shape shape;
     for (int d : order) shape.push_back(u.shape(d));
+    if (flattens_batch(shape.size(), operand.rank())) {
+      shape = {std::accumulate(shape.begin(), shape.end(), 1, std::multiplies<>())};
+    }
     for (int64_t d : dims.window_dims) order.push_back(static_cast<int>(d));
     for (int64_t size : dims.slice_sizes) shape.push_back(static_cast<int>(size));
     return mx::reshape(mx::transpose(u, order), shape);
@@ -305,7 +311,7 @@ ANY_DTYPE_OP(scatter) {
   }
   Lowering lowering = everywhere(ctx, simple_native(ctx, dims, *simple), cost, std::move(reuse));
   // Without any index component every window is the whole operand.
-  bool graphs = !dims.index_map.empty();
+  bool graphs = !dims.index_map.empty() && too_many_dimensions(ctx).empty();
   for (int i = 0; i < inputs; ++i) {
     graphs &= graph_supports(simple->combine[i], ctx.in(i), ctx.target);
   }

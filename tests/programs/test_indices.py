@@ -172,3 +172,17 @@ def test_a_loop_that_counts_in_uint64(start, limit, mps):
         f = lambda x: lax.while_loop(lambda s: s[0] < end, lambda s: (s[0] + np.uint64(1), s[1] + 1), (first, x))
         i, trips = jax.jit(f)(jax.device_put(np.int32(0), mps))
         assert (int(i), int(trips)) == (max(start, limit), max(limit - start, 0))
+
+
+def test_a_batch_and_windows_of_many_dimensions():
+    rng = np.random.default_rng(3)
+    shape = (2, 3, 2, 2, 1, 2, 2)
+    x = rng.standard_normal(shape).astype(np.float32)
+    at = tuple(rng.integers(0, n, (2, 1, 3, 1, 2)) for n in shape)
+    u = rng.standard_normal((2, 1, 3, 1, 2)).astype(np.float32)
+    want = x.copy()
+    np.add.at(want, at, u)
+    np.testing.assert_allclose(jax.jit(lambda x, u: x.at[at].add(u))(x, u), want, rtol=1e-6)
+    np.testing.assert_array_equal(jax.jit(lambda x: x[at])(x), x[at])
+    np.maximum.at(low := x.copy(), at, u)
+    np.testing.assert_array_equal(jax.jit(lambda x, u: x.at[at].max(u))(x, u), low)
