@@ -10,14 +10,25 @@
 #include "base/thread.h"
 
 namespace jaxmps {
+namespace {
+std::atomic<std::atomic<int64_t>*> callback_count{nullptr};
+}
 
 // Holds the state: an event may be dropped as soon as it is set.
 struct Event::Waiting {
+  Waiting() {
+    if (counted) ++*counted;
+  }
+  ~Waiting() {
+    if (counted) --*counted;
+  }
+  Waiting(const Waiting&) = delete;
   static void run(std::unique_ptr<Waiting> waiting);
 
   Callback callback;
   std::shared_ptr<State> state;
   Waiting* next = nullptr;
+  std::atomic<int64_t>* const counted = callback_count.load();
 };
 
 Event::State::~State() {
@@ -44,6 +55,11 @@ class Notifier {
     return start_locked();
   }
 
+  void stop() {
+    std::lock_guard lock(mutex_);
+    stopped_ = true;
+  }
+
   // Takes a list. Without a thread it stays until one can be started.
   void push(Event::Waiting* list) {
     if (!list) return;
@@ -68,7 +84,7 @@ class Notifier {
   void serve() {
     std::unique_lock lock(mutex_);
     for (;;) {
-      wake_.wait(lock, [this] { return first_ != nullptr; });
+      wake_.wait(lock, [this] { return first_ != nullptr && !stopped_; });
       std::unique_ptr<Event::Waiting> next(std::exchange(first_, first_->next));
       if (!first_) end_ = &first_;
       lock.unlock();
@@ -82,6 +98,7 @@ class Notifier {
   Event::Waiting* first_ = nullptr;
   Event::Waiting** end_ = &first_;  // where the next one goes
   bool started_ = false;
+  bool stopped_ = false;
 };
 
 void run_list(Event::Waiting* list) {
@@ -221,6 +238,10 @@ void Event::on_ready(Callback callback) const {
   }
   callback(state_->status);
 }
+
+void stop_notifier() noexcept { Notifier::instance().stop(); }
+
+void count_callbacks(std::atomic<int64_t>* count) noexcept { callback_count = count; }
 
 Status start_notifier() {
   try {

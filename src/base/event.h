@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -59,5 +60,10 @@ class Event {
 
 // Starts the notifier thread, once; also after it was lost in a fork.
 Status start_notifier();
+// When the process ends: no more callbacks, whose owners may be gone.
+void stop_notifier() noexcept;
+// From now on `count` tells how many callbacks are still to come, for an owner that should not end
+// before them. It lives for ever.
+void count_callbacks(std::atomic<int64_t>* count) noexcept;
 
 }  // namespace jaxmps

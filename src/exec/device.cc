@@ -1,6 +1,8 @@
 #include "exec/device.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cstdlib>
 #include <new>
 #include <utility>
 
@@ -62,6 +64,20 @@ std::string kind_of(const ir::Target& target) {
 }
 
 thread_local const Device* device_of_thread = nullptr;
+
+// Lives for ever.
+std::vector<Device*>& all_devices() {
+  static auto* made = new std::vector<Device*>;
+  return *made;
+}
+
+// Exit handlers run in reverse: to be called once whatever a device's work uses has been made.
+void end_devices_at_exit() {
+  (void)std::atexit([] {
+    stop_notifier();
+    for (Device* device : all_devices()) device->end();
+  });
+}
 
 Error lost_gpu() {
   return {Code::failed_precondition,
@@ -203,10 +219,33 @@ void Device::run() {
   mx::set_default_device(mlx_device(target_));
   mx::set_default_stream(stream());
   std::unique_lock lock(queue_mutex_);
-  for (;;) {
-    wake_.wait(lock, [this] { return queue_ != nullptr; });
-    run_one(take_from_queue(queue_), lock);
+  for (int64_t count = 0; !ending_; ++count) {
+    if (count < 2) end_devices_at_exit();
+    wake_.wait(lock, [this] { return queue_ != nullptr || ending_; });
+    if (!ending_) run_one(take_from_queue(queue_), lock);
   }
+  rest(lock);
+}
+
+void Device::rest(std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  try {
+    if (encoder_) encoder_->wait();
+  } catch (...) {  // nobody is left to be told
+  }
+  lock.lock();
+  rests_ = true;
+  room_.notify_all();
+  wake_.wait(lock, [] { return false; });
+}
+
+void Device::end() {
+  std::unique_lock lock(queue_mutex_);
+  if (!started_ || is_current()) return;
+  ending_ = true;
+  for (Work* work = running_.get(); work; work = work->next_.get()) work->is_stopped = true;
+  wake_.notify_all();
+  room_.wait_for(lock, std::chrono::seconds(2), [this] { return rests_; });
 }
 
 // `link` is what holds the work: queue_, or next_ of the work before it.
@@ -321,7 +360,7 @@ void Device::clear_memory_stats() const {
 // What was made stays, also if the rest fails: the next client goes on from there.
 Result<const std::vector<Device*>*> devices() {
   static std::mutex mutex;
-  static auto* made = new std::vector<Device*>;
+  std::vector<Device*>* made = &all_devices();
   std::lock_guard lock(mutex);
   try {
     CHECK_OK(env::check());

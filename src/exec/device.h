@@ -2,7 +2,8 @@
 // Several Devices may share a physical device (virtual devices, JAX_MPS_NUM_DEVICES).
 // MLX streams belong to threads; this file is the one place that hands them out: what MLX computes
 // is sent by the device's own thread only, whose default MLX device and stream are set once.
-// Devices live until the process ends. Thread-safe.
+// Devices live until the process ends, and rest when it does: what MLX and the drivers tear down
+// then must not be in use. Thread-safe.
 // In the child of a fork a CPU device starts anew: the parent's unfinished work fails there, and a
 // new thread with a new stream takes what comes. A GPU refuses, because its driver is lost.
 #pragma once
@@ -105,6 +106,9 @@ class Device {
   // Unique work and what came before it is spared the first time, so that an interrupted training
   // keeps its state.
   void interrupt(uint64_t last);
+  // When the process ends: no more work begins, and what runs is stopped at its next step and
+  // waited for, for a moment. What was queued is never done; nobody is told.
+  void end();
   // The MLX stream of the device. Only the device's thread sends work to it; any thread may make
   // primitives for it.
   mx::Stream stream() const;
@@ -125,6 +129,7 @@ class Device {
  private:
   mx::Stream new_stream() const;
   void run();
+  void rest(std::unique_lock<std::mutex>& lock);
   std::unique_ptr<Work> take_from_queue(std::unique_ptr<Work>& link);
   void run_one(std::unique_ptr<Work> work, std::unique_lock<std::mutex>& lock);
   bool run_first_ready(std::unique_lock<std::mutex>& lock);
@@ -143,6 +148,7 @@ class Device {
   std::unique_ptr<Work> running_;  // innermost first; more than one where callbacks run programs
   std::unique_ptr<Work>* queue_end_ = &queue_;
   int64_t queued_ = 0;
+  bool ending_ = false, rests_ = false;
   int registered_ = 0;  // of the two ways in which a fork is told of this device
   std::atomic<bool> started_{false};
   std::atomic<uint64_t> inline_number_{0};  // of what an interruptible caller runs now, or 0

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "base/event.h"
 #include "base/fork.h"
 #include "base/interpreter.h"
 #include "ops/custom_call.h"
@@ -77,6 +78,7 @@ class Call {
 void set_python_callbacks(const PythonCallbacks* callbacks) {
   if (callbacks_of_process.exchange(callbacks)) return;
   set_interpreter_lock(&kLock);
+  count_callbacks(&callbacks->owed);
   // Visits of lost threads never end.
   after_fork_in_child([] { python_callbacks()->inside = visits_of_thread; });
 }

@@ -40,7 +40,9 @@ struct PythonCallbacks {
 
   uint64_t main_thread;                 // its number (this_thread)
   mutable std::atomic<int64_t> inside;  // how many PythonCalls there are; Python ends after them
-  std::atomic<int32_t> open;            // 0 once the interpreter is shutting down
+  // How many callbacks of events are to come, which may take the lock; Python ends after them too.
+  mutable std::atomic<int64_t> owed;
+  std::atomic<int32_t> open;  // 0 once the interpreter is shutting down
 };
 
 void set_python_callbacks(const PythonCallbacks* callbacks);

@@ -1,5 +1,7 @@
 """Slices that are parts of their operand's memory: what may not be overwritten or kept alive by that."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,7 +82,10 @@ def test_a_part_that_is_a_result_does_not_keep_the_whole(mps):
     before = mps.memory_stats()["bytes_in_use"]
     rows = [f(x) for _ in range(20)]
     rows[-1].block_until_ready()
-    assert mps.memory_stats()["bytes_in_use"] - before < 4 << 20
+    deadline = time.monotonic() + 20  # a GPU's driver says when the last program no longer needs its memory
+    while mps.memory_stats()["bytes_in_use"] - before >= 4 << 20:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_transforms_of_rows_at_odd_places(mps):

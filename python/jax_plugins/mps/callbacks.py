@@ -226,6 +226,7 @@ class _Table(ctypes.Structure):
         ("add_pending_call", ctypes.c_void_p),
         ("main_thread", ctypes.c_uint64),
         ("inside", ctypes.c_int64),
+        ("owed", ctypes.c_int64),
         ("open", ctypes.c_int32),
     )
 
@@ -247,6 +248,7 @@ _table = _Table(
     _interpreter("Py_AddPendingCall"),
     threading.main_thread().ident,
     0,
+    0,
     1,
 )
 # The plugin may look at it until the very end of the process.
@@ -255,13 +257,13 @@ ctypes.pythonapi.Py_IncRef(ctypes.py_object(_table))
 
 @atexit.register
 def _close():
-    """Threads that are inside of Python when it ends would take the process down."""
+    """Threads that are inside of Python when it ends, or that want its lock then, would take the process down."""
     with contextlib.suppress(Exception):
         jax.effects_barrier()
     _table.open = 0
     deadline = time.monotonic() + 5
     time.sleep(0)
-    while _table.inside and time.monotonic() < deadline:
+    while (_table.inside or _table.owed) and time.monotonic() < deadline:
         time.sleep(0.001)
 
 

@@ -1,0 +1,60 @@
+#include "exec/device.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <memory>
+#include <thread>
+
+namespace jaxmps::exec {
+namespace {
+
+std::atomic<bool> is_running{false};
+
+// Runs until it is stopped.
+class Endless : public Device::Work {
+ public:
+  Endless() : Work(false) { is_interruptible = true; }
+  void run() override {
+    is_running = true;
+    while (!is_stopped) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    is_running = false;
+  }
+  bool is_ready() const noexcept override { return true; }
+  void fail(const Error&) noexcept override {}
+  void abandon(const Error&) noexcept override {}
+};
+
+class TooLate : public Device::Work {
+ public:
+  TooLate() : Work(false) {}
+  void run() override { _exit(4); }
+  bool is_ready() const noexcept override { return true; }
+  void fail(const Error&) noexcept override {}
+  void abandon(const Error&) noexcept override {}
+};
+
+// What was there before the device is torn down after it has come to rest.
+TEST(DeviceDeathTest, RestsBeforeAnythingIsTornDown) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        (void)std::atexit([] {
+          std::this_thread::sleep_for(std::chrono::milliseconds(20));
+          if (is_running) _exit(3);
+        });
+        const auto made = devices();
+        if (!made.ok()) _exit(5);
+        (*made.value())[0]->enqueue(std::make_unique<Endless>());
+        (*made.value())[0]->enqueue(std::make_unique<TooLate>());
+        while (!is_running) std::this_thread::yield();
+        std::exit(0);
+      },
+      testing::ExitedWithCode(0), "");
+}
+
+}  // namespace
+}  // namespace jaxmps::exec
