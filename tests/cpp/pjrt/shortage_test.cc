@@ -179,7 +179,9 @@ TEST(Shortage, AllAllocationsFromOneOn) { walk_memory(true); }
 // written to JAX_MPS_DUMP. 77: there were less calls than that.
 int in_new_process(const char* kind, int64_t n, const std::string& folder) {
   const std::string command = "FAULT_KIND=" + std::string(kind) + " FAULT_AT=" + std::to_string(n) +
-                              " JAX_MPS_DUMP=" + folder + " /proc/" + std::to_string(getpid()) +
+                              " JAX_MPS_DUMP=" + folder +
+                              " GTEST_TOTAL_SHARDS=1 GTEST_SHARD_INDEX=0 /proc/" +
+                              std::to_string(getpid()) +
                               "/exe --gtest_also_run_disabled_tests "
                               "--gtest_filter=Shortage.DISABLED_FirstUse > " +
                               folder + "/log 2>&1";
@@ -253,8 +255,9 @@ void walk_first_use(const char* kind, int64_t each, int64_t stride) {
     const int status = in_new_process(kind, n, folder);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 77) break;
     std::ifstream log(folder + "/log");
-    ASSERT_EQ(status, 0) << kind << " " << n << "\n"
-                         << std::string(std::istreambuf_iterator<char>(log), {});
+    const std::string text(std::istreambuf_iterator<char>(log), {});
+    ASSERT_EQ(status, 0) << kind << " " << n << "\n" << text;
+    ASSERT_NE(text.find("DISABLED_FirstUse"), std::string::npos) << text;
     ++tried;
   }
   EXPECT_GT(tried, 0) << "no " << kind << " was asked for";
