@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import platform
 import shutil
+import subprocess
 import sys
 
 import setup_lib
@@ -78,7 +79,9 @@ class Target:
 
     def build_environment(self) -> dict[str, str]:
         cache = str(MACOS.folder / "zig-cache")
-        return {"_PYTHON_HOST_PLATFORM": self.tag, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
+        # ccache would tell compilers apart by the age of the scripts that start them.
+        return {"_PYTHON_HOST_PLATFORM": self.tag, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache,
+                "CCACHE_COMPILERCHECK": "content"}
 
     def wheel(self, definitions=()) -> pathlib.Path:
         return setup_lib.build_wheel([*self.definitions(), *definitions], self)
@@ -107,12 +110,20 @@ def _script(path: pathlib.Path, command: str) -> pathlib.Path:
     return path
 
 
+def _compiler(path: pathlib.Path, command: str) -> pathlib.Path:
+    """A script that names its compiler's version, by which ccache tells it from others."""
+    _script(path, command)
+    version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout.splitlines()[:1]
+    path.write_text("\n# ".join([path.read_text().rstrip(), *version]) + "\n")
+    return path
+
+
 def zig() -> pathlib.Path:
     """A compiler for macOS. zig says that libc++ is its own and so has all that its headers know;
     it is the system's, and what macOS 14 lacks must come from the headers."""
     newer = "_LIBCPP_HAS_VENDOR_AVAILABILITY_ANNOTATIONS"
-    return _script(MACOS.folder / "zig-c++",
-                   f'"{environment()}" -m ziglang c++ -target aarch64-macos.14.0 -U{newer} -D{newer}=1')
+    return _compiler(MACOS.folder / "zig-c++",
+                     f'"{environment()}" -m ziglang c++ -target aarch64-macos.14.0 -U{newer} -D{newer}=1')
 
 
 def arm64_compiler() -> str:
@@ -122,8 +133,8 @@ def arm64_compiler() -> str:
     root = ARM64.folder / "compiler"
     setup_lib.unpack_debian(["g++-aarch64-linux-gnu"], root)
     libraries = root / "usr" / "lib" / "x86_64-linux-gnu"
-    return str(_script(ARM64.folder / "g++", f'env LD_LIBRARY_PATH="{libraries}" '
-                       f'"{root}/usr/bin/aarch64-linux-gnu-g++" --sysroot="{root}"'))
+    return str(_compiler(ARM64.folder / "g++", f'env LD_LIBRARY_PATH="{libraries}" '
+                         f'"{root}/usr/bin/aarch64-linux-gnu-g++" --sysroot="{root}"'))
 
 
 def arm64_root() -> pathlib.Path:
