@@ -8,14 +8,21 @@
 namespace jaxmps::exec {
 namespace {
 
-// A copy out of the device's own memory.
-class Download : public Device::Work {
+// What the CPU does with the device's own memory.
+class Access : public Device::Work {
  public:
-  Download(PayloadPtr source, std::function<Status()> copy, Event done)
-      : Work(true), source_(std::move(source)), copy_(std::move(copy)), done_(std::move(done)) {}
+  Access(PayloadPtr source, std::function<Status()> work, Event done)
+      : Work(true), source_(std::move(source)), work_(std::move(work)), done_(std::move(done)) {}
   void run() override {
     Status status = source_->ready.await();
-    done_.set(status.ok() ? copy_() : status);
+    if (status.ok()) {
+      try {
+        status = work_();
+      } catch (...) {
+        status = current_exception_as_error();
+      }
+    }
+    done_.set(std::move(status));
   }
   bool is_ready() const noexcept override { return source_->ready.is_set(); }
   void fail(const Error& error) noexcept override { done_.fail(error); }
@@ -23,7 +30,7 @@ class Download : public Device::Work {
 
  private:
   const PayloadPtr source_;
-  const std::function<Status()> copy_;
+  const std::function<Status()> work_;
   const Event done_;
 };
 
@@ -153,41 +160,44 @@ Result<void*> Buffer::host_pointer() const {
   device_->catch_up(shared->ready);
   CHECK_OK(shared->ready.await());
   try {
-    return shared->address();
+    if (device_->target().host_memory) return shared->address();
+    void* address = nullptr;
+    CHECK_OK(then(shared, [&]() -> Status {
+               device_->encoder().wait();
+               address = shared->address();
+               return {};
+             }).await());
+    return address;
   } catch (...) {
     return current_exception_as_error();
   }
+}
+
+Event Buffer::then(PayloadPtr source, std::function<Status()> work) const {
+  if (Status usable = device_->check_usable(true); !usable.ok()) {
+    return Event::failed(std::move(usable).error());
+  }
+  Event done;
+  device_->enqueue(std::make_unique<Access>(std::move(source), std::move(work), done));
+  return done;
 }
 
 Event Buffer::copy_to_host(void* destination, int64_t offset, int64_t bytes) const {
   auto shared = payload();
   if (!shared.ok()) return Event::failed(std::move(shared).error());
   PayloadPtr source = std::move(shared).value();
-  auto copy = [device = device_, source, destination, offset, bytes]() -> Status {
-    try {
-      if (device->target().host_memory) {
-        std::memcpy(destination, source->value().data<char>() + offset, bytes);
-      } else {
-        device->encoder().read(source->value(), offset, bytes, destination);
-      }
-      return {};
-    } catch (...) {
-      return current_exception_as_error();
-    }
-  };
-  Event done;
   device_->catch_up(source->ready);
-  if (device_->target().host_memory) {
-    source->ready.on_ready([copy, done](const Status& status) {
-      status.ok() ? done.set(copy()) : done.follow(status);
+  if (!device_->target().host_memory) {
+    return then(source, [device = device_, source, destination, offset, bytes]() -> Status {
+      device->encoder().read(source->value(), offset, bytes, destination);
+      return {};
     });
-    return done;
   }
-  // Discrete memory: through the encoder, on the device's own thread.
-  if (Status usable = device_->check_usable(true); !usable.ok()) {
-    return Event::failed(std::move(usable).error());
-  }
-  device_->enqueue(std::make_unique<Download>(source, copy, done));
+  Event done;
+  source->ready.on_ready([source, destination, offset, bytes, done](const Status& status) {
+    if (status.ok()) std::memcpy(destination, source->value().data<char>() + offset, bytes);
+    done.follow(status);
+  });
   return done;
 }
 

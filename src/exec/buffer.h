@@ -111,7 +111,8 @@ class Buffer {
   Status hold();
   void release_hold();
 
-  // Waits until ready; the address of the dense data in memory that the CPU can read.
+  // Waits until ready; the address of the dense data in memory that the CPU can read, and the device
+  // too. Discrete memory is given up for such memory first, once all work that reads it has ended.
   Result<void*> host_pointer() const;
   // Copies `bytes` from `offset` of the dense data to `destination`; the event tells when.
   Event copy_to_host(void* destination, int64_t offset, int64_t bytes) const;
@@ -121,6 +122,8 @@ class Buffer {
   const ir::Type type_;
   const MemoryKind memory_;
   Error gone() const;
+  // On the thread of a device whose memory the CPU cannot read, when `source` is there.
+  Event then(PayloadPtr source, std::function<Status()> work) const;
 
   mutable std::mutex mutex_;
   PayloadPtr payload_;  // null once deleted or donated

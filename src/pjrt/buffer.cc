@@ -102,7 +102,9 @@ Status is_deleted(PJRT_Buffer_IsDeleted_Args& args) {
 
 Status is_on_cpu(PJRT_Buffer_IsOnCpu_Args& args) {
   REQUIRE(args.buffer);
-  args.is_on_cpu = args.buffer->value->device()->target().host_memory;
+  const exec::Buffer& buffer = *args.buffer->value;
+  args.is_on_cpu =
+      buffer.device()->target().host_memory || buffer.memory() != exec::MemoryKind::device;
   return {};
 }
 
@@ -112,24 +114,16 @@ Status ready_event(PJRT_Buffer_ReadyEvent_Args& args) {
   return {};
 }
 
-// The address does not move once the value is there, so waiting is what makes it final.
-Result<void*> address(const PJRT_Buffer& buffer) {
-  if (!buffer.value->device()->target().host_memory) {
-    return unimplemented("addresses of memory that the CPU cannot read are not given out");
-  }
-  return buffer.value->host_pointer();
-}
-
 Status unsafe_pointer(PJRT_Buffer_UnsafePointer_Args& args) {
   REQUIRE(args.buffer);
-  TRY(void* data, address(*args.buffer));
+  TRY(void* data, args.buffer->value->host_pointer());
   args.buffer_pointer = reinterpret_cast<uintptr_t>(data);
   return {};
 }
 
 Status data_pointer(PJRT_Buffer_OpaqueDeviceMemoryDataPointer_Args& args) {
   REQUIRE(args.buffer);
-  TRY(args.device_memory_ptr, address(*args.buffer));
+  TRY(args.device_memory_ptr, args.buffer->value->host_pointer());
   return {};
 }
 

@@ -195,6 +195,8 @@ Result<TopologyFacts> local_topology(const PJRT_NamedValue* options, size_t num_
   TRY(const auto* devices, exec::devices());
   TopologyFacts facts;
   facts.platform_version = "jax-mps " JAXMPS_VERSION ", MLX " JAXMPS_MLX_VERSION;
+  // JAX looks for this word to tell whose GPU's memory is meant by an address.
+  if (&devices->front()->target() == &ir::kCuda) facts.platform_version += ", cuda";
   facts.device_kind = devices->front()->kind();
   facts.num_devices = static_cast<int32_t>(devices->size());
   return facts;

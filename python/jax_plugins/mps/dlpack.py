@@ -1,6 +1,7 @@
-"""DLPack for arrays on the CPU device, as far as JAX has it for platforms of its own only.
+"""DLPack for arrays on the CPU device and on NVIDIA's GPUs, as far as JAX has it for platforms of its own only.
 
-A consumer shares the memory: it is neither overwritten nor freed before the consumer gives it back.
+A consumer shares the memory: it is neither overwritten nor freed before the consumer gives it back. Of an
+array on a GPU it gets a copy, because nothing keeps an array there from being deleted or donated.
 """
 
 import ctypes
@@ -8,7 +9,7 @@ import ctypes
 import jax.numpy as jnp
 import numpy as np
 
-_CPU = 1
+_CPU, _CUDA = 1, 2
 _CODES = {"i": 0, "u": 1, "f": 2, "c": 5, "b": 6}
 _KINDS = {code: kind for kind, code in _CODES.items()}
 _BFLOAT16 = 4
@@ -57,15 +58,25 @@ def _drop(capsule):
         _given.pop(_pointer(capsule, _NAME), None)
 
 
-def device() -> tuple[int, int]:
-    return _CPU, 0
+def device(array) -> tuple[int, int]:
+    """DLPack's type and number of the array's device."""
+    (where,) = array.devices()
+    return (_CPU if where.device_kind == "cpu" else _CUDA), 0
 
 
 def export(array, *, stream=None, dl_device=None, copy=None, max_version=None):
     """The capsule for `array.__dlpack__`."""
-    if dl_device is not None and tuple(map(int, dl_device)) != device():
-        raise BufferError(f"an array on the CPU cannot be exported for the device {dl_device}")
-    memory = np.array(array) if copy else np.asarray(array)
+    kind, number = device(array)
+    if dl_device is not None and tuple(map(int, dl_device)) != (kind, number):
+        raise BufferError(f"an array on {array.device} cannot be exported for the device {dl_device}")
+    if kind == _CPU:
+        memory = np.array(array) if copy else np.asarray(array)
+        data = memory.ctypes.data
+    elif copy is False:
+        raise BufferError("an array on a GPU is exported as a copy")
+    else:
+        memory = jnp.copy(array)
+        data = memory.unsafe_buffer_pointer()
     code = _CODES.get(memory.dtype.kind) if memory.dtype.isbuiltin == 1 else None
     if memory.dtype.name == "bfloat16":
         code = _BFLOAT16
@@ -73,7 +84,7 @@ def export(array, *, stream=None, dl_device=None, copy=None, max_version=None):
         raise BufferError(f"DLPack has no {memory.dtype}")
     shape = (ctypes.c_int64 * max(memory.ndim, 1))(*memory.shape)
     tensor = _Tensor(
-        memory.ctypes.data, _CPU, 0, memory.ndim, code, 8 * memory.itemsize, 1, shape, None, 0, None,
+        data, kind, number, memory.ndim, code, 8 * memory.dtype.itemsize, 1, shape, None, 0, None,
         ctypes.cast(_delete, ctypes.c_void_p),
     )
     address = ctypes.addressof(tensor)

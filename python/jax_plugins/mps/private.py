@@ -125,7 +125,7 @@ def _be_a_gpu(platform: str, name: str) -> None:
 
 
 def export_by_dlpack(platform: str, device, export) -> None:
-    """Gives arrays that are on one CPU device of ours the two methods of DLPack."""
+    """Gives arrays that are on one device of ours the two methods of DLPack, if it is the CPU or one with CUDA."""
     try:
         from jax._src import array
         from jax._src.lib import xla_client
@@ -138,13 +138,15 @@ def export_by_dlpack(platform: str, device, export) -> None:
             if len(devices) != 1:
                 return False
             (where,) = devices
-            return where.device_kind == "cpu" and raw_platform(where.client) == platform
+            if raw_platform(where.client) != platform:
+                return False
+            return where.device_kind == "cpu" or "cuda" in where.client.platform_version
 
         def dlpack(self, **options):
             return export(self, **options) if is_ours(self) else methods[0](self, **options)
 
         def dlpack_device(self):
-            return device() if is_ours(self) else methods[1](self)
+            return device(self) if is_ours(self) else methods[1](self)
 
         array.ArrayImpl.__dlpack__, array.ArrayImpl.__dlpack_device__ = dlpack, dlpack_device
     except (ImportError, AttributeError, TypeError) as error:
