@@ -238,17 +238,17 @@ JAXMPS_INLINE float erf_inv_f(float x) {
 JAXMPS_INLINE float pow_f(float base, float exponent) {
   const double x = base, y = exponent, a = absolute(x);
   const uint64_t e = (bits(a) - 0x3fe6a09e667f3bcdull) & 0xfff0000000000000ull;  // from sqrt(1/2)
-  const double f = from_bits(bits(a) - e) - 1, f2 = f * f, f4 = f2 * f2, f8 = f4 * f4;
+  const double f = from_bits(bits(a) - e) - 1, f2 = f * f, f4 = f2 * f2;
   const double whole_log = from_bits(0x4330000000000000ull | ((e >> 52) ^ 0x800)) - (0x1p52 + 2048);
-  const double l03 = (1.4426950408686896 - 0.7213475208692718 * f) +
-                     f2 * (0.48089836140506315 - 0.3606736747320927 * f);
-  const double l47 = (0.28853729253597593 - 0.2404531701501331 * f) +
-                     f2 * (0.20617539281334704 - 0.1803005242933098 * f);
-  const double l8 = (0.15876928446287783 - 0.14315686801228258 * f) +
-                    f2 * (0.14475173377004896 - 0.14283954661294385 * f) + f4 * 0.07736505730713267;
+  const double l03 = (1.442695040939418 - 0.7213475252165282 * f) +
+                     f2 * (0.48089832069383176 - 0.36067279999925045 * f);
+  const double l47 = (0.28854064603788976 - 0.2405041992847411 * f) +
+                     f2 * (0.20609620494509615 - 0.17904649812108667 * f);
+  const double l8b = (0.1590017881010509 - 0.15698546512038156 * f) +
+                     f2 * (0.1548579394518294 - 0.08634031288077489 * f);
   const double fy = f * y;
-  const double p = (fy * f8) * l8 + (fy * (l03 + f4 * l47) + whole_log * y);
-  const double t = p + 0x1.8p52, r = p - (t - 0x1.8p52), r2 = r * r;
+  const double p = (fy * f4) * (l47 + f4 * l8b) + (fy * l03 + whole_log * y);
+  const double t = p + 0x1.8p52, r = p - __builtin_rint(p), r2 = r * r;
   const double e03 =
       (1 + 0.6931472028814916 * r) + r2 * (0.24022647910214598 + 0.05550332408782928 * r);
   const double e46 = (0.009618437610958493 + 0.00133989004580459 * r) + r2 * 0.00015353340394040193;

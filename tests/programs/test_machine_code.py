@@ -157,6 +157,14 @@ def every_float(words):
         return words * 1664525 + 1013904223 ^ seen,
     return steps(5, trip, words)
 
+@program(jnp.asarray(rng.choice([0, -0.0, 1, -1, 2, np.nan, -np.nan, np.inf, -np.inf], (60, 5), p=[0.2, 0.2] + [0.1] * 4 + [0.06, 0.07, 0.07]),
+                     np.float32))
+def extrema(x):
+    def trip(x, _):
+        clipped = jnp.clip(x * 1.5, -1.2, 1.7)
+        return jnp.roll(x, 1, 0), (x.max(1), x.min(1), clipped, clipped.max(1), x[3].max(), jnp.maximum(x[2, 1], x[1, 2]))
+    return lax.scan(trip, x, None, 60)
+
 @program(real(7) + 1j * real(7))
 def complexes(z):
     return steps(9, lambda i, z: (z * z * 0.3 + jnp.exp(z * 0.1),), z)

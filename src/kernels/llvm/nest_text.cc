@@ -338,9 +338,12 @@ std::string Printer::reduce(const ScalarInstr& i, const Point& p) {
   const bool is_row = f_.reduced_end == static_cast<int>(f_.dims.size());
   const size_t level = walk_.level(walk_.axes_of(i.a) | walk_.axes_of(i.b));
   std::string* to = &blocks_[level];
+  const bool is_max = i.op == Opcode::reduce_max;
+  // In whatever order: one test tells whether there is a NaN among them.
+  const bool is_extremum = (is_max || i.op == Opcode::reduce_min) && ir::is_float(i.type);
   for (size_t n = 0;; ++n) {
     std::string value = eval(i.a, at_row);
-    if (is_row && n >= most) {
+    if (is_row && n >= most && !is_extremum) {
       lanes[n % most] = combine(to, i, lanes[n % most], value);
     } else {
       lanes.push_back(std::move(value));
@@ -352,6 +355,7 @@ std::string Printer::reduce(const ScalarInstr& i, const Point& p) {
     }
     if (axis < f_.reduced_begin) break;
   }
+  if (is_extremum) lanes = {text_.extremum(to, is_max, i.type, std::move(lanes))};
   while (lanes.size() > 1) {
     const size_t half = (lanes.size() + 1) / 2;
     for (size_t j = 0; j + half < lanes.size(); ++j) {

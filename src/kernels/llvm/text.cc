@@ -291,35 +291,52 @@ std::string LlvmText::shift(std::string* to, Opcode op, DType type, const std::s
 // As max_of and min_of have it: NaN without a sign, zeros in order.
 std::string LlvmText::extremum(std::string* to, bool is_max, DType type, const std::string& a,
                                const std::string& b) {
+  if (is_real(type)) return extremum(to, is_max, type, {a, b});
   const std::string t = llvm_type(type);
-  if (!is_real(type)) {
-    const bool is_signed = ir::is_signed_int(type);
-    const std::string test =
-        emit(to, str("icmp ", is_signed ? 's' : 'u', is_max ? "gt " : "lt ", t, ' ', a, ", ", b));
-    return emit(to, str("select i1 ", test, ", ", t, ' ', a, ", ", t, ' ', b));
-  }
-  const std::string nan = hexadecimal(0x7ff8ull << 48);
-  // Of a number that is no zero and no NaN nothing but its size counts.
-  for (const auto& [x, number] : {std::pair{&a, &b}, {&b, &a}}) {
-    if (!is_plain_number(*number)) continue;
-    const std::string test =
-        emit(to, str("fcmp o", is_max ? "gt " : "lt ", t, ' ', *x, ", ", *number));
-    const std::string r =
-        emit(to, str("select i1 ", test, ", ", t, ' ', *x, ", ", t, ' ', *number));
-    const std::string unordered = emit(to, str("fcmp uno ", t, ' ', *x, ", 0.0"));
-    return emit(to, str("select i1 ", unordered, ", ", t, ' ', nan, ", ", t, ' ', r));
-  }
-  const std::string i = str('i', width_of(type));
+  const bool is_signed = ir::is_signed_int(type);
+  const std::string test =
+      emit(to, str("icmp ", is_signed ? 's' : 'u', is_max ? "gt " : "lt ", t, ' ', a, ", ", b));
+  return emit(to, str("select i1 ", test, ", ", t, ' ', a, ", ", t, ' ', b));
+}
+
+// Of floats: 0 is larger than -0, and there is one NaN, which whatever has been an extremum already
+// is, if it is one.
+std::string LlvmText::extremum(std::string* to, bool is_max, DType type,
+                               std::vector<std::string> values) {
+  const std::string t = llvm_type(type), i = str('i', width_of(type));
   auto pick = [&](const std::string& x, const std::string& y) {
     const std::string test = emit(to, str("fcmp o", is_max ? "gt " : "lt ", t, ' ', x, ", ", y));
-    const std::string r = emit(to, str("select i1 ", test, ", ", t, ' ', x, ", ", t, ' ', y));
-    return emit(to, str("bitcast ", t, ' ', r, " to ", i));
+    return emit(to, str("select i1 ", test, ", ", t, ' ', x, ", ", t, ' ', y));
   };
-  const std::string one = pick(a, b), other = pick(b, a);
-  const std::string joined = emit(to, str(is_max ? "and " : "or ", i, ' ', one, ", ", other));
-  const std::string value = emit(to, str("bitcast ", i, ' ', joined, " to ", t));
-  const std::string unordered = emit(to, str("fcmp uno ", t, ' ', a, ", ", b));
-  return emit(to, str("select i1 ", unordered, ", ", t, ' ', nan, ", ", t, ' ', value));
+  auto cast = [&](const std::string& from, const std::string& x, const std::string& type_to) {
+    return emit(to, str("bitcast ", from, ' ', x, " to ", type_to));
+  };
+  auto both = [&](const std::string& x, const std::string& y) {
+    const std::string one = cast(t, pick(x, y), i), other = cast(t, pick(y, x), i);
+    return cast(i, emit(to, str(is_max ? "and " : "or ", i, ' ', one, ", ", other)), t);
+  };
+  auto keep = [&](std::string value) { return *extrema_.insert(std::move(value)).first; };
+  // Of a number that is no zero and no NaN nothing but its size counts.
+  if (values.size() == 2 && is_plain_number(values[0])) std::swap(values[0], values[1]);
+  const bool by_number = values.size() == 2 && is_plain_number(values[1]);
+  if (by_number && extrema_.count(values[0])) return keep(pick(values[1], values[0]));
+  std::string unordered;
+  for (size_t k = 0; k < values.size(); k += 2) {
+    const bool is_pair = k + 1 < values.size() && !by_number;
+    const std::string pair =
+        emit(to, str("fcmp uno ", t, ' ', values[k], ", ", is_pair ? values[k + 1] : values[k]));
+    unordered = unordered.empty() ? pair : emit(to, str("or i1 ", unordered, ", ", pair));
+  }
+  while (values.size() > 1) {
+    const size_t half = (values.size() + 1) / 2;
+    for (size_t k = 0; k + half < values.size(); ++k) {
+      const std::string &x = values[k], &y = values[k + half];
+      values[k] = by_number ? pick(x, y) : both(x, y);
+    }
+    values.resize(half);
+  }
+  return keep(emit(to, str("select i1 ", unordered, ", ", t, ' ', hexadecimal(0x7ff8ull << 48),
+                           ", ", t, ' ', values[0])));
 }
 
 std::string LlvmText::compare(std::string* to, Opcode op, DType from, const std::string& a,

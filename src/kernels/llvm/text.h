@@ -8,6 +8,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,8 @@ class LlvmText {
   // The instruction's value, given its operands' values; `from` is the type of operand a.
   std::string instruction(std::string* to, const ScalarInstr& instr, DType from,
                           const std::string (&operands)[4]);
+  // The largest or smallest of float values, at least one: `instruction`'s, of one after the other.
+  std::string extremum(std::string* to, bool is_max, DType type, std::vector<std::string> values);
   // Whether `instruction` knows it.
   static bool knows(const ScalarInstr& instr, DType from);
 
@@ -105,6 +108,7 @@ class LlvmText {
   std::vector<LlvmSymbol> symbols_;
   std::vector<std::string> variants_;  // vector forms that only LLVM's vectoriser calls
   std::map<std::string, std::string> second_words_;
+  std::set<std::string> extrema_;
 };
 
 }  // namespace jaxmps::kernels
