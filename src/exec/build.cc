@@ -226,8 +226,20 @@ class Builder {
     }
   }
 
-  // The fusion that only adds something to this product, which waits for it.
+  // The fusion that only adds something to this product, which waits for it. Of two products that
+  // are added the first waits for the other.
   const Op* sum_behind(const Op& product) const {
+    const Op* sum = sum_of(product);
+    if (!sum) return nullptr;
+    for (const Value* operand : sum->operands()) {
+      if (operand->op() && sum_of(*operand->op()) == sum)
+        return operand->op() == &product ? sum : nullptr;
+    }
+    return nullptr;
+  }
+
+  // The fusion that could join the product.
+  const Op* sum_of(const Op& product) const {
     if (product.id != OpId::dot_general || target_.runs_native || !uses_kernels()) return nullptr;
     const Value* result = product.result();
     const Op* user = result->has_one_use() ? result->first_use()->owner : nullptr;

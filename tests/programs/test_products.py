@@ -24,3 +24,11 @@ def test_every_nan_is_seen(mps, precision, complex_):
             want = np.zeros_like(got)
             want[place] = True
             np.testing.assert_array_equal(got, want, hex(nan.view(np.uint32)))
+
+
+@pytest.mark.parametrize("f", [lambda a, b: a @ b + b @ a, lambda a, b: (a @ b).T + a @ b.T, lambda a, b: a @ b + (b @ a + a)])
+def test_sums_of_products(mps, f):
+    rng = np.random.default_rng(2)
+    a, b = (rng.integers(-8, 8, (5, 5)).astype(np.float32) for _ in range(2))
+    got = jax.jit(f)(*(jax.device_put(x, mps) for x in (a, b)))
+    np.testing.assert_array_equal(got, f(a, b))
