@@ -150,6 +150,14 @@ class Results:
             file.write(json.dumps(record) + "\n")
         self.outcomes[record["id"]] = record
 
+    def forget(self, tests: set[str]) -> None:
+        """As if they had not been run."""
+        kept = [record for test, record in self.outcomes.items() if test not in tests]
+        lines = [{"collected": self.collected}] * (self.collected is not None) + kept
+        self.path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        self.outcomes = {record["id"]: record for record in kept}
+        self.open, self.offset = {}, self.path.stat().st_size
+
     def is_complete(self) -> bool:
         return self.collected is not None and len(self.outcomes) >= self.collected
 
@@ -204,10 +212,17 @@ class Runner:
             for side in sides:
                 results = Results(folder / f"{name.replace('/', '.')}.{side.name}.jsonl")
                 self.jobs.append(Job(name, side, results, cost))
+            if options.again:
+                self.forget_failures(*(job.results for job in self.jobs[-2:]))
         wanted = [j for j in self.jobs if options.side in ("both", j.side.name)]
         self.waiting = sorted((j for j in wanted if not j.results.is_complete()), key=lambda job: job.cost, reverse=True)
         for job in self.waiting:
             self.begin_round(job)
+
+    @staticmethod
+    def forget_failures(reference: Results, ours: Results) -> None:
+        passed = {test for test, record in reference.outcomes.items() if record["outcome"] == "passed"}
+        ours.forget({t for t, record in ours.outcomes.items() if record["outcome"] != "passed"} & passed)
 
     @staticmethod
     def path(name: str) -> str:
@@ -513,6 +528,8 @@ def parse(arguments) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--cases", type=int, default=2, help="generated cases of a test")
     parser.add_argument("--timeout", type=int, default=300, help="seconds a test may take")
+    parser.add_argument("--again", action="store_true",
+                        help="run once more what has not passed here, but on JAX's backend")
     parser.add_argument("--budget", type=int, help="seconds after which the run is stopped")
     parser.add_argument("--other-version", action="store_true",
                         help="accept a checkout that is not of the installed JAX")

@@ -70,6 +70,11 @@ def test_score_crashes_and_resuming(checkout):
     before = (checkout / "out" / "small_test.mps.jsonl").read_text()
     assert run(checkout, "--update", page).stdout.splitlines()[-1] == last
     assert (checkout / "out" / "small_test.mps.jsonl").read_text() == before and page.read_text() == written
+    # Once more what has not passed.
+    assert run(checkout, "--again").stdout.splitlines()[-1] == last
+    after = (checkout / "out" / "small_test.mps.jsonl").read_text()
+    starts = [json.loads(line)["start"].split("::")[1] for line in after.splitlines() if "start" in line]
+    assert starts == ["test_fails", "test_crashes", "test_of_several_devices", "test_skipped_here"]
     outcomes = [json.loads(line) for line in before.splitlines()]
     assert {"id": "tests/small_test.py::test_after_the_crash", "outcome": "passed"}.items() <= next(
         o for o in outcomes if o.get("id", "").endswith("after_the_crash")).items()
