@@ -133,7 +133,7 @@ void add_collective(Rules& rules) {
                      {"split_count", kInteger},
                      {"split_dimension", kInteger}},
                     all_to_all},
-                   {OpId::collective_broadcast, kAny, kAny, 0, {channel, groups}, nullptr},
+                   {OpId::collective_broadcast, kAny, kAny, 0, {channel, groups}, keeps_types},
                    {OpId::collective_permute,
                     1,
                     1,

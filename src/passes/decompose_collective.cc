@@ -53,7 +53,7 @@ bool device_zero(Op* op) {
 
 void add_collective_rules(AddRule add, void* table) {
   for (OpId id : {OpId::all_reduce, OpId::all_gather, OpId::all_to_all, OpId::reduce_scatter,
-                  OpId::cross_replica_sum}) {
+                  OpId::collective_broadcast, OpId::cross_replica_sum}) {
     add(table, id, identity);
   }
   add(table, OpId::collective_permute, permute);

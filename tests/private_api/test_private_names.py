@@ -114,6 +114,21 @@ def test_pbroadcast():
     assert parallel.pbroadcast_p.name == "pbroadcast"
 
 
+def test_platform_dependent():
+    from jax._src.lax.control_flow import conditionals
+
+    assert conditionals.platform_index_p.name == "platform_index" and conditionals.cond_p.name == "cond"
+    assert "branches" in inspect.signature(conditionals._cond_lowering).parameters
+    assert "platforms" in inspect.signature(conditionals._platform_index_lowering).parameters
+
+
+def test_sparse_products():
+    from jax.experimental.sparse import _lowerings
+
+    for name in ("coo_spmv_p", "coo_spmm_p", "csr_spmv_p", "csr_spmm_p"):
+        assert not getattr(_lowerings, name).multiple_results
+
+
 def test_linear_algebra():
     from jax._src.lax import linalg
 

@@ -1,5 +1,6 @@
 """Custom calls that do not keep what their target promises: an error that names the call, nothing else."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -123,3 +124,46 @@ def test_halves_are_factored_in_float32(name, dtype):
     want = np.linalg.cholesky(a.astype(np.float32)).astype(dtype)
     np.testing.assert_array_equal(lower, want)
     np.testing.assert_array_equal(x, np.linalg.solve(want.astype(np.float64), b.astype(np.float64)).astype(np.float32).astype(dtype))
+
+
+def test_a_broadcast_among_one_device(mps):
+    mesh = jax.sharding.Mesh(np.array([mps]), "i")
+    spec = jax.sharding.PartitionSpec("i")
+    send = lambda x: jax.lax.pbroadcast(x, "i", 0)
+    if hasattr(jax, "shard_map"):
+        run = jax.jit(jax.shard_map(send, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False))
+    else:
+        from jax.experimental.shard_map import shard_map
+
+        run = jax.jit(shard_map(send, mesh=mesh, in_specs=spec, out_specs=spec, check_rep=False))
+    np.testing.assert_array_equal(run(np.arange(3.0)), np.arange(3.0))
+
+
+def test_programs_with_branches_for_other_platforms_alone(mps):
+    with jax.default_device(mps):
+        f = jax.jit(lambda x: jax.lax.platform_dependent(x, cpu=lambda x: x + 1, cuda=lambda x: x + 2))
+        assert f(1.0) == 2.0
+        with pytest.raises(NotImplementedError, match="not found for platform mps"):
+            jax.jit(lambda x: jax.lax.platform_dependent(x, cuda=lambda x: x, tpu=lambda x: -x))(1.0)
+
+
+@pytest.mark.parametrize("columns", [(), (3,)])
+@pytest.mark.parametrize("transpose", [False, True])
+def test_products_with_sparse_matrices(columns, transpose, mps):
+    """Two elements in one place, one beyond the matrix, empty rows."""
+    from jax.experimental.sparse import _lowerings
+
+    data = np.array([1, 2, 3, 4, 5], np.float32)
+    row, col = np.array([1, 1, 1, 3, 9], np.int32), np.array([0, 2, 2, 1, 9], np.int32)
+    dense = np.zeros((5, 4), np.float32)
+    np.add.at(dense, (row[:4], col[:4]), data[:4])
+    x = np.random.default_rng(0).normal(size=(5 if transpose else 4, *columns)).astype(np.float32)
+    want = (dense.T if transpose else dense) @ x
+    indptr = np.array([0, 0, 3, 3, 4, 4], np.int32)
+    kind, options = ("spmm_p" if columns else "spmv_p"), dict(transpose=transpose, shape=(5, 4))
+    with jax.default_device(mps):
+        for layout, places in (("coo", (row, col)), ("csr", (np.minimum(col, 4), indptr))):
+            product = getattr(_lowerings, f"{layout}_{kind}")
+            values = data if layout == "coo" else data * (row < 9)
+            got = jax.jit(lambda *a: product.bind(*a, **options))(values, *places, x)
+            np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)

@@ -5,6 +5,7 @@ operands and results of the primitive; options travel as `name=integer` words.
 """
 
 import jax
+import jax.numpy as jnp
 from jax.interpreters import mlir
 
 from jax_plugins.mps import private
@@ -13,12 +14,14 @@ from jax_plugins.mps import private
 def register(platform: str) -> None:
     """Registers every rule of this file for `platform`."""
     _register_pbroadcast(platform)
+    _register_platform_dependent(platform)
     for name, rule in _LINALG.items():
         prim = private.primitive("lax.linalg", name)
         if prim is not None:
             private.register_lowering(prim, rule, platform)
     # Calls SciPy, as on JAX's CPU backend.
-    private.register_late("jax.experimental.sparse.linalg", "spsolve_p", "_spsolve_cpu_lowering", platform)
+    private.register_late("jax.experimental.sparse.linalg", {"spsolve_p": "_spsolve_cpu_lowering"}, platform)
+    private.register_late("jax.experimental.sparse._lowerings", _SPARSE_PRODUCTS, platform)
 
 
 def custom_call_targets() -> list[str]:
@@ -33,6 +36,26 @@ def _register_pbroadcast(platform: str) -> None:
     rule = private.function("lax.parallel", "_pbroadcast_lowering")
     if prim is not None and rule is not None:
         private.register_lowering(prim, rule, platform)
+
+
+def _register_platform_dependent(platform: str) -> None:
+    """lax.platform_dependent without a branch for us and without a default: ours is the CPU's."""
+    def with_us(branches):
+        if branches is None or any(names is None or platform in names for names in branches):
+            return branches
+        return tuple((*names, platform) if "cpu" in names else names for names in branches)
+
+    for name, rule, option in (("platform_index_p", "_platform_index_lowering", "platforms"),
+                               ("cond_p", "_cond_lowering", "branches_platforms")):
+        prim = private.primitive("lax.control_flow.conditionals", name)
+        theirs = private.function("lax.control_flow.conditionals", rule)
+        if prim is not None and theirs is not None:
+            def lower(ctx, *operands, theirs=theirs, option=option, **options):
+                if option in options:
+                    options[option] = with_us(options[option])
+                return theirs(ctx, *operands, **options)
+
+            private.register_lowering(prim, lower, platform)
 
 
 def _call(ctx, target: str, *operands, **options):
@@ -110,4 +133,25 @@ _LINALG = {
     "svd_p": _svd,
     "tridiagonal_p": _tridiagonal,
     "tridiagonal_solve_p": _tridiagonal_solve,
+}
+
+
+def _coo_product(data, row, col, x, *, transpose, shape):
+    """Sparse times dense. Elements whose place is not in the matrix are padding."""
+    to, of = (col, row) if transpose else (row, col)
+    terms = x.at[of].get(mode="fill", fill_value=0)
+    terms = terms * data.reshape(data.shape + (1,) * (x.ndim - 1))
+    out = jnp.zeros((shape[1] if transpose else shape[0], *x.shape[1:]), data.dtype)
+    return out.at[to].add(terms, mode="drop")
+
+
+def _csr_product(data, indices, indptr, x, *, transpose, shape):
+    ends = jnp.zeros(data.shape, indptr.dtype).at[indptr[1:]].add(1, mode="drop")
+    return _coo_product(data, jnp.cumsum(ends), indices, x, transpose=transpose, shape=shape)
+
+
+_SPARSE_PRODUCTS = {
+    f"{layout}_{product}_p": mlir.lower_fun(rule, multiple_results=False)
+    for layout, rule in (("coo", _coo_product), ("csr", _csr_product))
+    for product in ("spmv", "spmm")
 }

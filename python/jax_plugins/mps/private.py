@@ -258,18 +258,20 @@ def register_lowering(prim, rule, platform: str, **options) -> None:
         _warn(f"{prim} does not lower", error)
 
 
-def register_late(module: str, name: str, rule: str, platform: str) -> None:
-    """Gives a primitive of a module that JAX does not import by itself a rule of that module, before the
-    first program that can have it is lowered."""
+def register_late(module: str, rules: dict, platform: str) -> None:
+    """Gives primitives of a module that JAX does not import by itself their rules, before the first
+    program that can have them is lowered. A rule that is a name is one of that module."""
     def look(event: str, duration: float, **_) -> None:
         found = sys.modules.get(module)
         if event != "/jax/core/compile/jaxpr_trace_duration" or found is None or pending == []:
             return
         pending.clear()
-        try:
-            register_lowering(getattr(found, name), getattr(found, rule), platform)
-        except AttributeError as error:
-            _warn(f"{name} does not lower", error)
+        for name, rule in rules.items():
+            try:
+                rule = getattr(found, rule) if isinstance(rule, str) else rule
+                register_lowering(getattr(found, name), rule, platform)
+            except AttributeError as error:
+                _warn(f"{name} does not lower", error)
 
     pending = [module]
     jax.monitoring.register_event_duration_secs_listener(look)

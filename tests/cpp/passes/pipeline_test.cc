@@ -243,9 +243,12 @@ TEST(Decompose, CollectivesOfOneDevice) {
   p.combiner(op, OpId::add, f32());
   p.ret({op->result(), p.op(OpId::partition_id, {}, u32()),
          p.op(OpId::collective_permute, {x}, f32(4),
-              {{"channel_id", Attr(int64_t(0))}, {"source_target_pairs", Attr(Ints{})}})});
+              {{"channel_id", Attr(int64_t(0))}, {"source_target_pairs", Attr(Ints{})}}),
+         p.op(OpId::collective_broadcast, {x}, f32(4),
+              {{"channel_id", Attr(int64_t(0))}, {"replica_groups", Attr(Attr::Value(groups))}})});
   finish(p);
   EXPECT_EQ(p.returned(0), x);
+  EXPECT_EQ(p.returned(3), x);
   EXPECT_EQ(numbers(p.returned(1)), (std::vector<double>{0}));
   EXPECT_EQ(numbers(p.returned(2)), (std::vector<double>{0, 0, 0, 0}));
 }
