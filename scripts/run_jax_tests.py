@@ -357,12 +357,12 @@ def cause_of_death(returncode: int, output: str) -> str:
     return f"the process ended with {returncode}: " + " | ".join(last)[:500]
 
 
-def known_failures(name: str) -> dict[str, str]:
+def known_failures(name: str, device: str | None = None) -> dict[str, str]:
     """Test -> reason, from the file's groups: `# reason` in one or more lines, then a test (or
-    `prefix*`) a line."""
-    path, known, reason, in_reason = KNOWN / f"{name}.txt", {}, "", False
-    if path.exists():
-        for line in path.read_text().splitlines():
+    `prefix*`) a line. What fails on one device alone stands in <file>.<device>.txt."""
+    known, reason, in_reason = {}, "", False
+    for path in (KNOWN / f"{name}.txt", KNOWN / f"{name}.{device}.txt"):
+        for line in path.read_text().splitlines() if path.exists() else ():
             if line.startswith("#"):
                 reason = f"{reason} {line[1:].strip()}" if in_reason else line[1:].strip()
             elif line.strip():
@@ -478,7 +478,7 @@ def section(options, version: str, rows: list[Row]) -> str:
            f"for several devices: {total.several:,}. {options.cases} generated cases a test. {options.note}".rstrip(), ""]
     reasons = collections.defaultdict(list)
     for row in rows:
-        known = known_failures(row.file)
+        known = known_failures(row.file, options.device)
         for test, (outcome, why) in row.failures.items():
             reason = reason_of(test, known) or f"not known: {outcome}, {first_line(why)[:160]}"
             reasons[reason].append(f"`{row.file}` `{test}`")
@@ -570,7 +570,7 @@ def main() -> int:
     rows, unknown, unexpected = [], [], []
     for name in names:
         row = compare(name, outcomes[name, ours], outcomes[name, reference])
-        known = known_failures(name)
+        known = known_failures(name, options.device)
         unknown += [(name, t, *f) for t, f in row.failures.items() if not reason_of(t, known)]
         passed = {short(t) for t, o in outcomes[name, ours].outcomes.items() if o["outcome"] == "passed"}
         for pattern in known:

@@ -43,6 +43,7 @@ row("stablehlo.scatter", scatter(lax.scatter_add, (2,), (1,), (1,), (0,), (0,)),
 row("stablehlo.scatter", scatter(lax.scatter_add, (1,), (0,), (0,)), [normal(5, 4), ints_below(5, 0, 1), normal(0, 4)], ("float32", "int32"), "scatter-nothing")
 row("stablehlo.scatter", scatter(lax.scatter_add, (1,), (0,), (0,), mode=PROMISE), [normal(100, 64), ints_below(100, 5000, 1), normal(5000, 64)], ("int32", "int8"), "scatter-rows-large", vmap=False)
 row("stablehlo.scatter", scatter(lax.scatter_add, (), (0,), (0,), mode=PROMISE), [normal(1000), ints_below(1000, 70000, 1), normal(70000)], ("int32", "uint8"), "scatter-points-large", vmap=False)
+row("stablehlo.scatter", scatter(lax.scatter_add, (5, 6, 7, 8, 9, 10), (0,), (0,)), [normal(4, 2, 1, 2, 1, 2, 3), ints_below(4, 2, 1, 2, 1, 3, 1), normal(2, 1, 2, 1, 3, 2, 1, 2, 1, 2, 3)], "int32", "scatter-many-dimensions", vmap=False)
 for index in ("int8", "uint8", "int16", "uint32", "int64", "uint64"):
     row("stablehlo.scatter", scatter(lax.scatter_add, (1,), (0,), (0,)), [normal(8, 4), values([[6], [1], [100], [6]], index), normal(4, 4)], "int32", f"scatter-index-{index}", vmap=False)
 
