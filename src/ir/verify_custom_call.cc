@@ -216,23 +216,26 @@ Reason ormqr(const Op& op) {
   return {};
 }
 
-// The vectors of a full or reduced decomposition, if there are any.
-Reason svd_vectors(const Op& op, int first, bool full) {
+// The vectors of a full or reduced decomposition: U, and V or its transpose.
+Reason svd_vectors(const Op& op, int u, int v, bool full, bool transposed = true) {
   const Matrix a(operand_type(op));
   const int64_t rank = is_known(a.m) && is_known(a.n) ? std::min(a.m, a.n) : kDynamic;
   NEED(rank != 0, "the matrix is empty");
-  for (int i = 0; i < 2; ++i) {
-    Type expected = result_type(op, first + i);
-    expected.dims[expected.dims.size() - 1 - i] = full ? (i == 0 ? a.m : a.n) : rank;
-    NEED_OK(match(str("result ", first + i), expected, result_type(op, first + i)));
-  }
-  return {};
+  const auto check = [&](int i, int64_t rows, int64_t columns) {
+    Type expected = result_type(op, i);
+    expected.dims[expected.dims.size() - 2] = rows;
+    expected.dims.back() = columns;
+    return match(str("result ", i), expected, result_type(op, i));
+  };
+  NEED_OK(check(u, a.m, full ? a.m : rank));
+  const int64_t count = full ? a.n : rank;
+  return transposed ? check(v, count, a.n) : check(v, a.n, count);
 }
 
 Reason svd(const Op& op) {
   NEED(Matrix(operand_type(op)).m != 0 && Matrix(operand_type(op)).n != 0, "the matrix is empty");
   if (custom_call_option(op, "vectors").value_or(0) == 0) return {};
-  return svd_vectors(op, 1, custom_call_option(op, "full").value_or(0) != 0);
+  return svd_vectors(op, 1, 2, custom_call_option(op, "full").value_or(0) != 0);
 }
 
 int64_t integer_of(const AttrDict& options, std::string_view name) {
@@ -240,16 +243,25 @@ int64_t integer_of(const AttrDict& options, std::string_view name) {
 }
 
 Reason lapack_svd(const Op& op) {
-  const char mode = static_cast<char>(integer_of(*custom_call_dictionary(op), "mode"));
+  const auto mode = static_cast<char>(integer_of(*custom_call_dictionary(op), "mode"));
   // Without vectors their places are there all the same, of either size.
-  const bool full = mode == 'A' || (mode == 'N' && !svd_vectors(op, 2, false).empty());
-  return svd_vectors(op, 2, full);
+  const bool full = mode == 'A' || (mode == 'N' && !svd_vectors(op, 2, 3, false).empty());
+  return svd_vectors(op, 2, 3, full);
+}
+
+// `transposed` exchanges U and V^T; what has no such option gives V.
+Reason cuda_svd(const Op& op) {
+  const AttrDict& options = *custom_call_dictionary(op);
+  const Attr* exchange = find(options, "transposed");
+  const int u = exchange && std::get<bool>(exchange->value) ? 3 : 2;
+  const bool full = std::get<bool>(find(options, "full_matrices")->value);
+  return svd_vectors(op, u, 5 - u, full, exchange != nullptr);
 }
 
 Reason lapack_hessenberg(const Op& op) {
   const AttrDict& options = *custom_call_dictionary(op);
-  const int64_t low = integer_of(options, "low"), high = integer_of(options, "high");
-  const int64_t n = operand_type(op).dims.back();
+  const int64_t low = integer_of(options, "low"), high = integer_of(options, "high"),
+                n = operand_type(op).dims.back();
   NEED(low == 1 && rules::same_size(high, n), "only the whole matrix can be reduced, not ", low,
        " to ", high, " of ", n);
   return {};
@@ -315,8 +327,7 @@ Reason approx_top_k(const Op& op) {
   NEED_OK(rules::all_tensors(op));
   const AttrDict& options = *custom_call_dictionary(op);
   const Type &values = operand_type(op), &indices = operand_type(op, 1);
-  const int64_t dimension = integer_of(options, "reduction_dim");
-  const int64_t k = integer_of(options, "top_k");
+  const int64_t dimension = integer_of(options, "reduction_dim"), k = integer_of(options, "top_k");
   NEED(in_class(values.dtype, kInt | kFloat), "operand 0 must hold numbers that have an order, is ",
        brief(values));
   NEED(in_class(indices.dtype, kInt), "operand 1 must hold integers, is ", brief(indices));
@@ -376,6 +387,7 @@ std::vector<Rule> linear_algebra() {
     linalg("ProductOfElementaryHouseholderReflectors", "Tmn Tp -> Tmn", {}, reflectors),
     linalg("mps.cholesky", "Tnn -> Tnn info?I", {{"lower"}, {"info"}}),
     linalg("mps.lu", "Tmn -> Tmn Ik Im info?I", {{"info"}}),
+    linalg("mps.permutation", "Ip -> Im"),
     linalg("mps.geqp3", "Tmn In -> Tmn In Tk"),
     linalg("mps.ormqr", "Tmn Tp Tcd -> Tcd", {{"left"}, {"transpose"}}, ormqr),
     linalg("mps.eigh", "Tnn -> Tnn Rn info?I", {{"lower"}, {"info"}}),
@@ -387,6 +399,29 @@ std::vector<Rule> linear_algebra() {
     linalg("mps.hessenberg", "Tnn -> Tnn Tj"),
     linalg("mps.tridiagonal", "Tnn -> Tnn Rn Rj Tj", {{"lower"}}),
     linalg("mps.tridiagonal_solve", "Tn Tn Tn Tnr -> Tnr info?I", {{"perturb"}, {"info"}}),
+  };
+}
+
+// Kernels of JAX's CUDA backend, as programs that it exported call them.
+std::vector<Rule> cuda_kernels() {
+  using Kind = Option::Kind;
+  const auto flag = [](std::string_view name) { return Option{name, Kind::flag, true}; };
+  const Option lower = flag("lower"), full = flag("full_matrices"), vectors = flag("compute_uv");
+  return {
+    lapack("cusolver_potrf_ffi", "Tnn -> Tnn I", {lower}),
+    lapack("cusolver_geqrf_ffi", "Tmn -> Tmn Tk"),
+    lapack("cublas_geqrf_batched_ffi", "Tmn -> Tmn Tk"),
+    lapack("cusolver_orgqr_ffi", "Tmn Tp -> Tmn", {}, reflectors),
+    lapack("cusolver_ormqr_ffi", "Tmn Tp Tcd -> Tcd", {flag("left"), flag("transpose")}, ormqr),
+    lapack("cusolver_getrf_ffi", "Tmn -> Tmn Ik I"),
+    lapack("cublas_getrf_batched_ffi", "Tmn -> Tmn Ik I"),
+    lapack("cu_lu_pivots_to_permutation", "Ip -> Im"),
+    lapack("cu_threefry2x32_ffi", "U U U U -> U U"),
+    lapack("cusolver_syevd_ffi", "Tnn -> Tnn Rn I", {{"algorithm", Kind::integer}, lower}),
+    lapack("cusolver_sytrd_ffi", "Tnn -> Tnn Rn Rj Tj I", {lower}),
+    lapack("cusolver_gesvd_ffi", "Tmn -> Tmn Rk Tab Tcd I", {full, vectors, flag("transposed")}, cuda_svd),
+    lapack("cusolver_gesvdj_ffi", "Tmn -> Tmn Rk Tmu Tnv I", {full, vectors}, cuda_svd),
+    lapack("cusparse_gtsv2_ffi", "Tn Tn Tn Tnr -> Tnr"),
   };
 }
 
@@ -435,25 +470,12 @@ const std::vector<Rule>& table() {
     auto* all = new std::vector<Rule>{
       // Calls into Python.
       {"mps.python_callback", kAny, kAny, Config::words, {{"id", Kind::integer, true}}, python_callback},
-      // Functions that composites stand for in newer versions.
       {"ApproxTopK", 4, 2, Config::dictionary,
        {{"reduction_dim", Kind::integer, true}, {"top_k", Kind::integer, true},
         {"recall_target", Kind::number}, {"aggregate_to_topk", Kind::flag, true},
         {"reduction_input_size_override", Kind::integer}, {"is_fallback", Kind::flag}},
        approx_top_k, approx_top_k_called},
       {"mhlo.topk", 1, 2, kHint, {}, top_k},
-      {"mhlo.erf", 1, 1, kHint, {}, float_function},
-      {"mhlo.erfc", 1, 1, kHint, {}, float_function},
-      {"mhlo.erf_inv", 1, 1, kHint, {}, float_function},
-      {"mhlo.acos", 1, 1, kHint, {}, float_function},
-      {"mhlo.acosh", 1, 1, kHint, {}, float_function},
-      {"mhlo.asin", 1, 1, kHint, {}, float_function},
-      {"mhlo.asinh", 1, 1, kHint, {}, float_function},
-      {"mhlo.atan", 1, 1, kHint, {}, float_function},
-      {"mhlo.atanh", 1, 1, kHint, {}, float_function},
-      {"mhlo.cosh", 1, 1, kHint, {}, float_function},
-      {"mhlo.sinh", 1, 1, kHint, {}, float_function},
-      {"mhlo.tan", 1, 1, kHint, {}, float_function},
       // Where values live and how they are laid out.
       {"annotate_device_placement", 1, 1, kHint, {}, identity},
       {"Sharding", kAny, kAny, kHint, {}, placement},
@@ -463,23 +485,23 @@ const std::vector<Rule>& table() {
       {"MoveToHost", 1, 1, kHint, {}, identity},
       {"MoveToDevice", 1, 1, kHint, {}, identity},
       {"xla.sdy.", kAny, kAny, kHint, {}, placement},
-      // When values are computed: collectives in two halves, and a hint.
-      {"all-gather-start", 1, 1, kHint, {}, all_tensors},
-      {"all-gather-done", 1, 1, kHint, {}, all_tensors},
       {"all-reduce-start", 1, 1, kHint, {}, all_tensors, reducer_called},
-      {"all-reduce-done", 1, 1, kHint, {}, all_tensors},
-      {"all-to-all-start", 1, 1, kHint, {}, all_tensors},
-      {"all-to-all-done", 1, 1, kHint, {}, all_tensors},
       {"reduce-scatter-start", 1, 1, kHint, {}, all_tensors, reducer_called},
-      {"reduce-scatter-done", 1, 1, kHint, {}, all_tensors},
-      {"collective-permute-start", 1, 1, kHint, {}, all_tensors},
-      {"collective-permute-done", 1, 1, kHint, {}, all_tensors},
       {"control_dep", 2, 0, kHint, {}, nullptr},
-      // The rest.
       {"dce_sink", kAny, 0, kHint, {}, nullptr},
       {"shape_assertion", kAny, 0, kHint, {}, shape_assertion},
     };
-    for (const auto& more : {linear_algebra(), lapack_kernels()}) {
+    for (const std::string_view function : {
+         "mhlo.erf", "mhlo.erfc", "mhlo.erf_inv", "mhlo.acos", "mhlo.acosh", "mhlo.asin",
+         "mhlo.asinh", "mhlo.atan", "mhlo.atanh", "mhlo.cosh", "mhlo.sinh", "mhlo.tan"}) {
+      all->push_back({function, 1, 1, kHint, {}, float_function});
+    }
+    for (const std::string_view half : {
+         "all-gather-start", "all-gather-done", "all-reduce-done", "all-to-all-start",
+         "all-to-all-done", "reduce-scatter-done", "collective-permute-start", "collective-permute-done"}) {
+      all->push_back({half, 1, 1, kHint, {}, all_tensors});
+    }
+    for (const auto& more : {linear_algebra(), cuda_kernels(), lapack_kernels()}) {
       all->insert(all->end(), more.begin(), more.end());
     }
     return all;

@@ -65,9 +65,11 @@ class Shapes {
   Reason begin() {
     const Type& first = operand_type(op_);
     const int64_t own = static_cast<int64_t>(operands_[0].size()) - 1;
-    NEED(first.is_tensor() && first.rank() >= own && in_class(first.dtype, kFloat | kComplex),
-         "operand 0 must be a ", own == 2 ? "matrix" : "vector",
-         " of floats or complex numbers, is ", brief(first));
+    const bool integers = operands_[0][0] != 'T';
+    NEED(first.is_tensor() && first.rank() >= own &&
+             (integers || in_class(first.dtype, kFloat | kComplex)),
+         "operand 0 must be a ", own == 2 ? "matrix" : "vector", " of ",
+         integers ? "integers" : "floats or complex numbers", ", is ", brief(first));
     NEED(is_for(op_.text("call_target_name"), first.dtype), "the function is not one for ",
          name(first.dtype));
     batch_.assign(first.dims.begin(), first.dims.end() - own);
@@ -80,6 +82,7 @@ class Shapes {
     const DType dtype = word[0] == 'T'       ? own
                         : word[0] == 'R'     ? real
                         : word[0] == 'I'     ? DType::s32
+                        : word[0] == 'U'     ? DType::u32
                         : real == DType::f64 ? DType::c128
                                              : DType::c64;
     word.remove_prefix(1);

@@ -99,7 +99,7 @@ Reason widens(std::string_view what, const Type& from, const Type& to);
 std::vector<Type> result_types(const Op& op);
 // Operands and results of linear algebra by custom call, as words: "Tmn -> Tmn Ik info?I". A word
 // is an element type (T that of operand 0, R and C the real and the complex type of its size, I
-// s32) and the dimensions behind those of the batch, which all have. A letter is one size
+// s32, U u32) and the dimensions behind those of the batch, which all have. A letter is one size
 // throughout; k is the smaller one of m and n, j is n - 1. `name?` before a word: only if the
 // option is set. `[T]` as the last operand: one number without a batch, which may be missing.
 Reason check_shapes(const Op& op, std::string_view words);

@@ -34,6 +34,14 @@ CUSTOM_CALL(lu, "mps.lu") {
   return linalg_lowering(call.ctx, cpu::make_lu(matrices(call), info(call)));
 }
 
+CUSTOM_CALL(permutation, "mps.permutation") {
+  const ir::Type& pivots = call.ctx.in(0);
+  const int64_t count = pivots.dims.back();
+  const int64_t batch = count == 0 ? 0 : pivots.size() / count;
+  return linalg_lowering(call.ctx,
+                         cpu::make_permutation(batch, count, call.ctx.out(0).dims.back()));
+}
+
 CUSTOM_CALL(geqp3, "mps.geqp3") {
   return linalg_lowering(call.ctx, cpu::make_geqp3(matrices(call)));
 }

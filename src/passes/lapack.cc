@@ -1,5 +1,6 @@
-// The LAPACK kernels of JAX's CPU backend, which programs that it exported call by name, become the
-// calls and ops that our own rules for JAX emit. What a kernel leaves in places that it was given
+// The LAPACK kernels of JAX's CPU backend and those of CUDA's libraries of its CUDA backend, which
+// programs that these exported call by name, become the calls and ops that our own rules for JAX
+// emit. What a kernel leaves in places that it was given
 // as workspace is not specified; here it is the operand or zero.
 #include <map>
 
@@ -37,6 +38,8 @@ class Call {
     return static_cast<char>(std::get<ir::TypedInt>(ir::find(*options_, name)->value).value);
   }
   bool is(std::string_view name, char wanted) const { return letter(name) == wanted; }
+  // LAPACK has a letter for it, CUDA a flag.
+  bool lower() const { return ir::find(*options_, "lower") ? flag("lower") : is("uplo", 'L'); }
 
   // The results of our own target, which has the effects of this one.
   Values run(std::string target, const Values& operands, const std::vector<Type>& types,
@@ -89,7 +92,7 @@ class Call {
 std::string word(std::string_view name, bool value) { return str(name, "=", value ? 1 : 0); }
 
 void potrf(const Call& call) {
-  const bool lower = call.is("uplo", 'L');
+  const bool lower = call.lower();
   Value* a = call.in(0);
   const Values l =
       call.run("mps.cholesky", {a}, {a->type, call.info_type()}, word("lower", lower) + " info=1");
@@ -139,7 +142,7 @@ void getrf(const Call& call) {
 void syevd(const Call& call) {
   Value* a = call.in(0);
   call.give(call.run("mps.eigh", {a}, {a->type, call.type(1), call.type(2)},
-                     word("lower", call.is("uplo", 'L')) + " info=1"));
+                     word("lower", call.lower()) + " info=1"));
 }
 
 void gesdd(const Call& call) {
@@ -209,7 +212,7 @@ void sytrd(const Call& call) {
   Value* a = call.in(0);
   const Values t =
       call.run("mps.tridiagonal", {a}, {a->type, call.type(1), call.type(2), call.type(3)},
-               word("lower", call.is("uplo", 'L')));
+               word("lower", call.lower()));
   call.give({t[0], t[1], t[2], t[3], call.zeros(4)});
 }
 
@@ -246,10 +249,62 @@ void trsm(const Call& call) {
                    Attr(ir::Enum{ir::Enum::Kind::transpose, static_cast<uint8_t>(transpose)})}}))});
 }
 
+// What takes no matrices has no layouts.
+void replace_plain(Op* op, std::string_view target) {
+  const Call call(op);
+  if (target == "cu_lu_pivots_to_permutation") {
+    replace(op, call.run("mps.permutation", op->operands(), {call.type(0)}));
+  } else if (target == "cu_threefry2x32_ffi") {
+    const std::vector<Type> types{call.type(0), call.type(1)};
+    replace(op, call.build.op(OpId::threefry2x32, op->operands(), types, {})->results());
+  }
+}
+
+// Singular values, U and V^T if they are wanted, and info.
+Values cuda_svd(const Call& call, const Type& u, const Type& vt) {
+  Value* a = call.in(0);
+  if (call.flag("compute_uv")) {
+    return call.run("mps.svd", {a}, {call.type(1), u, vt, call.info_type()},
+                    "vectors=1 info=1 " + word("full", call.flag("full_matrices")));
+  }
+  const Values s = call.run("mps.svd", {a}, {call.type(1), call.info_type()}, "info=1");
+  return {s[0], call.build.splat(u, 0), call.build.splat(vt, 0), s[1]};
+}
+
+void cusolver_gesvd(const Call& call) {
+  const int u = call.flag("transposed") ? 3 : 2;
+  const Values s = cuda_svd(call, call.type(u), call.type(5 - u));
+  call.give({call.in(0), s[0], s[u - 1], s[4 - u], s[3]});
+}
+
+// Gives V instead of its adjoint.
+void cusolver_gesvdj(const Call& call) {
+  Type adjoint = call.type(3);
+  std::swap(adjoint.dims[adjoint.dims.size() - 2], adjoint.dims.back());
+  const Values s = cuda_svd(call, call.type(2), adjoint);
+  Ints order = iota(adjoint.rank());
+  std::swap(order[order.size() - 2], order.back());
+  Value* v = call.build.transpose(s[2], order);
+  if (ir::is_complex(adjoint.dtype)) {
+    const Type part = v->type.with(ir::real_type(adjoint.dtype));
+    Value* imaginary = call.build.value(OpId::imag, {v}, part);
+    v = call.build.value(
+        OpId::complex,
+        {call.build.value(OpId::real, {v}, part), call.build.unary(OpId::negate, imaginary)},
+        v->type);
+  }
+  call.give({call.in(0), s[0], s[1], v, s[3]});
+}
+
+void cusparse_gtsv(const Call& call) {
+  Value* b = call.in(3);
+  call.give(call.run("mps.tridiagonal_solve", {call.in(0), call.in(1), call.in(2), b}, {b->type}));
+}
+
 using Rewrite = void (*)(const Call& call);
 
-// By the name without the letter of the type. What a function takes and gives, and which types and
-// options it has, is the verifier's (ir/verify_custom_call.cc).
+// By the whole name, or that of LAPACK without the letter of the type. What a function takes and
+// gives, and which types and options it has, is the verifier's (ir/verify_custom_call.cc).
 Rewrite find_rewrite(std::string_view target) {
   static const auto* table = new std::map<std::string_view, Rewrite>{
       {"potrf", potrf}, {"geqrf", geqrf}, {"geqp3", geqp3}, {"orgqr", orgqr}, {"ungqr", orgqr},
@@ -257,8 +312,23 @@ Rewrite find_rewrite(std::string_view target) {
       {"gesdd", gesdd}, {"gesvd", gesdd}, {"geev", geev},   {"gees", gees},   {"gehrd", gehrd},
       {"sytrd", sytrd}, {"hetrd", sytrd}, {"gtsv", gtsv},   {"trsm", trsm},
   };
+  static const auto* whole = new std::map<std::string_view, Rewrite>{
+      {"tridiagonal_solve_perturbed_ffi", perturbed},
+      {"cusolver_potrf_ffi", potrf},
+      {"cusolver_geqrf_ffi", geqrf},
+      {"cublas_geqrf_batched_ffi", geqrf},
+      {"cusolver_orgqr_ffi", orgqr},
+      {"cusolver_ormqr_ffi", ormqr},
+      {"cusolver_getrf_ffi", getrf},
+      {"cublas_getrf_batched_ffi", getrf},
+      {"cusolver_syevd_ffi", syevd},
+      {"cusolver_sytrd_ffi", sytrd},
+      {"cusolver_gesvd_ffi", cusolver_gesvd},
+      {"cusolver_gesvdj_ffi", cusolver_gesvdj},
+      {"cusparse_gtsv2_ffi", cusparse_gtsv},
+  };
   if (!ir::has_custom_call_rule(target)) return nullptr;
-  if (target == "tridiagonal_solve_perturbed_ffi") return perturbed;
+  if (const auto found = whole->find(target); found != whole->end()) return found->second;
   constexpr std::string_view kPrefix = "lapack_", kEnd = "_ffi";
   if (target.substr(0, kPrefix.size()) != kPrefix) return nullptr;
   target.remove_prefix(kPrefix.size() + 1);
@@ -282,8 +352,14 @@ bool has_known_sizes(const Op& op) {
 Status recognize_lapack(ir::Module& module) {
   walk(module, [](Op* op) {
     if (op->id != OpId::custom_call) return;
-    const Rewrite rewrite = find_rewrite(op->text("call_target_name"));
-    if (rewrite && has_known_sizes(*op)) rewrite(Call(op));
+    if (!has_known_sizes(*op)) return;
+    const std::string target(op->text("call_target_name"));
+    const Rewrite rewrite = find_rewrite(target);
+    if (rewrite) {
+      rewrite(Call(op));
+    } else {
+      replace_plain(op, target);
+    }
   });
   return {};
 }

@@ -1,4 +1,5 @@
-"""Programs that JAX exported for its CPU backend call LAPACK kernels by name: they run here, too."""
+"""Programs that JAX exported for its CPU backend call LAPACK kernels by name, those for its CUDA backend
+kernels of CUDA's libraries: they run here, too."""
 
 import os
 import subprocess
@@ -105,6 +106,29 @@ def test_exported(name, dtype):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), here, there)
 
 
+# What has a kernel of CUDA's libraries on every JAX.
+CUDA = {name: PROGRAMS[name] for name in (
+    "cholesky", "cholesky of what has none", "qr", "lu", "solve", "eigh", "svd", "full svd", "singular values",
+    "tridiagonal", "tridiagonal_solve")}
+KERNELS = [f"cusolver_{name}_ffi" for name in "potrf geqrf orgqr getrf syevd sytrd gesvd gesvdj".split()] + [
+    "cusparse_gtsv2_ffi", "cublas_geqrf_batched_ffi", "cublas_getrf_batched_ffi", "cu_lu_pivots_to_permutation"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+@pytest.mark.parametrize("name", CUDA)
+def test_exported_for_cuda(name, dtype):
+    x = np.random.default_rng(0).standard_normal((2, 4, 4, 2))
+    x = (x[..., 0] + 1j * x[..., 1]).astype(dtype) if dtype == np.complex64 else x[..., 0].astype(dtype)
+    checks = [export.DisabledSafetyCheck.platform(), *map(export.DisabledSafetyCheck.custom_call, KERNELS)]
+    program = export.export(jax.jit(CUDA[name]), platforms=["cuda"], disabled_checks=checks)(x)
+    assert "@cu" in program.mlir_module() or "cholesky" in name  # an op of its own in older versions
+    with jax.default_device(jax.devices("mps")[0]):
+        here = jax.tree.map(np.asarray, jax.jit(program.call)(x))
+    with jax.default_device(jax.devices("cpu")[0]):
+        there = jax.tree.map(np.asarray, jax.jit(CUDA[name])(x))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), here, there)
+
+
 def test_memory_of_rows_is_taken_for_columns():
     x = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
     types = [jax.ShapeDtypeStruct(x.shape, x.dtype), jax.ShapeDtypeStruct((2, 3), x.dtype)]
@@ -148,6 +172,7 @@ def test_triangular_solve_with_a_scale():
         ({"pivots": 4}, "result 1 must be s32[3], is s32[4]"),
         ({"more": "backend_config = {fast = true}, "}, "there is no option fast"),
         ({"target": "lapack_sgetrx_ffi"}, "there is no custom call target"),
+        ({"target": "cusolver_getrf_ffi", "pivots": 4}, "result 1 must be s32[3], is s32[4]"),
     ],
 )
 def test_malformed(change, why):

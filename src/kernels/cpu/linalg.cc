@@ -119,6 +119,27 @@ Result<LinalgKernel> make_triangular_solve(const Matrices& b, bool left, bool lo
   });
 }
 
+namespace {
+
+// What the exchanges of rows, pivot by pivot, make of their order.
+void permute(const int32_t* pivots, int64_t count, int32_t* permutation, int64_t rows) {
+  std::iota(permutation, permutation + rows, 0);
+  for (int64_t p = 0; p < count; ++p) {
+    if (pivots[p] >= 0 && pivots[p] < rows) std::swap(permutation[p], permutation[pivots[p]]);
+  }
+}
+
+}  // namespace
+
+LinalgKernel make_permutation(int64_t batch, int64_t pivots, int64_t rows) {
+  return [=](const void* const* in, void* const* out) {
+    for (int64_t i = 0; i < batch; ++i) {
+      permute(static_cast<const int32_t*>(in[0]) + i * pivots, std::min(pivots, rows),
+              output<int32_t>(out, 0, i * rows), rows);
+    }
+  };
+}
+
 Result<LinalgKernel> make_lu(const Matrices& a, int info_at) {
   return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
     TRY(const Lapack getrf, lapack<T>("getrf"));
@@ -132,11 +153,8 @@ Result<LinalgKernel> make_lu(const Matrices& a, int info_at) {
         getrf(&lu.m, &lu.n, lu.ptr(), &ld, pivot, &info);
         tell(out, info_at, i, info);
         lu.store(output<T>(out, 0, i * size));
-        int32_t* permutation = output<int32_t>(out, 2, i * a.m);
-        std::iota(permutation, permutation + a.m, 0);
-        for (int64_t p = 0; p < pivots; ++p) {
-          std::swap(permutation[p], permutation[--pivot[p]]);
-        }
+        for (int64_t p = 0; p < pivots; ++p) --pivot[p];
+        permute(pivot, pivots, output<int32_t>(out, 2, i * a.m), a.m);
       });
     });
   });

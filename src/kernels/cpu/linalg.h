@@ -30,6 +30,8 @@ Result<LinalgKernel> make_triangular_solve(const Matrices& b, bool left, bool lo
                                            char transpose);
 // (a) -> (lu, pivots, permutation), pivots from 0.
 Result<LinalgKernel> make_lu(const Matrices& a, int info = kNoInfo);
+// (pivots) -> (permutation): those of make_lu, for `rows` rows.
+LinalgKernel make_permutation(int64_t batch, int64_t pivots, int64_t rows);
 // (a) -> (reflectors and r, taus).
 Result<LinalgKernel> make_geqrf(const Matrices& a);
 // (a, pivots) -> (reflectors and r, pivots, taus); pivots as LAPACK counts them, 0 for free

@@ -1,7 +1,8 @@
 """The serialised programs that JAX's wheel carries, with their inputs and what came out when they were
 written: each read and run here, beside JAX's CPU backend.
 
-A program that JAX's CPU backend refuses (others' custom calls, several devices) is skipped.
+A program that JAX's CPU backend refuses (others' custom calls, several devices) is skipped, but for
+those of its CUDA backend, of which what came out is kept.
 """
 
 import dataclasses
@@ -81,7 +82,9 @@ def test_program(file, program, cpu, mps):
     try:
         wants = run(file, program, cpu)
     except Exception as error:
-        pytest.skip(f"JAX's CPU backend refuses it: {type(error).__name__}")
+        if not file.startswith("cuda"):
+            pytest.skip(f"JAX's CPU backend refuses it: {type(error).__name__}")
+        wants = program.expected_outputs
     for got, want in zip(run(file, program, mps), wants, strict=True):
         assert (got.dtype, got.shape) == (want.dtype, want.shape)
         if any(word in file for word in UP_TO_PHASE) and got.dtype.kind in "fc":
