@@ -102,9 +102,29 @@ bool has_bounds(const Fusion& f, size_t axis) {
   });
 }
 
+// Whether the innermost two axes are one run of memory for every result, and for every operand too
+// or else the same row again and again: such tiles are as long as any, and are filled by copies.
+bool is_run_of_rows(const Fusion& f) {
+  const size_t last = f.dims.size() - 1;
+  auto is_run = [&](const std::vector<int64_t>& strides) {
+    return strides[last] == 1 && strides[last - 1] == f.dims[last];
+  };
+  return std::all_of(f.outputs.begin(), f.outputs.end(),
+                     [&](const FusionOutput& o) { return is_run(o.strides); }) &&
+         std::all_of(f.accesses.begin(), f.accesses.end(),
+                     [&](const Access& access) {
+                       if (access.strides.empty()) return true;
+                       return access.kind == Access::Kind::memory && access.bounds.empty() &&
+                              (is_run(access.strides) || access.strides[last - 1] == 0);
+                     }) &&
+         std::none_of(f.program.instrs.begin(), f.program.instrs.end(),
+                      [](const ScalarInstr& i) { return i.op == Opcode::load && i.a >= 0; });
+}
+
 // The innermost axis that is worth it.
 std::optional<size_t> short_axis(const Fusion& f) {
   if (f.kind != Fusion::Kind::loop || f.dims.size() < 2 || f.size() == 0) return std::nullopt;
+  if (is_run_of_rows(f)) return std::nullopt;
   const auto length = static_cast<int64_t>(f.program.instrs.size());
   for (size_t axis = f.dims.size(); axis-- > 0;) {
     const int64_t extent = f.dims[axis];

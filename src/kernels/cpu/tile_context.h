@@ -108,29 +108,40 @@ struct Context {
   void fill_panels();
 
   static constexpr int64_t kShortRow = 64;
-  // Calls run(point, rows, positions along the last axis) for each straight run of n elements, or,
-  // with `in_blocks`, for several short rows of the last axis but one at once.
+  // Positions along the last axis; rows of it along the one before, and sheets of whole rows along
+  // the one before that.
+  struct Block {
+    int64_t length = 1, rows = 1, sheets = 1;
+    int64_t count() const { return length * rows * sheets; }
+  };
+  // Calls run(point, block) for each straight run of n elements or, with `in_blocks`, for as many
+  // short rows as make a block.
   template <typename Run>
   void walk(int64_t n, bool in_blocks, Run run) {
     const int rank = static_cast<int>(k.dims.size());
-    if (rank == 0) return run(i, int64_t{1}, int64_t{1});
+    if (rank == 0) return run(i, Block());
     int64_t at_axis[kMaxAxes];
     std::memcpy(at_axis, i, sizeof(int64_t) * static_cast<size_t>(rank));
     const int last = walk_end - 1;
     // The result of a reduction over nothing is one point of an axis without any.
-    if (n == 1 || walk_begin == walk_end) return run(at_axis, int64_t{1}, int64_t{1});
-    const int64_t extent = k.dims[static_cast<size_t>(last)];
+    if (n == 1 || walk_begin == walk_end) return run(at_axis, Block());
+    const auto extent = [&](int axis) { return k.dims[static_cast<size_t>(axis)]; };
     while (n > 0) {
-      const int64_t length = std::min(n, extent - at_axis[last]);
-      int64_t rows = 1;
-      if (in_blocks && extent <= kShortRow && length == extent && last > walk_begin) {
-        rows = std::min(n / extent, k.dims[static_cast<size_t>(last - 1)] - at_axis[last - 1]);
+      Block block;
+      block.length = std::min(n, extent(last) - at_axis[last]);
+      int axis = last;  // the block is as many positions of this one
+      int64_t count = block.length;
+      if (in_blocks && extent(last) <= kShortRow && block.length == extent(last)) {
+        for (int64_t* more : {&block.rows, &block.sheets}) {
+          if (axis == walk_begin || count != extent(axis)) break;
+          --axis;
+          count = *more = std::min(n / block.count(), extent(axis) - at_axis[axis]);
+        }
       }
-      run(at_axis, rows, length);
-      n -= rows * length;
-      if (rows > 1) at_axis[last - 1] += rows - 1;
-      at_axis[last] += length;
-      for (int a = last; a > walk_begin && at_axis[a] == k.dims[static_cast<size_t>(a)]; --a) {
+      run(at_axis, block);
+      n -= block.count();
+      at_axis[axis] += count;
+      for (int a = axis; a > walk_begin && at_axis[a] == extent(a); --a) {
         at_axis[a] = 0;
         ++at_axis[a - 1];
       }

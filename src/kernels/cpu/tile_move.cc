@@ -77,34 +77,60 @@ void load_run(Context& c, const Step& step, const int64_t* point, int64_t lo, in
   }
 }
 
+// As much as there is, again and again, until there are `all`.
 template <typename T>
-void copy_block(char* dst, const char* src, int64_t rows, int64_t row_stride, int64_t length,
-                int64_t stride) {
-  T* d = reinterpret_cast<T*>(dst);
-  const T* s = reinterpret_cast<const T*>(src);
-  for (int64_t r = 0; r < rows; ++r, d += length, s += row_stride) {
-    if (stride == 1) {
-      for (int64_t j = 0; j < length; ++j) d[j] = s[j];
-    } else if (stride == 0) {
-      const T x = *s;
-      for (int64_t j = 0; j < length; ++j) d[j] = x;
-    } else {
-      for (int64_t j = 0; j < length; ++j) d[j] = s[j * stride];
-    }
+void repeat(T* d, int64_t length, int64_t all) {
+  constexpr int64_t kFew = 16;
+  int64_t done = length;
+  for (const int64_t few = std::min(all, length * ((kFew + length - 1) / length)); done < few;
+       ++done)
+    d[done] = d[done - length];
+  for (; done < all; done *= 2) {
+    std::memcpy(d + done, d, static_cast<size_t>(std::min(done, all - done)) * sizeof(T));
   }
 }
 
-// Whole rows of the last axis, without bounds.
-void load_block(const Context& c, const Step& step, const int64_t* point, int64_t rows,
-                int64_t length, char* dst) {
+template <typename T>
+void copy_rows(T* d, const T* s, int64_t rows, int64_t row_stride, int64_t length, int64_t stride) {
+  if (stride == 1 && row_stride == length) {
+    std::memcpy(d, s, static_cast<size_t>(rows * length) * sizeof(T));
+    return;
+  }
+  const int64_t different = row_stride == 0 ? 1 : rows;
+  for (int64_t r = 0; r < different; ++r, s += row_stride) {
+    T* to = d + r * length;
+    if (stride == 1) {
+      for (int64_t j = 0; j < length; ++j) to[j] = s[j];
+    } else if (stride == 0) {
+      const T x = *s;
+      for (int64_t j = 0; j < length; ++j) to[j] = x;
+    } else {
+      for (int64_t j = 0; j < length; ++j) to[j] = s[j * stride];
+    }
+  }
+  if (different < rows) repeat(d, length, rows * length);
+}
+
+// A block of whole rows of the last axis, without bounds.
+void load_block(const Context& c, const Step& step, const int64_t* point,
+                const Context::Block& block, char* dst) {
   const Access& access = c.k.accesses[static_cast<size_t>(step.access)];
   int64_t position = access.offset;
   for (size_t a = 0; a < access.strides.size(); ++a) position += access.strides[a] * point[a];
   const char* src = static_cast<const char*>(c.inputs[access.input]) + position * step.size;
   const auto last = static_cast<size_t>(c.walk_end - 1);
   const int64_t by_row = access.strides[last - 1], by_one = access.strides[last];
+  const int64_t by_sheet = block.sheets > 1 ? access.strides[last - 2] : 0;
+  const int64_t sheet = block.rows * block.length;
   scalar::with_bits(step.size, [&](auto item) {
-    copy_block<decltype(item)>(dst, src, rows, by_row, length, by_one);
+    using T = decltype(item);
+    T* d = reinterpret_cast<T*>(dst);
+    const T* s = reinterpret_cast<const T*>(src);
+    const int64_t different = by_sheet == 0 ? 1 : block.sheets;
+    for (int64_t k = 0; k < different; ++k) {
+      copy_rows(d + k * sheet, s + k * by_sheet, block.rows, by_row, block.length, by_one);
+    }
+    if (different < block.sheets) repeat(d, sheet, block.count());
   });
 }
 
@@ -115,12 +141,13 @@ void Context::load(const Step& step, int64_t n) {
   const int last = walk_end - 1;
   char* dst = at[step.dst];
   int64_t done = 0;
-  auto run = [&](const int64_t* point, int64_t rows, int64_t length) {
-    if (rows > 1) {
-      load_block(*this, step, point, rows, length, dst);
-      dst += rows * length * step.size;
+  auto run = [&](const int64_t* point, const Block& block) {
+    if (block.rows * block.sheets > 1) {
+      load_block(*this, step, point, block, dst);
+      dst += block.count() * step.size;
       return;
     }
+    const int64_t length = block.length;
     int64_t lo = 0, hi = length;
     for (const kernels::Bound& b : access.bounds) {
       if (b.axis == last && !step.single) {
@@ -138,7 +165,7 @@ void Context::load(const Step& step, int64_t n) {
   };
   const bool is_plain = access.kind == Access::Kind::memory && access.bounds.empty();
   if (step.single)
-    run(i, 1, 1);
+    run(i, Block());
   else
     walk(n, is_plain && step.shift.entry < 0, run);
 }
@@ -146,12 +173,13 @@ void Context::load(const Step& step, int64_t n) {
 namespace {
 
 template <typename T>
-void scatter(char* dst, const char* src, int64_t rows, int64_t row_stride, int64_t n,
+void scatter(T* sheet, const T* s, const Context::Block& block, int64_t by_sheet, int64_t by_row,
              int64_t stride) {
-  T* d = reinterpret_cast<T*>(dst);
-  const T* s = reinterpret_cast<const T*>(src);
-  for (int64_t r = 0; r < rows; ++r, d += row_stride, s += n) {
-    for (int64_t j = 0; j < n; ++j) d[j * stride] = s[j];
+  for (int64_t k = 0; k < block.sheets; ++k, sheet += by_sheet) {
+    T* d = sheet;
+    for (int64_t r = 0; r < block.rows; ++r, d += by_row, s += block.length) {
+      for (int64_t j = 0; j < block.length; ++j) d[j * stride] = s[j];
+    }
   }
 }
 
@@ -164,8 +192,11 @@ void Context::store(const Step& step, int64_t n) {
   const int size = part.size;
   uint64_t bits = 0;
   if (step.single) std::memcpy(&bits, src, static_cast<size_t>(size));
-  const int64_t by_row = part.strides.size() < 2 ? 0 : part.strides[part.strides.size() - 2];
-  walk(n, !step.single, [&](const int64_t* point, int64_t rows, int64_t length) {
+  const size_t rank = part.strides.size();
+  const int64_t by_row = rank < 2 ? 0 : part.strides[rank - 2];
+  const int64_t by_sheet = rank < 3 ? 0 : part.strides[rank - 3];
+  walk(n, !step.single, [&](const int64_t* point, const Block& block) {
+    const int64_t length = block.length;
     int64_t position = part.offset;
     for (size_t a = 0; a < part.strides.size(); ++a) position += part.strides[a] * point[a];
     char* dst = static_cast<char*>(outputs[part.output]) + position * size;
@@ -175,14 +206,16 @@ void Context::store(const Step& step, int64_t n) {
       for (int64_t j = 0; j < length; ++j) {
         std::memcpy(dst + j * stride * size, &bits, static_cast<size_t>(size));
       }
-    } else if (stride == 1 && rows == 1) {
+    } else if (stride == 1 && block.rows == 1) {
       if (dst != src) std::memcpy(dst, src, static_cast<size_t>(length * size));
     } else {
       scalar::with_bits(size, [&](auto item) {
-        scatter<decltype(item)>(dst, src, rows, by_row, length, stride);
+        using T = decltype(item);
+        scatter(reinterpret_cast<T*>(dst), reinterpret_cast<const T*>(src), block, by_sheet, by_row,
+                stride);
       });
     }
-    if (!step.single) src += rows * length * size;
+    if (!step.single) src += block.count() * size;
   });
 }
 
