@@ -28,6 +28,8 @@ PROGRAMS = {
     "columns": (cartpole, values(1000, 4)),
     "two short axes": (lambda x: jnp.stack([x, x[:, ::-1] * 2], 1) + jnp.arange(2.0)[:, None], values(700, 3)),
     "pairs": (lambda x: (x[:, :, None] - x[:, None]) ** 2, values(40, 16, 3)),
+    "pairs of rows": (lambda x: x[:, :, None] * x[:, None, ::-1] + x[:1, :1, None, :1], values(23, 9, 7, 3)),
+    "one row for all": (lambda x: x * x[:1] + jnp.arange(5.0), values(777, 5)),
     "bounds": (shifted, values(90, 3)),
     "reversed": (lambda x: x[:, ::-1] + 1, values(500, 4)),
     "exchanged": (lambda x: jnp.stack([x[:, 1], -x[:, 0]], -1), values(300, 2)),
