@@ -174,9 +174,6 @@ bool graph_supports(Combine combine, const ir::Type& operand, const Target& targ
   }
 }
 
-// That MLX's kernels take.
-constexpr size_t kMostDims = 10;
-
 struct GraphScatter {
   GatherDims dims;
   ir::Type operand;
@@ -245,14 +242,7 @@ struct GraphScatter {
     return keyed ? from_order_key(result, dtype) : result;
   }
 
-  mx::array scatter(const mx::array& a, StartArrays starts, mx::array u) const {
-    if (u.ndim() > kMostDims && !starts.indices.empty()) {  // the dimensions of the batch as one
-      for (mx::array& index : starts.indices) index = mx::reshape(index, {-1});
-      mx::Shape shape = u.shape();
-      shape.erase(shape.begin(), shape.end() - a.ndim());
-      shape.insert(shape.begin(), -1);
-      u = mx::reshape(u, shape);
-    }
+  mx::array scatter(const mx::array& a, const StartArrays& starts, const mx::array& u) const {
     switch (combine) {
       case Combine::multiply:
         return mx::scatter_prod(a, starts.indices, u, starts.axes);
