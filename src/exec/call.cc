@@ -16,34 +16,34 @@ namespace jaxmps::exec {
 namespace {
 
 template <typename T>
-requires std::is_arithmetic_v<T> || std::is_enum_v<T> std::string text_of(T value) {
+requires std::is_arithmetic_v<T> || std::is_enum_v<T> std::string written(T value) {
   if constexpr (std::is_enum_v<T>) return str(static_cast<int64_t>(value));
   if constexpr (!std::is_enum_v<T>) return str(value);
 }
 template <typename List>
 requires requires(const List& list) { list.begin(); }
-std::string text_of(const List& list) {
+std::string written(const List& list) {
   std::string text;
   for (const auto& value : list) text += str(text.empty() ? "" : ", ", value);
   return str('[', text, ']');
 }
 template <typename... T>
-std::string text_of(const std::tuple<T...>& all) {
+std::string written(const std::tuple<T...>& all) {
   std::string text;
   const auto add = [&](const auto& value) {
-    text += str(text.empty() ? "" : ", ", text_of(value));
+    text += str(text.empty() ? "" : ", ", written(value));
   };
   std::apply([&](const auto&... values) { (add(values), ...); }, all);
   return text;
 }
 template <typename A, typename B>
-std::string text_of(const std::pair<A, B>& both) {
-  return text_of(std::tuple(both.first, both.second));
+std::string written(const std::pair<A, B>& both) {
+  return written(std::tuple(both.first, both.second));
 }
 
 template <typename P>
 std::string attributes_of(const mx::Primitive& primitive) {
-  return str('(', text_of(static_cast<const P&>(primitive).state()), ')');
+  return str('(', written(static_cast<const P&>(primitive).state()), ')');
 }
 
 // The operations of MLX that are more than elementwise.
@@ -70,6 +70,7 @@ constexpr Row kRows[] = {
     {"Scatter", Operation::update, true, attributes_of<mx::Scatter>},
     {"SliceUpdate", Operation::update, true, attributes_of<mx::SliceUpdate>},
     {"Concatenate", Operation::other, true, attributes_of<mx::Concatenate>},
+    {"Contiguous", Operation::copy, true},
     {"AsStrided", Operation::view, false, attributes_of<mx::AsStrided>},
     {"Broadcast", Operation::view, false},
     {"ExpandDims", Operation::view, false},
@@ -193,7 +194,7 @@ std::string_view Call::name() const { return primitive->name(); }
 
 bool Call::is_dense() const {
   const Row* row = row_of(name());
-  return row && row->is_dense;
+  return operation == Operation::copy || (row && row->is_dense);
 }
 
 Call with_epilogue(Call product, const Epilogue& epilogue, Layout added) {

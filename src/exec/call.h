@@ -28,7 +28,8 @@ enum class Operation : uint8_t {
   pick,    // gathers and dynamic slices: reads as much as it writes
   update,  // scatters and updates of slices: may change an operand in place
   view,    // an operand's memory, seen another way
-  other,   // elementwise ops, copies
+  copy,    // to a dense array
+  other,   // elementwise ops
 };
 
 // How an operand is seen in the memory of a dense array.

@@ -34,9 +34,8 @@ class Folder {
     }
     for (Step& step : plan.steps) {
       read_through(step);
-      if (is_view(step)) {
-        follow(step);
-      } else if (is_dense(step)) {
+      if (is_view(step)) follow(step);
+      if (is_dense(step)) {
         for (size_t i = 0; i < step.outputs.size(); ++i) {
           note(step.outputs[i], step.shapes[i], step.dtypes[i]);
         }
@@ -84,20 +83,24 @@ class Folder {
     }
   }
 
-  void follow(const Step& step) {
+  void follow(Step& step) {
     const Ref input = step.inputs[0];
     if (step.inputs.size() != 1 || input < 0 || !seen_[input]) return;
     const Seen seen = *seen_[input];
     if (step.kind == Step::Kind::call) return follow_call(step, seen);
+    if (step.kind != Step::Kind::alias) return;
     mx::array view(step.shapes[0], step.dtypes[0], nullptr, {});
-    if (step.kind != Step::Kind::alias || !reshape(seen.view, view)) return;
+    if (!reshape(seen.view, view)) {
+      const mx::array unread(seen.view.shape(), seen.view.dtype(), nullptr, {});
+      return copy(step, Call(mx::reshape(unread, step.shapes[0]).primitive_ptr()), seen);
+    }
     view.set_status(mx::array::Status::available);
     seen_[step.outputs[0]] = Seen{seen.whole, std::move(view), seen.is_all};
   }
 
   // MLX itself says what it sees: its views read no values. Only of a dense array is each of them
   // sure to be a view.
-  void follow_call(const Step& step, const Seen& seen) {
+  void follow_call(Step& step, const Seen& seen) {
     const std::string_view name = step.call.name();
     const bool is_any = name == "Transpose" || name == "Slice" || name == "Split" ||
                         name.starts_with("Broadcast") || name == "ExpandDims" || name == "Squeeze";
@@ -110,8 +113,10 @@ class Folder {
     }
     if (is_any || seen.view.flags().row_contiguous) {
       step.call.primitive->eval_cpu({seen.view}, views);
-    } else if (!reshapes || !reshape(seen.view, views[0])) {
+    } else if (!reshapes) {
       return;
+    } else if (!reshape(seen.view, views[0])) {
+      return copy(step, std::move(step.call), seen);
     }
     for (size_t i = 0; i < views.size(); ++i) {
       mx::array& view = views[i];
@@ -121,6 +126,15 @@ class Folder {
                           view.nbytes() == seen.view.nbytes();
       seen_[step.outputs[i]] = Seen{seen.whole, std::move(view), is_all};
     }
+  }
+
+  // What cannot be seen so is a copy.
+  static void copy(Step& step, Call call, const Seen& seen) {
+    call.operation = Operation::copy;
+    call.layouts = {Layout(seen.view)};
+    step.kind = Step::Kind::call;
+    step.call = std::move(call);
+    step.inputs[0] = seen.whole;
   }
 
   static bool reshape(const mx::array& from, mx::array& to) {

@@ -21,7 +21,7 @@ namespace mx = mlx::core;
 
 // What the Buffer of an array points to, by the allocator that the installed MLX was built with. A
 // block of the pool has it in front of its data, which is at a multiple of 64.
-enum class Layout {
+enum class BufferLayout {
   unknown,
   size,  // a size_t with the size, right before the data: MLX for the CPU
   cuda,  // a CudaBuffer
@@ -128,7 +128,7 @@ Pool& pool() {
 std::atomic<bool> cpu_alone{false};
 
 // Of a block that MLX allocates. It may hand out a larger block that somebody gave back.
-Layout probe_layout() {
+BufferLayout probe_layout() {
   const auto probe = mx::allocator::malloc(kAlignment);
   mx::allocator::Buffer buffer = probe.buffer();
   const char* data = static_cast<char*>(buffer.raw_ptr());
@@ -137,17 +137,17 @@ Layout probe_layout() {
     CudaBuffer header;
     std::memcpy(&header, buffer.ptr(), sizeof header);
     const bool fits = header.data == data && header.size == size && header.device == -1;
-    return cpu_alone && fits ? Layout::cuda : Layout::unknown;
+    return cpu_alone && fits ? BufferLayout::cuda : BufferLayout::unknown;
   }
-  if (mx::is_available(mx::Device::gpu)) return Layout::unknown;
-  if (data != static_cast<const char*>(buffer.ptr()) + kHeader) return Layout::unknown;
+  if (mx::is_available(mx::Device::gpu)) return BufferLayout::unknown;
+  if (data != static_cast<const char*>(buffer.ptr()) + kHeader) return BufferLayout::unknown;
   size_t bytes;
   std::memcpy(&bytes, buffer.ptr(), sizeof bytes);
-  return bytes >= kAlignment && bytes == size ? Layout::size : Layout::unknown;
+  return bytes >= kAlignment && bytes == size ? BufferLayout::size : BufferLayout::unknown;
 }
 
-Layout layout() {
-  static const Layout layout = probe_layout();
+BufferLayout layout() {
+  static const BufferLayout layout = probe_layout();
   return layout;
 }
 
@@ -163,7 +163,7 @@ void release(mx::allocator::Buffer buffer) {
 mx::array new_array(const mx::Shape& shape, mx::Dtype dtype) {
   size_t bytes = dtype.size();
   for (auto dim : shape) bytes *= static_cast<size_t>(dim);
-  if (layout() == Layout::unknown) {
+  if (layout() == BufferLayout::unknown) {
     return mx::array(mx::allocator::malloc(std::max<size_t>(bytes, 1)), shape, dtype);
   }
   if (bytes > static_cast<size_t>(physical_memory())) throw std::bad_alloc();
@@ -172,7 +172,7 @@ mx::array new_array(const mx::Shape& shape, mx::Dtype dtype) {
   char* data = block + kAlignment;
   std::memcpy(data - kHeader, &rounded, sizeof rounded);
   char* header = data - kHeader;
-  if (layout() == Layout::cuda)
+  if (layout() == BufferLayout::cuda)
     header = reinterpret_cast<char*>(new (block) CudaBuffer{data, rounded, -1});
   return mx::array(mx::allocator::Data(mx::allocator::Buffer(header), release), shape, dtype);
 }
@@ -195,12 +195,13 @@ mx::array share(const mx::array& dense, const mx::Shape& shape, mx::Dtype dtype,
 }
 
 bool can_borrow(const void* data) {
-  return layout() != Layout::unknown && reinterpret_cast<uintptr_t>(data) % kBorrowedAlignment == 0;
+  return layout() != BufferLayout::unknown &&
+         reinterpret_cast<uintptr_t>(data) % kBorrowedAlignment == 0;
 }
 
 mx::array borrow(void* data, const mx::Shape& shape, mx::Dtype dtype,
                  std::function<void()> release) {
-  if (layout() == Layout::cuda) {
+  if (layout() == BufferLayout::cuda) {
     const std::shared_ptr<CudaBuffer> header(new CudaBuffer{data, 0, -1});
     return mx::array(
         mx::allocator::Data(mx::allocator::Buffer(header.get()),

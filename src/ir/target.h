@@ -42,6 +42,7 @@ struct Target {
   bool scatters_64_bits;  // elements of 8 bytes
   bool strided_scans;     // are right along other axes than the last
   bool vector_epilogues;  // products by a vector take a sum, too
+  bool strided_batches;   // of matrices, along several dimensions, are multiplied as they lie
   // Convolutions have gradients of their own, that of a kernel not by way of a huge kernel.
   bool gradient_convolutions;
   Pace pace;
@@ -65,6 +66,7 @@ inline constexpr Target kCpu{.name = "cpu",
                              .scatters_64_bits = true,
                              .strided_scans = true,
                              .vector_epilogues = false,
+                             .strided_batches = false,
                              .gradient_convolutions = false,
                              .pace = {},
                              .longest_row = kAnyLength,
@@ -83,6 +85,7 @@ inline constexpr Target kCuda{.name = "cuda",
                               .scatters_64_bits = false,
                               .strided_scans = true,
                               .vector_epilogues = false,
+                              .strided_batches = false,
                               .gradient_convolutions = true,
                               .pace = {},
                               // What a block of threads holds in registers.
@@ -101,6 +104,7 @@ inline constexpr Target kMetal{.name = "metal",
                                .scatters_64_bits = false,
                                .strided_scans = false,
                                .vector_epilogues = true,
+                               .strided_batches = true,
                                .gradient_convolutions = false,
                                // macOS ends command buffers that run for seconds. An M1 of seven
                                // cores has 68 bytes and 2300 operations at best.

@@ -210,9 +210,10 @@ std::optional<Lowering> native_dot(const OpContext& ctx, const DotDims& dims) {
       0.02 * work + 200);
 }
 
-// Brings `a` into the shape [batch, first, second] of the three groups of dimensions.
+// Brings `a` into the shape [batch..., first, second] of the three groups of dimensions, those of
+// the batch as one if they are to be merged.
 mx::array arrange(const mx::array& a, const std::vector<int>& batch, const std::vector<int>& first,
-                  const std::vector<int>& second) {
+                  const std::vector<int>& second, bool merges) {
   std::vector<int> order = batch;
   order.insert(order.end(), first.begin(), first.end());
   order.insert(order.end(), second.begin(), second.end());
@@ -221,7 +222,13 @@ mx::array arrange(const mx::array& a, const std::vector<int>& batch, const std::
     for (int d : dims) n *= a.shape(d);
     return n;
   };
-  const mx::Shape shape{size(batch), size(first), size(second)};
+  mx::Shape shape;
+  if (merges && !batch.empty()) shape.push_back(size(batch));
+  for (const int d : batch) {
+    if (!merges) shape.push_back(a.shape(d));
+  }
+  shape.push_back(size(first));
+  shape.push_back(size(second));
   return mx::reshape(mx::transpose(a, order), shape);
 }
 
@@ -239,13 +246,9 @@ ANY_DTYPE_OP(dot_general) {
     if (auto lowering = native_dot(ctx, dims)) return std::move(*lowering);
   }
   if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
-  return graph([=, shape = ctx.out_shape()](Inputs in) {
-    auto a = arrange(in[0], dims.lhs_batch, dims.lhs_free, dims.lhs_contract);
-    auto b = arrange(in[1], dims.rhs_batch, dims.rhs_contract, dims.rhs_free);
-    if (dims.lhs_batch.empty()) {
-      a = mx::squeeze(a, 0);
-      b = mx::squeeze(b, 0);
-    }
+  return graph([=, shape = ctx.out_shape(), merges = !ctx.target.strided_batches](Inputs in) {
+    const auto a = arrange(in[0], dims.lhs_batch, dims.lhs_free, dims.lhs_contract, merges);
+    const auto b = arrange(in[1], dims.rhs_batch, dims.rhs_contract, dims.rhs_free, merges);
     return one(mx::reshape(multiply_matrices(a, b, type), shape));
   });
 }

@@ -326,6 +326,7 @@ TEST(SimulatedDevice, ProgramsAskOfMetalWhatTheyAskOfCuda) {
   // Gradients of convolutions are one call of cuDNN only, and nothing is cut for CUDA.
   ir::Target target = ir::kMetal;
   target.gradient_convolutions = ir::kCuda.gradient_convolutions;
+  target.strided_batches = ir::kCuda.strided_batches;
   target.pace = ir::kCuda.pace;
   int64_t launches = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(
