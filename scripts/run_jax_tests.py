@@ -222,7 +222,8 @@ class Runner:
     @staticmethod
     def forget_failures(reference: Results, ours: Results) -> None:
         passed = {test for test, record in reference.outcomes.items() if record["outcome"] == "passed"}
-        ours.forget({t for t, record in ours.outcomes.items() if record["outcome"] != "passed"} & passed)
+        ours.forget({t for t, record in ours.outcomes.items()
+                     if record["outcome"] != "passed" and not is_for_several(record)} & passed)
 
     @staticmethod
     def path(name: str) -> str:
@@ -398,6 +399,11 @@ def short(test: str) -> str:
     return test.split("::", 1)[1] if "::" in test else test
 
 
+def is_for_several(record: dict) -> bool:
+    """Whether a test was skipped because it is for several devices."""
+    return record["outcome"] == "skipped" and SEVERAL_DEVICES.search(record["why"]) is not None
+
+
 def compare(name: str, ours: Results, reference: Results) -> Row:
     """Without outcomes of JAX's backend it is taken to pass everything."""
     row = Row(name)
@@ -417,7 +423,7 @@ def compare(name: str, ours: Results, reference: Results) -> Row:
             row.left_out += 1
         elif outcome == "passed":
             row.passed += 1
-        elif outcome == "skipped" and SEVERAL_DEVICES.search(why):
+        elif is_for_several(have):
             row.several += 1
         else:
             row.failures[short(test)] = (outcome, why)
