@@ -44,6 +44,13 @@ def test_a_report_names_neither_user_nor_host(report, monkeypatch):
     assert text == "./src/a.cc: ~/x on HOST"
 
 
+def test_failures_of_one_cause_are_counted_together(report):
+    refused = "model.py:{0}: in f\nE   RuntimeError: kernel {1:#x} is refused\nE   error: no such function\n"
+    found = [("a", refused.format(3, 255)), ("b", refused.format(7, 16)), ("C.d", "d.cc:12\nExpected: true")]
+    assert report.causes(found) == ["2 x RuntimeError: kernel N is refused error: no such function",
+                                    "1 x d.cc:N Expected: true"]  # fmt: skip
+
+
 def test_what_hangs_is_stopped(report):
     waits = "import time\nprint('begun', flush=True)\ntry: time.sleep(60)\nexcept KeyboardInterrupt: print('counted')"
     said = report.run_bounded([sys.executable, "-c", waits], minutes=0.05)
