@@ -37,8 +37,8 @@ LIBCXX_KNOWN = re.compile(
     r"|__ZNSt3__16__sortIRNS_6__lessI(?P<t>[a-z])(?P=t)EEP(?P=t)EEvT0_S5_T_$"
 )
 LIBSYSTEM_KNOWN = {"_" + name for name in (
-    "cbrt", "erf", "erfc", "frexp", "hypot", "ilogb", "ldexp", "ldexpf", "pipe", "pthread_atfork", "sigaction",
-    "sysconf", "wmemchr")} | {"dyld_stub_binder"}  # fmt: skip
+    "atexit", "cbrt", "erf", "erfc", "frexp", "hypot", "ilogb", "ldexp", "ldexpf", "pipe", "pthread_atfork",
+    "sigaction", "sysconf", "wmemchr")} | {"dyld_stub_binder"}  # fmt: skip
 
 
 class Wrong(Exception):
