@@ -16,7 +16,7 @@ std::atomic<std::atomic<int64_t>*> callback_count{nullptr};
 
 // Holds the state: an event may be dropped as soon as it is set.
 struct Event::Waiting {
-  Waiting() {
+  explicit Waiting(bool is_distant) : counted(is_distant ? nullptr : callback_count.load()) {
     if (counted) ++*counted;
   }
   ~Waiting() {
@@ -28,7 +28,7 @@ struct Event::Waiting {
   Callback callback;
   std::shared_ptr<State> state;
   Waiting* next = nullptr;
-  std::atomic<int64_t>* const counted = callback_count.load();
+  std::atomic<int64_t>* const counted;
 };
 
 Event::State::~State() {
@@ -163,6 +163,12 @@ Event Event::ready() {
   return *event;
 }
 
+Event Event::distant() {
+  Event event;
+  event.state_->is_distant = true;
+  return event;
+}
+
 Event Event::failed(Error error) {
   Event event;
   event.set(std::move(error));
@@ -224,7 +230,7 @@ void Event::abandon(const Error& error) const noexcept {
 void Event::on_ready(Callback callback) const {
   if (!is_set()) {
     try {
-      auto waiting = std::make_unique<Waiting>();
+      auto waiting = std::make_unique<Waiting>(state_->is_distant);
       std::lock_guard lock(shared().mutex);
       if (!is_set()) {
         waiting->callback = std::move(callback);

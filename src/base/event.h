@@ -24,6 +24,9 @@ class Event {
   Event() : state_(std::make_shared<State>()) {}
   // An event that is set from the start.
   static Event ready();
+  // An event that may be set late or never, as by the end of what lives as long as the process: its
+  // callbacks are not counted (count_callbacks).
+  static Event distant();
   static Event failed(Error error);
 
   bool is_set() const { return state_->done.load(std::memory_order_acquire); }
@@ -48,6 +51,7 @@ class Event {
  private:
   struct State {
     ~State();
+    bool is_distant = false;
     std::atomic<bool> done{false};
     Status status;               // guarded by `done`
     Waiting* waiting = nullptr;  // latest first

@@ -85,7 +85,7 @@ Status from_host(PJRT_Client_BufferFromHostBuffer_Args& args) {
   if (may_alias(args.host_buffer_semantics) && host.dense &&
       host.type.byte_count() >= kMinAliasBytes && device.target().runs_native &&
       exec::can_borrow(args.data) && !lacks_sign_bits(host.type.dtype)) {
-    Event done;
+    const Event done = Event::distant();
     TRY(args.buffer,
         borrowing_buffer(*memory, host.type, const_cast<void*>(args.data), [done] { done.set(); }));
     args.done_with_host_buffer = new_event(done);

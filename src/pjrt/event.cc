@@ -36,7 +36,7 @@ Status on_ready(PJRT_Event_OnReady_Args& args) {
 }
 
 Status create(PJRT_Event_Create_Args& args) {
-  args.event = new_event(Event());
+  args.event = new_event(Event::distant());
   return {};
 }
 

@@ -292,6 +292,22 @@ def test_the_process_ends_with_work_queued():
     """).strip() == "good"
 
 
+def test_nothing_is_waited_for_at_the_end_but_work():
+    """Not the release of memory that an array shares with NumPy."""
+    assert run("""
+        import time
+        import jax, jax.numpy as jnp, numpy as np
+        from jax_plugins.mps import callbacks
+        shared = np.ones((512, 512), np.float32)
+        kept = [jax.device_put(shared, jax.devices("mps")[0], may_alias=True), jnp.from_dlpack(shared), jax.jit(lambda x: x)(shared)]
+        jax.block_until_ready(kept)
+        deadline = time.monotonic() + 20
+        while callbacks._table.owed and time.monotonic() < deadline:
+            time.sleep(0.01)
+        print(callbacks._table.owed)
+    """).strip() == "0"
+
+
 @pytest.mark.parametrize("name, value, rule", [
     ("DEVICE", "abacus", "one of `gpu`, `cpu`"),
     ("NUM_DEVICES", "0", "a whole number between 1 and 1024"),
