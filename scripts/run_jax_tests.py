@@ -362,7 +362,9 @@ def known_failures(name: str, device: str | None = None) -> dict[str, str]:
     """Test -> reason, from the file's groups: `# reason` in one or more lines, then a test (or
     `prefix*`) a line. What fails on one device alone stands in <file>.<device>.txt."""
     known, reason, in_reason = {}, "", False
-    for path in (KNOWN / f"{name}.txt", KNOWN / f"{name}.{device}.txt"):
+    # Tests are presented the simulated Metal as `gpu`, too.
+    devices = [f".{device}", ".gpu"] if device == "simulated" else [f".{device}"]
+    for path in (KNOWN / f"{name}{suffix}.txt" for suffix in ("", *devices)):
         for line in path.read_text().splitlines() if path.exists() else ():
             if line.startswith("#"):
                 reason = f"{reason} {line[1:].strip()}" if in_reason else line[1:].strip()

@@ -12,11 +12,10 @@
 //   program sees its arguments as they were when it was called.
 // - The results of a program are the device's own. What a program would pass on of borrowed memory
 //   is copied (Program::Run::compute).
-// - The device's own memory may serve several buffers (results that see an argument another way; on
-//   GPUs results that are one; other types and kinds of memory of the same bytes) and is constant
-//   while it does: a step overwrites what it alone holds. So donated memory is overwritten only if
-//   the donated buffer was its last holder (Payload::take) and the client holds no reference to it
-//   (Buffer::hold).
+// - The device's own memory may serve several buffers (results that see an argument another way;
+//   other types and kinds of memory of the same bytes) and is constant while it does: a step
+//   overwrites what it alone holds. So donated memory is overwritten only if the donated buffer was
+//   its last holder (Payload::take) and the client holds no reference to it (Buffer::hold).
 // - On the CPU an array is evaluated when it is published: no other thread may evaluate it.
 #pragma once
 
@@ -111,8 +110,9 @@ class Buffer {
   Status hold();
   void release_hold();
 
-  // Waits until ready; the address of the dense data in memory that the CPU can read, and the device
-  // too. Discrete memory is given up for such memory first, once all work that reads it has ended.
+  // Waits until ready; the address of the dense data in memory that the CPU can read, and the
+  // device too. Discrete memory is given up for such memory first, once all work that reads it has
+  // ended.
   Result<void*> host_pointer() const;
   // Copies `bytes` from `offset` of the dense data to `destination`; the event tells when.
   Event copy_to_host(void* destination, int64_t offset, int64_t bytes) const;

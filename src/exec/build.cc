@@ -26,7 +26,9 @@ constexpr int64_t kKeptSplat = 1024;
 class Builder {
  public:
   Builder(const ir::Target& target, std::vector<Error>* refused)
-      : target_(target), refused_(refused), plan_(std::make_unique<Plan>()) {}
+      : target_(target), refused_(refused), plan_(std::make_unique<Plan>()) {
+    plan_->is_native = target.runs_native;
+  }
 
   std::unique_ptr<Plan> build(const ir::Region& region, const std::vector<Value*>& captures) {
     std::vector<Value*> parameters;
@@ -99,7 +101,6 @@ class Builder {
   }
 
   void add_lowering(const Op& op, ops::Lowering lowering) {
-    plan_->is_native = plan_->is_native && target_.runs_native;
     plan_->nanoseconds += lowering.nanoseconds;
     const bool on_host = lowering.on_host && !lowering.graph;
     if (!lowering.launches.empty()) {
@@ -291,7 +292,6 @@ class Builder {
     if (target.runs_native && uses_kernels()) {
       auto whole = lower_loop(op, captures);
       if (whole.ok()) {
-        plan_->is_native = plan_->is_native && target_.runs_native;
         plan_->nanoseconds += whole->nanoseconds;
         return add_native(op, std::move(step), std::move(whole).value());
       }
@@ -328,7 +328,7 @@ class Builder {
   }
 
   void note_nested(const Plan& nested, int64_t times) {
-    plan_->is_native = plan_->is_native && nested.is_native && target_.runs_native;
+    plan_->is_native = plan_->is_native && nested.is_native;
     plan_->nanoseconds += static_cast<double>(times) * (nested.nanoseconds + 500);
   }
 

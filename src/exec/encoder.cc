@@ -48,12 +48,11 @@ void Encoder::lay_out(const Call& call, std::vector<mx::array>& inputs) {
   if (call.operation == Operation::transform) align(inputs);
 }
 
-// cuFFT takes rows of real numbers only at addresses of complex ones. Concatenate copies, always.
+// cuFFT takes rows of real numbers only at addresses of complex ones.
 void Encoder::align(std::vector<mx::array>& inputs) {
   mx::array& input = inputs[0];
   if (on_cpu_ || input.offset() % static_cast<int64_t>(2 * input.itemsize()) == 0) return;
-  const Call copies(mx::concatenate({input, input}, 0, stream_).primitive_ptr());
-  input = send_alike(copies, std::move(input));
+  input = copy(std::move(input));
 }
 
 Arrays Encoder::send(const Call& call, std::vector<mx::array> inputs,
@@ -117,12 +116,23 @@ mx::array Encoder::copy_of_part(mx::array array) {
   if (!contiguous_.primitive) {
     contiguous_ = Call(mx::contiguous(array, false, stream_).primitive_ptr());
   }
-  if (array.ndim() > 0) return send_alike(contiguous_, std::move(array));
-  // MLX for CUDA launches nothing for the copy of an array without dimensions.
-  return share(send_alike(contiguous_, share(array, {1}, array.dtype())), {}, array.dtype());
+  return send_alike(contiguous_, std::move(array));
+}
+
+mx::array Encoder::copy(mx::array array) {
+  if (!concatenate_.primitive) {
+    const mx::array some(0.f);  // Concatenate copies, always; `contiguous` hands on what is dense
+    concatenate_ =
+        Call(mx::concatenate({mx::reshape(some, {1}), mx::reshape(some, {1})}, 0, stream_)
+                 .primitive_ptr());
+  }
+  return send_alike(concatenate_, std::move(array));
 }
 
 mx::array Encoder::send_alike(const Call& call, mx::array array) {
+  if (array.ndim() == 0) {  // MLX for CUDA launches nothing for the copy of such an array
+    return share(send_alike(call, share(array, {1}, array.dtype())), {}, array.dtype());
+  }
   const mx::Shape shape = array.shape();
   const mx::Dtype dtype = array.dtype();
   std::vector<mx::array> inputs;

@@ -43,6 +43,9 @@ class Encoder {
   // A dense row-major copy of an array that sees a small part of its memory.
   mx::array copy_of_part(mx::array array);
 
+  // A dense row-major copy in memory of its own.
+  mx::array copy(mx::array array);
+
   // Waits for all that was sent. Throws what went wrong there.
   void wait();
   // Copies from the dense data of an array whose values are there, while work that was sent may
@@ -76,7 +79,7 @@ class Encoder {
   // Gives the inputs the layouts that the call asks for.
   void lay_out(const Call& call, std::vector<mx::array>& inputs);
   void align(std::vector<mx::array>& inputs);
-  // A call on one array, whose result has its shape and type.
+  // A call that copies one array.
   mx::array send_alike(const Call& call, mx::array array);
   ops::Arrays make(std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                    const std::shared_ptr<mx::Primitive>& primitive) const;
@@ -85,7 +88,7 @@ class Encoder {
 
   const mx::Stream stream_;
   const bool on_cpu_, in_place_;
-  Call contiguous_;
+  Call contiguous_, concatenate_;
   bool is_idle_ = true;  // nothing was sent since the last wait()
   bool is_lost_ = false;
 };

@@ -73,7 +73,7 @@ struct Plan {
   // Results that see a small part of a large array, which they would keep.
   std::vector<bool> small_parts;
   std::vector<mx::array> constants;
-  bool is_native = true;   // no step needs the encoder, here or in nested plans
+  bool is_native = true;   // nothing needs the encoder, here or in nested plans: never on a GPU
   double nanoseconds = 0;  // estimated time on one core
 };
 

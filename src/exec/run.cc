@@ -267,19 +267,31 @@ class Runner {
     return out;
   }
 
-  // What leaves the device's thread: dense, and on the CPU readable by any thread.
+  // What leaves the device's thread: dense, and what the CPU made is readable by any thread. What
+  // somebody else holds is copied: the client may compare addresses, and writes through some.
   void settle(Arrays& out) {
-    for (size_t i = 0; i < out.size(); ++i) {
-      const bool is_small = plan_.small_parts[i] && !encoder_.on_cpu();
-      out[i] =
-          is_small ? encoder_.copy_of_part(std::move(out[i])) : encoder_.dense(std::move(out[i]));
+    if (encoder_.on_cpu()) {
+      for (mx::array& array : out) array = encoder_.dense(std::move(array));
+      wait();
+    } else if (!plan_.is_native) {
+      return settle_on_gpu(out);
     }
-    if (!encoder_.on_cpu()) return;
-    wait();
     for (size_t i = 0; i < out.size(); ++i) {
-      // The client may compare addresses, and writes through some of them.
       if (plan_.passed_on[i] && !is_exclusive(out[i])) out[i] = copy_of(out[i]);
       out[i].set_status(mx::array::Status::available);
+    }
+  }
+
+  // The memory alone is held by work on its way, too.
+  void settle_on_gpu(Arrays& out) {
+    for (size_t i = 0; i < out.size(); ++i) {
+      if (plan_.passed_on[i] && handle_count(out[i]) > 1) {
+        out[i] = encoder_.copy(std::move(out[i]));
+      } else if (plan_.small_parts[i]) {
+        out[i] = encoder_.copy_of_part(std::move(out[i]));
+      } else {
+        out[i] = encoder_.dense(std::move(out[i]));
+      }
     }
   }
 

@@ -301,14 +301,15 @@ def test_dlpack_types_and_requests(mps):
 
 
 def test_results_have_memory_of_their_own(mps):
-    """As on JAX's CPU backend: nobody sees an address twice, unless the argument was donated."""
-    if mps.device_kind != "cpu":
-        pytest.skip("on GPUs arrays, which cannot change, share memory")
-    x = jax.device_put(X, mps)
-    results = jax.jit(lambda x: (x, x, x + 1, jnp.ones(3)))(x)
-    once_more = jax.jit(lambda x: (x, x, x + 1, jnp.ones(3)))(x)
-    arrays = [x, *results, *once_more, jnp.array(x, copy=True)]
-    assert len({a.unsafe_buffer_pointer() for a in arrays}) == len(arrays)
+    """As on JAX's own backends: nobody sees an address twice, unless the argument was donated."""
+    for value in (X, np.float32(3), np.ones(300_000, np.int8)):
+        x = jax.device_put(value, mps)
+        results = jax.jit(lambda x: (x, x, x + 1, jnp.ones(3)))(x)
+        once_more = jax.jit(lambda x: (x, x, x + 1, jnp.ones(3)))(x)
+        arrays = [x, *results, *once_more, jnp.array(x, copy=True)]
+        assert len({a.unsafe_buffer_pointer() for a in arrays}) == len(arrays)
+        for same in (*results[:2], arrays[-1]):
+            np.testing.assert_array_equal(same, value)
     y = jax.device_put(X, mps) + 1
     address = y.unsafe_buffer_pointer()
     assert jax.jit(lambda y: (y, y * 2), donate_argnums=0)(y)[0].unsafe_buffer_pointer() == address

@@ -59,7 +59,7 @@ struct LaunchProgram {
     plan.steps.push_back(std::move(step));
     plan.results = {1};
     plan.moved_results = {true};
-    plan.small_parts = {false};
+    plan.passed_on = plan.small_parts = {false};
   }
 
   mx::array run(Encoder& encoder) const {
