@@ -91,9 +91,15 @@ const Row* row_of(std::string_view name) {
   return row == std::end(kRows) ? nullptr : row;
 }
 
+// Whether updates of one place wait for one another: of `Scatter Sum`, say.
+bool takes_turns(const TracedCall& traced) {
+  const std::string_view name = traced.call.primitive->name();
+  return name.starts_with("Scatter ") && traced.inputs.size() > 2;
+}
+
 // About how long it takes.
 double nanoseconds_of(const TracedCall& traced, const ir::Pace& pace) {
-  double flops = 0, bytes = 0;
+  double flops = 0, bytes = 0, turns = 0;
   for (const mx::array& input : traced.inputs) bytes += static_cast<double>(input.nbytes());
   for (const mx::array& output : traced.outputs) {
     const auto size = static_cast<double>(output.size());
@@ -110,11 +116,16 @@ double nanoseconds_of(const TracedCall& traced, const ir::Pace& pace) {
       case Operation::sort:
         bytes = ops::bytes_of_sort(bytes, output.size());
         break;
+      case Operation::update:
+        if (takes_turns(traced)) {
+          turns = ops::nanoseconds_of_turns(traced.inputs[1].size(), traced.inputs.back().size());
+        }
+        break;
       default:
         break;
     }
   }
-  return pace.nanoseconds(flops, bytes);
+  return std::max(turns, pace.nanoseconds(flops, bytes));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // for seconds. Pure functions on lazy arrays; any thread.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
@@ -20,6 +21,12 @@ mx::array in_pieces(int64_t size, int64_t pieces, int axis,
 // again, at times over fast memory.
 inline double bytes_of_sort(double bytes, size_t elements) {
   return bytes * std::log2(static_cast<double>(elements) + 2);
+}
+
+// A scatter whose updates wait for one another, all at the same place in the worst case: of those
+// on an M1 of seven cores (docs/apple.md).
+inline double nanoseconds_of_turns(size_t windows, size_t elements) {
+  return std::max(640.0 * static_cast<double>(windows), 2.3 * static_cast<double>(elements));
 }
 
 }  // namespace jaxmps::ops

@@ -9,6 +9,7 @@
 #include "ir/combiner.h"
 #include "ops/gather.h"
 #include "ops/host_call.h"
+#include "ops/pieces.h"
 #include "scalar/scalar.h"
 
 namespace jaxmps::ops {
@@ -178,6 +179,7 @@ struct GraphScatter {
   GatherDims dims;
   ir::Type operand;
   Combine combine;
+  ir::Pace pace;
 
   // The updates as [batch..., operand dimensions...], with 1 where windows have no dimension; the
   // batch is as start_arrays() has it.
@@ -238,8 +240,27 @@ struct GraphScatter {
     } else if (inside) {
       u = mx::where(spread(*inside), u, identity(u.dtype()));
     }
-    mx::array result = scatter(a, starts, u);
+    mx::array result = in_turns(std::move(a), starts, u);
     return keyed ? from_order_key(result, dtype) : result;
+  }
+
+  // Some of the updates after others, where all of them may take long.
+  mx::array in_turns(mx::array a, const StartArrays& starts, const mx::array& u) const {
+    const mx::array& windows = starts.indices[0];
+    const int64_t wanted = pace.pieces(nanoseconds_of_turns(windows.size(), u.size()));
+    const mx::Shape& batch = windows.shape();
+    if (wanted == 1 || batch.empty()) return scatter(a, starts, u);
+    const auto axis =
+        static_cast<int>(std::max_element(batch.begin(), batch.end()) - batch.begin());
+    const int64_t size = batch[axis], pieces = std::min(wanted, size);
+    for (int64_t k = 0; k < pieces; ++k) {
+      const auto from = static_cast<int>(size * k / pieces);
+      const auto to = static_cast<int>(size * (k + 1) / pieces);
+      StartArrays some = starts;
+      for (mx::array& index : some.indices) index = part_of(index, axis, from, to);
+      a = scatter(a, some, part_of(u, axis, from, to));
+    }
+    return a;
   }
 
   mx::array scatter(const mx::array& a, const StartArrays& starts, const mx::array& u) const {
@@ -279,7 +300,7 @@ Graph simple_graph(const OpContext& ctx, const GatherDims& dims, const Simple& s
   std::vector<GraphScatter> parts;
   parts.reserve(inputs);
   for (int i = 0; i < inputs; ++i) {
-    parts.push_back({dims, ctx.in(i), simple.combine[i]});
+    parts.push_back({dims, ctx.in(i), simple.combine[i], ctx.target.pace});
   }
   return [=](Inputs in) {
     Arrays out;

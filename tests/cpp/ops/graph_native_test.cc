@@ -6,6 +6,7 @@
 #include <random>
 
 #include "ir/module.h"
+#include "mlx/primitives.h"
 #include "ops/op.h"
 
 namespace jaxmps::ops {
@@ -256,6 +257,29 @@ TEST(GraphNative, ScatterCombining) {
     run(scatter(DType::s32, {5, 4}, Type(DType::s32, {6, 1}), {6, 4},
                 scatter_attrs({1}, {0}, {0}, 1), id));
   }
+}
+
+int64_t count_calls(const mx::array& result, std::string_view name) {
+  if (!result.has_primitive()) return 0;
+  int64_t calls = result.primitive().name() == name ? 1 : 0;
+  for (const mx::array& input : result.inputs()) calls += count_calls(input, name);
+  return calls;
+}
+
+TEST(GraphNative, ScattersThatTakeTurnsAreCut) {
+  const OneOp program = scatter(DType::f32, {5, 4}, Type(DType::s32, {6, 1}), {6, 4},
+                                scatter_attrs({1}, {0}, {0}, 1), OpId::add);
+  const mx::array a = mx::zeros({5, 4}), indices = mx::zeros({6, 1}, mx::int32);
+  const mx::array u = mx::ones({6, 4});
+  const mx::array* pointers[] = {&a, &indices, &u};
+  const auto calls = [&](double longest) {
+    Target target = ir::kMetal;
+    target.pace.longest_call = longest;
+    return count_calls(lower(*program.op, target)->graph(Inputs(pointers))[0], "Scatter Sum");
+  };
+  EXPECT_EQ(calls(ir::kMetal.pace.longest_call), 1);
+  EXPECT_EQ(calls(2000), 2);
+  EXPECT_EQ(calls(1), 6);
 }
 
 TEST(GraphNative, ScatterOverwriting) {
