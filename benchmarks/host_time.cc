@@ -101,7 +101,6 @@ double cpu_time() {
 // A program as a client runs it: executions that are queued, each of which reads the results of the
 // one before. Of the threads that take part the slowest counts.
 Status executions(const char* name) {
-  CHECK_OK(Program::start_threads());
   TRY(const std::vector<Device*>* all, devices());
   TRY(const ProgramPtr program, compile(artifact(name), {}, ir::kMetal));
   std::vector<BufferPtr> arguments;

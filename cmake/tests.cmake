@@ -64,7 +64,7 @@ if(JAXMPS_TESTS)
       list(APPEND sources ${more})
     endforeach()
     list(APPEND sources "${CMAKE_SOURCE_DIR}/src/kernels/cpu/threads.cc"
-      "${CMAKE_SOURCE_DIR}/tests/cpp/kernels/cpu_threads_test.cc"
+      "${CMAKE_SOURCE_DIR}/tests/cpp/exec/queue_test.cc" "${CMAKE_SOURCE_DIR}/tests/cpp/kernels/cpu_threads_test.cc"
       "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/event_test.cc" "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/stress_test.cc")
     add_cpp_tests(jaxmps_tests_threads)
     foreach(name IN ITEMS ir bytecode scalar fusion passes kernels ops)

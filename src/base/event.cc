@@ -132,15 +132,11 @@ void Notifier::restart() {
 struct Shared {
   Shared() {
     hold_over_fork(mutex);
-    after_fork_in_child([this] {
-      renew(settled);
-      waiters = 0;
-    });
+    after_fork_in_child([this] { renew(settled); });
   }
 
   std::mutex mutex;
   std::condition_variable settled;
-  int waiters = 0;
 };
 
 Shared& shared() {
@@ -180,9 +176,9 @@ void Event::wait() const {
   Shared& all = shared();
   const WithoutInterpreter others_may_have_it;
   std::unique_lock lock(all.mutex);
-  ++all.waiters;
+  ++state_->waiters;
   all.settled.wait(lock, [this] { return is_set(); });
-  --all.waiters;
+  --state_->waiters;
 }
 
 Status Event::await() const {
@@ -203,7 +199,7 @@ Event::Waiting* Event::settle(Status status) const noexcept {
     due = one;
   }
   state_->done.store(true, std::memory_order_release);
-  if (all.waiters > 0) all.settled.notify_all();
+  if (state_->waiters > 0) all.settled.notify_all();
   return due;
 }
 

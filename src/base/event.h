@@ -54,6 +54,7 @@ class Event {
     bool is_distant = false;
     std::atomic<bool> done{false};
     Status status;               // guarded by `done`
+    int waiters = 0;             // threads that wait
     Waiting* waiting = nullptr;  // latest first
   };
   explicit Event(std::shared_ptr<State> state) : state_(std::move(state)) {}

@@ -13,7 +13,7 @@ class Access : public Device::Work {
  public:
   Access(PayloadPtr source, std::function<Status()> work, Event done)
       : Work(true), source_(std::move(source)), work_(std::move(work)), done_(std::move(done)) {}
-  void run() override {
+  bool run() override {
     Status status = source_->ready.await();
     if (status.ok()) {
       try {
@@ -23,6 +23,7 @@ class Access : public Device::Work {
       }
     }
     done_.set(std::move(status));
+    return false;
   }
   bool is_ready() const noexcept override { return source_->ready.is_set(); }
   void fail(const Error& error) noexcept override { done_.fail(error); }

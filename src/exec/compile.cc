@@ -1,4 +1,5 @@
 // From artifact to Program: read, verify, optimise, plan; and the cache of compiled programs.
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <mutex>
@@ -171,6 +172,9 @@ class Compiler {
                   [&](const ir::Op& fusion) { kernels += kernel_text(fusion, target); });
       dump(id, "3.kernels.txt", kernels);
       dump(id, "4.plan.txt", print(*program->plan_));
+    }
+    if (std::none_of(program->plan_->steps.begin(), program->plan_->steps.end(), may_wait)) {
+      program->gpu_nanoseconds_ = gpu_nanoseconds(module.main()->body);
     }
     release_kernels(module);
     for (const mx::array& constant : program->plan_->constants) {

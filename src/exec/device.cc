@@ -13,7 +13,6 @@
 #include "base/thread.h"
 #include "exec/gpu.h"
 #include "exec/memory.h"
-#include "mlx/primitives.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -22,21 +21,6 @@ mx::Device mlx_device(const ir::Target& target) {
   const Gpu* gpu = gpu_of(target);
   return gpu ? gpu->device() : mx::Device::cpu;
 }
-
-class EndMarker : public mx::Primitive {
- public:
-  using mx::Primitive::Primitive;
-  void eval_cpu(const std::vector<mx::array>&, std::vector<mx::array>& out) override {
-    allocate(out);
-  }
-  void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>& out) override {
-    allocate(out);
-  }
-  const char* name() const override { return "EndMarker"; }
-
- private:
-  static void allocate(std::vector<mx::array>& out) { out[0].set_data(mx::allocator::malloc(0)); }
-};
 
 Result<const ir::Target*> choose_target() {
   const std::string& wanted = env::text(env::Var::JAX_MPS_DEVICE);
@@ -87,6 +71,74 @@ Error lost_gpu() {
 
 }  // namespace
 
+// Waits for the ends of what was sent to GPUs in order, on one thread for all devices.
+class Device::Ends {
+ public:
+  static Ends& instance() {
+    static auto* ends = new Ends;
+    return *ends;
+  }
+
+  Status start() {
+    std::lock_guard lock(mutex_);
+    if (started_) return {};
+    CHECK_OK(start_thread([this] { serve(); }));
+    started_ = true;
+    return {};
+  }
+
+  // Takes the list, whose first work has the marker, so that a fork finds it here or there.
+  void take(std::unique_ptr<Work>* list, std::unique_ptr<Work>* end) {
+    std::lock_guard lock(mutex_);
+    *end_ = std::move(*list);
+    end_ = end;
+    wake_.notify_one();
+  }
+
+ private:
+  Ends() {
+    hold_over_fork(mutex_);
+    after_fork_in_child([this] {
+      abandon_all(current_.get());
+      abandon_all(queue_.get());
+    });
+  }
+
+  void serve() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      wake_.wait(lock, [this] { return queue_ != nullptr; });
+      current_ = std::move(queue_);  // for a fork to find
+      end_ = &queue_;
+      lock.unlock();
+      Status outcome;
+      for (Work* work = current_.get(); work; work = work->next_.get()) {
+        if (work->end_) outcome = outcome_of(*work);
+        outcome.ok() ? work->finish() : work->fail(outcome.error());
+      }
+      lock.lock();
+      std::unique_ptr<Work> done = std::move(current_);
+      lock.unlock();
+      while (done) done = std::move(done->next_);
+      lock.lock();
+    }
+  }
+
+  static Status outcome_of(const Work& marked) noexcept {
+    try {
+      return marked.end_();
+    } catch (...) {
+      return current_exception_as_error();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::unique_ptr<Work> current_, queue_;
+  std::unique_ptr<Work>* end_ = &queue_;
+  bool started_ = false;
+};
+
 Error unusable_gpu(std::string_view reason) {
   return {Code::unavailable,
           str("MLX can't use this machine's GPU, for it says `", reason,
@@ -110,6 +162,7 @@ Status Device::start() {
   }
   std::lock_guard lock(queue_mutex_);
   if (started_) return {};
+  if (!target_.runs_native) CHECK_OK(Ends::instance().start());
   CHECK_OK(start_thread([this] { run(); }));
   started_ = true;
   return {};
@@ -122,10 +175,9 @@ mx::Stream Device::stream() const {
 }
 
 Encoder& Device::encoder() {
-  const mx::Stream current = stream();
   if (!encoder_) {
     const Gpu* gpu = gpu_of(target_);
-    encoder_ = gpu ? gpu->make_encoder(current) : make_cpu_encoder(current);
+    encoder_ = gpu ? gpu->make_encoder(stream()) : make_cpu_encoder(stream());
   }
   return *encoder_;
 }
@@ -221,10 +273,22 @@ void Device::run() {
   std::unique_lock lock(queue_mutex_);
   for (int64_t count = 0; !ending_; ++count) {
     if (count < 2) end_devices_at_exit();
-    wake_.wait(lock, [this] { return queue_ != nullptr || ending_; });
+    wait_for_work(lock);
     if (!ending_) run_one(take_from_queue(queue_), lock);
   }
   rest(lock);
+}
+
+// What comes next often comes soon: it would take longer to fall asleep and be woken.
+void Device::wait_for_work(std::unique_lock<std::mutex>& lock) {
+  using Clock = std::chrono::steady_clock;
+  if (!queue_ && !ending_) {
+    lock.unlock();
+    const auto until = Clock::now() + std::chrono::microseconds(5);
+    while (queued_.load(std::memory_order_relaxed) == 0 && Clock::now() < until) continue;
+    lock.lock();
+  }
+  wake_.wait(lock, [this] { return queue_ != nullptr || ending_; });
 }
 
 void Device::rest(std::unique_lock<std::mutex>& lock) {
@@ -266,19 +330,41 @@ bool Device::run_first_ready(std::unique_lock<std::mutex>& lock) {
   return true;
 }
 
+// Whether the work that comes next is sent before the end of what was sent is asked for: then both
+// end together, as far as anybody is told. Nothing that has to wait comes between, so what was sent
+// is not kept back for long.
+bool Device::goes_on() const {
+  constexpr double kLongest = 200e3;
+  return queue_ && !ending_ && sent_nanoseconds_ + queue_->nanoseconds <= kLongest &&
+         queue_->is_ready();
+}
+
+// A marker behind what was sent tells another thread when that has ended.
+void Device::mark_end() noexcept {
+  try {
+    sent_->end_ = encoder().mark();
+  } catch (...) {
+    const Error error = current_exception_as_error();
+    for (Work* work = sent_.get(); work; work = work->next_.get()) work->fail(error);
+  }
+  Ends::instance().take(&sent_, std::exchange(sent_end_, &sent_));
+  sent_nanoseconds_ = 0;
+}
+
 // `lock` holds queue_mutex_, but not while the work runs.
 void Device::run_one(std::unique_ptr<Work> next, std::unique_lock<std::mutex>& lock) {
   const bool nested = running_ != nullptr;
   next->next_ = std::move(running_);
   running_ = std::move(next);
   Work& work = *running_;
+  bool is_sent = false;
   lock.unlock();
   {
     std::unique_lock run_lock(run_mutex_, std::defer_lock);
     if (!nested) run_lock.lock();
     try {
       const StopScope scope(work.is_stopped);
-      work.run();
+      is_sent = work.run();
     } catch (...) {
       work.fail(current_exception_as_error());
     }
@@ -286,8 +372,15 @@ void Device::run_one(std::unique_ptr<Work> next, std::unique_lock<std::mutex>& l
   lock.lock();
   std::unique_ptr<Work> done = std::move(running_);
   running_ = std::move(done->next_);
+  if (is_sent) {
+    sent_nanoseconds_ += done->nanoseconds;
+    *sent_end_ = std::move(done);
+    sent_end_ = &(*sent_end_)->next_;
+  }
+  const bool is_end = sent_ && (nested || !goes_on());
   lock.unlock();
   done = nullptr;
+  if (is_end) mark_end();
   pending_.fetch_sub(1, std::memory_order_acq_rel);
   lock.lock();
 }
@@ -315,13 +408,20 @@ void Device::restart_in_child() {
   } else {
     renew(run_mutex_);
     started_ = false;
-    for (Work* work = running_.release(); work; work = work->next_.get()) {
+    Work* const lost_running = running_.release();
+    for (const Work* work = lost_running; work; work = work->next_.get()) {
       mlx_lost_ = mlx_lost_ || work->uses_mlx;
-      work->abandon(lost_in_fork());
     }
+    abandon_all(lost_running);
   }
   pending_ = running;
-  for (; lost; lost = lost->next_.get()) lost->abandon(lost_in_fork());
+  abandon_all(sent_.release());
+  sent_end_ = &sent_;
+  abandon_all(lost);
+}
+
+void Device::abandon_all(Work* list) noexcept {
+  for (; list; list = list->next_.get()) list->abandon(lost_in_fork());
 }
 
 Error lost_in_fork() {
@@ -379,11 +479,6 @@ Result<const std::vector<Device*>*> devices() {
     return current_exception_as_error();
   }
   return made;
-}
-
-mx::array end_marker() {
-  return mx::array(mx::Shape{0}, mx::bool_,
-                   std::make_shared<EndMarker>(mx::default_stream(mx::default_device())), {});
 }
 
 namespace {

@@ -11,6 +11,8 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <limits>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -35,7 +37,7 @@ class Device {
  public:
   Device(int id, const ir::Target& target);
   Device(const Device&) = delete;
-  // Makes the stream and the thread, if they are not there: before the first use and in a child.
+  // Makes the stream and the threads, if they are not there: before the first use and in a child.
   Status start();
 
   int id() const { return id_; }
@@ -47,10 +49,12 @@ class Device {
    public:
     explicit Work(bool uses_mlx) : uses_mlx(uses_mlx) {}
     virtual ~Work() = default;
-    // What it throws becomes fail().
-    virtual void run() = 0;
+    // Answers whether it has sent something to a GPU, at whose end finish() or fail() is called, on
+    // another thread. What it throws becomes fail().
+    virtual bool run() = 0;
     // Whether run() would not have to wait for what other work makes.
     virtual bool is_ready() const noexcept = 0;
+    virtual void finish() noexcept {}
     virtual void fail(const Error& error) noexcept = 0;
     // Instead of run(), in the child of a fork.
     virtual void abandon(const Error& error) noexcept = 0;
@@ -61,10 +65,14 @@ class Device {
     bool is_interruptible = false;
     bool is_unique = false;
     std::atomic<bool> is_stopped{false};
+    // How long a GPU is busy with it, at most; what waits for the GPU, or may take long, is
+    // endless. Set before it is enqueued.
+    double nanoseconds = std::numeric_limits<double>::infinity();
 
    private:
     friend class Device;
     std::unique_ptr<Work> next_;
+    Encoder::End end_;  // of the first that one marker stands behind
     uint64_t number_ = 0;
     bool is_spared_ = false;
   };
@@ -127,12 +135,17 @@ class Device {
   void clear_memory_stats() const;
 
  private:
+  class Ends;
   mx::Stream new_stream() const;
   void run();
+  void wait_for_work(std::unique_lock<std::mutex>& lock);
   void rest(std::unique_lock<std::mutex>& lock);
   std::unique_ptr<Work> take_from_queue(std::unique_ptr<Work>& link);
   void run_one(std::unique_ptr<Work> work, std::unique_lock<std::mutex>& lock);
   bool run_first_ready(std::unique_lock<std::mutex>& lock);
+  bool goes_on() const;
+  void mark_end() noexcept;
+  static void abandon_all(Work* list) noexcept;
   void wait_for_room(std::unique_lock<std::mutex>& lock);
   void restart_in_child();
 
@@ -147,7 +160,10 @@ class Device {
   std::unique_ptr<Work> queue_;    // first to run, and those behind it
   std::unique_ptr<Work> running_;  // innermost first; more than one where callbacks run programs
   std::unique_ptr<Work>* queue_end_ = &queue_;
-  int64_t queued_ = 0;
+  std::unique_ptr<Work> sent_;  // since the last marker, in order; only its own thread changes it
+  std::unique_ptr<Work>* sent_end_ = &sent_;
+  double sent_nanoseconds_ = 0;
+  std::atomic<int64_t> queued_{0};
   bool ending_ = false, rests_ = false;
   int registered_ = 0;  // of the two ways in which a fork is told of this device
   std::atomic<bool> started_{false};
@@ -178,10 +194,6 @@ class StreamScope {
   const mx::Device old_device_;
   const mx::Stream old_stream_;
 };
-
-// An array without data that becomes available when everything evaluated together with it has ended
-// on the current stream. Evaluating it starts no kernel.
-mx::array end_marker();
 
 // The exception in flight as an Error; call inside a catch block.
 Error current_exception_as_error() noexcept;

@@ -13,6 +13,23 @@ namespace {
 
 using ops::Arrays;
 
+// Of an array without data that becomes available when everything sent before it has ended.
+// Evaluating it starts no kernel.
+class EndMarker : public mx::Primitive {
+ public:
+  using mx::Primitive::Primitive;
+  void eval_cpu(const std::vector<mx::array>&, std::vector<mx::array>& out) override {
+    allocate(out);
+  }
+  void eval_gpu(const std::vector<mx::array>&, std::vector<mx::array>& out) override {
+    allocate(out);
+  }
+  const char* name() const override { return "EndMarker"; }
+
+ private:
+  static void allocate(std::vector<mx::array>& out) { out[0].set_data(mx::allocator::malloc(0)); }
+};
+
 // MLX's CPU primitives queue their work on the stream's thread.
 class CpuEncoder final : public Encoder {
  public:
@@ -146,6 +163,17 @@ void Encoder::wait() {
   release();
   synchronize();
   is_idle_ = true;
+}
+
+Encoder::End Encoder::mark() {
+  release();
+  mx::array marker(mx::Shape{0}, mx::bool_, std::make_shared<EndMarker>(stream_), {});
+  auto told = outcome();
+  mx::async_eval(std::vector<mx::array>{marker});
+  return [marker, told]() mutable {
+    marker.wait();
+    return told ? *told : Status();
+  };
 }
 
 void Encoder::read(const mx::array& array, int64_t offset, size_t bytes, void* destination) {

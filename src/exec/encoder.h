@@ -5,6 +5,7 @@
 // An encoder belongs to its device's thread.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -51,6 +52,10 @@ class Encoder {
   // Copies from the dense data of an array whose values are there, while work that was sent may
   // read it: so it stays where it is, which at a look of the CPU's it might not.
   virtual void read(const mx::array& array, int64_t offset, size_t bytes, void* destination);
+  // Marks the end of all that was sent. What is answered waits until that has ended, on any thread,
+  // and tells what went wrong.
+  using End = std::function<Status()>;
+  virtual End mark();
   // Before the stream is committed by others: hands over what must live until the work has ended.
   virtual void release() {}
   // Keeps the memory until what was sent so far has ended.

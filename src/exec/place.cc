@@ -151,6 +151,11 @@ Work work_of(const ir::Region& region) {
   return work;
 }
 
+double gpu_nanoseconds(const ir::Region& region) {
+  const Work work = work_of(region);
+  return of_calls(region) + ir::kMetal.pace.nanoseconds(work.flops, work.bytes);
+}
+
 int64_t live_peak(const ir::Region& region) {
   const ir::Lifetimes lifetimes(region);
   const int end = lifetimes.place(region.terminator());

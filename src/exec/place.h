@@ -19,6 +19,9 @@ struct Work {
 // Operations and bytes that the region's ops read and write; loops count as one trip.
 Work work_of(const ir::Region& region);
 
+// Nanoseconds for which the ops of a fused region keep a slow GPU busy, an estimate.
+double gpu_nanoseconds(const ir::Region& region);
+
 // The largest sum of values alive at once, parameters and results not counted.
 int64_t live_peak(const ir::Region& region);
 

@@ -96,6 +96,8 @@ std::string print(const Plan& plan);
 
 // Whether the step only lets an array see the memory of another, as a rule.
 bool is_view(const Step& step);
+// Whether the step waits for what was sent to a GPU, or takes the CPU's time.
+bool may_wait(const Step& step);
 // Of result `i` of a step.
 int64_t result_bytes(const Step& step, size_t i);
 

@@ -137,6 +137,11 @@ bool is_view(const Step& step) {
          step.call.operation == Operation::view;
 }
 
+bool may_wait(const Step& step) {
+  return step.kind != Step::Kind::call && step.kind != Step::Kind::launch &&
+         step.kind != Step::Kind::alias;
+}
+
 int64_t result_bytes(const Step& step, size_t i) {
   auto bytes = static_cast<int64_t>(step.dtypes[i].size());
   for (const auto size : step.shapes[i]) bytes *= size;

@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <list>
 #include <mutex>
 #include <unordered_set>
+#include <utility>
 
 #include "base/fork.h"
 #include "base/log.h"
 #include "base/stop.h"
-#include "base/thread.h"
 #include "exec/interrupt.h"
 #include "exec/memory.h"
 #include "exec/plan.h"
@@ -86,15 +85,6 @@ struct Program::Run {
   std::vector<PayloadPtr> results;
   Event done;
 
-  void operator()() {
-    Status status = compute();
-    arguments.clear();
-    if (program->is_on_cpu_) device->left_mlx();
-    if (!status.ok()) return fail(status.error());
-    if (program->is_on_cpu_) return finish();
-    finish_when_device_does();
-  }
-
   // On a GPU the device's own results are there before they are ready. Whatever another thread
   // writes is there only when it is ready.
   bool is_there(const Payload& argument) const {
@@ -143,19 +133,28 @@ struct Program::Run {
     return {};
   }
 
-  void finish() const noexcept {
-    for (auto& result : results) result->ready.set();
+  void finish() noexcept {
+    for (auto& result : std::exchange(results, {})) result->ready.set();
     done.set();
   }
-
-  // A marker behind what was sent tells another thread when that has ended.
-  void finish_when_device_does();
 };
 
 struct Program::Task : Device::Work {
   Task(Run run, std::shared_ptr<const Program> program)
       : Work(!run.plan->is_native), execution(std::move(run)), program(std::move(program)) {}
-  void run() override { execution(); }
+  bool run() override {
+    const bool is_on_cpu = program->is_on_cpu_;
+    const Status status = execution.compute();
+    execution.arguments.clear();
+    if (is_on_cpu) execution.device->left_mlx();
+    if (!status.ok()) {
+      execution.fail(status.error());
+    } else if (is_on_cpu) {
+      execution.finish();
+    }
+    return status.ok() && !is_on_cpu;
+  }
+  void finish() noexcept override { execution.finish(); }
   bool is_ready() const noexcept override { return execution.is_ready(); }
   void fail(const Error& error) noexcept override { execution.fail(error); }
   void abandon(const Error& error) noexcept override { execution.abandon(error); }
@@ -163,87 +162,6 @@ struct Program::Task : Device::Work {
   Run execution;
   const std::shared_ptr<const Program> program;  // keeps it while it runs
 };
-
-// Waits for the ends of executions on GPUs in order, on one thread for all devices.
-class Program::Completions {
- public:
-  static Completions& instance() {
-    static auto* completions = new Completions;
-    return *completions;
-  }
-
-  struct Pending {
-    Run run;
-    mx::array end;
-    std::shared_ptr<const Status> outcome;  // of the encoder
-  };
-
-  Status start() {
-    std::lock_guard lock(mutex_);
-    if (started_) return {};
-    CHECK_OK(start_thread([this] { serve(); }));
-    started_ = true;
-    return {};
-  }
-
-  // Takes a list of one, which has its memory already.
-  void push(std::list<Pending> pending) {
-    std::lock_guard lock(mutex_);
-    queue_.splice(queue_.end(), pending);
-    wake_.notify_one();
-  }
-
- private:
-  Completions() {
-    hold_over_fork(mutex_);
-    after_fork_in_child([this] {
-      for (Pending& pending : queue_) pending.run.abandon(lost_in_fork());
-    });
-  }
-
-  void serve() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      wake_.wait(lock, [this] { return !queue_.empty(); });
-      Pending& next = queue_.front();  // stays there, for a fork to find
-      lock.unlock();
-      try {
-        next.end.wait();
-        next.outcome && !next.outcome->ok() ? next.run.fail(next.outcome->error())
-                                            : next.run.finish();
-      } catch (...) {
-        next.run.fail(current_exception_as_error());
-      }
-      std::list<Pending> done;  // dropped outside the lock
-      lock.lock();
-      done.splice(done.end(), queue_, queue_.begin());
-      lock.unlock();
-      done.clear();
-      lock.lock();
-    }
-  }
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::list<Pending> queue_;
-  bool started_ = false;
-};
-
-// What throws here is caught by the device.
-void Program::Run::finish_when_device_does() {
-  std::list<Completions::Pending> pending;
-  device->encoder().release();
-  pending.push_back({*this, end_marker(), device->encoder().outcome()});
-  mx::async_eval(std::vector<mx::array>{pending.front().end});
-  Completions::instance().push(std::move(pending));
-}
-
-Status Program::start_threads() {
-  try {
-    return Completions::instance().start();
-  } catch (...) {
-    return current_exception_as_error();
-  }
-}
 
 template <typename Donate>
 bool Program::execute_inline(Run& run, Execution& execution, const Donate& donate,
@@ -366,6 +284,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   auto task = std::make_unique<Task>(std::move(run), shared_from_this());
   task->is_interruptible = watch_interrupts();
   task->is_unique = is_unique;
+  task->nanoseconds = gpu_nanoseconds_;
   CHECK_OK(donate(task->execution));
   // The client may write its memory as soon as this returns.
   for (const PayloadPtr& argument : task->execution.arguments) {

@@ -67,15 +67,11 @@ class Program : public std::enable_shared_from_this<Program> {
   Result<Execution> execute(Device* device, std::span<const BufferPtr> arguments,
                             std::span<const int64_t> no_donation = {}) const;
 
-  // Starts the thread that executions on GPUs need, once. Before the first execution.
-  static Status start_threads();
-
  private:
   friend class Compiler;
   Program() = default;
   struct Run;
   struct Task;
-  class Completions;
   // Which of them are donated.
   Result<std::vector<bool>> check_arguments(const Device* device,
                                             std::span<const BufferPtr> arguments,
@@ -96,6 +92,8 @@ class Program : public std::enable_shared_from_this<Program> {
   // The plan is native: of the CPU device, or small work of a device that shares the CPU's memory.
   bool is_on_cpu_ = false;
   bool calls_python_ = false;
+  // Estimated, of a slow one; endless if a step waits for it.
+  double gpu_nanoseconds_ = std::numeric_limits<double>::infinity();
   // Nanoseconds of the last run of what is timed.
   mutable std::atomic<double> took_{std::numeric_limits<double>::infinity()};
   int stream_ = -1;  // of MLX, for which that plan is made

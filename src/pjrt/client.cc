@@ -84,7 +84,6 @@ Status check_options(const PJRT_NamedValue* options, size_t num_options) {
 // Now, so that a system that grants no more of them is an error here and not in the midst of work.
 Status start_threads() {
   CHECK_OK(start_notifier());
-  CHECK_OK(exec::Program::start_threads());
   cpu::thread_count();
   return exec::start_interrupts();
 }

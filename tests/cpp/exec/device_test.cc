@@ -18,10 +18,11 @@ std::atomic<bool> is_running{false};
 class Endless : public Device::Work {
  public:
   Endless() : Work(false) { is_interruptible = true; }
-  void run() override {
+  bool run() override {
     is_running = true;
     while (!is_stopped) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     is_running = false;
+    return false;
   }
   bool is_ready() const noexcept override { return true; }
   void fail(const Error&) noexcept override {}
@@ -31,7 +32,7 @@ class Endless : public Device::Work {
 class TooLate : public Device::Work {
  public:
   TooLate() : Work(false) {}
-  void run() override { _exit(4); }
+  bool run() override { _exit(4); }
   bool is_ready() const noexcept override { return true; }
   void fail(const Error&) noexcept override {}
   void abandon(const Error&) noexcept override {}

@@ -14,10 +14,16 @@ class NullEncoder final : public exec::GpuEncoder {
  public:
   explicit NullEncoder(mlx::core::Stream stream, const ir::Target& target = ir::kCuda)
       : GpuEncoder(stream, target) {}
-  int64_t primitives = 0, launches = 0, held = 0, commits = 0;
+  int64_t primitives = 0, launches = 0, held = 0, commits = 0, marks = 0;
   // How often the memory of a result was given back before what writes it was committed. Results
   // must not outlive the encoder.
   int64_t given_back_early = 0;
+  // What was not sent has ended.
+  End mark() override {
+    ++marks;
+    release();
+    return [] { return Status(); };
+  }
 
  private:
   using Arrays = std::vector<mlx::core::array>;
