@@ -334,7 +334,7 @@ bool Device::run_first_ready(std::unique_lock<std::mutex>& lock) {
 // end together, as far as anybody is told. Nothing that has to wait comes between, so what was sent
 // is not kept back for long.
 bool Device::goes_on() const {
-  constexpr double kLongest = 200e3;
+  constexpr double kLongest = 500e3;
   return queue_ && !ending_ && sent_nanoseconds_ + queue_->nanoseconds <= kLongest &&
          queue_->is_ready();
 }
