@@ -64,11 +64,8 @@ class Builder {
     if (op.id == OpId::optimization_barrier) return pass_on(op);
     if (op.id == OpId::while_) return add_loop(op);
     if (op.id == OpId::case_) return add_branch(op);
-    if (sum_behind(op)) return;
-    for (Value* operand : op.operands()) {
-      if (operand->op() && sum_behind(*operand->op()) == &op)
-        return add_product(*operand->op(), op);
-    }
+    if (join_of(op)) return;
+    if (const Op* product = joined_by(op)) return add_product(*product, op);
     add_op(op);
   }
 
@@ -227,35 +224,6 @@ class Builder {
     }
   }
 
-  // The fusion that only adds something to this product, which waits for it. Of two products that
-  // are added the first waits for the other.
-  const Op* sum_behind(const Op& product) const {
-    const Op* sum = sum_of(product);
-    if (!sum) return nullptr;
-    for (const Value* operand : sum->operands()) {
-      if (operand->op() && sum_of(*operand->op()) == sum)
-        return operand->op() == &product ? sum : nullptr;
-    }
-    return nullptr;
-  }
-
-  // The fusion that could join the product.
-  const Op* sum_of(const Op& product) const {
-    if (product.id != OpId::dot_general || target_.runs_native || !uses_kernels()) return nullptr;
-    const Value* result = product.result();
-    const Op* user = result->has_one_use() ? result->first_use()->owner : nullptr;
-    if (!user || user->id != OpId::fusion || user->parent() != product.parent()) return nullptr;
-    const bool has_elements = product.operand(0)->type.size() > 0 && result->type.size() > 0;
-    const auto description = describe(*user, target_);
-    if (!has_elements || !description.ok()) return nullptr;
-    return joined_sum(**description, operand_number(*user, result)) ? user : nullptr;
-  }
-
-  static int operand_number(const Op& op, const Value* value) {
-    const auto operands = op.operands();
-    return static_cast<int>(std::find(operands.begin(), operands.end(), value) - operands.begin());
-  }
-
   // A product and its sum: one call, if it is one of matrices.
   void add_product(const Op& product, const Op& sum) {
     const size_t first = plan_->steps.size();
@@ -268,15 +236,11 @@ class Builder {
       if (call || step.call.operation != Operation::product) return add_op(sum);
       call = &step;
     }
-    const auto description = describe(sum, target_);
-    const auto joined = joined_sum(**description, operand_number(sum, result));
-    if (!call) return add_op(sum);
-    const mx::Shape& shape = call->shapes[0];
-    const bool is_vector = shape[shape.size() - 2] == 1 || shape.back() == 1;
-    auto layout = layout_for(*joined, **description, shape, call->dtypes[0]);
-    if (!layout || (is_vector && !target_.vector_epilogues)) return add_op(sum);
-    call->call = with_epilogue(std::move(call->call), joined->epilogue, *std::move(layout));
-    call->inputs.push_back(ref(const_cast<Value*>(sum.operand(joined->other))));
+    const Joined& joined = join_of(product)->joined;
+    auto layout = call ? layout_for(joined, call->shapes[0], call->dtypes[0]) : std::nullopt;
+    if (!layout) return add_op(sum);
+    call->call = with_epilogue(std::move(call->call), joined.epilogue, *std::move(layout));
+    call->inputs.push_back(ref(const_cast<Value*>(sum.operand(joined.other))));
     Step alias;
     alias.kind = Step::Kind::alias;
     alias.op = &sum;

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 
+#include "ops/dot.h"
+
 namespace jaxmps::exec {
 namespace {
 
 using fusion::Access;
 using fusion::Fusion;
+using ir::Op;
 using scalar::Opcode;
 using scalar::ScalarInstr;
 
@@ -46,6 +49,18 @@ std::optional<Sum> sum_of(const Fusion& fusion, int32_t value, int product, int 
   }
 }
 
+// Whether one call of MLX does the product, which takes a sum, and if it is not cut in pieces.
+bool is_one_call(const Op& product, const ir::Target& target) {
+  const ir::Type& a = product.operand(0)->type;
+  const ir::Type& result = product.result()->type;
+  if (a.size() == 0 || result.size() == 0 || !ops::is_single_product(product, target)) return false;
+  int64_t inner = 1, matrices = 1;
+  for (const int64_t d : product.ints("lhs_contracting_dimensions")) inner *= a.dims[d];
+  for (const int64_t d : product.ints("lhs_batching_dimensions")) matrices *= a.dims[d];
+  const int64_t rows = a.size() / (inner * matrices), columns = result.size() / (matrices * rows);
+  return target.vector_epilogues || (rows != 1 && columns != 1);
+}
+
 bool is_in_place(const fusion::Affine& where, const ir::Dims& dims) {
   const ir::Dims dense = ir::row_major_strides(dims);
   for (size_t d = 0; d < dims.size(); ++d) {
@@ -54,8 +69,9 @@ bool is_in_place(const fusion::Affine& where, const ir::Dims& dims) {
   return where.offset == 0;
 }
 
-}  // namespace
-
+// If all that the fusion does is to add another input to `product`, or to subtract one from the
+// other: which. Both are read as they are stored, and each element of the product once, in its
+// place.
 std::optional<Joined> joined_sum(const Fusion& fusion, int product) {
   const bool is_plain = fusion.kind == Fusion::Kind::loop && fusion.outputs.size() == 1 &&
                         is_in_place(fusion.outputs[0], fusion.dims);
@@ -73,19 +89,49 @@ std::optional<Joined> joined_sum(const Fusion& fusion, int product) {
   const Access& other = fusion.accesses[sum->access];
   if (fusion.inputs[product].dtype != type || fusion.inputs[other.input].dtype != type)
     return std::nullopt;
-  return Joined{
-      {static_cast<float>(sum->product), static_cast<float>(sum->other)}, other.input, other};
+  return Joined{{static_cast<float>(sum->product), static_cast<float>(sum->other)},
+                other.input,
+                fusion.inputs[other.input].size(),
+                fusion.dims,
+                other};
 }
 
-std::optional<Layout> layout_for(const Joined& sum, const Fusion& fusion, const mx::Shape& shape,
-                                 mx::Dtype dtype) {
-  const auto strides = regrouped(fusion.dims, sum.where.strides, shape);
+}  // namespace
+
+std::optional<Layout> layout_for(const Joined& sum, const mx::Shape& shape, mx::Dtype dtype) {
+  const auto strides = regrouped(sum.dims, sum.where.strides, shape);
   if (!strides || sum.where.offset != 0) return std::nullopt;
-  const int64_t size = fusion.inputs[sum.other].size();
   int64_t distinct = 1;
   for (size_t d = 0; d < shape.size(); ++d) distinct *= (*strides)[d] == 0 ? 1 : shape[d];
-  if (distinct != size) return std::nullopt;
-  return Layout(shape, dtype, *strides, size);
+  if (distinct != sum.size) return std::nullopt;
+  return Layout(shape, dtype, *strides, sum.size);
+}
+
+bool join_product(const Op& sum, const Fusion& description, const ir::Target& target) {
+  for (int i = 0; i < sum.operand_count(); ++i) {
+    const ir::Value* product = sum.operand(i);
+    const Op* op = product->op();
+    if (!op || op->id != ir::OpId::dot_general || op->parent() != sum.parent() ||
+        !product->has_one_use() || !is_one_call(*op, target))
+      continue;
+    auto joined = joined_sum(description, i);
+    if (!joined) continue;
+    const_cast<Op*>(op)->attachment = std::make_shared<Join>(&sum, *std::move(joined));
+    return true;
+  }
+  return false;
+}
+
+const Join* join_of(const Op& op) {
+  return op.id == ir::OpId::dot_general ? static_cast<const Join*>(op.attachment.get()) : nullptr;
+}
+
+const Op* joined_by(const Op& sum) {
+  for (const ir::Value* operand : sum.operands()) {
+    const Join* join = operand->op() ? join_of(*operand->op()) : nullptr;
+    if (join && join->sum == &sum) return operand->op();
+  }
+  return nullptr;
 }
 
 }  // namespace jaxmps::exec

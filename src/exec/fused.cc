@@ -5,6 +5,7 @@
 
 #include "base/env.h"
 #include "base/log.h"
+#include "exec/epilogue.h"
 #include "exec/fusion_tiers.h"
 #include "exec/gpu.h"
 #include "fusion/fusion.h"
@@ -47,7 +48,8 @@ Result<kernels::Fusion> describe_alone(const ir::Op& op, const ir::Target& targe
 
 // Of a fusion, or of an op as a fusion of its own.
 Result<std::shared_ptr<const FusionKernel>> kernel_of(const ir::Op& op, const ir::Target& target) {
-  if (op.attachment) return std::static_pointer_cast<const FusionKernel>(op.attachment);
+  if (op.id == ir::OpId::fusion && op.attachment)
+    return std::static_pointer_cast<const FusionKernel>(op.attachment);
   TRY(auto description, op.id == ir::OpId::fusion
                             ? kernels::build_fusion(op, target.turns_short_rows)
                             : describe_alone(op, target));
@@ -138,7 +140,9 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   for (const auto& function : module.functions) {
     for_fusions(function->body, [&](const ir::Op& fusion) {
       const auto& kernel = static_cast<const FusionKernel&>(*fusion.attachment);
-      if (kernel.printed) printed.push_back(&*kernel.printed);
+      if (!kernel.printed) return;
+      const bool is_joined = uses_kernels() && join_product(fusion, kernel.description, target);
+      if (!is_joined) printed.push_back(&*kernel.printed);
     });
   }
   return gpu->compile(printed);
@@ -170,13 +174,12 @@ std::string kernel_text(const ir::Op& fusion, const ir::Target& target) {
   return text;
 }
 
-Result<std::shared_ptr<const kernels::Fusion>> describe(const ir::Op& op,
-                                                        const ir::Target& target) {
+Result<std::shared_ptr<const kernels::Fusion>> describe(const ir::Op& op) {
   if (op.id == ir::OpId::fusion) {
-    TRY(auto kernel, kernel_of(op, target));
+    TRY(auto kernel, kernel_of(op, ir::kCpu));
     return std::shared_ptr<const kernels::Fusion>(kernel, &kernel->description);
   }
-  TRY(kernels::Fusion description, describe_alone(op, target));
+  TRY(kernels::Fusion description, describe_alone(op, ir::kCpu));
   return std::make_shared<const kernels::Fusion>(std::move(description));
 }
 

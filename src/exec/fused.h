@@ -22,8 +22,7 @@ Result<ops::Lowering> lower_fused(const ir::Op& op, const ir::Target& target);
 // it may overwrite in place, or -1.
 Result<cpu::TileKernel> lower_tile(const ir::Op& op);
 // What it computes.
-Result<std::shared_ptr<const kernels::Fusion>> describe(const ir::Op& op,
-                                                        const ir::Target& target = ir::kCpu);
+Result<std::shared_ptr<const kernels::Fusion>> describe(const ir::Op& op);
 std::vector<int> reusable(const cpu::TileKernel& kernel, const ir::Op& op);
 
 // The fusion's GPU kernels, or on the CPU its description, for dumps; empty if it has none.

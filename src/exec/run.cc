@@ -208,30 +208,20 @@ class Runner {
 
   void run_loop(const Step& step) {
     const WhileStep& loop = *step.loop;
-    std::vector<mx::array> carried, captured;
-    for (size_t i = 0; i < step.inputs.size(); ++i) {
-      const bool is_carried = static_cast<int>(i) < loop.carried;
-      (is_carried ? carried : captured).push_back(take(step, i));
+    const auto with_captured = [&](std::vector<mx::array> carried) {
+      for (size_t i = loop.carried; i < step.inputs.size(); ++i)
+        carried.push_back(at(step.inputs[i]));
+      return carried;
+    };
+    std::vector<mx::array> carried;
+    for (int i = 0; i < loop.carried; ++i) carried.push_back(take(step, i));
+    const auto holds = [&] {
+      return scalar<bool>(run_plan(*loop.condition, with_captured(carried), run_, false)[0]);
+    };
+    for (int64_t trip = 0; loop.trip_count ? trip < *loop.trip_count : holds(); ++trip) {
+      carried = run_plan(*loop.body, with_captured(std::move(carried)), run_, false);
     }
-    for (int64_t trip = 0;; ++trip) {
-      if (loop.trip_count ? trip >= *loop.trip_count : !holds(loop, carried, captured)) break;
-      carried.insert(carried.end(), captured.begin(), captured.end());
-      carried = run_plan(*loop.body, std::move(carried), run_, false);
-    }
-    for (mx::array& array : captured) drop_last(std::move(array));
     put(step, std::move(carried));
-  }
-
-  void drop_last(mx::array array) {
-    std::optional<mx::array> slot(std::move(array));
-    drop(slot);
-  }
-
-  bool holds(const WhileStep& loop, const std::vector<mx::array>& carried,
-             const std::vector<mx::array>& captured) {
-    std::vector<mx::array> arguments = carried;
-    arguments.insert(arguments.end(), captured.begin(), captured.end());
-    return scalar<bool>(run_plan(*loop.condition, std::move(arguments), run_, false)[0]);
   }
 
   template <typename T>

@@ -17,6 +17,9 @@ struct ProductType {
 // The product type of dot_general, dot or convolution; refuses what `multiply_matrices` cannot do.
 Result<ProductType> product_type(const OpContext& ctx);
 
+// Whether a dot_general is one product of MLX as its operands are: of floats, not in parts.
+bool is_single_product(const ir::Op& op, const ir::Target& target);
+
 // [..., M, K] x [..., K, N] in storage types, with equal leading dimensions.
 mx::array multiply_matrices(const mx::array& a, const mx::array& b, const ProductType& type);
 

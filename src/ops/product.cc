@@ -168,6 +168,12 @@ Result<ProductType> product_type(const OpContext& ctx) {
   return type;
 }
 
+bool is_single_product(const ir::Op& op, const ir::Target& target) {
+  const DType type = op.result()->type.dtype;
+  return (type == DType::f32 || is_half(type)) && op.operand(0)->type.dtype == type &&
+         (target.exact_products || !asks_full_precision(op));
+}
+
 std::shared_ptr<mx::Primitive> product_and_sum(float alpha, float beta, mx::Stream stream) {
   const mx::array any({1, 1}, mx::float32, nullptr, {});
   return mx::addmm(any, any, any, alpha, beta, stream).primitive_ptr();

@@ -47,7 +47,7 @@ def initialize() -> None:
         private.allow_export(lowerings.custom_call_targets())
         lowerings.register(PLATFORM)
         callbacks.register(PLATFORM, name)
-        private.export_by_dlpack(PLATFORM, dlpack.device, dlpack.export)
+        private.export_by_dlpack(PLATFORM, dlpack.kind, dlpack.export)
         if name == "cpu":
             private.import_by_dlpack(PLATFORM, dlpack.copy_of)
         if name in ("cpu", "gpu"):

@@ -58,18 +58,19 @@ def _drop(capsule):
         _given.pop(_pointer(capsule, _NAME), None)
 
 
-def device(array) -> tuple[int, int]:
-    """DLPack's type and number of the array's device."""
-    (where,) = array.devices()
-    return (_CPU if where.device_kind == "cpu" else _CUDA), 0
+def kind(device) -> int | None:
+    """DLPack's type of our device; none if it has none for it."""
+    if device.device_kind == "cpu":
+        return _CPU
+    return _CUDA if "cuda" in device.client.platform_version else None
 
 
 def export(array, *, stream=None, dl_device=None, copy=None, max_version=None):
     """The capsule for `array.__dlpack__`."""
-    kind, number = device(array)
-    if dl_device is not None and tuple(map(int, dl_device)) != (kind, number):
+    (where,) = array.devices()
+    if dl_device is not None and tuple(map(int, dl_device)) != (kind(where), 0):
         raise BufferError(f"an array on {array.device} cannot be exported for the device {dl_device}")
-    if kind == _CPU:
+    if kind(where) == _CPU:
         memory = np.array(array) if copy else np.asarray(array)
         data = memory.ctypes.data
     elif copy is False:
@@ -84,7 +85,7 @@ def export(array, *, stream=None, dl_device=None, copy=None, max_version=None):
         raise BufferError(f"DLPack has no {memory.dtype}")
     shape = (ctypes.c_int64 * max(memory.ndim, 1))(*memory.shape)
     tensor = _Tensor(
-        data, kind, number, memory.ndim, code, 8 * memory.dtype.itemsize, 1, shape, None, 0, None,
+        data, kind(where), 0, memory.ndim, code, 8 * memory.dtype.itemsize, 1, shape, None, 0, None,
         ctypes.cast(_delete, ctypes.c_void_p),
     )
     address = ctypes.addressof(tensor)

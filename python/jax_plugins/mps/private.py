@@ -124,8 +124,8 @@ def _be_a_gpu(platform: str, name: str) -> None:
     mlir.register_lowering(_export.call_exported_p, lower, platform=platform)
 
 
-def export_by_dlpack(platform: str, device, export) -> None:
-    """Gives arrays that are on one device of ours the two methods of DLPack, if it is the CPU or one with CUDA."""
+def export_by_dlpack(platform: str, kind, export) -> None:
+    """Gives arrays that are on one device of ours the two methods of DLPack, if it has a `kind` there."""
     try:
         from jax._src import array
         from jax._src.lib import xla_client
@@ -133,20 +133,15 @@ def export_by_dlpack(platform: str, device, export) -> None:
         raw_platform = xla_client.Client._raw_platform.__get__  # whatever name is presented
         methods = array.ArrayImpl.__dlpack__, array.ArrayImpl.__dlpack_device__
 
-        def is_ours(self):
-            devices = self.sharding.device_set
-            if len(devices) != 1:
-                return False
-            (where,) = devices
-            if raw_platform(where.client) != platform:
-                return False
-            return where.device_kind == "cpu" or "cuda" in where.client.platform_version
+        def kind_of(self):
+            device, *others = self.sharding.device_set
+            return None if others or raw_platform(device.client) != platform else kind(device)
 
         def dlpack(self, **options):
-            return export(self, **options) if is_ours(self) else methods[0](self, **options)
+            return methods[0](self, **options) if kind_of(self) is None else export(self, **options)
 
         def dlpack_device(self):
-            return device(self) if is_ours(self) else methods[1](self)
+            return methods[1](self) if kind_of(self) is None else (kind_of(self), 0)
 
         array.ArrayImpl.__dlpack__, array.ArrayImpl.__dlpack_device__ = dlpack, dlpack_device
     except (ImportError, AttributeError, TypeError) as error:

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "exec/fused.h"
 #include "ir/builder.h"
 #include "mlx/primitives.h"
 #include "support/null_gpu.h"
@@ -278,6 +279,23 @@ TEST(Call, SeesThroughViews) {
   const ops::Arrays results = run_plan(*plan, std::move(arguments), run, true);
   const mx::array product = mx::matmul(first, mx::transpose(second));
   EXPECT_TRUE(mx::allclose(results[0], mx::cumprod(mx::reshape(product, {6, 5}), 1)).item<bool>());
+}
+
+// A sum is a kernel only where the product takes none, as one by a vector on CUDA.
+TEST(Call, TakesTheSumBehindIt) {
+  for (const int rows : {8, 1}) {
+    const testing::NullGpuScope cuda(ir::kCuda, kernels::cuda_dialect());
+    Program program;
+    Value* x = program.arg(f32(rows, 16));
+    Value* y = program.product(x, program.arg(f32(16, 4)), f32(rows, 4), 1, 0);
+    Value* z = program.product(x, program.arg(f32(16, 4)), f32(rows, 4), 1, 0);
+    program.ret({program.binary(OpId::subtract, y, z)});
+    ASSERT_TRUE(fuse_module(program.module, ir::kCuda).ok());
+    const auto plan = plan_of(program, ir::kCuda);
+    EXPECT_EQ(count(*plan).calls, 2) << print(*plan);
+    EXPECT_EQ(count(*plan).launches, rows == 1) << print(*plan);
+    EXPECT_EQ(cuda.kernels_built(), rows == 1);
+  }
 }
 
 TEST(Call, ComesBehindWhatItReads) {

@@ -2,6 +2,7 @@
 // computes nothing: what a program asks of a GPU, without one. Any thread.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -66,9 +67,11 @@ class NullGpu final : public exec::Gpu {
   std::unique_ptr<exec::Encoder> make_encoder(mlx::core::Stream stream) const override {
     return std::make_unique<NullEncoder>(stream, target());
   }
+  std::atomic<size_t> kernels_built{0};
 
  private:
   Result<std::vector<Function>> build(const std::string&, const Kernels& kernels) override {
+    kernels_built += kernels.size();
     return std::vector<Function>(kernels.size(), std::make_shared<const int>(0));
   }
   const kernels::Dialect& dialect_;
@@ -81,6 +84,7 @@ class NullGpuScope {
       : target_(target), null_(dialect), before_(exec::use_gpu(target, &null_)) {}
   ~NullGpuScope() { exec::use_gpu(target_, before_); }
   NullGpuScope(const NullGpuScope&) = delete;
+  size_t kernels_built() const { return null_.kernels_built; }
 
  private:
   const ir::Target& target_;
