@@ -99,7 +99,6 @@ Result<OpHeader> BodyReader::header(Cursor& in) {
       out.regions = static_cast<size_t>(regions.value);
       out.isolated = regions.flag;
     }
-    CHECK_OK(counts(out));
     return attributes(out, registered,
                       mask & kProperties ? &container_.properties[property] : nullptr,
                       mask & kDictionary ? &dictionary : nullptr);
@@ -131,23 +130,6 @@ Status BodyReader::operands(Cursor& in, OpHeader& out) {
     ir::Value* value = values_[base_ + number];
     if (!value) return malformed(at, str("operand ", i), str("value ", number, " is not defined"));
     out.operands.push_back(value);
-  }
-  return {};
-}
-
-Status BodyReader::counts(const OpHeader& out) {
-  struct Row {
-    Text what;
-    int spec;
-    size_t count;
-  };
-  for (const Row& row : {Row{"operand", out.spec->operands, out.operands.size()},
-                         Row{"result", out.spec->results, out.results.size()},
-                         Row{"region", out.spec->regions, out.regions}}) {
-    if (!count_matches(row.spec, row.count)) {
-      return malformed(out.offset, str(row.what, " count"),
-                       str(row.count, " where ", describe_count(row.spec), " is expected"));
-    }
   }
   return {};
 }
@@ -275,7 +257,8 @@ Status BodyReader::op(Cursor& in, ir::Region& region, int depth) {
   ir::Op* op = region.append(ir::Op::create(spec->id, header.operands, header.results,
                                             std::move(header.attrs), header.location));
   op->discardable = std::move(header.discardable);
-  remember(op, header.offset);
+  const ir::Attr* groups = op->find("replica_groups");
+  if (groups && groups->get_if<ir::AttrDict>()) waiting_groups.push_back({op, header.offset});
   CHECK_OK(regions(in, header, [&](Cursor& from, size_t) -> Status {
     return this->region(from, *op->add_region(), depth + 1);
   }));
@@ -284,24 +267,6 @@ Status BodyReader::op(Cursor& in, ir::Region& region, int depth) {
     values_[first + static_cast<size_t>(i)] = op->result(i);
   }
   return {};
-}
-
-// Notes what can only be resolved once the whole module is read.
-void BodyReader::remember(ir::Op* op, size_t offset) {
-  for (Text name : {Text("callee"), Text("decomposition")}) {
-    const ir::Attr* attr = op->find(name);
-    if (!attr) continue;
-    if (const auto* symbol = attr->get_if<ir::Symbol>()) {
-      symbol_uses.push_back({function, symbol->name, offset});
-    }
-  }
-  if (const ir::Attr* called = op->find("called_computations")) {
-    for (const ir::Attr& item : *called->get_if<ir::AttrList>()) {
-      symbol_uses.push_back({function, item.get_if<ir::Symbol>()->name, offset});
-    }
-  }
-  const ir::Attr* groups = op->find("replica_groups");
-  if (groups && groups->get_if<ir::AttrDict>()) waiting_groups.push_back({op, offset});
 }
 
 Status BodyReader::region(Cursor& in, ir::Region& region, int depth, bool* is_declaration) {
@@ -349,17 +314,7 @@ Status BodyReader::block(Cursor& in, ir::Region& region, int depth) {
     return malformed(at, "op count", str(head.value, " does not fit in ", in.left(), " bytes"));
   }
   if (head.flag) CHECK_OK(arguments(in, region));
-  for (uint64_t i = 0; i < head.value; ++i) {
-    const size_t op_at = in.offset();
-    CHECK_OK(op(in, region, depth));
-    const bool last = i + 1 == head.value;
-    if (region.last()->is(ir::traits::terminator) != last) {
-      return malformed(op_at, str("op ", region.last()->name()),
-                       last ? "the last op of a region must be a return"
-                            : "a return before the end of its region");
-    }
-  }
-  if (head.value == 0) return malformed(at, "op count", "a region without a return");
+  for (uint64_t i = 0; i < head.value; ++i) CHECK_OK(op(in, region, depth));
   return {};
 }
 

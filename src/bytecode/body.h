@@ -12,7 +12,7 @@
 
 namespace jaxmps::bytecode {
 
-inline constexpr int kMaxRegionDepth = 256;
+inline constexpr int kMaxRegionDepth = 200;
 inline constexpr size_t kMaxOps = 10'000'000;
 
 // All of an op except for its regions.
@@ -37,12 +37,7 @@ class BodyReader {
         locations_(locations),
         specs_(container_.op_names.size()) {}
 
-  // A symbol that an op refers to, and an op whose replica groups wait for the meshes.
-  struct SymbolUse {
-    size_t function;
-    std::string name;
-    size_t offset;
-  };
+  // An op whose replica groups wait for the meshes.
   struct WaitingGroups {
     ir::Op* op;
     size_t offset;
@@ -60,8 +55,6 @@ class BodyReader {
   // The number of ops in a block without arguments.
   Result<size_t> plain_block(Cursor& in);
 
-  size_t function = 0;  // the one being read
-  std::vector<SymbolUse> symbol_uses;
   std::vector<WaitingGroups> waiting_groups;
 
  private:
@@ -78,11 +71,9 @@ class BodyReader {
   Status dictionary(OpHeader& out, size_t index);
   Status declared(OpHeader& out, const AttrSpec& attr, size_t index, size_t at);
   Status use_lists(Cursor& in, size_t values);
-  Status counts(const OpHeader& out);
   Status op(Cursor& in, ir::Region& region, int depth);
   Status block(Cursor& in, ir::Region& region, int depth);
   Status arguments(Cursor& in, ir::Region& region);
-  void remember(ir::Op* op, size_t offset);
   Result<size_t> reserve(size_t count, size_t at);
 
   const Container& container_;

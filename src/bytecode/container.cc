@@ -107,7 +107,6 @@ class ContainerReader {
       }
       sizes[i] = static_cast<size_t>(size);
       total += sizes[i];
-      if (total > out_.file.size()) return malformed(at, "string size", "sum exceeds the file");
     }
     if (total != in.left()) {
       return in.error("string data",

@@ -103,12 +103,10 @@ ir::Dims positions(const std::vector<Axis>& axes) {
 
 }  // namespace
 
-Result<ir::Mesh> to_mesh(const Attr& value, std::string name) {
-  const auto* dict = value.get_if<ir::AttrDict>();
-  if (!dict) return invalid("not a mesh");
+Result<ir::Mesh> to_mesh(const ir::AttrDict& dict, std::string name) {
   ir::Mesh mesh;
   mesh.name = std::move(name);
-  TRY(const ir::AttrList* axes, part<ir::AttrList>(*dict, "axes"));
+  TRY(const ir::AttrList* axes, part<ir::AttrList>(dict, "axes"));
   if (axes->size() > kMaxAxes) return invalid(str("mesh with ", axes->size(), " axes"));
   int64_t devices = 1;
   for (const Attr& item : *axes) {
@@ -125,7 +123,7 @@ Result<ir::Mesh> to_mesh(const Attr& value, std::string name) {
     devices *= size->value;
     mesh.axes.push_back({*axis_name, size->value});
   }
-  if (const Attr* ids = ir::find(*dict, "device_ids")) {
+  if (const Attr* ids = ir::find(dict, "device_ids")) {
     if (const auto* list = ids->get_if<ir::Ints>()) {
       mesh.device_ids = *list;
     } else {
@@ -150,8 +148,8 @@ Result<ir::ReplicaGroups> resolve_groups(const ir::AttrDict& by_axes,
   std::string name;
   if (const auto* text = mesh_attr->get_if<std::string>()) name = *text;
   if (const auto* symbol = mesh_attr->get_if<ir::Symbol>()) name = symbol->name;
-  if (mesh_attr->get_if<ir::AttrDict>()) {
-    TRY(inlined, to_mesh(*mesh_attr, ""));
+  if (const auto* dict = mesh_attr->get_if<ir::AttrDict>()) {
+    TRY(inlined, to_mesh(*dict, ""));
     mesh = &inlined;
   } else {
     for (const ir::Mesh& candidate : meshes) {

@@ -8,35 +8,25 @@ namespace jaxmps::bytecode {
 namespace {
 
 using enum AttrKind;
-constexpr int any = kAnyCount, even = kEven, odd = kOdd;
 
 constexpr OpSpec kSpecs[] = {
-#define VHLO(name, id, operands, results, regions, ...) \
-  {"vhlo." name, ir::OpId::id, operands, results, regions, {{__VA_ARGS__}}},
-#define OTHER(name, id, operands, results, regions, ...) \
-  {name, ir::OpId::id, operands, results, regions, {{__VA_ARGS__}}},
+#define VHLO(name, id, ...) {"vhlo." name, ir::OpId::id, {{__VA_ARGS__}}},
+#define OTHER(name, id, ...) {name, ir::OpId::id, {{__VA_ARGS__}}},
 #include "bytecode/vhlo.def"
 };
 
 // Their ids are never used.
 constexpr OpSpec kModule = {"builtin.module",
                             ir::OpId::call,
-                            0,
-                            0,
-                            1,
                             {{{"sym_name", optional_string}, {"sym_visibility", optional_string}}}};
 constexpr OpSpec kFunction = {"vhlo.func_v1",
                               ir::OpId::call,
-                              0,
-                              0,
-                              1,
                               {{{"arg_attrs", dicts},
                                 {"function_type", type},
                                 {"res_attrs", dicts},
                                 {"sym_name", string},
                                 {"sym_visibility", string}}}};
-constexpr OpSpec kMesh = {
-    "sdy.mesh", ir::OpId::sdy_mesh, 0, 0, 0, {{{"mesh", dict}, {"sym_name", string}}}};
+constexpr OpSpec kMesh = {"sdy.mesh", ir::OpId::call, {{{"mesh", dict}, {"sym_name", string}}}};
 
 }  // namespace
 
@@ -62,22 +52,6 @@ const OpSpec* find_op_spec(std::string_view full_name) {
   }();
   auto found = by_name->find(full_name);
   return found == by_name->end() ? nullptr : found->second;
-}
-
-bool count_matches(int spec, size_t count) {
-  if (spec >= 0) return count == static_cast<size_t>(spec);
-  if (spec == kAnyCount) return true;
-  if (spec == kEven) return count % 2 == 0;
-  if (spec == kOdd) return count % 2 == 1;
-  return count >= static_cast<size_t>(-10 - spec);
-}
-
-std::string describe_count(int spec) {
-  if (spec >= 0) return std::to_string(spec);
-  if (spec == kAnyCount) return "any number";
-  if (spec == kEven) return "an even number";
-  if (spec == kOdd) return "an odd number";
-  return str("at least ", -10 - spec);
 }
 
 }  // namespace jaxmps::bytecode

@@ -60,15 +60,9 @@ struct AttrSpec {
   }
 };
 
-inline constexpr int kAnyCount = -1, kEven = -2, kOdd = -3;
-constexpr int at_least(int n) { return -10 - n; }
-bool count_matches(int spec, size_t count);
-std::string describe_count(int spec);
-
 struct OpSpec {
   std::string_view name;  // in full: "vhlo.add_v1"
   ir::OpId id;
-  int operands, results, regions;
   std::array<AttrSpec, 18> attrs;  // ends with an unnamed one
 
   const AttrSpec* find(std::string_view attr_name) const;
@@ -77,7 +71,7 @@ struct OpSpec {
 // Null if there is no such op.
 const OpSpec* find_op_spec(std::string_view full_name);
 std::span<const OpSpec> op_specs();
-// These two have no OpId of their own.
+// These have no OpId of their own.
 const OpSpec& module_spec();
 const OpSpec& function_spec();
 const OpSpec& mesh_spec();
@@ -95,6 +89,6 @@ void upgrade(ir::OpId id, ir::AttrDict& attrs);
 Result<ir::ReplicaGroups> resolve_groups(const ir::AttrDict& by_axes,
                                          const std::vector<ir::Mesh>& meshes);
 // A mesh out of its dictionary form.
-Result<ir::Mesh> to_mesh(const ir::Attr& value, std::string name);
+Result<ir::Mesh> to_mesh(const ir::AttrDict& dict, std::string name);
 
 }  // namespace jaxmps::bytecode

@@ -218,8 +218,6 @@ Result<TypeEntry> vhlo_type(Decoder& in) {
       return per_tensor(in);
     case 25:
       return unranked(in);
-    case 26:
-      return malformed(at, "vhlo type code", "witness types are not supported");
     case 30:
       return per_axis(in);
     case 33:

@@ -14,7 +14,6 @@ namespace {
 using rules::Reason;
 
 constexpr size_t kShownFailures = 20;
-constexpr int kDeepest = 200;  // regions inside regions
 
 // Products of sizes stay far below 2^63, so that nothing behind the verifier can overflow.
 Reason check_size(const Type& type) {
@@ -35,14 +34,18 @@ class Verifier {
   explicit Verifier(const Module& module) : module_(module) {
     for (const auto& function : module.functions) {
       if (!functions_.emplace(function->name, function.get()).second) {
-        fail(str("function @", function->name), "is defined twice");
+        report(str("function @", function->name), "is defined twice");
       }
+    }
+    std::unordered_set<std::string_view> meshes;
+    for (const Mesh& mesh : module.meshes) {
+      if (!meshes.insert(mesh.name).second) report(str("mesh @", mesh.name), "is defined twice");
     }
   }
 
   Status run() {
     const Function* main = module_.main();
-    if (!main || main->is_declaration) fail("module", "has no function @main with a body");
+    if (!main || main->is_declaration) report("module", "has no function @main with a body");
     for (const auto& function : module_.functions) check_function(*function);
     check_cycles();
     if (failures_ == 0) return {};
@@ -54,46 +57,52 @@ class Verifier {
   }
 
  private:
-  void fail(std::string_view where, std::string_view reason) {
+  void report(std::string_view where, std::string_view reason) {
     if (++failures_ <= kShownFailures) text_ += str("\n  ", where, ": ", reason);
   }
 
-  void fail(const Op& op, std::string_view reason) {
-    fail(str(brief(op), " at ", brief(op.location)), reason);
+  void report(const Op& op, std::string_view reason) {
+    report(str(brief(op), " at ", brief(op.location)), reason);
   }
 
   void check_function(const Function& function) {
     const std::string where = str("function @", function.name);
-    if (function.type.kind != Type::Kind::function) return fail(where, "has no function type");
+    if (function.type.kind != Type::Kind::function) return report(where, "has no function type");
     if (function.is_declaration) return;
     const auto& inputs = function.type.elements;
     const Region& body = function.body;
     if (body.arg_count() != static_cast<int>(inputs.size())) {
-      fail(where, str("takes ", inputs.size(), " arguments, its body ", body.arg_count()));
+      report(where, str("takes ", inputs.size(), " arguments, its body ", body.arg_count()));
       return;
     }
     for (int i = 0; i < body.arg_count(); ++i) {
-      const Reason reason = rules::match(str("argument ", i), inputs[i], body.arg(i)->type);
-      if (!reason.empty()) fail(where, reason);
+      check_equal(where, str("argument ", i), inputs[i], body.arg(i)->type);
     }
     if (!function.arg_attrs.empty() && function.arg_attrs.size() != inputs.size()) {
-      fail(where, "has attributes for another number of arguments");
+      report(where, "has attributes for another number of arguments");
     }
     if (!function.result_attrs.empty() &&
         function.result_attrs.size() != function.type.results.size()) {
-      fail(where, "has attributes for another number of results");
+      report(where, "has attributes for another number of results");
     }
     for (const AttrDict& attrs : function.arg_attrs) {
       const Attr* alias = find(attrs, "tf.aliasing_output");
       const auto* result = alias ? alias->get_if<TypedInt>() : nullptr;
       if (alias && !(result && result->value >= 0 &&
                      result->value < static_cast<int64_t>(function.type.results.size()))) {
-        fail(where, str("tf.aliasing_output must be the number of a result, is ", print(*alias)));
+        report(where, str("tf.aliasing_output must be the number of a result, is ", print(*alias)));
       }
     }
     callees_ = &calls_[&function];
-    check_region(body, where, 0);
+    check_region(body, where);
     check_return(function, where);
+  }
+
+  // What a client sees of a function is what its body has, unknown sizes too.
+  void check_equal(const std::string& where, const std::string& what, const Type& expected,
+                   const Type& actual) {
+    if (expected == actual) return;
+    report(where, str(what, " must be ", brief(expected), ", is ", brief(actual)));
   }
 
   void check_return(const Function& function, const std::string& where) {
@@ -101,29 +110,26 @@ class Verifier {
     if (!end || end->id != OpId::return_) return;  // reported by check_region
     const auto& results = function.type.results;
     if (end->operand_count() != static_cast<int>(results.size())) {
-      fail(where, str("has ", results.size(), " results, returns ", end->operand_count()));
+      report(where, str("has ", results.size(), " results, returns ", end->operand_count()));
       return;
     }
     for (int i = 0; i < end->operand_count(); ++i) {
-      if (!end->operand(i)) continue;
-      const Reason reason = rules::match(str("result ", i), results[i], end->operand(i)->type);
-      if (!reason.empty()) fail(where, reason);
+      check_equal(where, str("result ", i), results[i], end->operand(i)->type);
     }
   }
 
-  void check_region(const Region& region, std::string_view where, int depth) {
-    if (depth > kDeepest) return fail(where, str("has regions nested deeper than ", kDeepest));
+  void check_region(const Region& region, std::string_view where) {
     if (!region.terminator() || !region.terminator()->is(traits::terminator)) {
-      fail(where, "has a region without a terminator");
+      report(where, "has a region without a terminator");
     }
     for (int i = 0; i < region.arg_count(); ++i) {
       define(region.arg(i), where);
     }
     for (const Op* op : region) {
       if (op->is(traits::terminator) && op != region.terminator()) {
-        fail(*op, "ops follow the terminator");
+        report(*op, "ops follow the terminator");
       }
-      check_op(*op, depth);
+      check_op(*op);
       for (int i = 0; i < op->result_count(); ++i) define(op->result(i), op->name());
     }
     // What the region defined is not visible behind it.
@@ -136,23 +142,22 @@ class Verifier {
   void define(const Value* value, std::string_view where) {
     visible_.insert(value);
     const Reason reason = check_size(value->type);
-    if (!reason.empty()) fail(where, reason);
+    if (!reason.empty()) report(where, reason);
   }
 
-  void check_op(const Op& op, int depth) {
+  void check_op(const Op& op) {
     for (int i = 0; i < op.operand_count(); ++i) {
-      const Value* value = op.operand(i);
-      if (!value) {
-        fail(op.name(), str("operand ", i, " is missing, at ", brief(op.location)));
-        return;
+      if (!visible_.count(op.operand(i))) {
+        report(op, str("operand ", i, " is not defined before the op"));
       }
-      if (!visible_.count(value)) fail(op, str("operand ", i, " is not defined before the op"));
     }
     // Inner regions first: the op's rule reads their terminators.
-    for (const auto& region : op.regions()) check_region(*region, op.name(), depth + 1);
+    const size_t failures = failures_;
+    for (const auto& region : op.regions()) check_region(*region, op.name());
+    if (failures_ != failures) return;
     Reason reason = rules::check_op(op);
     if (reason.empty()) reason = check_symbols(op);
-    if (!reason.empty()) fail(op, reason);
+    if (!reason.empty()) report(op, reason);
   }
 
   Reason check_callee(const std::string& name, const Op* signature) {
@@ -183,8 +188,7 @@ class Verifier {
     if (op.id != OpId::custom_call) return {};
     if (const Attr* called = op.find("called_computations")) {
       for (const Attr& symbol : std::get<AttrList>(called->value)) {
-        NEED(symbol.get_if<Symbol>(), "called_computations must hold symbols");
-        NEED_OK(check_callee(symbol.get_if<Symbol>()->name, nullptr));
+        NEED_OK(check_callee(std::get<Symbol>(symbol.value).name, nullptr));
       }
     }
     return check_called(op);
@@ -236,7 +240,7 @@ class Verifier {
         }
         const Function* callee = callees[next++];
         if (state[callee] == 1) {
-          fail(str("function @", callee->name), "calls itself");
+          report(str("function @", callee->name), "calls itself");
           return;
         }
         if (state[callee] == 0) stack.push_back({callee, 0});

@@ -77,45 +77,36 @@ Reason manual_computation(const Op& op) {
   const Region& body = op.region();
   NEED(body.arg_count() == op.operand_count(), "the body must take ", op.operand_count(),
        " arguments, takes ", body.arg_count());
-  NEED(body.terminator() && body.terminator()->operand_count() == op.result_count(),
-       "the body must return ", op.result_count(), " values");
+  NEED(body.terminator()->operand_count() == op.result_count(), "the body must return ",
+       op.result_count(), " values");
   return {};
 }
 
 }  // namespace
 
-void add_control(Rules& rules) {
-  rules.insert(
-      rules.end(),
-      {
-          {OpId::while_, kAny, kAny, 2, {}, while_loop},
-          {OpId::if_, 1, kAny, 2, {}, conditional},
-          {OpId::case_, 1, kAny, kAny, {}, case_of},
-          {OpId::call, kAny, kAny, 0, {{"callee", AttrKind::symbol}}, nullptr},
-          {OpId::composite,
-           kAny,
-           kAny,
-           kAny,
-           {{"composite_attributes", AttrKind::dict, true},
-            {"decomposition", AttrKind::symbol},
-            {"name", AttrKind::text}},
-           nullptr},
-          {OpId::return_, kAny, 0, 0, {}, nullptr},
-          {OpId::sdy_return, kAny, 0, 0, {}, nullptr},
-          {OpId::tuple, kAny, 1, 0, {}, tuple},
-          {OpId::get_tuple_element, 1, 1, 0, {{"index", AttrKind::integer}}, get_tuple_element},
-          {OpId::optimization_barrier, kAny, kAny, 0, {}, passes_through},
-          {OpId::unrealized_conversion_cast, kAny, kAny, 0, {}, passes_through},
-          {OpId::fusion, kAny, kAny, 1, {}, wraps_body},
-          {OpId::sdy_mesh, 0, 0, 0, {}, nullptr},
-          {OpId::sdy_sharding_constraint, 1, 1, 0, {}, passes_through},
-          {OpId::sdy_reshard, 1, 1, 0, {}, passes_through},
-          {OpId::sdy_propagation_barrier, 1, 1, 0, {}, passes_through},
-          {OpId::sdy_data_flow_edge, 1, 1, 0, {}, passes_through},
-          {OpId::sdy_sharding_group, 1, 0, 0, {}, nullptr},
-          {OpId::sdy_named_computation, kAny, kAny, 1, {}, wraps_body},
-          {OpId::sdy_manual_computation, kAny, kAny, 1, {}, manual_computation},
-      });
+Rules control_rules() {
+  Rules rules = {
+      {OpId::while_, kAny, kAny, 2, while_loop},
+      {OpId::if_, 1, kAny, 2, conditional},
+      {OpId::case_, 1, kAny, kAny, case_of},
+      {OpId::call, kAny, kAny, 0},
+      {OpId::composite, kAny, kAny, kAny},
+      {OpId::return_, kAny, 0, 0},
+      {OpId::tuple, kAny, 1, 0, tuple},
+      {OpId::get_tuple_element, 1, 1, 0, get_tuple_element},
+      {OpId::optimization_barrier, kAny, kAny, 0, passes_through},
+      {OpId::unrealized_conversion_cast, kAny, kAny, 0, passes_through},
+      {OpId::fusion, kAny, kAny, 1, wraps_body},
+      {OpId::sdy_sharding_constraint, 1, 1, 0, passes_through},
+      {OpId::sdy_reshard, 1, 1, 0, passes_through},
+      {OpId::sdy_propagation_barrier, 1, 1, 0, passes_through},
+      {OpId::sdy_data_flow_edge, 1, 1, 0, passes_through},
+      {OpId::sdy_sharding_group, 1, 0, 0},
+      {OpId::sdy_named_computation, kAny, kAny, 1, wraps_body},
+      {OpId::sdy_manual_computation, kAny, kAny, 1, manual_computation},
+  };
+  for (Rule& rule : rules) rule.any_types = true;
+  return rules;
 }
 
 }  // namespace jaxmps::ir::rules

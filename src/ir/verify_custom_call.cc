@@ -145,7 +145,6 @@ Reason check_layouts(std::string_view what, const Attr* layouts, const std::vect
        types.size(), " values");
   for (size_t i = 0; i < list.size(); ++i) {
     const auto* order = list[i].get_if<Ints>();
-    NEED(order, what, " must hold lists of dimensions");
     const size_t rank = types[i].is_tensor() ? types[i].dims.size() : 0;
     NEED(order->size() == rank, what, " has ", order->size(), " dimensions for ", brief(types[i]));
     if (may_be_columns && is_column_major(*order)) continue;

@@ -31,7 +31,6 @@ Reason paired(const Op& op, std::string_view kind, const Ints& lhs, const Ints& 
 }
 
 Reason dot_general(const Op& op) {
-  NEED_OK(all_tensors(op));
   const Type &lhs = operand_type(op, 0), &rhs = operand_type(op, 1);
   const Ints &lhs_batch = op.ints("lhs_batching_dimensions"),
              &rhs_batch = op.ints("rhs_batching_dimensions"),
@@ -50,7 +49,6 @@ Reason dot_general(const Op& op) {
 }
 
 Reason dot(const Op& op) {
-  NEED_OK(all_tensors(op));
   const Type &lhs = operand_type(op, 0), &rhs = operand_type(op, 1);
   NEED(lhs.rank() >= 1 && lhs.rank() <= 2 && rhs.rank() >= 1 && rhs.rank() <= 2,
        "operands are vectors or matrices, not ", brief(lhs), " and ", brief(rhs));
@@ -89,7 +87,6 @@ Reason check_groups(const Type& lhs, const Type& rhs, const Op& op) {
 }
 
 Reason check_conv(const Op& op, const Ints* padding) {
-  NEED_OK(all_tensors(op));
   const Type &lhs = operand_type(op, 0), &rhs = operand_type(op, 1), &out = result_type(op);
   const int64_t rank = lhs.rank(), spatial = rank - 2;
   NEED(rank >= 2 && rhs.rank() == rank && out.rank() == rank,
@@ -138,14 +135,12 @@ Reason dynamic_conv(const Op& op) {
 }
 
 Reason einsum(const Op& op) {
-  NEED_OK(all_tensors(op));
   NEED(op.text("einsum_config").find("->") != std::string::npos,
        "einsum_config has no '->': ", op.text("einsum_config"));
   return {};
 }
 
 Reason fft(const Op& op) {
-  NEED_OK(all_tensors(op));
   const Type &from = operand_type(op), &to = result_type(op);
   const Ints& length = op.ints("fft_length");
   const auto type = op.enum_attr<FftType>("fft_type");
@@ -198,7 +193,6 @@ Reason triangular_solve(const Op& op) {
 
 // Operands 1 ... are vectors along the feature dimension, except `full`, which is like operand 0.
 Reason check_batch_norm(const Op& op, int full) {
-  NEED_OK(all_tensors(op));
   const Type& input = operand_type(op);
   NEED_OK(check_axis("feature_index", op.i64("feature_index"), input.rank()));
   NEED(in_class(input.dtype, kFloat), "operand 0 must be floating, is ", brief(input));
@@ -218,58 +212,21 @@ Reason batch_norm_grad(const Op& op) { return check_batch_norm(op, 4); }
 
 }  // namespace
 
-void add_dot_conv(Rules& rules) {
-  constexpr auto kInts = AttrKind::ints;
-  constexpr auto kInteger = AttrKind::integer;
-  constexpr auto kFlag = AttrKind::flag;
-  std::vector<AttrRule> conv = {{"batch_group_count", kInteger},
-                                {"feature_group_count", kInteger},
-                                {"input_batch_dimension", kInteger},
-                                {"input_feature_dimension", kInteger},
-                                {"input_spatial_dimensions", kInts},
-                                {"kernel_input_feature_dimension", kInteger},
-                                {"kernel_output_feature_dimension", kInteger},
-                                {"kernel_spatial_dimensions", kInts},
-                                {"lhs_dilation", kInts},
-                                {"output_batch_dimension", kInteger},
-                                {"output_feature_dimension", kInteger},
-                                {"output_spatial_dimensions", kInts},
-                                {"precision_config", AttrKind::list, true},
-                                {"rhs_dilation", kInts},
-                                {"window_reversal", kInts},
-                                {"window_strides", kInts}};
-  rules.push_back({OpId::dynamic_conv, 3, 1, 0, conv, dynamic_conv});
-  conv.push_back({"padding", kInts});
-  rules.push_back({OpId::convolution, 2, 1, 0, conv, convolution});
-  rules.push_back({OpId::dot_general,
-                   2,
-                   1,
-                   0,
-                   {{"lhs_batching_dimensions", kInts},
-                    {"lhs_contracting_dimensions", kInts},
-                    {"precision_config", AttrKind::list, true},
-                    {"rhs_batching_dimensions", kInts},
-                    {"rhs_contracting_dimensions", kInts}},
-                   dot_general});
-  rules.push_back({OpId::dot, 2, 1, 0, {{"precision_config", AttrKind::list, true}}, dot});
-  rules.push_back({OpId::einsum, 2, 1, 0, {{"einsum_config", AttrKind::text}}, einsum});
-  rules.push_back({OpId::unary_einsum, 1, 1, 0, {{"einsum_config", AttrKind::text}}, einsum});
-  rules.push_back(
-      {OpId::fft, 1, 1, 0, {{"fft_length", kInts}, {"fft_type", AttrKind::enumeration}}, fft});
-  rules.push_back({OpId::cholesky, 1, 1, 0, {{"lower", kFlag}}, cholesky});
-  rules.push_back({OpId::triangular_solve,
-                   2,
-                   1,
-                   0,
-                   {{"left_side", kFlag},
-                    {"lower", kFlag},
-                    {"transpose_a", AttrKind::enumeration},
-                    {"unit_diagonal", kFlag}},
-                   triangular_solve});
-  const std::vector<AttrRule> norm = {{"epsilon", AttrKind::anything}, {"feature_index", kInteger}};
-  rules.push_back({OpId::batch_norm_training, 3, 3, 0, norm, batch_norm});
-  rules.push_back({OpId::batch_norm_inference, 5, 1, 0, norm, batch_norm});
-  rules.push_back({OpId::batch_norm_grad, 5, 3, 0, norm, batch_norm_grad});
+Rules dot_conv_rules() {
+  return {
+      {OpId::dynamic_conv, 3, 1, 0, dynamic_conv},
+      {OpId::convolution, 2, 1, 0, convolution},
+      {OpId::dot_general, 2, 1, 0, dot_general},
+      {OpId::dot, 2, 1, 0, dot},
+      {OpId::einsum, 2, 1, 0, einsum},
+      {OpId::unary_einsum, 1, 1, 0, einsum},
+      {OpId::fft, 1, 1, 0, fft},
+      {OpId::cholesky, 1, 1, 0, cholesky},
+      {OpId::triangular_solve, 2, 1, 0, triangular_solve},
+      {OpId::batch_norm_training, 3, 3, 0, batch_norm},
+      {OpId::batch_norm_inference, 5, 1, 0, batch_norm},
+      {OpId::batch_norm_grad, 5, 3, 0, batch_norm_grad},
+  };
 }
 
 }  // namespace jaxmps::ir::rules

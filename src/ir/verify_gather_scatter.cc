@@ -66,7 +66,6 @@ Dims gathered_shape(const Type& indices, const Dims& window_sizes, const Numbers
 }
 
 Reason check_gather(const Op& op, const Ints* sizes) {
-  NEED_OK(all_tensors(op));
   const Type &operand = operand_type(op, 0), &indices = operand_type(op, 1);
   const Numbers n{op.ints("offset_dims"),           op.ints("collapsed_slice_dims"),
                   op.ints("operand_batching_dims"), op.ints("start_indices_batching_dims"),
@@ -118,7 +117,6 @@ Reason check_updates(const Op& op, const Type& updates, const Numbers& n) {
 }
 
 Reason scatter(const Op& op) {
-  NEED_OK(all_tensors(op));
   NEED(op.operand_count() >= 3 && op.operand_count() % 2 == 1,
        "needs inputs, indices and as many updates, has ", op.operand_count(), " operands");
   const int count = op.operand_count() / 2;
@@ -148,29 +146,12 @@ Reason scatter(const Op& op) {
 
 }  // namespace
 
-void add_gather_scatter(Rules& rules) {
-  constexpr auto kInts = AttrKind::ints;
-  std::vector<AttrRule> attrs = {
-      {"collapsed_slice_dims", kInts},        {"index_vector_dim", AttrKind::integer},
-      {"indices_are_sorted", AttrKind::flag}, {"offset_dims", kInts},
-      {"operand_batching_dims", kInts},       {"start_index_map", kInts},
-      {"start_indices_batching_dims", kInts}};
-  rules.push_back({OpId::dynamic_gather, 3, 1, 0, attrs, dynamic_gather});
-  attrs.push_back({"slice_sizes", kInts});
-  rules.push_back({OpId::gather, 2, 1, 0, attrs, gather});
-  rules.push_back({OpId::scatter,
-                   kAny,
-                   kAny,
-                   1,
-                   {{"index_vector_dim", AttrKind::integer},
-                    {"indices_are_sorted", AttrKind::flag},
-                    {"input_batching_dims", kInts},
-                    {"inserted_window_dims", kInts},
-                    {"scatter_dims_to_operand_dims", kInts},
-                    {"scatter_indices_batching_dims", kInts},
-                    {"unique_indices", AttrKind::flag},
-                    {"update_window_dims", kInts}},
-                   scatter});
+Rules gather_scatter_rules() {
+  return {
+      {OpId::dynamic_gather, 3, 1, 0, dynamic_gather},
+      {OpId::gather, 2, 1, 0, gather},
+      {OpId::scatter, kAny, kAny, 1, scatter},
+  };
 }
 
 }  // namespace jaxmps::ir::rules

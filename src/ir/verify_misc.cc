@@ -24,7 +24,6 @@ Reason token_in_out(const Op& op) {
 }
 
 Reason rng(const Op& op) {
-  NEED_OK(all_tensors(op));
   const Type& shape = operand_type(op, 2);
   for (int i = 0; i < 2; ++i) {
     NEED(operand_type(op, i).is_scalar() && same_element(operand_type(op, i), result_type(op)),
@@ -38,7 +37,6 @@ Reason rng(const Op& op) {
 }
 
 Reason rng_bit_generator(const Op& op) {
-  NEED_OK(all_tensors(op));
   const Type& state = operand_type(op);
   const auto algorithm = op.enum_attr<RngAlgorithm>("rng_algorithm");
   NEED(state.rank() == 1 && (state.dtype == DType::u64 || state.dtype == DType::u32),
@@ -73,44 +71,23 @@ Reason async_start(const Op& op) {
 
 }  // namespace
 
-void add_misc(Rules& rules) {
-  constexpr auto kInteger = AttrKind::integer;
-  constexpr auto kFlag = AttrKind::flag;
-  const AttrRule channel{"channel_id", kInteger}, channel_type{"channel_type", kInteger},
-      host{"is_host_transfer", kFlag};
-  rules.insert(rules.end(),
-               {
-                   {OpId::after_all, kAny, 1, 0, {}, after_all},
-                   {OpId::create_token, 0, 1, 0, {}, after_all},
-                   {OpId::infeed, 1, kAny, 0, {}, token_in_out},
-                   {OpId::outfeed, kAny, 1, 0, {}, token_in_out},
-                   {OpId::send, kAny, 1, 0, {channel, channel_type, host}, token_in_out},
-                   {OpId::recv, 1, kAny, 0, {channel, channel_type, host}, token_in_out},
-                   {OpId::custom_call,
-                    kAny,
-                    kAny,
-                    0,
-                    {{"api_version", AttrKind::enumeration, true},
-                     {"backend_config", AttrKind::anything, true},
-                     {"call_target_name", AttrKind::text},
-                     {"called_computations", AttrKind::list, true},
-                     {"has_side_effect", kFlag, true},
-                     {"operand_layouts", AttrKind::list, true},
-                     {"output_operand_aliases", AttrKind::list, true},
-                     {"result_layouts", AttrKind::list, true}},
-                    check_custom_call},
-                   {OpId::rng, 3, 1, 0, {{"rng_distribution", AttrKind::enumeration}}, rng},
-                   {OpId::rng_bit_generator,
-                    1,
-                    2,
-                    0,
-                    {{"rng_algorithm", AttrKind::enumeration}},
-                    rng_bit_generator},
-                   {OpId::partition_id, 0, 1, 0, {}, device_number},
-                   {OpId::replica_id, 0, 1, 0, {}, device_number},
-                   {OpId::async_start, kAny, 1, 1, {}, async_start},
-                   {OpId::async_done, 1, kAny, 0, {}, async_done},
-               });
+Rules misc_rules() {
+  constexpr bool kTokens = true;
+  return {
+      {OpId::after_all, kAny, 1, 0, after_all, kTokens},
+      {OpId::create_token, 0, 1, 0, after_all, kTokens},
+      {OpId::infeed, 1, kAny, 0, token_in_out, kTokens},
+      {OpId::outfeed, kAny, 1, 0, token_in_out, kTokens},
+      {OpId::send, kAny, 1, 0, token_in_out, kTokens},
+      {OpId::recv, 1, kAny, 0, token_in_out, kTokens},
+      {OpId::custom_call, kAny, kAny, 0, check_custom_call, true},
+      {OpId::rng, 3, 1, 0, rng},
+      {OpId::rng_bit_generator, 1, 2, 0, rng_bit_generator},
+      {OpId::partition_id, 0, 1, 0, device_number},
+      {OpId::replica_id, 0, 1, 0, device_number},
+      {OpId::async_start, kAny, 1, 1, async_start, true},
+      {OpId::async_done, 1, kAny, 0, async_done, true},
+  };
 }
 
 }  // namespace jaxmps::ir::rules

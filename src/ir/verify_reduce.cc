@@ -8,7 +8,6 @@ namespace {
 Reason inputs_and_inits(const Op& op, std::vector<Type>* scalars) {
   NEED(op.operand_count() > 0 && op.operand_count() % 2 == 0,
        "needs as many initial values as inputs, has ", op.operand_count(), " operands");
-  NEED_OK(all_tensors(op));
   const int count = op.operand_count() / 2;
   NEED(op.result_count() == count, "needs ", count, " results, has ", op.result_count());
   for (int i = 0; i < count; ++i) {
@@ -85,7 +84,6 @@ Reason reduce_window(const Op& op) {
 }
 
 Reason select_and_scatter(const Op& op) {
-  NEED_OK(all_tensors(op));
   const Type &input = operand_type(op), &source = operand_type(op, 1);
   NEED(operand_type(op, 2).is_scalar(), "the initial value must be a scalar, is ",
        brief(operand_type(op, 2)));
@@ -110,7 +108,6 @@ Reason select_and_scatter(const Op& op) {
 
 Reason sort(const Op& op) {
   NEED(op.operand_count() > 0, "needs an operand");
-  NEED_OK(all_tensors(op));
   NEED(op.result_count() == op.operand_count(), "needs ", op.operand_count(), " results, has ",
        op.result_count());
   const int64_t rank = operand_type(op).rank();
@@ -128,7 +125,6 @@ Reason sort(const Op& op) {
 
 Reason map(const Op& op) {
   NEED(op.operand_count() > 0, "needs an operand");
-  NEED_OK(all_tensors(op));
   const Type& first = operand_type(op);
   const Ints& dims = op.ints("dimensions");
   NEED_OK(check_length("dimensions", dims, first.rank()));
@@ -145,7 +141,6 @@ Reason map(const Op& op) {
 }
 
 Reason top_k(const Op& op) {
-  NEED_OK(all_tensors(op));
   const Type& from = operand_type(op);
   const int64_t k = op.i64("k");
   NEED(from.rank() > 0, "needs at least one dimension");
@@ -167,44 +162,16 @@ Reason cumulative(const Op& op) {
 
 }  // namespace
 
-void add_reduce(Rules& rules) {
-  constexpr auto kInts = AttrKind::ints;
-  constexpr auto kInteger = AttrKind::integer;
-  rules.insert(
-      rules.end(),
-      {
-          {OpId::reduce, kAny, kAny, 1, {{"dimensions", kInts}}, reduce},
-          {OpId::reduce_window,
-           kAny,
-           kAny,
-           1,
-           {{"base_dilations", kInts},
-            {"padding", kInts},
-            {"window_dilations", kInts},
-            {"window_dimensions", kInts},
-            {"window_strides", kInts}},
-           reduce_window},
-          {OpId::select_and_scatter,
-           3,
-           1,
-           2,
-           {{"padding", kInts}, {"window_dimensions", kInts}, {"window_strides", kInts}},
-           select_and_scatter},
-          {OpId::sort,
-           kAny,
-           kAny,
-           1,
-           {{"dimension", kInteger}, {"is_stable", AttrKind::flag}},
-           sort},
-          {OpId::map, kAny, 1, 1, {{"dimensions", kInts}}, map},
-          {OpId::top_k, 1, 2, 0, {{"k", kInteger}}, top_k},
-          {OpId::cumulative,
-           1,
-           1,
-           0,
-           {{"dimension", kInteger}, {"kind", AttrKind::text}, {"reverse", AttrKind::flag}},
-           cumulative},
-      });
+Rules reduce_rules() {
+  return {
+      {OpId::reduce, kAny, kAny, 1, reduce},
+      {OpId::reduce_window, kAny, kAny, 1, reduce_window},
+      {OpId::select_and_scatter, 3, 1, 2, select_and_scatter},
+      {OpId::sort, kAny, kAny, 1, sort},
+      {OpId::map, kAny, 1, 1, map},
+      {OpId::top_k, 1, 2, 0, top_k},
+      {OpId::cumulative, 1, 1, 0, cumulative},
+  };
 }
 
 }  // namespace jaxmps::ir::rules

@@ -9,62 +9,6 @@
 namespace jaxmps::ir::rules {
 namespace {
 
-const Rule* find_rule(OpId id) {
-  static const auto* table = [] {
-    static auto* const all = new Rules;  // static: leak checkers see that it is kept
-    add_elementwise(*all);
-    add_shape(*all);
-    add_dynamic(*all);
-    add_reduce(*all);
-    add_dot_conv(*all);
-    add_gather_scatter(*all);
-    add_control(*all);
-    add_misc(*all);
-    add_collective(*all);
-    auto* by_id = new std::array<const Rule*, kOpCount>{};
-    for (const Rule& rule : *all) (*by_id)[static_cast<size_t>(rule.id)] = &rule;
-    return by_id;
-  }();
-  return (*table)[static_cast<size_t>(id)];
-}
-
-bool has_kind(const Attr& attr, AttrKind kind) {
-  switch (kind) {
-    case AttrKind::integer:
-      return attr.get_if<TypedInt>();
-    case AttrKind::flag:
-      return attr.get_if<bool>();
-    case AttrKind::text:
-      return attr.get_if<std::string>();
-    case AttrKind::symbol:
-      return attr.get_if<Symbol>();
-    case AttrKind::ints:
-      return attr.get_if<Ints>();
-    case AttrKind::dense:
-      return attr.get_if<Dense>();
-    case AttrKind::list:
-      return attr.get_if<AttrList>();
-    case AttrKind::dict:
-      return attr.get_if<AttrDict>();
-    case AttrKind::groups:
-      return attr.get_if<ReplicaGroups>();
-    case AttrKind::accuracy:
-      return attr.get_if<Accuracy>();
-    case AttrKind::enumeration:
-      return attr.get_if<Enum>();
-    case AttrKind::anything:
-      return true;
-  }
-  return false;
-}
-
-std::string_view kind_name(AttrKind kind) {
-  static constexpr std::string_view kNames[] = {
-      "an integer", "a bool",       "a string", "a symbol",    "a list of integers", "a tensor",
-      "a list",     "a dictionary", "groups",   "an accuracy", "an enum value",      "any value"};
-  return kNames[static_cast<size_t>(kind)];
-}
-
 Reason check_count(std::string_view what, int expected, int actual) {
   NEED(expected == kAny || expected == actual, "needs ", expected, " ", what,
        expected == 1 ? "" : "s", ", has ", actual);
@@ -82,22 +26,31 @@ Reason in_range(std::string_view what, const Ints& values) {
 
 }  // namespace
 
-Reason check_op(const Op& op) {
-  const Rule* rule = find_rule(op.id);
-  NEED(rule, "the op has no rule");
-  NEED_OK(check_count("operand", rule->operands, op.operand_count()));
-  NEED_OK(check_count("result", rule->results, op.result_count()));
-  NEED_OK(check_count("region", rule->regions, static_cast<int>(op.regions().size())));
-  for (const AttrRule& wanted : rule->attrs) {
-    const Attr* attr = op.find(wanted.name);
-    NEED(attr || wanted.optional, "attribute ", wanted.name, " is missing");
-    NEED(!attr || has_kind(*attr, wanted.kind), "attribute ", wanted.name, " must be ",
-         kind_name(wanted.kind), ", is ", print(*attr));
-    if (attr && wanted.kind == AttrKind::ints) {
-      NEED_OK(in_range(wanted.name, std::get<Ints>(attr->value)));
+const Rule* find_rule(OpId id) {
+  static const auto* table = [] {
+    static auto* const all = new Rules;  // static: leak checkers see that it is kept
+    for (const Rules& family :
+         {elementwise_rules(), shape_rules(), dynamic_rules(), reduce_rules(), dot_conv_rules(),
+          gather_scatter_rules(), control_rules(), misc_rules(), collective_rules()}) {
+      all->insert(all->end(), family.begin(), family.end());
     }
+    auto* by_id = new std::array<const Rule*, kOpCount>{};
+    for (const Rule& rule : *all) (*by_id)[static_cast<size_t>(rule.id)] = &rule;
+    return by_id;
+  }();
+  return (*table)[static_cast<size_t>(id)];
+}
+
+Reason check_op(const Op& op) {
+  const Rule& rule = *find_rule(op.id);
+  NEED_OK(check_count("operand", rule.operands, op.operand_count()));
+  NEED_OK(check_count("result", rule.results, op.result_count()));
+  NEED_OK(check_count("region", rule.regions, static_cast<int>(op.regions().size())));
+  if (!rule.any_types) NEED_OK(all_tensors(op));
+  for (const NamedAttr& attr : op.attrs) {
+    if (const Ints* values = attr.value.get_if<Ints>()) NEED_OK(in_range(attr.name, *values));
   }
-  return rule->check ? rule->check(op) : Reason();
+  return rule.check ? rule.check(op) : Reason();
 }
 
 bool in_class(DType dtype, int classes) {
@@ -130,7 +83,6 @@ bool same_element(const Type& a, const Type& b) {
 }
 
 Reason same_elements(const Op& op) {
-  NEED_OK(all_tensors(op));
   NEED(same_element(operand_type(op), result_type(op)), "the result must have the element type of ",
        brief(operand_type(op)), ", is ", brief(result_type(op)));
   return {};
@@ -215,11 +167,9 @@ Reason check_region(const Op& op, int index, std::string_view what,
     NEED_OK(match(str(what, ": argument ", i), arguments[i], region.arg(i)->type));
   }
   const Op* end = region.terminator();
-  NEED(end && end->is(traits::terminator), what, " has no terminator");
   NEED(end->operand_count() == static_cast<int>(results.size()), what, " must return ",
        results.size(), " values, returns ", end->operand_count());
   for (int i = 0; i < end->operand_count(); ++i) {
-    NEED(end->operand(i), what, " returns nothing at ", i);
     NEED_OK(match(str(what, ": result ", i), results[i], end->operand(i)->type));
   }
   return {};

@@ -1,7 +1,8 @@
-// The verifier's rule of each op: how many operands, results and regions, which attributes of which
-// kind, and a function that checks types and shapes. One table per family (verify_<family>.cc).
-// A check returns the reason why the op is wrong, or an empty string. Sizes that are not known
-// (kDynamic) agree with every size. Immutable tables: any thread.
+// The verifier's rule of each op: how many operands, results and regions, and a function that
+// checks types and shapes. One table per family (verify_<family>.cc). Which attributes an op has,
+// and of which kind, says bytecode/vhlo.def: all of them are there when a rule is asked. A check
+// returns the reason why the op is wrong, or an empty string. Sizes that are not known (kDynamic)
+// agree with every size. Immutable tables: any thread.
 #pragma once
 
 #include <functional>
@@ -15,47 +16,27 @@ namespace jaxmps::ir::rules {
 
 inline constexpr int kAny = -1;
 
-enum class AttrKind : uint8_t {
-  integer,
-  flag,
-  text,
-  symbol,
-  ints,
-  dense,
-  list,
-  dict,
-  groups,
-  accuracy,
-  enumeration,
-  anything
-};
-
-struct AttrRule {
-  std::string_view name;
-  AttrKind kind;
-  bool optional = false;
-};
-
 using Reason = std::string;
 
 struct Rule {
   OpId id;
   int operands, results, regions;
-  std::vector<AttrRule> attrs;
   Reason (*check)(const Op& op) = nullptr;
+  bool any_types = false;  // takes and gives other things than tensors
 };
 
 using Rules = std::vector<Rule>;
-void add_elementwise(Rules& rules);
-void add_shape(Rules& rules);
-void add_dynamic(Rules& rules);
-void add_reduce(Rules& rules);
-void add_dot_conv(Rules& rules);
-void add_gather_scatter(Rules& rules);
-void add_control(Rules& rules);
-void add_misc(Rules& rules);
-void add_collective(Rules& rules);
+Rules elementwise_rules();
+Rules shape_rules();
+Rules dynamic_rules();
+Rules reduce_rules();
+Rules dot_conv_rules();
+Rules gather_scatter_rules();
+Rules control_rules();
+Rules misc_rules();
+Rules collective_rules();
 
+const Rule* find_rule(OpId id);
 // The first thing that is wrong with an op by itself; empty if nothing is.
 Reason check_op(const Op& op);
 
@@ -78,7 +59,7 @@ bool same_dims(const Dims& a, const Dims& b);
 bool compatible(const Type& a, const Type& b);
 // Element types: equal, quantised ones by what they express.
 bool same_element(const Type& a, const Type& b);
-// All operands and results are tensors, and the result has the first operand's element type.
+// The result has the first operand's element type.
 Reason same_elements(const Op& op);
 // compatible(), or the sentence that says it is not.
 Reason match(std::string_view what, const Type& expected, const Type& actual);

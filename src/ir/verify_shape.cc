@@ -138,7 +138,6 @@ Reason transpose(const Op& op) {
 }
 
 Reason bitcast_convert(const Op& op) {
-  NEED_OK(all_tensors(op));
   const Type &from = operand_type(op), &to = result_type(op);
   if (from.quantization || to.quantization) return {};
   const int narrow = bit_width(from.dtype), wide = bit_width(to.dtype);
@@ -154,7 +153,6 @@ Reason bitcast_convert(const Op& op) {
 }
 
 Reason get_dimension_size(const Op& op) {
-  NEED_OK(all_tensors(op));
   NEED_OK(check_axis("dimension", op.i64("dimension"), operand_type(op).rank()));
   return match("the result", Type(DType::s32, {}), result_type(op));
 }
@@ -198,42 +196,23 @@ Reason broadcasts(const Op& op) {
   return {};
 }
 
-void add_shape(Rules& rules) {
-  constexpr auto kInts = AttrKind::ints;
-  constexpr auto kInteger = AttrKind::integer;
-  rules.insert(
-      rules.end(),
-      {
-          {OpId::broadcast, 1, 1, 0, {{"broadcast_sizes", kInts}}, broadcast},
-          {OpId::broadcast_in_dim, 1, 1, 0, {{"broadcast_dimensions", kInts}}, broadcasts},
-          {OpId::concatenate, kAny, 1, 0, {{"dimension", kInteger}}, concatenate},
-          {OpId::slice,
-           1,
-           1,
-           0,
-           {{"limit_indices", kInts}, {"start_indices", kInts}, {"strides", kInts}},
-           slice},
-          {OpId::dynamic_slice, kAny, 1, 0, {{"slice_sizes", kInts}}, dynamic_slice},
-          {OpId::dynamic_update_slice, kAny, 1, 0, {}, dynamic_update_slice},
-          {OpId::pad,
-           2,
-           1,
-           0,
-           {{"edge_padding_high", kInts}, {"edge_padding_low", kInts}, {"interior_padding", kInts}},
-           pad},
-          {OpId::reshape, 1, 1, 0, {}, reshape},
-          {OpId::reverse, 1, 1, 0, {{"dimensions", kInts}}, reverse},
-          {OpId::transpose, 1, 1, 0, {{"permutation", kInts}}, transpose},
-          {OpId::bitcast_convert, 1, 1, 0, {}, bitcast_convert},
-          {OpId::get_dimension_size, 1, 1, 0, {{"dimension", kInteger}}, get_dimension_size},
-          {OpId::set_dimension_size, 2, 1, 0, {{"dimension", kInteger}}, set_dimension_size},
-          {OpId::torch_index_select,
-           2,
-           1,
-           0,
-           {{"batch_dims", kInteger}, {"dim", kInteger}},
-           torch_index_select},
-      });
+Rules shape_rules() {
+  return {
+      {OpId::broadcast, 1, 1, 0, broadcast},
+      {OpId::broadcast_in_dim, 1, 1, 0, broadcasts},
+      {OpId::concatenate, kAny, 1, 0, concatenate},
+      {OpId::slice, 1, 1, 0, slice},
+      {OpId::dynamic_slice, kAny, 1, 0, dynamic_slice},
+      {OpId::dynamic_update_slice, kAny, 1, 0, dynamic_update_slice},
+      {OpId::pad, 2, 1, 0, pad},
+      {OpId::reshape, 1, 1, 0, reshape},
+      {OpId::reverse, 1, 1, 0, reverse},
+      {OpId::transpose, 1, 1, 0, transpose},
+      {OpId::bitcast_convert, 1, 1, 0, bitcast_convert},
+      {OpId::get_dimension_size, 1, 1, 0, get_dimension_size},
+      {OpId::set_dimension_size, 2, 1, 0, set_dimension_size},
+      {OpId::torch_index_select, 2, 1, 0, torch_index_select},
+  };
 }
 
 }  // namespace jaxmps::ir::rules

@@ -51,7 +51,6 @@ class Lowering {
  private:
   void lower(Op* op) {
     switch (op->id) {
-      case OpId::sdy_mesh:
       case OpId::sdy_sharding_group:
         return op->erase();
       case OpId::unrealized_conversion_cast:

@@ -79,6 +79,9 @@ TEST(Cursor, RefusesCountsThatCannotBe) {
     Cursor in(bytes, 0, bytes.size());
     EXPECT_FALSE(in.count("count").ok()) << count;
   }
+  const Bytes six = testing::varint(6) + Bytes(5, 0x01);
+  EXPECT_EQ(Cursor(six, 0, six.size()).count("it").error().text,
+            "0x0: it: count 6 does not fit in 5 bytes");
   const Bytes bytes = testing::varint(3) + Bytes(5, 0x01);
   Cursor in(bytes, 0, bytes.size());
   EXPECT_FALSE(Cursor(in).count("count", 2).ok());
@@ -109,12 +112,17 @@ TEST(Cursor, ReadsAlignedSections) {
   for (size_t at : {size_t{3}, size_t{7}}) {
     Bytes bad = good;
     bad[at] = 0x00;
-    EXPECT_FALSE(Cursor(bad, 0, bad.size()).section("section", &id).ok());
+    const auto section = Cursor(bad, 0, bad.size()).section("section", &id);
+    ASSERT_FALSE(section.ok());
+    EXPECT_NE(section.error().text.find("section: padding byte 0 is not 0xCB"), std::string::npos);
   }
   for (uint64_t alignment : {uint64_t{0}, uint64_t{3}, uint64_t{8192}, ~uint64_t{0}}) {
     const Bytes bad = Bytes{0x84, 0x05} + testing::varint(alignment) + Bytes(64, 0xCB);
     EXPECT_FALSE(Cursor(bad, 0, bad.size()).section("section", &id).ok()) << alignment;
   }
+  const Bytes three = Bytes{0x84, 0x05} + testing::varint(3) + Bytes(64, 0xCB);
+  EXPECT_EQ(Cursor(three, 0, three.size()).section("section", &id).error().text,
+            "0x2: section: alignment 3 is not a power of two in 1..4096");
 }
 
 }  // namespace

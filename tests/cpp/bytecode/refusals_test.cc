@@ -64,11 +64,15 @@ TEST(Refusals, Sections) {
       if (i != skip) bytes = bytes + parts[i];
     }
     const std::string message = testing::refusal(bytes);
-    EXPECT_NE(message.find(": missing"), std::string::npos) << kNames[skip] << ": " << message;
+    const bool is_resource = skip == 4 || skip == 5;
+    EXPECT_NE(message.find(is_resource ? ": missing" : str(kNames[skip], ": missing")),
+              std::string::npos)
+        << kNames[skip] << ": " << message;
   }
   EXPECT_NE(testing::refusal(whole + parts[0]).find("dialect section: occurs twice"),
             std::string::npos);
-  EXPECT_NE(testing::refusal(whole + section(9, {})).find("unknown id 9"), std::string::npos);
+  EXPECT_NE(testing::refusal(whole + section(9, {})).find("section: unknown id 9"),
+            std::string::npos);
   EXPECT_NE(testing::refusal(whole + section(7, {})).find("unknown id 7"), std::string::npos);
   EXPECT_NE(testing::refusal(whole + Bytes{0x05, 0x09}).find("exceeds"), std::string::npos);
   Bytes external = artifact.header();
@@ -99,7 +103,7 @@ TEST(Refusals, CountsInTheContainer) {
   EXPECT_NE(replaced(1, 3, varint(1) + varint(0) + varint(0) + huge).find("attribute group size"),
             std::string::npos);
   EXPECT_NE(replaced(1, 3, varint(1) + varint(0) + varint(0) + varint(1) + huge)
-                .find("size of attribute 0"),
+                .find("size of attribute 0: 549755813888 exceeds the "),
             std::string::npos);
   EXPECT_NE(replaced(2, 2, artifact.entry_section() + Bytes{0}).find("bytes too many"),
             std::string::npos);
@@ -181,11 +185,9 @@ TEST(Refusals, AttributesAndTypes) {
       {"location as attribute", [](Artifact& a) { a.properties[1][0] = varint(0)[0]; },
        "location (code 15) where an attribute is expected"},
       {"attribute as location", [](Artifact& a) { a.body[0][2] = varint(3)[0]; },
-       "attribute of dialect \"vhlo\""},
+       "location: attribute of dialect \"vhlo\""},
       {"wrong kind", [](Artifact& a) { a.properties[1][3] = varint(1)[0]; },
        "attribute 1 (sym_name): not a string"},
-      {"not a function type", [](Artifact& a) { a.attrs[2].data[1] = varint(0)[0]; },
-       "function_type: not a function type"},
       {"element as value", [](Artifact& a) { a.body[0][4] = varint(2)[0]; },
        "where the type of a value is expected"},
       {"function as value", [](Artifact& a) { a.body[0][4] = varint(1)[0]; },
@@ -233,8 +235,8 @@ TEST(Refusals, Shapes) {
       {"too large but empty",
        shaped(varint(3) + svarint(int64_t{1} << 40) + svarint(int64_t{1} << 40) + svarint(0)),
        "more bytes than 2^63"},
-      {"rank", shaped(deep), "rank 65 above 64"},
-      {"count", shaped(varint(uint64_t{1} << 40)), "count 1099511627776 above 2^32"},
+      {"rank", shaped(deep), "dimensions: rank 65 above 64"},
+      {"count", shaped(varint(uint64_t{1} << 40)), "dimensions: count 1099511627776 above 2^32"},
   });
 }
 
@@ -256,9 +258,10 @@ TEST(Refusals, CyclesAndBombs) {
     };
   };
   expect_refused({
-      {"array in itself", [&](Artifact& a) { a.attrs[1] = array_of({1}); }, "contains itself"},
+      {"array in itself", [&](Artifact& a) { a.attrs[1] = array_of({1}); },
+       "attribute 1: contains itself"},
       {"type in itself", [](Artifact& a) { a.types[0].data = varint(23) + varint(1) + varint(0); },
-       "contains itself"},
+       "type 0: contains itself"},
       {"type through attribute",
        [](Artifact& a) {
          const uint64_t attr = a.attr({kVhlo, varint(17) + varint(0)});
@@ -291,38 +294,19 @@ TEST(Refusals, Operations) {
     };
   };
   expect_refused({
-      {"future op", unknown(kVhlo, "constant_v99"), "unknown op \"vhlo.constant_v99\""},
+      {"future op", unknown(kVhlo, "constant_v99"),
+       "op name: unknown op \"vhlo.constant_v99\" in an artifact of \"StableHLO_v1.16.0\""},
       {"retired op", unknown(kVhlo, "trace_v1"), "unknown op \"vhlo.trace_v1\""},
       {"other dialect", unknown(kSdy, "all_gather"), "unknown op \"sdy.all_gather\""},
       {"plain dialect", unknown(kBuiltin, "unregistered"), "unknown op \"builtin.unregistered\""},
-      {"mask", [](Artifact& a) { a.body[0][1] = 0x86; }, "op mask: 134"},
+      {"mask", [](Artifact& a) { a.body[0][1] = 0x86; }, "op mask: 134 in bytecode version 6"},
       {"successors", [](Artifact& a) { a.body[1][1] = 0x0C; }, "successors"},
-      {"operand count",
-       [](Artifact& a) {
-         a.body[0] = varint(kAdd) + Bytes{0x06} + varint(0) + Bytes{0x03, 0x01, 0x03, 0x01};
-       },
-       "operand count: 1 where 2 is expected"},
-      {"result count",
-       [](Artifact& a) {
-         a.body[0] = varint(kAdd) + Bytes{0x04} + varint(0) + Bytes{0x05, 0x01, 0x01};
-       },
-       "result count: 0 where 1 is expected"},
-      {"region count",
-       [](Artifact& a) {
-         a.body[0][1] = 0x16;
-         a.body[0].push_back(varint(2)[0]);
-       },
-       "region count: 1 where 0 is expected"},
       {"undefined value", [](Artifact& a) { a.body[0][6] = varint(1)[0]; },
        "operand 0: value 1 is not defined"},
       {"too many values", [](Artifact& a) { a.values = 1; },
        "defines more values than it announces"},
-      {"too few values", [](Artifact& a) { a.values = 3; }, "3 announced, 2 defined"},
+      {"too few values", [](Artifact& a) { a.values = 3; }, "value count: 3 announced, 2 defined"},
       {"huge value count", [](Artifact& a) { a.values = 1 << 20; }, "value count"},
-      {"no return", [](Artifact& a) { a.body.pop_back(); },
-       "the last op of a region must be a return"},
-      {"return in the middle", [](Artifact& a) { a.body.push_back(a.body[1]); },
-       "a return before the end of its region"},
       {"too few attributes", [](Artifact& a) { a.properties[1].pop_back(); },
        "sym_visibility: truncated"},
       {"too many attributes", [](Artifact& a) { a.properties[1].push_back(0x03); },
@@ -357,48 +341,76 @@ TEST(Refusals, Operations) {
   });
 }
 
-TEST(Refusals, Functions) {
-  expect_refused({
-      {"no main", [](Artifact& a) { a.strings[7] = "niam"; }, "no function \"main\""},
-      {"signature",
+// What is no program though it can be read, by the verifier.
+TEST(Refusals, Programs) {
+  const std::vector<Case> cases = {
+      {"operand count",
        [](Artifact& a) {
-         a.types[1].data = varint(8) + varint(2) + varint(0) + varint(0) + varint(1) + varint(0);
+         a.body[0] = varint(kAdd) + Bytes{0x06} + varint(0) + Bytes{0x03, 0x01, 0x03, 0x01};
        },
-       "2 inputs but the body has 1 arguments"},
+       "needs 2 operands, has 1"},
+      {"no return", [](Artifact& a) { a.body.pop_back(); },
+       "@main: has a region without a terminator"},
+      {"return in the middle", [](Artifact& a) { a.body.push_back(a.body[1]); },
+       "ops follow the terminator"},
+      {"not a function type", [](Artifact& a) { a.attrs[2].data[1] = varint(0)[0]; },
+       "has no function type"},
+      {"no main", [](Artifact& a) { a.strings[7] = "niam"; }, "has no function @main with a body"},
       {"argument type",
        [](Artifact& a) {
          const uint64_t other = a.type({kVhlo, varint(20) + varint(0) + varint(2)});
          a.types[1].data = varint(8) + varint(1) + varint(other) + varint(1) + varint(0);
        },
-       "input 0: tensor<f32> but the argument is tensor<2xf32>"},
+       "argument 0 must be f32[], is f32[2]"},
       {"results",
        [](Artifact& a) { a.types[1].data = varint(8) + varint(1) + varint(0) + varint(0); },
-       "0 results but the body returns 1"},
+       "has 0 results, returns 1"},
       {"argument attributes",
        [](Artifact& a) {
          const uint64_t dict = a.attr({kVhlo, varint(6) + varint(0)});
          const uint64_t list = a.attr({kVhlo, varint(1) + varint(2) + varint(dict) + varint(dict)});
          a.properties[1] = varint(list) + varint(2) + varint(1) + varint(3) + varint(4);
        },
-       "arg_attrs: 2 dictionaries for 1 values"},
+       "has attributes for another number of arguments"},
       {"twice",
        [](Artifact& a) {
          a.more_module_ops.push_back(varint(testing::kFunc) + Bytes{0x50} + varint(0) + varint(1) +
                                      varint(1 << 1 | 1) + section(4, varint(0)));
        },
-       "\"main\" is defined twice"},
+       "function @main: is defined twice"},
       {"calls itself",
        [](Artifact& a) {
          const uint64_t call = a.op(kVhlo, "call_v1");
          a.insert_op(call, a.property(varint(3)));
        },
-       "function \"main\" calls itself"},
+       "calls itself"},
       {"calls nobody",
        [](Artifact& a) {
          const uint64_t call = a.op(kVhlo, "call_v1");
          a.insert_op(call, a.property(varint(4)));
        },
-       "no function \"public\""},
+       "calls @public, which does not exist"},
+  };
+  for (const Case& test : cases) {
+    Artifact artifact;
+    test.damage(artifact);
+    auto module = testing::read(artifact);
+    ASSERT_TRUE(module.ok()) << test.name << ": " << module.error().text;
+    const Status verified = ir::verify(**module);
+    ASSERT_FALSE(verified.ok()) << test.name;
+    EXPECT_NE(verified.error().text.find(test.message), std::string::npos)
+        << test.name << ": " << verified.error().text;
+  }
+}
+
+TEST(Refusals, Functions) {
+  expect_refused({
+      {"two bodies",
+       [](Artifact& a) {
+         a.more_module_ops.push_back(varint(testing::kFunc) + Bytes{0x50} + varint(0) + varint(1) +
+                                     varint(2 << 1 | 1) + section(4, varint(0) + varint(0)));
+       },
+       "region count: 2 is not 1"},
       {"deep regions",
        [](Artifact& a) {
          const uint64_t op = a.op(kVhlo, "case_v1");
@@ -410,7 +422,7 @@ TEST(Refusals, Functions) {
          }
          a.body.insert(a.body.begin(), inner);
        },
-       "nested too deep"},
+       "region: nested too deep"},
   });
 }
 

@@ -134,7 +134,6 @@ TEST(CustomCall, Layouts) {
   expect_refused(with("operand_layouts", {Ints{0, 1}}), "another layout");
   expect_refused(with("operand_layouts", {Ints{0}}), "1 dimensions");
   expect_refused(with("operand_layouts", {Ints{1, 0}, Ints{1, 0}}), "2 entries for 1 values");
-  expect_refused(with("result_layouts", {Ints{1, 0}, std::string("x")}), "lists of dimensions");
   expect_refused(with("output_operand_aliases", {Attr(Attr::Value(ir::OutputOperandAlias{}))}),
                  "share memory");
 }

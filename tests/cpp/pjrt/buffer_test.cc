@@ -115,7 +115,7 @@ TEST(PjrtBuffer, EveryElementTypeTravels) {
   for (int bad : {0, 34, -1, static_cast<int>(PJRT_Buffer_Type_TOKEN)}) {
     auto args = host_args("", static_cast<PJRT_Buffer_Type>(bad), dims);
     EXPECT_FAILS(call(api()->PJRT_Client_BufferFromHostBuffer, args), INVALID_ARGUMENT,
-                 "element type");
+                 "is no type of an array");
   }
 }
 
@@ -132,17 +132,22 @@ TEST(PjrtBuffer, BadArgumentsAreNamed) {
   EXPECT_FAILS(call(api()->PJRT_Client_BufferFromHostBuffer, args), INVALID_ARGUMENT,
                "1 byte strides for an array of rank 2");
   args = host_args(data.data(), PJRT_Buffer_Type_F32, huge);
-  EXPECT_FAILS(call(api()->PJRT_Client_BufferFromHostBuffer, args), RESOURCE_EXHAUSTED, "bytes");
+  EXPECT_FAILS(call(api()->PJRT_Client_BufferFromHostBuffer, args), RESOURCE_EXHAUSTED,
+               "dimensions [1073741824, 1073741824]: the array exceeds");
   args = host_args(data.data(), PJRT_Buffer_Type_F32, negative);
   EXPECT_FAILS(call(api()->PJRT_Client_BufferFromHostBuffer, args), INVALID_ARGUMENT,
-               "dimensions [-1]");
+               "dimensions [-1]: each must be from 0 to");
   args = host_args(nullptr, PJRT_Buffer_Type_F32, dims);
   EXPECT_FAILS(call(api()->PJRT_Client_BufferFromHostBuffer, args), INVALID_ARGUMENT,
-               "`data` is null");
+               "argument `data` is null");
   args = host_args(data.data(), PJRT_Buffer_Type_F32, dims);
   args.host_buffer_semantics = static_cast<PJRT_HostBufferSemantics>(4);
   EXPECT_FAILS(call(api()->PJRT_Client_BufferFromHostBuffer, args), INVALID_ARGUMENT,
-               "semantics 4");
+               "host buffer semantics 4 do not exist");
+  args = host_args(data.data(), PJRT_Buffer_Type_F32, dims);
+  args.dims = nullptr;
+  EXPECT_FAILS(call(api()->PJRT_Client_BufferFromHostBuffer, args), INVALID_ARGUMENT,
+               "dims is null, the rank is 2");
 }
 
 // More than the machine has: an error at once, not a process killed later.
@@ -273,7 +278,7 @@ TEST(PjrtBuffer, ExternalReferencesKeepTheStorage) {
   less.buffer = buffer.get();
   must(api()->PJRT_Buffer_DecreaseExternalReferenceCount, less);
   EXPECT_FAILS(call(api()->PJRT_Buffer_DecreaseExternalReferenceCount, less), FAILED_PRECONDITION,
-               "no external references");
+               "the buffer has no external references to give up");
 }
 
 TEST(PjrtBuffer, HostLayoutsAndRawCopies) {
@@ -295,7 +300,8 @@ TEST(PjrtBuffer, HostLayoutsAndRawCopies) {
   EXPECT_TRUE(await(raw.event).ok());
   EXPECT_EQ(two[0], 2.0f);
   raw.offset = 20;
-  EXPECT_FAILS(call(api()->PJRT_Buffer_CopyRawToHost, raw), INVALID_ARGUMENT, "does not fit");
+  EXPECT_FAILS(call(api()->PJRT_Buffer_CopyRawToHost, raw), INVALID_ARGUMENT,
+               "a transfer of 8 bytes from byte 20 does not fit a buffer of 24 bytes");
 
   PJRT_Buffer_CopyRawToHostFuture_Args later{};
   later.buffer = buffer.get();
@@ -316,7 +322,7 @@ TEST(PjrtBuffer, HostLayoutsAndRawCopies) {
   small.dst = two;
   small.dst_size = sizeof(two);
   EXPECT_FAILS(call(api()->PJRT_Buffer_ToHostBuffer, small), INVALID_ARGUMENT,
-               "has 8 bytes, the buffer 24");
+               "the destination has 8 bytes, the buffer 24");
 }
 
 TEST(PjrtBuffer, MovesBetweenMemoryKinds) {
@@ -347,7 +353,8 @@ TEST(PjrtBuffer, BitcastKeepsTheBytes) {
   EXPECT_EQ(download<uint8_t>(view.get()), (std::vector<uint8_t>{1, 2, 3, 4, 5, 6, 7, 8}));
   cast.dims = wrong.data();
   cast.num_dims = 1;
-  EXPECT_FAILS(call(api()->PJRT_Buffer_Bitcast, cast), INVALID_ARGUMENT, "number of bytes");
+  EXPECT_FAILS(call(api()->PJRT_Buffer_Bitcast, cast), INVALID_ARGUMENT,
+               "a bitcast of s32[2] to u8[3] would change the number of bytes");
 }
 
 TEST(PjrtBuffer, ErrorBuffersCarryTheirError) {
@@ -400,7 +407,18 @@ TEST(PjrtBuffer, ViewsAreReleased) {
   EXPECT_EQ(released.load(), 1);
   args.device_buffer_ptr = host.data + 1;
   EXPECT_FAILS(call(api()->PJRT_Client_CreateViewOfDeviceBuffer, args), INVALID_ARGUMENT,
-               "aligned");
+               "a view needs other memory: this is not aligned to 16 bytes");
+  args.device_buffer_ptr = host.data;
+  const int64_t matrix[] = {4, 4}, columns[] = {0, 1};
+  PJRT_Buffer_MemoryLayout layout{};
+  layout.struct_size = sizeof(layout);
+  layout.type = PJRT_Buffer_MemoryLayout_Type_Tiled;
+  layout.tiled = {sizeof(layout.tiled), nullptr, columns, 2, nullptr, nullptr, 0};
+  args.layout = &layout;
+  args.dims = matrix;
+  args.num_dims = 2;
+  EXPECT_FAILS(call(api()->PJRT_Client_CreateViewOfDeviceBuffer, args), INVALID_ARGUMENT,
+               "a view in layout {0,1}; views must be row-major");
 }
 
 TEST(PjrtBuffer, AliasBuffersAreFulfilledLater) {
@@ -421,6 +439,13 @@ TEST(PjrtBuffer, AliasBuffersAreFulfilledLater) {
   must(api()->PJRT_Client_FulfillAliasBuffer, fulfill);
   EXPECT_TRUE(readiness(alias.get()).ok());
   EXPECT_EQ(download<float>(alias.get()), counting(3));
+  must(api()->PJRT_Client_CreateAliasBuffer, make);
+  Handle lost(make.alias_buffer);
+  fulfill.buffer = nullptr;
+  fulfill.fulfill_alias_buffer_cb = make.fulfill_alias_buffer_cb;
+  EXPECT_FAILS(call(api()->PJRT_Client_FulfillAliasBuffer, fulfill), INVALID_ARGUMENT,
+               "argument `buffer` is null");
+  EXPECT_FAILS(readiness(lost.get()), INVALID_ARGUMENT, "argument `buffer` is null");
 }
 
 class Transfers : public ::testing::Test {
@@ -477,9 +502,12 @@ TEST_F(Transfers, PieceByPiece) {
   EXPECT_TRUE(transfer(0, data.data(), 0, 8, true).ok());
   EXPECT_TRUE(readiness(buffer.get()).ok());
   EXPECT_EQ(download<float>(buffer.get()), data);
-  EXPECT_FAILS(transfer(0, data.data(), 0, 8, true), FAILED_PRECONDITION, "no more transfers");
-  EXPECT_FAILS(transfer(1, data.data(), 4, 8, true), INVALID_ARGUMENT, "does not fit");
-  EXPECT_FAILS(transfer(2, data.data(), 0, 8, true), INVALID_ARGUMENT, "no buffer 2");
+  EXPECT_FAILS(transfer(0, data.data(), 0, 8, true), FAILED_PRECONDITION,
+               "buffer 0 takes no more transfers");
+  EXPECT_FAILS(transfer(1, data.data(), 4, 8, true), INVALID_ARGUMENT,
+               "a transfer of 8 bytes to byte 4 does not fit a buffer of 8 bytes");
+  EXPECT_FAILS(transfer(2, data.data(), 0, 8, true), INVALID_ARGUMENT,
+               "there is no buffer 2; the transfer manager has 2");
 }
 
 TEST_F(Transfers, LiteralsAndErrors) {
@@ -496,12 +524,16 @@ TEST_F(Transfers, LiteralsAndErrors) {
   args.shape_num_dims = 2;
   args.shape_element_type = PJRT_Buffer_Type_S32;
   EXPECT_FAILS(call(api()->PJRT_AsyncHostToDeviceTransferManager_TransferLiteral, args),
-               INVALID_ARGUMENT, "the literal is");
+               INVALID_ARGUMENT, "buffer 0 is f32[2,3], the literal is s32[2,3]");
   args.shape_element_type = PJRT_Buffer_Type_F32;
   args.shape_layout = &layout;
   must(api()->PJRT_AsyncHostToDeviceTransferManager_TransferLiteral, args);
   EXPECT_TRUE(await(args.done_with_h2d_transfer).ok());
   EXPECT_EQ(download<float>(retrieve(0).get()), counting(6));
+  PJRT_AsyncHostToDeviceTransferManager_RetrieveBuffer_Args again{};
+  again.transfer_manager = manager_;
+  EXPECT_FAILS(call(api()->PJRT_AsyncHostToDeviceTransferManager_RetrieveBuffer, again),
+               FAILED_PRECONDITION, "buffer 0 was retrieved already");
 
   const std::string text = "disk full";
   PJRT_AsyncHostToDeviceTransferManager_SetBufferError_Args error{};

@@ -1,5 +1,6 @@
 #include <set>
 
+#include "pjrt/proto.h"
 #include "pjrt/support.h"
 
 namespace jaxmps::pjrt::test {
@@ -22,11 +23,13 @@ TEST(PjrtClient, OptionsAreChecked) {
   PJRT_Client_Create_Args args{};
   args.create_options = values;
   args.num_options = 2;
-  EXPECT_FAILS(call(api()->PJRT_Client_Create, args), UNIMPLEMENTED, "`num_nodes` is 2");
+  EXPECT_FAILS(call(api()->PJRT_Client_Create, args), UNIMPLEMENTED,
+               "client option `num_nodes` is 2; this plugin runs in one process");
   values[0].type = PJRT_NamedValue_kString;
   values[0].string_value = "1x";
   values[0].value_size = 2;
-  EXPECT_FAILS(call(api()->PJRT_Client_Create, args), INVALID_ARGUMENT, "must be an integer");
+  EXPECT_FAILS(call(api()->PJRT_Client_Create, args), INVALID_ARGUMENT,
+               "client option `num_nodes` must be an integer");
   values[0].value_size = 1;  // "1"
   must(api()->PJRT_Client_Create, args);
   PJRT_Client_Destroy_Args destroy{};
@@ -77,7 +80,13 @@ TEST(PjrtClient, DevicesAndMemoriesReferToEachOther) {
   PJRT_Client_LookupDevice_Args missing{};
   missing.client = client();
   missing.id = 4711;
-  EXPECT_FAILS(call(api()->PJRT_Client_LookupDevice, missing), INVALID_ARGUMENT, "no device 4711");
+  EXPECT_FAILS(call(api()->PJRT_Client_LookupDevice, missing), INVALID_ARGUMENT,
+               "there is no device 4711; this client has ");
+  PJRT_Client_LookupAddressableDevice_Args local{};
+  local.client = client();
+  local.local_hardware_id = 99;
+  EXPECT_FAILS(call(api()->PJRT_Client_LookupAddressableDevice, local), INVALID_ARGUMENT,
+               "there is no device with local hardware id 99");
 }
 
 TEST(PjrtClient, DefaultAssignment) {
@@ -93,7 +102,11 @@ TEST(PjrtClient, DefaultAssignment) {
   args.num_replicas = 100000;
   args.num_partitions = 100000;
   EXPECT_FAILS(call(api()->PJRT_Client_DefaultDeviceAssignment, args), INVALID_ARGUMENT,
-               "does not fit");
+               "a device assignment of 100000 replicas by 100000 partitions does not fit ");
+  args.num_replicas = args.num_partitions = 1;
+  args.default_assignment_size = 0;
+  EXPECT_FAILS(call(api()->PJRT_Client_DefaultDeviceAssignment, args), INVALID_ARGUMENT,
+               "default_assignment has room for 0 of 1 ids");
 }
 
 TEST(PjrtMemory, UserDataDiesWithTheMemory) {
@@ -171,14 +184,25 @@ TEST(PjrtClient, ProgramsThatAreNoArtifactsAreRefused) {
   EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), INVALID_ARGUMENT,
                "no portable StableHLO artifact");
   program.code_size = 0;
-  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), INVALID_ARGUMENT, "empty");
+  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), INVALID_ARGUMENT, "the program is empty");
   format = "hlo_";
-  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), UNIMPLEMENTED, "`hlo_`");
+  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), UNIMPLEMENTED,
+               "programs of format `hlo_`; the format must be `mlir`");
   format = "mlir";
   const std::string eight = "\x1a\x04\x20\x02\x28\x04";
   args.compile_options = eight.data();
   args.compile_options_size = eight.size();
-  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), UNIMPLEMENTED, "for 8 devices");
+  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), UNIMPLEMENTED,
+               "the program is for 8 devices (2 replicas, 4 partitions); programs for more than "
+               "one device are not supported");
+  const std::string elsewhere = "\x1a\x02\x08\x63";
+  args.compile_options = elsewhere.data();
+  args.compile_options_size = elsewhere.size();
+  code = "ML\xefR";
+  program.code = code.data();
+  program.code_size = code.size();
+  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), INVALID_ARGUMENT,
+               "the program is for device 99; this client has ");
 }
 
 TEST(PjrtClient, ForeignExecutablesAreRefused) {
@@ -193,7 +217,19 @@ TEST(PjrtClient, ForeignExecutablesAreRefused) {
   args.serialized_executable = old.data();
   args.serialized_executable_size = old.size();
   EXPECT_FAILS(call(api()->PJRT_Executable_DeserializeAndLoad, args), FAILED_PRECONDITION,
-               "made by old");
+               "serialized executable: made by old, this is ");
+  const auto says = [&](ProtoWriter& fields, std::string_view text) {
+    const std::string blob = "jax-mps executable 1\n" + fields.take();
+    args.serialized_executable = blob.data();
+    args.serialized_executable_size = blob.size();
+    EXPECT_FAILS(call(api()->PJRT_Executable_DeserializeAndLoad, args), INVALID_ARGUMENT, text);
+  };
+  ProtoWriter unknown, changed;
+  unknown.number(9, 1);
+  says(unknown, "serialized executable: unknown field 9");
+  changed.bytes(1, "jax-mps " JAXMPS_VERSION ", MLX " JAXMPS_MLX_VERSION);
+  changed.bytes(2, "another program");
+  says(changed, "serialized executable: the checksum of the program does not fit");
 }
 
 }  // namespace

@@ -60,9 +60,35 @@ TEST(CompileOptions, UnknownNamesAreRefused) {
 }
 
 TEST(CompileOptions, AssignmentMustFit) {
-  EXPECT_FALSE(parse_compile_options(options(build_options(2, 1, {{0}}))).ok());
-  EXPECT_FALSE(parse_compile_options(options(build_options(-3, 1))).ok());
+  EXPECT_EQ(parse_compile_options(options(build_options(2, 1, {{0}}))).error().text,
+            "compile options: the device assignment is not of 2 replicas by 1 partitions");
+  EXPECT_EQ(parse_compile_options(options(build_options(-3, 1))).error().text,
+            "compile options: -3 replicas and 1 partitions; both must be 1 or more");
   EXPECT_FALSE(parse_compile_options(options(build_options(int64_t{1} << 40, 1))).ok());
+}
+
+TEST(CompileOptions, WhatIsWrongIsSaid) {
+  const auto says = [](std::string_view bytes, std::string_view text) {
+    const auto refused = parse_compile_options(bytes);
+    ASSERT_FALSE(refused.ok()) << text;
+    EXPECT_EQ(refused.error().text, text);
+  };
+  says("\x18", "compile options: byte 1: the message ends inside a number");
+  says("\x1d\x01", "compile options: byte 1: the message ends inside a number");
+  says("\x1a\x05", "compile options: byte 2: a field is longer than the message");
+  says(std::string_view("\0", 1), "compile options: byte 1: a field number is out of range");
+  says("\x1b", "compile options: byte 1: wire type 3 does not exist");
+  says(std::string(11, '\xff'), "compile options: byte 10: a number is longer than ten bytes");
+  says("\x18\x01", "compile options: field 3 has wire type 0, which it cannot have");
+  says("\x1a\x03\x62\x01\xff",
+       "compile options: executable_build_options: a packed list ends inside a number");
+  ProtoWriter entry, value, writer;
+  value.bytes(1, "maybe");
+  entry.bytes(1, "xla_cpu_enable_fast_math");
+  entry.bytes(2, value.take());
+  writer.bytes(7, entry.take());
+  says(writer.take(),
+       "While setting option xla_cpu_enable_fast_math, 'maybe' is not a valid bool value.");
 }
 
 TEST(CompileOptions, DamagedBytesAreErrorsOrOptions) {
@@ -90,18 +116,21 @@ TEST(Layout, ReadsAndRefuses) {
   EXPECT_EQ(*read_layout(&layout, type), (MinorToMajor{0, 1}));
   EXPECT_EQ(print_layout(*read_layout(nullptr, type)), "{1,0}");
   layout.tiled.minor_to_major = twice;
-  EXPECT_FALSE(read_layout(&layout, type).ok());
+  const auto said = [&] { return read_layout(&layout, type).error().text; };
+  EXPECT_EQ(said(), "layout: minor_to_major [1, 1] is no permutation");
   layout.tiled.minor_to_major_size = 1;
-  EXPECT_FALSE(read_layout(&layout, type).ok());
+  EXPECT_EQ(said(), "layout: minor_to_major has 1 entries for an array of rank 2");
   layout.tiled.num_tiles = 1;
-  EXPECT_EQ(read_layout(&layout, type).error().code, Code::unimplemented);
+  EXPECT_EQ(said(), "layout: tiles; only untiled layouts are kept");
   layout.type = PJRT_Buffer_MemoryLayout_Type_Strides;
   layout.strides = {sizeof(layout.strides), nullptr, strides, 2};
   EXPECT_EQ(*read_layout(&layout, type), (MinorToMajor{0, 1}));
   layout.strides.byte_strides = gaps;
-  EXPECT_EQ(read_layout(&layout, type).error().code, Code::unimplemented);
+  EXPECT_EQ(said(), "layout: byte strides [64, 8] leave gaps; only dense layouts are kept");
+  layout.strides.num_byte_strides = 1;
+  EXPECT_EQ(said(), "layout: 1 strides for an array of rank 2");
   layout.type = static_cast<PJRT_Buffer_MemoryLayout_Type>(9);
-  EXPECT_EQ(read_layout(&layout, type).error().code, Code::invalid_argument);
+  EXPECT_EQ(said(), "layout: type 9 does not exist");
 }
 
 // Against the definition, with random shapes and strides of any sign.
