@@ -40,8 +40,11 @@ void FusionSchedule::plan_walk(const Fusion& f, const ir::Target& target) {
     w.lanes = w.threads / w.groups;
     w.blocks = blocks();
   } else {
-    while (w.lanes < kMaxThreads && w.lanes * 4 < length_) w.lanes *= 2;
-    w.groups = std::max<int64_t>(1, 128 / w.lanes);
+    // Many loads in flight at once, and few threads that meet at a barrier; where rows are few,
+    // threads.
+    const auto wanted = [&] { return w.lanes < kWarp || groups_ < kBlocks ? 4 : 8; };
+    while (w.lanes < kMaxThreads && w.lanes * wanted() < length_) w.lanes *= 2;
+    w.groups = std::max<int64_t>(1, (groups_ < kBlocks ? 128 : 256) / w.lanes);
     w.threads = w.lanes * w.groups;
     w.blocks = std::max<int64_t>(1, up(groups_, w.groups));
   }

@@ -8,7 +8,8 @@
 namespace jaxmps::kernels {
 namespace {
 
-constexpr int64_t kUnroll = 4;  // elements of a loop per thread
+// Elements of a loop per thread, as long as so many threads are left: fewer do not fill a machine.
+constexpr int64_t kUnroll = 4, kManyThreads = int64_t{1} << 18;
 
 }  // namespace
 
@@ -85,7 +86,7 @@ void GpuPrinter::axes(std::string_view linear, int begin, int end) {
 }
 
 void GpuPrinter::store(const OutputPart& part) {
-  std::string when = part.is_spread ? condition_ : "";
+  std::string when = part.is_spread || f_.kind == Fusion::Kind::loop ? condition_ : "";
   for (int a = 0; a < static_cast<int>(f_.dims.size()) && part.is_single; ++a) {
     const bool is_walked = a >= f_.reduced_begin && a < f_.reduced_end;
     if (!is_walked && f_.dims[static_cast<size_t>(a)] > 1)
@@ -135,20 +136,36 @@ void GpuPrinter::store_kept(std::string_view condition) {
   line("}");
 }
 
+// Declares the position `name` of a thread among `count`, of which `walked` are looked at. Those
+// beyond the last one repeat it, and what is done with them alone is under the condition that is
+// returned (none: there are none): a branch around all of it would keep loads from being in flight
+// together.
+std::string GpuPrinter::within(std::string_view name, std::string_view position, int64_t count,
+                               int64_t walked) {
+  if (count == walked) {
+    line(str("const ", index_type(), " ", name, " = ", position, ";"));
+    return {};
+  }
+  line(str("const ", index_type(), " place = ", position, ";"));
+  line(str("const ", index_type(), " ", name, " = place < ", count, " ? place : ", count - 1, ";"));
+  return str("place < ", count);
+}
+
 Status GpuPrinter::loop(GpuKernel* kernel) {
   kernel->threads = 256;
-  const int64_t n = f_.size(), per_block = kernel->threads * kUnroll;
+  const int64_t n = f_.size(), unroll = std::clamp<int64_t>(n / kManyThreads, 1, kUnroll);
+  const int64_t per_block = kernel->threads * unroll;
   kernel->blocks = (n + per_block - 1) / per_block;
   const std::string index = index_type();
   line(str("const ", index, " start = (", index, ")block_id * ", per_block, " + thread_id;"));
   line("#pragma unroll");
-  line(str("for (int u = 0; u < ", kUnroll, "; ++u) {"));
+  line(str("for (int u = 0; u < ", unroll, "; ++u) {"));
   ++depth_;
-  line(str("const ", index, " n = start + u * ", kernel->threads, ";"));
-  line(str("if (n >= ", n, ") continue;"));
+  condition_ = within("n", str("start + u * ", kernel->threads), n, kernel->blocks * per_block);
   axes("n", 0, static_cast<int>(f_.dims.size()));
   for (const int32_t v : schedule_.live()) CHECK_OK(define(v));
   for (const OutputPart& part : schedule_.parts()) store(part);
+  condition_.clear();
   --depth_;
   line("}");
   return {};
@@ -199,8 +216,7 @@ Status GpuPrinter::stage(int s, const BlockWalk& w) {
   line(w.is_repeated ? "#pragma unroll 4" : "#pragma unroll");
   line(str("for (int j = 0; j < ", w.per_lane, "; ++j) {"));
   ++depth_;
-  line(str("const ", index_type(), " r = lane + j * ", w.lanes, ";"));
-  if (w.per_lane * w.lanes != length) line(str("if (r >= ", length, ") continue;"));
+  const std::string inside = within("r", str("lane + j * ", w.lanes), length, w.per_lane * w.lanes);
   axes("r", f_.reduced_begin, f_.reduced_end);
   const std::vector<bool> elements = schedule_.elements_of(
       s, f_, [&](int32_t v) { return is_kept(v); }, [&](int32_t v) { return instr(v).operands(); });
@@ -209,12 +225,18 @@ Status GpuPrinter::stage(int s, const BlockWalk& w) {
     CHECK_OK(define(v));
     if (is_kept(v)) line(str("k", v, "[j] = v", v, ";"));
   }
+  const std::string outer = condition_;
+  condition_ += str(outer.empty() || inside.empty() ? "" : " && ", inside);
   for (const OutputPart& part : schedule_.parts()) {
     if (part.is_spread && schedule_[part.value].stage == s) store(part);
   }
+  condition_ = outer;
   for (int32_t v : reductions) {
     const ScalarInstr& i = instr(v);
-    line(str("part", v, " = ", gpu_combine(i.op, i.type, str("part", v), value(i.a, s)), ";"));
+    std::string element = value(i.a, s);
+    if (!inside.empty())
+      element = str("(", inside, " ? ", element, " : ", gpu_neutral(i.op, i.type), ")");
+    line(str("part", v, " = ", gpu_combine(i.op, i.type, str("part", v), element), ";"));
   }
   --depth_;
   line("}");

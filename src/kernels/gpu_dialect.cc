@@ -32,6 +32,10 @@ FN f32 m_sqrt(f32 x) { return sqrtf(x); }
 FN f32 m_rint(f32 x) { return rintf(x); }
 FN f32 f16_decode(u16 h) { f32 r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(h)); return r; }
 FN u16 f16_encode(f32 x) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+#if __CUDA_ARCH__ >= 800
+#define HAS_BF16
+FN u16 bf16_encode(f32 x) { u16 r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+#endif
 template <typename T> FN T shuffle(T v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 FN u8 shuffle(u8 v, int mask) { return (u8)__shfl_xor_sync(0xffffffffu, (u32)v, mask); }
 FN s8 shuffle(s8 v, int mask) { return (s8)__shfl_xor_sync(0xffffffffu, (int)v, mask); }

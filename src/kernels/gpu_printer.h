@@ -40,6 +40,8 @@ class GpuPrinter {
   std::string value(int32_t v, int stage) const;
   Status define(int32_t v);
   void axes(std::string_view linear, int begin, int end);
+  std::string within(std::string_view name, std::string_view position, int64_t count,
+                     int64_t walked);
   void store(const OutputPart& part);
   Status loop(GpuKernel* kernel);
   Status walk(GpuKernel* kernel, const BlockWalk& w);
@@ -63,7 +65,7 @@ class GpuPrinter {
   std::string body_;
   int64_t shared_bytes_ = 0;  // of the kernel in hand
   int depth_ = 1;
-  std::string condition_;  // under which spread parts are stored
+  std::string condition_;  // under which spread parts, and those of loops, are stored
 };
 
 }  // namespace jaxmps::kernels

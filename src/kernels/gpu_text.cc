@@ -78,10 +78,12 @@ template <typename To> FN To f_to_i(f32 x) {
   return (To)x;
 }
 FN f32 bf16_decode(u16 h) { return from_bits((u32)h << 16); }
+#ifndef HAS_BF16
 FN u16 bf16_encode(f32 x) {
   u32 u = bits_of(x);
   return x != x ? (u16)((u >> 16) | 0x40) : (u16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
 }
+#endif
 // Floats of 8 bits and less: E exponent and M mantissa bits. `top`: 0 has infinities, 1 has NaN of all
 // ones instead, 2 has NaN of -0, 3 has neither. NaN is what ir::encode_float makes it.
 template <int E, int M, int bias, int top> FN u8 small_encode(f32 x) {

@@ -23,6 +23,18 @@ int RegionFuser::place_of(const Op* user) const {
   return place;
 }
 
+// Constants are no inputs: every group that reads one gets its own.
+bool RegionFuser::is_constant(const Value& value) const {
+  const int i = index_of(value.op());
+  return i >= 0 && ops_[static_cast<size_t>(i)].kind == FuseClass::constant;
+}
+
+void RegionFuser::add_inputs(const Op& op, Group* g) const {
+  for (int i = 0; i < op.operand_count(); ++i) {
+    if (!is_constant(*op.operand(i))) g->inputs.insert(op.operand(i));
+  }
+}
+
 bool RegionFuser::join(int index, int group, bool as_output) {
   Group& g = groups_[static_cast<size_t>(group)];
   OpInfo& info = ops_[static_cast<size_t>(index)];
@@ -38,7 +50,7 @@ bool RegionFuser::join(int index, int group, bool as_output) {
   }
   g.members.push_back(std::move(m));
   for (int r = 0; r < info.op->result_count(); ++r) g.inputs.erase(info.op->result(r));
-  for (int i = 0; i < info.op->operand_count(); ++i) g.inputs.insert(info.op->operand(i));
+  add_inputs(*info.op, &g);
   g.outputs += as_output ? info.op->result_count() : 0;
   info.groups.push_back(group);
   return true;
@@ -62,7 +74,7 @@ bool RegionFuser::found(int index) {
   }
   if (ir::element_count(g.shape) == 0) return false;
   g.outputs = op.result_count();
-  for (int i = 0; i < op.operand_count(); ++i) g.inputs.insert(op.operand(i));
+  add_inputs(op, &g);
   g.members.push_back({index, std::move(map)});
   const int id = static_cast<int>(groups_.size());
   groups_.push_back(std::move(g));

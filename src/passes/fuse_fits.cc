@@ -184,7 +184,10 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
   refusal_ = "the group is full";
   if (static_cast<int>(g.members.size()) >= options_.max_ops) return false;
   int more = 0;
-  for (int i = 0; i < op.operand_count(); ++i) more += !g.inputs.count(op.operand(i));
+  for (int i = 0; i < op.operand_count(); ++i) {
+    const Value& value = *op.operand(i);
+    more += !is_constant(value) && !g.inputs.count(&value);
+  }
   const int operands = static_cast<int>(g.inputs.size()) + more - 1;
   if (operands + options_.max_results >= target_.max_buffers) return false;  // one for scratch
   if (as_output && g.outputs + op.result_count() > options_.max_results) return false;
@@ -208,8 +211,7 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
     // Each array that it is made of would be gathered.
     int arrays = 0;
     for (int i = 0; i < op.operand_count(); ++i) {
-      const int k = index_of(op.operand(i)->op());
-      arrays += k < 0 || ops_[static_cast<size_t>(k)].kind != FuseClass::constant;
+      arrays += !is_constant(*op.operand(i));
     }
     refusal_ = "read through a gather";
     if (arrays != 1 || is_dear || !op.is(ir::traits::elementwise)) return false;

@@ -69,6 +69,8 @@ class RegionFuser {
   bool is_recomputed(const ir::Op& op, int last_place) const;
   bool is_read_by_fusions(const ir::Value& value) const;
   bool is_alive_at(const ir::Value& value, int place) const;
+  bool is_constant(const ir::Value& value) const;
+  void add_inputs(const ir::Op& op, Group* g) const;
   bool join(int index, int group, bool as_output);
   bool found(int index);
   bool fits(int index, const Group& g, bool as_output, Member* member);

@@ -146,9 +146,19 @@ TEST(Cuda, TheTextOfAnElementwiseFusion) {
   const GpuKernel k = text_of(g);
   EXPECT_EQ(std::string::npos, k.source.find("#include"));
   EXPECT_NE(std::string::npos, k.source.find("f_tanh(v0)")) << k.source;
-  EXPECT_NE(std::string::npos, k.source.find("if (n >= 1000) continue;")) << k.source;
-  EXPECT_EQ(1, k.blocks);
+  EXPECT_NE(std::string::npos, k.source.find("if (place < 1000) out0[")) << k.source;
+  EXPECT_EQ(4, k.blocks);
   EXPECT_EQ(k.source, text_of(g).source);
+}
+
+// Nothing keeps the loads of several elements from being in flight together.
+TEST(Cuda, AThreadOfAWholeBlockHasNoBranches) {
+  Graph g;
+  V x = g.arg(DType::f32, {1 << 21});
+  g.ret({g.same(OpId::multiply, {x, x})});
+  const GpuKernel k = text_of(g);
+  EXPECT_EQ(std::string::npos, k.source.find("place", k.source.find("KERNEL(mps"))) << k.source;
+  EXPECT_EQ((1 << 21) / 1024, k.blocks);
 }
 
 TEST(Cuda, AGatherIsAnIndex) {

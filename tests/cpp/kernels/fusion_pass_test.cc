@@ -310,6 +310,20 @@ TEST(Fuse, NoKernelHasMoreBuffersThanTheTargetAllows) {
   }
 }
 
+// A polynomial has as many constants as it likes.
+TEST(Fuse, ConstantsAreNoBuffers) {
+  Program p;
+  Graph& g = p.graph;
+  V x = g.arg(DType::f32, {10}), sum = x;
+  for (int i = 0; i < 2 * ir::kMetal.max_buffers; ++i) {
+    const V factor = g.splat(DType::f32, {10}, 0.5f + static_cast<float>(i));
+    sum = g.same(OpId::add, {g.same(OpId::multiply, {sum, factor}), x});
+  }
+  g.ret({sum});
+  ASSERT_TRUE(p.fuse().ok());
+  EXPECT_EQ(1, count(p.body()).fusions) << print(p.module);
+}
+
 TEST(Fuse, WithoutItsGatherARefusedGroupIsTriedAgain) {
   Program p;
   Graph& g = p.graph;
