@@ -9,7 +9,8 @@ The checkout is a working tree of jax-ml/jax at the tag of the installed JAX. Th
 tests that JAX's own backend passes with the same settings, how many pass here. Tests are presented
 the device as what it is, `cpu` or `gpu` (JAX_MPS_PLATFORM_NAME), because they skip and choose
 tolerances by the platform's name. On the CPU nothing else is there: what asks for `cpu` gets ours.
-The simulated Metal (--device simulated) is presented as `gpu` and compared with JAX's CPU backend.
+The simulated Metal (--device simulated) is presented as `gpu` and compared with JAX's CPU backend; with
+`--called cpu` tests run on it, too, that skip whatever is a GPU by its name.
 
 Every test's outcome is kept as it comes in --results (a folder); run again, the script goes on
 where it was stopped. A test that ends its process, or takes longer than --timeout, is counted as
@@ -256,7 +257,7 @@ class Runner:
                 "JAX_ENABLE_CHECKS": "1", "PYTHONDONTWRITEBYTECODE": "1",
                 "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # several workers share a GPU
                 "JAX_MPS_DEVICE": self.options.device if ours else "",
-                "JAX_MPS_PLATFORM_NAME": ("cpu" if self.options.device == "cpu" else "gpu") if ours else "",
+                "JAX_MPS_PLATFORM_NAME": self.options.called if ours else "",
                 # On the simulated GPU it is the kernels that are tried.
                 "JAX_MPS_SMALL_ON_CPU": "0" if self.options.device == "simulated" else "1",
                 "PYTHONPATH": os.pathsep.join(
@@ -531,6 +532,8 @@ def parse(arguments) -> argparse.Namespace:
     parser.add_argument("--first", nargs="*", default=[], help="names of the files to begin with, in this order")
     parser.add_argument("--device", choices=("cpu", "gpu", "simulated"), default="cpu",
                         help="simulated: a GPU in a build for tests, which PYTHONPATH must name")
+    parser.add_argument("--called", choices=("cpu", "gpu"),
+                        help="what tests are presented the device as; default: the one for the CPU, the other for others")
     parser.add_argument("--side", choices=("both", "mps", "reference"), default="both",
                         help="run only this backend's tests; the outcomes of the other one count if they are there")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -562,7 +565,8 @@ def main() -> int:
     options.checkout = options.checkout.resolve()
     version = check_version(options.checkout, options.other_version)
     reference = Side("reference", "cuda,cpu" if options.device == "gpu" else "cpu")
-    ours = Side("mps", "mps" if options.device == "cpu" else "mps,cpu")
+    options.called = options.called or ("cpu" if options.device == "cpu" else "gpu")
+    ours = Side("mps", "mps" if options.called == "cpu" else "mps,cpu")
     suffix = "-x64" if options.x64 else ""
     folder = options.results or (
         ROOT / "build" / "jax-tests" / f"{version.split()[0]}-{options.device}{suffix}")
