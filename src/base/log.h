@@ -1,4 +1,4 @@
-// Logging to stderr, off unless JAX_MPS_LOG says otherwise: log(Level::warning, "text ", value).
+// Logging to stderr, down to warnings unless JAX_MPS_LOG says otherwise: log(Level::info, "a ", b).
 // A message is one line, prefixed with "jax-mps" and the level. Thread-safe.
 #pragma once
 

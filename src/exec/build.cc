@@ -91,10 +91,21 @@ class Builder {
     if (is_special && (lowering->native || lowering->alias)) return lowering;
     // MLX counts in 32 bits, kernels of ours in 64.
     if (!target_.runs_native && lowering.ok() && operands_fit(op)) return lowering;
-    auto alone = lower_fused(op, target_);
+    auto alone = lower_alone(op);
     const bool is_scalar =
         op.is(ir::traits::elementwise) || op.id == OpId::select || op.id == OpId::clamp;
     return alone.ok() || is_scalar ? std::move(alone) : std::move(lowering);
+  }
+
+  // A kernel of its own; where a GPU's compiler refuses it, the CPU's.
+  Result<ops::Lowering> lower_alone(const Op& op) {
+    auto alone = lower_fused(op, target_);
+    if (alone.ok() || target_.runs_native || alone.error().code != Code::internal) return alone;
+    if (is_strict()) return ir::refuse(op, alone.error().text);
+    report_refused(op, "on the CPU", alone.error());
+    TRY(auto on_cpu, lower_fused(op, ir::kCpu));
+    on_cpu.on_host = true;
+    return on_cpu;
   }
 
   void add_lowering(const Op& op, ops::Lowering lowering) {
@@ -212,7 +223,7 @@ class Builder {
     auto lowering = lower_fused(op, target_);
     if (lowering.ok()) return add_lowering(op, std::move(lowering).value());
     if (is_strict()) return refuse(op, ir::refuse(op, lowering.error().text));
-    report_unfused(op, lowering.error());
+    report_refused(op, "op by op", lowering.error());
     const ir::Region& body = op.region();
     for (int i = 0; i < body.arg_count(); ++i) refs_[body.arg(i)] = ref(op.operand(i));
     for (Op* inner : body) {

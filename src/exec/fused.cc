@@ -188,9 +188,9 @@ Result<cpu::TileKernel> lower_tile(const ir::Op& op) {
   return *kernel->tile;
 }
 
-void report_unfused(const ir::Op& fusion, const Error& why) {
-  log(Level::warning, "runs op by op: ", ir::brief(fusion), " at ", ir::brief(fusion.location),
-      ": ", why.text);
+void report_refused(const ir::Op& op, std::string_view how, const Error& why) {
+  log(Level::warning, "runs ", how, ": ", ir::brief(op), " at ", ir::brief(op.location), ": ",
+      why.text);
 }
 
 }  // namespace jaxmps::exec

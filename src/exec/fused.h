@@ -44,7 +44,7 @@ void for_fusions(const ir::Region& region, Visit visit) {
 bool uses_kernels();
 // JAX_MPS_STRICT.
 bool is_strict();
-// Logs a warning that names the fusion and why it runs op by op.
-void report_unfused(const ir::Op& fusion, const Error& why);
+// Logs a warning: how the op runs, and why not as a kernel of the target's.
+void report_refused(const ir::Op& op, std::string_view how, const Error& why);
 
 }  // namespace jaxmps::exec
