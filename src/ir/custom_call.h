@@ -29,8 +29,8 @@ std::optional<int64_t> custom_call_option(const Op& op, std::string_view name);
 // The options that come as a dictionary, under either of the names that clients use; null if none.
 const AttrDict* custom_call_dictionary(const Op& op);
 
-// What is wrong with an op (custom call or composite) that stands for an elementwise function of
-// floats, or for top_k; empty if nothing is.
+// What is wrong with an op (custom call or composite) of one operand that stands for an elementwise
+// function of floats, or, with two results, for top_k; empty if nothing is.
 std::string check_float_function(const Op& op);
 std::string check_top_k(const Op& op, const AttrDict* parameters);
 

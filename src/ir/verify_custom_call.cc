@@ -568,8 +568,6 @@ const AttrDict* custom_call_dictionary(const Op& op) {
 }
 
 std::string check_float_function(const Op& op) {
-  NEED(op.operand_count() == 1 && op.result_count() == 1, "needs 1 operand and 1 result, has ",
-       op.operand_count(), " and ", op.result_count());
   const Type& type = operand_type(op);
   const bool is_plain = type.is_tensor() && !type.quantization &&
                         (type.dtype == DType::f16 || type.dtype == DType::bf16 ||
@@ -579,8 +577,6 @@ std::string check_float_function(const Op& op) {
 }
 
 std::string check_top_k(const Op& op, const AttrDict* parameters) {
-  NEED(op.operand_count() == 1 && op.result_count() == 2, "needs 1 operand and 2 results, has ",
-       op.operand_count(), " and ", op.result_count());
   const Attr* k = parameters ? find(*parameters, "k") : nullptr;
   const auto* count = k ? k->get_if<TypedInt>() : nullptr;
   NEED(count, "option k must be an integer");

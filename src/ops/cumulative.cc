@@ -126,12 +126,10 @@ mx::array scan_safely(cpu::Scan scan, const mx::array& x, int axis, bool reverse
 ANY_DTYPE_OP(cumulative) {
   if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const std::string& kind = ctx.op.text("kind");
-  const Named* named = nullptr;
-  for (const Named& candidate : kKinds) {
-    if (candidate.name == kind) named = &candidate;
-  }
-  if (!named) return ctx.fail(str("there is no scan of kind '", kind, "'"));
-  const cpu::Scan scan = named->scan;
+  const cpu::Scan scan =
+      std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Named& named) {
+        return named.name == kind;
+      })->scan;
   const cpu::ScanKernel kernel = cpu::scan_kernel(scan, ctx.in(0).dtype);
   if (!kernel) return ctx.fail(str("there is no '", kind, "' scan of this type"));
   const bool reverse = ctx.op.flag("reverse");

@@ -15,7 +15,6 @@ OP(iota) {
 }
 
 ANY_DTYPE_OP(constant) {
-  if (!ctx.out().is_static()) return ctx.fail("its shape is not known");
   // A splat is spread when it runs: on the thread, and so on the stream, of the device that runs
   // it.
   return graph([value = constant_array(ctx.op.dense("value")), shape = ctx.out_shape()](Inputs) {

@@ -316,7 +316,6 @@ Result<Native> general_native(const OpContext& ctx, const cpu::SortPlan& plan) {
 ANY_DTYPE_OP(sort) {
   if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   cpu::SortPlan plan = plan_sort(ctx);
-  if (plan.n > 0xffffffffll) return ctx.fail("rows of more than 2^32 elements are not supported");
   const double elements = static_cast<double>(ctx.in(0).size());
   std::vector<SortKey> keys;
   if (!lexicographic(ctx.op.region(), ctx.op.region().terminator()->operand(0), &keys)) {

@@ -26,7 +26,7 @@ std::string_view plain_name(std::string_view name) {
 }
 
 bool replace_elementwise(Op* op, std::string_view name) {
-  if (!ir::check_float_function(*op).empty()) return false;
+  if (op->result_count() != 1 || !ir::check_float_function(*op).empty()) return false;
   for (const Function& function : kElementwise) {
     if (function.name != name) continue;
     replace(op, Builder(op).unary(function.id, op->operand(0)));
@@ -36,7 +36,7 @@ bool replace_elementwise(Op* op, std::string_view name) {
 }
 
 bool replace_top_k(Op* op, const AttrDict* parameters) {
-  if (!ir::check_top_k(*op, parameters).empty()) return false;
+  if (op->result_count() != 2 || !ir::check_top_k(*op, parameters).empty()) return false;
   const ir::Type &values = op->result(0)->type, &indices = op->result(1)->type;
   if (!op->operand(0)->type.is_static() || !values.is_static()) return false;
   Op* top = Builder(op).op(OpId::top_k, {op->operand(0)}, {values, indices},
@@ -51,7 +51,7 @@ bool recognize(Op* op) {
   const bool is_composite = op->id == OpId::composite;
   if (!is_composite && !ir::has_custom_call_rule(op->text("call_target_name"))) return false;
   const std::string_view name = plain_name(op->text(is_composite ? "name" : "call_target_name"));
-  if (name.empty()) return false;
+  if (name.empty() || op->operand_count() != 1) return false;
   if (name == "top_k" || name == "topk") {
     return replace_top_k(op, is_composite
                                  ? dictionary(op->find("composite_attributes"))

@@ -1,6 +1,7 @@
 // Inlines every call, callees first, so that only `main` remains. The last call of a function takes
 // its body instead of a copy. Functions that custom calls name stay. The verifier has refused
 // recursion.
+#include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -14,7 +15,7 @@ using ir::Function;
 
 // A program of functions that call each other twice doubles with each; a real one stays far below.
 constexpr int64_t kMostOps = 1'000'000;
-constexpr int kDeepest = 1000;
+constexpr int kDeepest = 500;  // regions in regions, of all functions together
 
 class Inliner {
  public:
@@ -27,7 +28,9 @@ class Inliner {
     Function* main = module_.main();
     const std::vector<Function*> order = callees_first(main);
     for (Function* function : order) {
-      CHECK_OK(inline_into(function->body, 0));
+      int deepest = 0;
+      CHECK_OK(inline_into(function->body, 0, &deepest));
+      depths_[function] = deepest;
       sizes_[function] = size(function->body);
     }
     std::erase_if(module_.functions,
@@ -90,12 +93,15 @@ class Inliner {
     return count;
   }
 
-  Status inline_into(ir::Region& region, int depth) {
-    if (depth > kDeepest) return unimplemented("control flow is nested too deeply");
+  // `deepest` becomes the depth of what is nested most, here or in what is called.
+  Status inline_into(ir::Region& region, int depth, int* deepest) {
+    *deepest = std::max(*deepest, depth);
     for (Op* op : region) {
-      for (const auto& nested : op->regions()) CHECK_OK(inline_into(*nested, depth + 1));
+      for (const auto& nested : op->regions()) CHECK_OK(inline_into(*nested, depth + 1, deepest));
       if (op->id != OpId::call) continue;
       Function* callee = by_name_[op->text("callee")];
+      *deepest = std::max(*deepest, depth + depths_[callee]);
+      if (*deepest > kDeepest) return unimplemented("control flow is nested too deeply");
       if (--calls_[callee] == 0) {
         replace(op, splice(callee->body, op->operands(), op));
         continue;
@@ -113,6 +119,7 @@ class Inliner {
   ir::Module& module_;
   std::unordered_map<std::string, Function*> by_name_;
   std::unordered_map<Function*, int> calls_;
+  std::unordered_map<Function*, int> depths_;
   std::unordered_map<Function*, int64_t> sizes_;
   std::unordered_set<Function*> kept_;
   int64_t total_ = 0;

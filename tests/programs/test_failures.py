@@ -55,3 +55,5 @@ def test_no_memory(mps):
     text = error_of(mps, large, np.float32(1))
     assert "RESOURCE_EXHAUSTED" in text and "out of memory" in text
     assert line_of(large, "# here") in text, text
+    text = error_of(mps, lambda x: jnp.broadcast_to(x, (1 << 20, 1 << 24)), np.float32(1))
+    assert "out of memory: the results of " in text and " need 70368744177664 bytes, device " in text

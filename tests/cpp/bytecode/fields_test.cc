@@ -101,6 +101,17 @@ TEST(Fields, Attributes) {
          a.insert_op(a.op(kVhlo, "reverse_v1"), a.property(varint(attr)));
        },
        "attribute 5 (dimensions): 2097152 elements are more than 1048576"},
+      {[](Artifact& a) {
+         const uint64_t over = a.attr({kVhlo, varint(23) + varint(3) + varint(1)});
+         a.insert_op(a.op(kVhlo, "cross-replica-sum_v1"), a.property(varint(over)));
+       },
+       "replica_groups: no mesh \"main\""},
+      {[](Artifact& a) {
+         const uint64_t mesh = a.attr({kVhlo, varint(6) + varint(0)});
+         a.more_module_ops.push_back(varint(a.op(kSdy, "mesh")) + Bytes{0x40} + varint(0) +
+                                     varint(a.property(varint(mesh) + varint(4))));
+       },
+       "sdy.mesh: mesh without a valid axes"},
       {location(varint(7)), "location: builtin attribute 7 is no location"},
       {location(varint(22) + varint(3) + varint(5) + Bytes(5, 1)), "location range: 5 numbers"},
       {location(varint(11) + varint(3) + varint(uint64_t{1} << 33) + varint(1)),
@@ -143,6 +154,8 @@ TEST(Fields, Sections) {
   says(0, varint(1) + varint(1) + section(5, {}), "dialect version: section id 5");
   Bytes dialects = Artifact().dialect_section();
   dialects[4] = varint(9)[0];
+  EXPECT_NE(testing::refusal(Artifact().header()).find("string section: missing"),
+            std::string::npos);
   says(0, dialects, "op name count: 9 but the groups hold 4");
   says(1, varint(1) + varint(0) + varint(0) + varint(9) + Bytes(9, 1),
        "attribute group size: 9 exceeds the announced 1");

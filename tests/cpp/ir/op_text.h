@@ -4,7 +4,7 @@
 // "stablehlo."), its operands (arguments of main), its results, attributes and regions. A region
 // takes arguments and returns values that some call gives; `{f32[] !}` has no terminator.
 //   types        f32[2,?]  q[2] (quantised f32)  token  tuple<f32[2]|s32[]>  future<f32[2]>
-//   attributes   [1,2]  3  0.5  true  "text"  @symbol  $LT  zeros:f32[2]  none:f32[2]
+//   attributes   [1,2]  3  0.5  true  "text"  @symbol  $LT  zeros:f32[2]  ints:s32[2]:[1,2]
 //                <k=2,largest=true>  ([1,0]|[0])  #[[0,1],[2]]  alias  type:f32[]
 // `~name=...` is an attribute that is not the op's own. What cannot be read throws.
 #pragma once
@@ -151,7 +151,11 @@ class OpText {
     if (take("false")) return flag(false);
     if (take("alias")) return Attr(Attr::Value(ir::OutputOperandAlias{}));
     if (take("type:")) return Attr(one_type());
-    if (take("none:")) return Attr(ir::Dense{one_type(), true, nullptr, nullptr});
+    if (take("ints:")) {
+      const Type type = one_type();
+      need(":");
+      return Attr(passes::make_ints(type, ints()));
+    }
     if (take("zeros:")) return Attr(passes::make_splat(one_type(), 0));
     if (take("@")) return Attr(ir::Symbol{std::string(word(" |)"))});
     if (take("$")) return enumeration(std::string(word(" ")));
@@ -196,6 +200,7 @@ class OpText {
         {"FFT", choice(ir::FftType::fft)},
         {"RFFT", choice(ir::FftType::rfft)},
         {"IRFFT", choice(ir::FftType::irfft)},
+        {"DEFAULT", choice(ir::RngAlgorithm::standard)},
         {"THREE_FRY", choice(ir::RngAlgorithm::three_fry)},
         {"PHILOX", choice(ir::RngAlgorithm::philox)},
         {"UNIFORM", choice(ir::RngDistribution::uniform)},

@@ -102,6 +102,33 @@ TEST(Inline, NestedCalls) {
   EXPECT_EQ(p.module.functions.size(), 1u);
 }
 
+// A chain of functions, each of which calls the next one in a branch.
+TEST(Inline, RegionsOfAllFunctionsTogetherHaveADepth) {
+  const auto inlined = [](int functions) {
+    Program p;
+    ir::Function* next = nullptr;
+    for (int i = 0; i < functions; ++i) {
+      ir::Function* f = p.function(str("f", i));
+      Body body = p.body(f);
+      Op* branch = body.ops(OpId::case_, {body.arg(s32())}, {s32()});
+      Value* index = f->body.arg(0);
+      p.region(branch, [&](Body& b) {
+        b.ret({next ? b.op(OpId::call, {index}, s32(), {{"callee", Attr(ir::Symbol{next->name})}})
+                    : index});
+      });
+      p.region(branch, [&](Body& b) { b.ret({b.unary(OpId::negate, index)}); });
+      p.finish(f, {branch->result()});
+      next = f;
+    }
+    p.ret({p.call(next, {p.arg(s32())}, s32())});
+    expect_valid(p);
+    const Status status = run_all(p.module);
+    return status.ok() ? "" : status.error().text;
+  };
+  EXPECT_EQ(inlined(400), "");
+  EXPECT_EQ(inlined(600), "control flow is nested too deeply");
+}
+
 TEST(Inline, ProgramsThatExplodeAreRefused) {
   Program p;
   Value* x = p.arg(f32());
@@ -122,6 +149,7 @@ TEST(Inline, ProgramsThatExplodeAreRefused) {
   const Status status = passes::inline_calls(p.module);
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().code, Code::resource_exhausted);
+  EXPECT_NE(status.error().text.find("makes the program too large"), std::string::npos);
 }
 
 TEST(Decompose, IfIsACaseOverFalseAndTrue) {

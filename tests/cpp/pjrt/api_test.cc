@@ -93,7 +93,7 @@ TEST(PjrtApi, ShortStructsAreRefused) {
   PJRT_Client_Create_Args args{};
   args.struct_size = 40;
   EXPECT_FAILS(consume(api()->PJRT_Client_Create(&args)), INVALID_ARGUMENT,
-               "PJRT_Client_Create: struct_size is 40");
+               "PJRT_Client_Create: struct_size is 40, at least ");
 }
 
 TEST(PjrtApi, OldPluginAttributesStructGetsItsLastField) {

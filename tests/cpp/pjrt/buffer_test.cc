@@ -336,6 +336,11 @@ TEST(PjrtBuffer, MovesBetweenMemoryKinds) {
   where.buffer = moved.get();
   must(api()->PJRT_Buffer_Memory, where);
   EXPECT_EQ(where.memory, memory(1));
+  PJRT_Buffer_CopyToDevice_Args nowhere{};
+  nowhere.buffer = buffer.get();
+  nowhere.dst_device = device();
+  EXPECT_FAILS(call(api()->PJRT_Buffer_CopyToDevice, nowhere), INVALID_ARGUMENT,
+               "the buffer is on the destination device already");
   delete_storage(buffer.get());
   EXPECT_EQ(download<float>(moved.get()), counting(6));
 }

@@ -86,7 +86,7 @@ TEST(PjrtEvent, ErrorsReachEveryDoor) {
   PJRT_Event_Error_Args error{};
   error.event = event;
   EXPECT_FAILS(call(api()->PJRT_Event_Error, error), ABORTED, "stopped on purpose");
-  EXPECT_FAILS(set(event), FAILED_PRECONDITION, "set already");
+  EXPECT_FAILS(set(event), FAILED_PRECONDITION, "PJRT_Event_Set: the event is set already");
   destroy(event);
 }
 

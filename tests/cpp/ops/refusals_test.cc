@@ -1,0 +1,158 @@
+// What no plan, no fusion and no scalar program is made of, one row per reason.
+#include <gtest/gtest.h>
+
+#include "exec/plan.h"
+#include "fusion/fusion.h"
+#include "ir/op_text.h"
+#include "ops/op.h"
+#include "scalar/scalar.h"
+#include "support/graph.h"
+
+namespace jaxmps::testing {
+namespace {
+
+struct Row {
+  std::string text, says;
+};
+
+template <typename F>
+void expect(const std::vector<Row>& rows, F said) {
+  for (const auto& [text, says] : rows) {
+    Program p;
+    OpText(text).build(p);
+    const std::string what = said(p.module.main()->body);
+    EXPECT_TRUE(what == says || what.ends_with(": " + says))
+        << text << "\nexpected: " << says << "\ngot: " << what;
+  }
+}
+
+TEST(Refusals, Lowering) {
+  const std::string product =
+      " lhs_batching_dimensions=[] rhs_batching_dimensions=[] lhs_contracting_dimensions=[1] "
+      "rhs_contracting_dimensions=[0] accumulation_type=type:f64[] lhs_precision_type=type:f64[] "
+      "rhs_precision_type=type:f64[]";
+  expect(
+      {
+          {"bitcast_convert pred[8] -> u8[]", "i1 has no bit pattern to cast"},
+          {"bitcast_convert f6e2m3fn[4] -> s2[4,3]", "6-bit floats only cast to 6-bit floats"},
+          {"custom_call f32[?,3] -> f32[?,3] f32[?] call_target_name=\"Qr\"",
+           "a shape is not known"},
+          {"custom_call f16[3,3] -> f16[3,3] f16[3] call_target_name=\"Qr\"",
+           "there is no LAPACK for f16"},
+          {"custom_call f32[3] -> f32[3] call_target_name=\"nobody.knows\"",
+           "there is no custom call target 'nobody.knows'"},
+          {"custom_call f32[3] -> f32[3] call_target_name=\"mps.python_callback\" "
+           "backend_config=\"id=1\"",
+           "this process runs no Python that could be called"},
+          {"mps.top_k c64[4] -> c64[2] s32[2] k=2", "complex numbers have no order"},
+          {"dot_general f32[2,3] f32[3,4] -> f32[2,4]" + product,
+           "its algorithm is more precise than what the device computes"},
+          {"dot_general f32[2,3] f16[3,4] -> f32[2,4]" + product,
+           "products of these types are not supported"},
+          {"rng pred[] pred[] s32[1] -> pred[2] rng_distribution=$UNIFORM", "no such distribution"},
+          {"rng_bit_generator u64[2] -> u64[2] f32[4] rng_algorithm=$THREE_FRY",
+           "only integers are generated"},
+          {"rng_bit_generator u64[1] -> u64[1] u32[4] rng_algorithm=$DEFAULT",
+           "the state has another size than the algorithm's"},
+          {"collective_reduce f32[2] -> f32[2] channel_id=1 {f32[] f32[] -> f32[]}",
+           "this op is not supported"},
+      },
+      [](const ir::Region& body) {
+        const auto lowering = ops::lower(*body.first(), ir::kCpu);
+        return lowering.ok() ? "" : lowering.error().text;
+      });
+}
+
+TEST(Refusals, Plans) {
+  expect({{"negate f32[3000000000] -> f32[3000000000]",
+           "the result f32[3000000000] has a dimension larger than 2147483647"}},
+         [](const ir::Region& body) {
+           std::vector<Error> refused;
+           exec::build_plan(body, {}, ir::kCpu, &refused);
+           return refused.empty() ? "" : refused[0].text;
+         });
+}
+
+TEST(Refusals, Fusions) {
+  const auto said = [](const ir::Region& body) {
+    const auto fusion = fusion::build_fusion(body);
+    return fusion.ok() ? "" : fusion.error().text;
+  };
+  expect(
+      {
+          {"negate f32[?] -> f32[?]", "a fusion of a dynamic shape"},
+          {"sdy.sharding_group f32[2] -> group_id=1", "a fusion without results"},
+          {"constant -> s32[2] value=ints:s32[2]:[1,2]", "not a splat"},
+          {"pad f32[4] f32[] -> f32[7] edge_padding_low=[0] edge_padding_high=[0] "
+           "interior_padding=[1]",
+           "interior padding"},
+          {"concatenate f32[0] f32[0] -> f32[0] dimension=0", "nothing to concatenate"},
+          {"reduce f32[2,3] f32[] -> f32[2] dimensions=[1] {f32[] f32[] -> f32[]}",
+           "a reduction whose combiner is not one op"},
+          {"add f32[3] f32[2] -> f32[3]", "an operand of another shape"},
+          {"sort f32[3] -> f32[3] dimension=0", "not elementwise"},
+          {"uniform_quantize f32[2] -> f32[2]", "no scalar form"},
+          {"subtract pred[2] pred[2] -> pred[2]", "on booleans"},
+          {"floor c64[2] -> c64[2]", "no complex form"},
+          {"clamp c64[2] c64[2] c64[2] -> c64[2]", "complex order"},
+          {"bitcast_convert f32[2] -> f64[2]", "a bitcast that changes the width"},
+
+      },
+      said);
+}
+
+TEST(Refusals, FusionsOfReductions) {
+  using test::Graph;
+  const auto said = [](Graph& g) {
+    const auto fusion = fusion::build_fusion(g.region);
+    return fusion.ok() ? "" : fusion.error().text;
+  };
+  const auto expect_said = [&](Graph& g, std::string_view says) {
+    EXPECT_NE(said(g).find(says), std::string::npos) << said(g);
+  };
+  const auto sum = [](Graph& g, ir::Value* x, ir::Ints dims) {
+    return g.reduce(OpId::add, x, g.splat(DType::f32, {}, 0.0f), std::move(dims));
+  };
+  {
+    Graph g;
+    auto* x = g.arg(DType::f32, {4, 6});
+    g.ret({sum(g, x, {0}), sum(g, x, {1})});
+    expect_said(g, "reductions of different shapes in one fusion");
+  }
+  {
+    Graph g;
+    auto* x = g.arg(DType::f32, {4, 4});
+    g.ret({g.transpose(g.broadcast(sum(g, x, {1}), {4, 4}, {0}), {1, 0})});
+    expect_said(g, "a reduction read at moved positions");
+  }
+  {
+    Graph g;
+    auto* x = g.arg(DType::f32, {4, 6});
+    auto* y = g.arg(DType::f32, {5});
+    sum(g, x, {1});
+    g.ret({y});
+    expect_said(g, "a fusion over [4, 6] with a result f32[5]");
+  }
+}
+
+TEST(Refusals, ScalarRegions) {
+  expect(
+      {
+          {"negate f32[2] -> f32[2]", "region argument 0 is not a scalar"},
+          {"iota -> s32[2] iota_dimension=0", "not on scalars"},
+      },
+      [](const ir::Region& body) {
+        const auto program = scalar::scalar_program(body);
+        return program.ok() ? "" : program.error().text;
+      });
+  Program p;
+  Value* outside = p.arg(f32());
+  Op* op = p.ops(OpId::reduce, {outside, outside}, {f32()}, {{"dimensions", Attr(Ints{})}});
+  p.region(op, [&](Body& b) { b.ret({b.unary(OpId::negate, outside)}); });
+  EXPECT_NE(
+      scalar::scalar_program(op->region()).error().text.find("a value from outside of the region"),
+      std::string::npos);
+}
+
+}  // namespace
+}  // namespace jaxmps::testing

@@ -1,0 +1,95 @@
+// Calls of a program that cannot be: each is refused with its reason.
+#include "bytecode/artifact_builder.h"
+#include "pjrt/abi.h"
+#include "pjrt/support.h"
+
+namespace jaxmps::pjrt::test {
+namespace {
+
+// f32[2] -> f32[2], the sum of its argument with itself.
+class Calling : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto bytes = bytecode::testing::Artifact().bytes();
+    const std::string code(bytes.begin(), bytes.end()), format = "mlir";
+    PJRT_Program program{};
+    program.struct_size = sizeof(program);
+    program.code = const_cast<char*>(code.data());
+    program.code_size = code.size();
+    program.format = format.data();
+    program.format_size = format.size();
+    PJRT_Client_Compile_Args args{};
+    args.client = client();
+    args.program = &program;
+    must(api()->PJRT_Client_Compile, args);
+    executable_ = args.executable;
+    options_.struct_size = sizeof(options_);
+    call_.executable = executable_;
+    call_.options = &options_;
+    call_.argument_lists = &inputs_;
+    call_.output_lists = &outputs_;
+    call_.num_devices = 1;
+    call_.num_args = 1;
+  }
+  void TearDown() override {
+    PJRT_LoadedExecutable_Destroy_Args args{};
+    args.executable = executable_;
+    must(api()->PJRT_LoadedExecutable_Destroy, args);
+  }
+  Outcome run() { return call(api()->PJRT_LoadedExecutable_Execute, call_); }
+
+  PJRT_LoadedExecutable* executable_ = nullptr;
+  PJRT_ExecuteOptions options_{};
+  PJRT_Buffer* arguments_[1] = {};
+  PJRT_Buffer* results_[1] = {};
+  PJRT_Buffer* const* inputs_ = arguments_;
+  PJRT_Buffer** outputs_ = results_;
+  PJRT_LoadedExecutable_Execute_Args call_{};
+};
+
+TEST_F(Calling, ArgumentsMustFit) {
+  EXPECT_FAILS(run(), INVALID_ARGUMENT, "Execute: argument 0 is null");
+  Handle right = upload<float>({1, 2}, {2}), wrong = upload<int32_t>({1, 2}, {2});
+  arguments_[0] = wrong.get();
+  EXPECT_FAILS(run(), INVALID_ARGUMENT,
+               "argument 0 of main is s32[2], but the program was compiled for f32[2]");
+  call_.num_args = 0;
+  EXPECT_FAILS(run(), INVALID_ARGUMENT, "main takes 1 arguments, but 0 were given");
+  call_.num_args = 1;
+  arguments_[0] = right.get();
+  call_.num_devices = 2;
+  EXPECT_FAILS(run(), INVALID_ARGUMENT,
+               "Execute: argument lists for 2 devices; the program runs on 1");
+  call_.num_devices = 1;
+  PJRT_SendCallbackInfo* lists[1] = {};
+  options_.num_send_ops = 1;
+  options_.send_callbacks = lists;
+  EXPECT_FAILS(run(), UNIMPLEMENTED, "Execute: send and receive callbacks");
+  options_.num_send_ops = 0;
+  ASSERT_TRUE(run().ok());
+  EXPECT_EQ(download<float>(Handle(results_[0]).get()), (std::vector<float>{2, 4}));
+}
+
+TEST_F(Calling, TheProgramGoesWhereThereIsRoom) {
+  PJRT_LoadedExecutable_GetExecutable_Args get{};
+  get.loaded_executable = executable_;
+  must(api()->PJRT_LoadedExecutable_GetExecutable, get);
+  PJRT_Program program{};
+  PJRT_Executable_OptimizedProgram_Args args{};
+  args.executable = get.executable;
+  args.program = &program;
+  EXPECT_FAILS(call(api()->PJRT_Executable_OptimizedProgram, args), INVALID_ARGUMENT,
+               "PJRT_Executable_OptimizedProgram: the PJRT_Program struct is too small");
+  program.struct_size = sizeof(program);
+  char room[1];
+  program.code = room;
+  program.code_size = 1;
+  EXPECT_FAILS(call(api()->PJRT_Executable_OptimizedProgram, args), INVALID_ARGUMENT,
+               "the destination has 1 bytes, the program ");
+  PJRT_Executable_Destroy_Args destroy{};
+  destroy.executable = get.executable;
+  must(api()->PJRT_Executable_Destroy, destroy);
+}
+
+}  // namespace
+}  // namespace jaxmps::pjrt::test
