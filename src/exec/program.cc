@@ -83,7 +83,7 @@ struct Program::Run {
   Device* device;
   std::vector<PayloadPtr> arguments;
   std::vector<PayloadPtr> results;
-  Event done;
+  Event done;  // of the results as well
 
   // On a GPU the device's own results are there before they are ready. Whatever another thread
   // writes is there only when it is ready.
@@ -95,16 +95,6 @@ struct Program::Run {
     return std::all_of(arguments.begin(), arguments.end(), [this](const PayloadPtr& argument) {
       return is_there(*argument) || argument->ready.is_set();
     });
-  }
-
-  void fail(const Error& error) const noexcept {
-    for (auto& result : results) result->ready.fail(error);
-    done.fail(error);
-  }
-
-  void abandon(const Error& error) const noexcept {
-    for (auto& result : results) result->ready.abandon(error);
-    done.abandon(error);
   }
 
   Status compute() {
@@ -132,11 +122,6 @@ struct Program::Run {
     if (program->is_timed()) program->took_.store(now() - start, std::memory_order_relaxed);
     return {};
   }
-
-  void finish() noexcept {
-    for (auto& result : std::exchange(results, {})) result->ready.set();
-    done.set();
-  }
 };
 
 struct Program::Task : Device::Work {
@@ -148,40 +133,46 @@ struct Program::Task : Device::Work {
     execution.arguments.clear();
     if (is_on_cpu) execution.device->left_mlx();
     if (!status.ok()) {
-      execution.fail(status.error());
+      fail(status.error());
     } else if (is_on_cpu) {
-      execution.finish();
+      finish();
     }
     return status.ok() && !is_on_cpu;
   }
-  void finish() noexcept override { execution.finish(); }
+  void finish() noexcept override {
+    execution.results.clear();
+    execution.done.set();
+  }
   bool is_ready() const noexcept override { return execution.is_ready(); }
-  void fail(const Error& error) noexcept override { execution.fail(error); }
-  void abandon(const Error& error) noexcept override { execution.abandon(error); }
+  void fail(const Error& error) noexcept override { execution.done.fail(error); }
+  void abandon(const Error& error) noexcept override { execution.done.abandon(error); }
 
   Run execution;
   const std::shared_ptr<const Program> program;  // keeps it while it runs
 };
 
+void Program::add_results(Run& run, Execution& execution) const {
+  execution.done = run.done;
+  execution.results.reserve(info_.results.size());
+  run.results.reserve(info_.results.size());
+  for (const ir::Type& type : info_.results) {
+    run.results.push_back(std::make_shared<Payload>(run.done));
+    execution.results.push_back(std::make_shared<Buffer>(run.device, type, run.results.back()));
+  }
+}
+
 template <typename Donate>
 bool Program::execute_inline(Run& run, Execution& execution, const Donate& donate,
                              Status& refused) const {
   return run.device->run_inline(is_timed() && watch_interrupts(), [&] {
-    for (const ir::Type& type : info_.results) {
-      auto payload = std::make_shared<Payload>(Event::ready());
-      execution.results.push_back(std::make_shared<Buffer>(run.device, type, payload));
-      run.results.push_back(std::move(payload));
-    }
+    add_results(run, execution);
     if (Status given = donate(run); !given.ok()) {
       refused = std::move(given);
       return;
     }
     Status status = run.compute();
     run.arguments.clear();
-    if (status.ok()) {
-      execution.done = Event::ready();
-      return;
-    }
+    if (status.ok()) return;
     execution.done = Event::failed(status.error());
     for (size_t i = 0; i < info_.results.size(); ++i) {
       execution.results[i] = Buffer::failed(run.device, info_.results[i], status.error());
@@ -252,7 +243,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   CHECK_OK(device->check_usable(!plan_->is_native));
   TRY(const std::vector<bool> donated, check_arguments(device, arguments, no_donation));
   TRY(const Plan* const plan, plan_for(*device));
-  Run run{this, plan, device, {}, {}, Event()};
+  Run run{this, plan, device, {}, {}, Event::ready()};
   run.arguments.reserve(arguments.size());
   // First look at all of them, then take: an error must not leave some donated.
   for (size_t i = 0; i < arguments.size(); ++i) {
@@ -276,11 +267,8 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
     if (!refused.ok()) return refused.error();
     return execution;
   }
-  for (const ir::Type& type : info_.results) {
-    execution.results.push_back(Buffer::pending(device, type));
-    run.results.push_back(execution.results.back()->payload().value());
-  }
-  execution.done = run.done;
+  run.done = Event();
+  add_results(run, execution);
   auto task = std::make_unique<Task>(std::move(run), shared_from_this());
   task->is_interruptible = watch_interrupts();
   task->is_unique = is_unique;

@@ -59,7 +59,7 @@ class Program : public std::enable_shared_from_this<Program> {
 
   struct Execution {
     std::vector<BufferPtr> results;
-    Event done;  // the whole execution, with its error
+    Event done = Event::ready();  // the whole execution, with its error
   };
   // Checks the arguments (count, types, device, deleted or twice donated buffers): those errors
   // come back here. `no_donation` lists parameters whose donation this call vetoes. Donated
@@ -76,6 +76,7 @@ class Program : public std::enable_shared_from_this<Program> {
   Result<std::vector<bool>> check_arguments(const Device* device,
                                             std::span<const BufferPtr> arguments,
                                             std::span<const int64_t> no_donation) const;
+  void add_results(Run& run, Execution& execution) const;
   // Runs now, on this thread, if the device is idle.
   template <typename Donate>
   bool execute_inline(Run& run, Execution& execution, const Donate& donate, Status& refused) const;
