@@ -2,20 +2,21 @@
 #include <cmath>
 
 #include "kernels/cpu/scan.h"
-#include "ops/host_call.h"
 #include "ops/pieces.h"
 
 namespace jaxmps::ops {
 namespace {
 
+using scalar::Opcode;
+
 struct Named {
   std::string_view name;
-  cpu::Scan scan;
+  Opcode scan;
 };
-constexpr Named kKinds[] = {{"add", cpu::Scan::add},
-                            {"multiply", cpu::Scan::multiply},
-                            {"maximum", cpu::Scan::maximum},
-                            {"minimum", cpu::Scan::minimum}};
+constexpr Named kKinds[] = {{"add", Opcode::add},
+                            {"multiply", Opcode::mul},
+                            {"maximum", Opcode::max},
+                            {"minimum", Opcode::min}};
 
 // The zero that wins, and where it is among the elements.
 mx::array best_zero(const mx::array& a, bool maximum) { return scalar(maximum ? 0.0f : -0.0f, a); }
@@ -24,26 +25,26 @@ mx::array is_best_zero(const mx::array& a, bool maximum) {
   return mx::equal(mx::view(a, bits), mx::view(best_zero(a, maximum), bits));
 }
 
-mx::array scan_by_mlx(cpu::Scan scan, const mx::array& x, int axis, bool reverse, bool inclusive) {
+mx::array scan_by_mlx(Opcode scan, const mx::array& x, int axis, bool reverse, bool inclusive) {
   switch (scan) {
-    case cpu::Scan::add:
+    case Opcode::add:
       return mx::cumsum(x, axis, reverse, inclusive, x.dtype());
-    case cpu::Scan::multiply:
+    case Opcode::mul:
       return mx::cumprod(x, axis, reverse, inclusive, x.dtype());
-    case cpu::Scan::maximum:
+    case Opcode::max:
       return mx::cummax(x, axis, reverse, inclusive);
     default:
       return mx::cummin(x, axis, reverse, inclusive);
   }
 }
 
-mx::array combined(cpu::Scan scan, const mx::array& a, const mx::array& b) {
+mx::array combined(Opcode scan, const mx::array& a, const mx::array& b) {
   switch (scan) {
-    case cpu::Scan::add:
+    case Opcode::add:
       return mx::add(a, b);
-    case cpu::Scan::multiply:
+    case Opcode::mul:
       return mx::multiply(a, b);
-    case cpu::Scan::maximum:
+    case Opcode::max:
       return mx::maximum(a, b);
     default:
       return mx::minimum(a, b);
@@ -58,8 +59,7 @@ double nanoseconds_of_row(const mx::array& x, int axis) {
 
 // A scan along the last axis. Where a row takes long, its parts are scanned as rows, and what comes
 // before each part is added. What fills the parts up comes behind all others in the scan's order.
-mx::array prefixes(cpu::Scan scan, const mx::array& x, int axis, bool reverse,
-                   const ir::Pace& pace) {
+mx::array prefixes(Opcode scan, const mx::array& x, int axis, bool reverse, const ir::Pace& pace) {
   constexpr int kParts = 256;
   const int n = x.shape(axis);
   if (pace.pieces(nanoseconds_of_row(x, axis)) == 1 || n < 2 * kParts) {
@@ -83,14 +83,14 @@ mx::array prefixes(cpu::Scan scan, const mx::array& x, int axis, bool reverse,
 
 // Maximum or minimum of what precedes along an axis in IEEE 754-2019's sense: NaN wins, and -0 is
 // less than +0. MLX's own take either zero, and not every scan of it keeps NaN.
-mx::array extreme_so_far(cpu::Scan scan, const mx::array& a, int axis, bool reverse,
+mx::array extreme_so_far(Opcode scan, const mx::array& a, int axis, bool reverse,
                          const ir::Pace& pace) {
-  const bool maximum = scan == cpu::Scan::maximum;
+  const bool maximum = scan == Opcode::max;
   mx::array best = prefixes(scan, a, axis, reverse, pace);
   if (!mx::issubdtype(a.dtype(), mx::floating)) return best;
   // What has been met: 1 for the zero, 2 for NaN.
   const auto met = prefixes(
-      cpu::Scan::maximum,
+      Opcode::max,
       mx::where(mx::isnan(a), mx::array(2), mx::astype(is_best_zero(a, maximum), mx::int32)), axis,
       reverse, pace);
   const auto is_zero =
@@ -99,20 +99,20 @@ mx::array extreme_so_far(cpu::Scan scan, const mx::array& a, int axis, bool reve
                    mx::where(is_zero, best_zero(best, maximum), best));
 }
 
-mx::array scan_graph(cpu::Scan scan, const mx::array& x, int axis, bool reverse,
+mx::array scan_graph(Opcode scan, const mx::array& x, int axis, bool reverse,
                      const ir::Pace& pace) {
-  if (scan == cpu::Scan::maximum || scan == cpu::Scan::minimum) {
+  if (scan == Opcode::max || scan == Opcode::min) {
     return extreme_so_far(scan, x, axis, reverse, pace);
   }
   const auto result = prefixes(scan, x, axis, reverse, pace);
   // A sum begins with +0.
-  return scan == cpu::Scan::add ? mx::add(result, scalar(0, x)) : result;
+  return scan == Opcode::add ? mx::add(result, scalar(0, x)) : result;
 }
 
 // Of an axis of one element MLX's kernels write beyond the result on every GPU (docs/apple.md).
-mx::array scan_safely(cpu::Scan scan, const mx::array& x, int axis, bool reverse,
+mx::array scan_safely(Opcode scan, const mx::array& x, int axis, bool reverse,
                       const ir::Target& target) {
-  if (x.shape(axis) == 1) return scan == cpu::Scan::add ? mx::add(x, scalar(0, x)) : x;
+  if (x.shape(axis) == 1) return scan == Opcode::add ? mx::add(x, scalar(0, x)) : x;
   const int last = static_cast<int>(x.ndim()) - 1;
   if (target.strided_scans || axis == last) {
     return scan_graph(scan, x, axis, reverse, target.pace);
@@ -124,12 +124,10 @@ mx::array scan_safely(cpu::Scan scan, const mx::array& x, int axis, bool reverse
 }  // namespace
 
 ANY_DTYPE_OP(cumulative) {
-  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const std::string& kind = ctx.op.text("kind");
-  const cpu::Scan scan =
-      std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Named& named) {
-        return named.name == kind;
-      })->scan;
+  const Opcode scan = std::find_if(std::begin(kKinds), std::end(kKinds), [&](const Named& named) {
+                        return named.name == kind;
+                      })->scan;
   const cpu::ScanKernel kernel = cpu::scan_kernel(scan, ctx.in(0).dtype);
   if (!kernel) return ctx.fail(str("there is no '", kind, "' scan of this type"));
   const bool reverse = ctx.op.flag("reverse");

@@ -11,7 +11,6 @@
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/transpose.h"
-#include "ops/host_call.h"
 #include "passes/pass.h"
 
 namespace jaxmps::ops {
@@ -99,7 +98,6 @@ std::optional<cpu::Gemm> plan_gemm(const ir::Type& lhs, const ir::Type& rhs, DTy
   for (int d : dims.rhs_free) columns *= rhs.dims[d];
   for (int d : dims.lhs_free) rows *= lhs.dims[d];
   g.c_row = columns;
-  g.c_col = 1;
   int64_t c = rows * columns;
   for (size_t i = dims.lhs_batch.size(); i-- > 0;) {
     const int64_t size = lhs.dims[dims.lhs_batch[i]];
@@ -245,7 +243,6 @@ ANY_DTYPE_OP(dot_general) {
   if (ctx.target.runs_native) {
     if (auto lowering = native_dot(ctx, dims)) return std::move(*lowering);
   }
-  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   return graph([=, shape = ctx.out_shape(), merges = !ctx.target.strided_batches](Inputs in) {
     const auto a = arrange(in[0], dims.lhs_batch, dims.lhs_free, dims.lhs_contract, merges);
     const auto b = arrange(in[1], dims.rhs_batch, dims.rhs_contract, dims.rhs_free, merges);

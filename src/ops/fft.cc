@@ -1,6 +1,5 @@
 #include "kernels/cpu/fft.h"
 
-#include "ops/host_call.h"
 #include "ops/pieces.h"
 
 namespace jaxmps::ops {

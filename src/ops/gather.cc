@@ -1,7 +1,5 @@
 #include "ops/gather.h"
 
-#include "ops/host_call.h"
-
 namespace jaxmps::ops {
 
 WindowPlan plan_windows(const GatherDims& dims, const ir::Type& operand, const ir::Type& indices,
@@ -153,7 +151,6 @@ Graph gather_graph(const OpContext& ctx, const GatherDims& dims) {
 }  // namespace
 
 ANY_DTYPE_OP(gather) {
-  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   if (auto why = too_many_dimensions(ctx); !why.empty()) return ctx.fail(why);
   const GatherDims dims = GatherDims::of_gather(ctx.op);
   Lowering lowering = graph(gather_graph(ctx, dims));

@@ -21,10 +21,10 @@ std::array<Entry, ir::kOpCount>& registry() {
 // The first operand or result type that the block does not accept, and why.
 std::string refused_type(const ir::Op& op, Accepts accepts) {
   auto check = [&](const ir::Type& type) -> std::string {
-    if (!type.is_tensor() || accepts == Accepts::any) return {};
+    if (!type.is_tensor()) return {};
     if (!type.is_static()) return str("the shape of ", ir::brief(type), " is not known");
     if (type.quantization) return str(ir::brief(type), " is quantised");
-    if (accepts == Accepts::stored) return {};
+    if (accepts == Accepts::any) return {};
     if (type.dtype == DType::c128) return "complex128 is not supported for this op";
     if (accepts == Accepts::computed && !is_mlx_native(type.dtype)) {
       return str(ir::name(type.dtype), " is not supported for this op");
@@ -61,6 +61,15 @@ Result<Lowering> lower(const ir::Op& op, const Target& target) {
   } catch (const std::exception& error) {
     return ir::refuse(op, error.what());
   }
+}
+
+Lowering everywhere(const OpContext& ctx, Native native_kernel, double nanoseconds,
+                    std::vector<int> reuse) {
+  // A GPU may still read what nobody holds any more.
+  if (!ctx.target.runs_native) reuse.clear();
+  Lowering lowering = native(std::move(native_kernel), nanoseconds, std::move(reuse));
+  lowering.on_host = true;
+  return lowering;
 }
 
 mx::Shape OpContext::in_shape(int i) const { return storage_shape(in(i)); }

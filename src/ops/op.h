@@ -138,6 +138,11 @@ inline Lowering native(Native n, double nanoseconds, std::vector<int> reuse = {}
       .graph = {}, .native = std::move(n), .reuse = std::move(reuse), .nanoseconds = nanoseconds};
 }
 
+// By a native kernel alone, on every device (Lowering::on_host): for ops that have no kernel on a
+// GPU, and for calls that leave the program.
+Lowering everywhere(const OpContext& ctx, Native native, double nanoseconds,
+                    std::vector<int> reuse = {});
+
 using Lower = Result<Lowering> (*)(const OpContext&);
 
 // Constants of MLX; a scalar of the array's type.
@@ -159,16 +164,15 @@ mx::Dtype unsigned_dtype(mx::Dtype dtype);
 Result<Lowering> lower(const ir::Op& op, const Target& target);
 
 // The dtypes that a block accepts: those that MLX computes with; those whose elements are one
-// stored element each, whose bits are moved without a look; all in their stored form, complex128
-// with its dimension of 2 among them; any, because the block itself decides.
-enum class Accepts { computed, moved, stored, any };
+// stored element each, whose bits are moved without a look; any, complex128 with its dimension of 2
+// among them, because the block itself decides. Shapes are known, and nothing is quantised.
+enum class Accepts { computed, moved, any };
 struct Registration {
   Registration(ir::OpId id, Accepts accepts, Lower lower);
 };
 
 #define OP(id) OP_ACCEPTING(id, computed)
 #define MOVEMENT_OP(id) OP_ACCEPTING(id, moved)
-#define STORAGE_OP(id) OP_ACCEPTING(id, stored)
 #define ANY_DTYPE_OP(id) OP_ACCEPTING(id, any)
 #define OP_ACCEPTING(id, dtypes)                                           \
   static ::jaxmps::Result<::jaxmps::ops::Lowering> lower_##id(             \

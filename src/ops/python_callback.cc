@@ -6,7 +6,6 @@
 #include "base/fork.h"
 #include "base/interpreter.h"
 #include "ops/custom_call.h"
-#include "ops/host_call.h"
 
 namespace jaxmps::ops {
 namespace {

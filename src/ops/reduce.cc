@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "ir/match.h"
-#include "ops/host_call.h"
 
 namespace jaxmps::ops {
 
@@ -41,7 +40,6 @@ std::optional<bool> arg_reducer(const ir::Region& region) {
 }  // namespace
 
 ANY_DTYPE_OP(reduce) {
-  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   if (!ctx.axes("dimensions").empty()) {
     const auto maximum = arg_reducer(ctx.op.region());
     Native kernel = maximum ? native_arg_reduce(ctx, *maximum) : nullptr;

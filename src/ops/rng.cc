@@ -4,7 +4,7 @@
 #include <numbers>
 
 #include "kernels/cpu/dtype.h"
-#include "ops/host_call.h"
+#include "ops/op.h"
 
 namespace jaxmps::ops {
 namespace {

@@ -8,62 +8,24 @@
 
 #include "ir/combiner.h"
 #include "ops/gather.h"
-#include "ops/host_call.h"
 #include "ops/pieces.h"
 #include "scalar/scalar.h"
 
 namespace jaxmps::ops {
 namespace {
 
-using cpu::Combine;
-
-std::optional<Combine> combine_of(ir::OpId id) {
-  switch (id) {
-    case ir::OpId::add:
-      return Combine::add;
-    case ir::OpId::subtract:
-      return Combine::subtract;
-    case ir::OpId::multiply:
-      return Combine::multiply;
-    case ir::OpId::minimum:
-      return Combine::minimum;
-    case ir::OpId::maximum:
-      return Combine::maximum;
-    case ir::OpId::and_:
-      return Combine::and_;
-    case ir::OpId::or_:
-      return Combine::or_;
-    case ir::OpId::xor_:
-      return Combine::xor_;
-    default:
-      return std::nullopt;
-  }
-}
-
-// How result `i` of the combiner depends on the current value and update of input `i` alone.
-std::optional<Combine> simple_combiner(const ir::Region& region, int i) {
-  const auto found = ir::combination(region, i);
-  if (!found) return std::nullopt;
-  switch (found->kind) {
-    case ir::Combination::Kind::accumulator:
-      return Combine::keep;
-    case ir::Combination::Kind::element:
-      return Combine::overwrite;
-    case ir::Combination::Kind::op:
-      break;
-  }
-  return combine_of(found->op);
-}
+using ir::Combination;
+using ir::OpId;
 
 struct Simple {
-  std::vector<Combine> combine;
+  std::vector<Combination> combine;
   std::vector<cpu::ScatterKernel> kernels;
 };
 
 std::optional<Simple> all_simple(const OpContext& ctx, int inputs) {
   Simple simple;
   for (int i = 0; i < inputs; ++i) {
-    const auto combine = simple_combiner(ctx.op.region(), i);
+    const auto combine = ir::combination(ctx.op.region(), i);
     if (!combine) return std::nullopt;
     const auto kernel = cpu::scatter_kernel(*combine, ctx.in(i).dtype);
     if (!kernel) return std::nullopt;
@@ -154,22 +116,20 @@ mx::array from_order_key(const mx::array& key, mx::Dtype dtype) {
   return mx::astype(mx::view(bits, mx::float32), dtype);
 }
 
-bool graph_supports(Combine combine, const ir::Type& operand, const Target& target) {
+bool graph_supports(const Combination& combine, const ir::Type& operand, const Target& target) {
   const int bytes = ir::byte_size(operand.dtype);
   if (operand.dims.empty()) return false;
   if (bytes == 8 && !target.scatters_64_bits) return false;
-  switch (combine) {
-    case Combine::keep:
-    case Combine::overwrite:
-      return true;
-    case Combine::add:
-    case Combine::subtract:
-    case Combine::multiply:
-      return is_mlx_native(operand.dtype) && operand.dtype != DType::pred;
-    case Combine::minimum:
-    case Combine::maximum:
-      return is_mlx_native(operand.dtype) && operand.dtype != DType::pred &&
-             !ir::is_complex(operand.dtype) && operand.dtype != DType::f64;
+  if (combine.kind != Combination::Kind::op) return true;
+  const bool is_number = is_mlx_native(operand.dtype) && operand.dtype != DType::pred;
+  switch (combine.op) {
+    case OpId::add:
+    case OpId::subtract:
+    case OpId::multiply:
+      return is_number;
+    case OpId::minimum:
+    case OpId::maximum:
+      return is_number && !ir::is_complex(operand.dtype) && operand.dtype != DType::f64;
     default:
       return false;
   }
@@ -178,8 +138,10 @@ bool graph_supports(Combine combine, const ir::Type& operand, const Target& targ
 struct GraphScatter {
   GatherDims dims;
   ir::Type operand;
-  Combine combine;
+  Combination combine;
   ir::Pace pace;
+
+  bool is(OpId op) const { return combine.kind == Combination::Kind::op && combine.op == op; }
 
   // The updates as [batch..., operand dimensions...], with 1 where windows have no dimension; the
   // batch is as start_arrays() has it.
@@ -203,31 +165,25 @@ struct GraphScatter {
 
   // Value of an update that changes nothing.
   mx::array identity(mx::Dtype dtype) const {
-    switch (combine) {
-      case Combine::multiply:
-        return mx::array(1, dtype);
-      case Combine::add:
-        return mx::issubdtype(dtype, mx::floating) ? mx::array(-0.0f, dtype) : mx::array(0, dtype);
-      default:
-        return mx::array(0, dtype);
-    }
+    if (is(OpId::multiply)) return mx::array(1, dtype);
+    const bool real = is(OpId::add) && mx::issubdtype(dtype, mx::floating);
+    return real ? mx::array(-0.0f, dtype) : mx::array(0, dtype);
   }
 
   mx::array run(mx::array a, const mx::array& indices, const mx::array& update_values) const {
-    if (combine == Combine::keep) return a;
+    if (combine.kind == Combination::Kind::accumulator) return a;
     mx::array u = arranged(update_values);
     std::optional<mx::array> inside;
-    if (combine == Combine::overwrite) return overwrite(std::move(a), indices, u);
+    if (combine.kind == Combination::Kind::element) return overwrite(std::move(a), indices, u);
     StartArrays starts = start_arrays(dims, operand, indices, true, &inside);
-    const bool order = combine == Combine::minimum || combine == Combine::maximum;
-    const bool maximum = combine == Combine::maximum;
+    const bool maximum = is(OpId::maximum), order = maximum || is(OpId::minimum);
     const bool keyed = order && ir::is_float(operand.dtype);
     const mx::Dtype dtype = a.dtype();
     if (keyed) {
       a = order_key(a, maximum);
       u = order_key(u, maximum);
     }
-    if (combine == Combine::subtract) u = mx::negative(u);
+    if (is(OpId::subtract)) u = mx::negative(u);
     if (order && inside) {
       // The extreme value of the type loses against everything.
       const bool is_signed = mx::issubdtype(u.dtype(), mx::signedinteger);
@@ -264,15 +220,16 @@ struct GraphScatter {
   }
 
   mx::array scatter(const mx::array& a, const StartArrays& starts, const mx::array& u) const {
-    switch (combine) {
-      case Combine::multiply:
+    if (combine.kind == Combination::Kind::element) {
+      return mx::scatter(a, starts.indices, u, starts.axes);
+    }
+    switch (combine.op) {
+      case OpId::multiply:
         return mx::scatter_prod(a, starts.indices, u, starts.axes);
-      case Combine::minimum:
+      case OpId::minimum:
         return mx::scatter_min(a, starts.indices, u, starts.axes);
-      case Combine::maximum:
+      case OpId::maximum:
         return mx::scatter_max(a, starts.indices, u, starts.axes);
-      case Combine::overwrite:
-        return mx::scatter(a, starts.indices, u, starts.axes);
       default:
         return mx::scatter_add(a, starts.indices, u, starts.axes);
     }
@@ -314,7 +271,6 @@ Graph simple_graph(const OpContext& ctx, const GatherDims& dims, const Simple& s
 }  // namespace
 
 ANY_DTYPE_OP(scatter) {
-  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const int inputs = (ctx.op.operand_count() - 1) / 2;
   const GatherDims dims = GatherDims::of_scatter(ctx.op);
   std::vector<int> reuse;

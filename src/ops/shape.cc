@@ -3,11 +3,10 @@
 
 #include "kernels/cpu/gather.h"
 #include "kernels/cpu/transpose.h"
-#include "ops/host_call.h"
 #include "ops/window.h"
 
 namespace jaxmps::ops {
-STORAGE_OP(reshape) {
+ANY_DTYPE_OP(reshape) {
   Lowering lowering =
       graph([shape = ctx.out_shape()](Inputs in) { return one(mx::reshape(in[0], shape)); });
   lowering.alias = true;
@@ -40,7 +39,6 @@ MOVEMENT_OP(transpose) {
 }
 
 ANY_DTYPE_OP(slice) {
-  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   const ir::Type &from = ctx.in(0), &to = ctx.out();
   const ir::Ints &first = ctx.op.ints("start_indices"), &steps = ctx.op.ints("strides");
   Lowering lowering;
@@ -125,7 +123,6 @@ Native pad_native(const OpContext& ctx) {
 }  // namespace
 
 ANY_DTYPE_OP(pad) {
-  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   if (ctx.target.runs_native) {
     const double bytes = static_cast<double>(ctx.out().byte_count());
     Lowering lowering = native(pad_native(ctx), 0.2 * bytes);
@@ -135,10 +132,10 @@ ANY_DTYPE_OP(pad) {
   WindowDims dims;
   for (size_t d = 0; d < ctx.out().dims.size(); ++d) {
     WindowDim& dim = dims.emplace_back();
-    dim.input = static_cast<int>(ctx.in(0).dims[d]);
-    dim.output = static_cast<int>(ctx.out().dims[d]);
-    dim.low = static_cast<int>(ctx.op.ints("edge_padding_low")[d]);
-    dim.base_dilation = static_cast<int>(ctx.op.ints("interior_padding")[d]) + 1;
+    dim.in = ctx.in(0).dims[d];
+    dim.out = ctx.out().dims[d];
+    dim.pad_low = ctx.op.ints("edge_padding_low")[d];
+    dim.base_dilation = ctx.op.ints("interior_padding")[d] + 1;
   }
   return graph([=](Inputs in) { return one(pad_windows(in[0], in[1], dims)); });
 }

@@ -1,5 +1,5 @@
 // Tokens only order side effects, which run in the order of the program anyway: empty values.
-#include "ops/host_call.h"
+#include "ops/op.h"
 
 namespace jaxmps::ops {
 namespace {

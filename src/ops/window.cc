@@ -7,7 +7,7 @@
 
 #include "ir/combiner.h"
 #include "ir/match.h"
-#include "ops/host_call.h"
+#include "ops/pieces.h"
 
 namespace jaxmps::ops {
 
@@ -19,18 +19,10 @@ WindowDims window_dims(const ir::Op& op, const ir::Type& operand, const ir::Type
   const bool dilates = op.find("base_dilations") != nullptr;
   WindowDims dims;
   for (size_t d = 0; d < operand.dims.size(); ++d) {
-    WindowDim dim;
-    dim.input = static_cast<int>(operand.dims[d]);
-    dim.output = static_cast<int>(windows.dims[d]);
-    dim.size = static_cast<int>(size[d]);
-    dim.stride = static_cast<int>(stride[d]);
-    dim.low = static_cast<int>(padding[2 * d]);
-    dim.high = static_cast<int>(padding[2 * d + 1]);
-    if (dilates) {
-      dim.base_dilation = static_cast<int>(op.ints("base_dilations")[d]);
-      dim.dilation = static_cast<int>(op.ints("window_dilations")[d]);
-    }
-    dims.push_back(dim);
+    const int64_t base = dilates ? op.ints("base_dilations")[d] : 1;
+    const int64_t step = dilates ? op.ints("window_dilations")[d] : 1;
+    dims.push_back({operand.dims[d], windows.dims[d], size[d], stride[d], padding[2 * d],
+                    padding[2 * d + 1], base, step});
   }
   return dims;
 }
@@ -58,15 +50,6 @@ std::string too_large(const ir::Op& op) {
   return cells > kMostCells ? "windows of so many elements are not supported" : "";
 }
 
-// Elements start, start + step, ... along the axis.
-mx::array strided(const mx::array& a, int axis, int start, int step, int count) {
-  mx::Shape from(a.ndim(), 0), to = a.shape(), strides(a.ndim(), 1);
-  from[axis] = start;
-  to[axis] = count == 0 ? start : start + (count - 1) * step + 1;
-  strides[axis] = step;
-  return mx::slice(a, from, to, strides);
-}
-
 mx::array dilate(const mx::array& a, int axis, int step, const mx::array& value) {
   const int size = a.shape(axis);
   if (step == 1 || size <= 1) return a;
@@ -76,7 +59,7 @@ mx::array dilate(const mx::array& a, int axis, int step, const mx::array& value)
       mx::concatenate({mx::expand_dims(a, axis + 1), mx::broadcast_to(value, gaps)}, axis + 1);
   auto merged = a.shape();
   merged[axis] = size * step;
-  return strided(mx::reshape(apart, merged), axis, 0, 1, (size - 1) * step + 1);
+  return part_of(mx::reshape(apart, merged), axis, 0, (size - 1) * step + 1);
 }
 
 }  // namespace
@@ -87,32 +70,62 @@ mx::array pad_windows(const mx::array& a, const mx::array& value, const WindowDi
   mx::Shape lows, highs, from, to;
   for (int d = 0; d < static_cast<int>(dims.size()); ++d) {
     const WindowDim& dim = dims[d];
-    out = dilate(out, d, dim.base_dilation, value);
+    out = dilate(out, d, static_cast<int>(dim.base_dilation), value);
     // Only what some window touches.
-    const int needed =
-        dim.output == 0 ? 0 : (dim.output - 1) * dim.stride + (dim.size - 1) * dim.dilation + 1;
-    const int high = needed - dim.low - out.shape(d);
-    from.push_back(std::max(-dim.low, 0));
+    const int low = static_cast<int>(dim.pad_low);
+    const int needed = dim.out == 0 ? 0
+                                    : static_cast<int>((dim.out - 1) * dim.stride +
+                                                       (dim.window - 1) * dim.window_dilation + 1);
+    const int high = needed - low - out.shape(d);
+    from.push_back(std::max(-low, 0));
     to.push_back(from.back() + needed);
-    if (dim.low <= 0 && high <= 0) continue;
+    if (low <= 0 && high <= 0) continue;
     axes.push_back(d);
-    lows.push_back(std::max(dim.low, 0));
+    lows.push_back(std::max(low, 0));
     highs.push_back(std::max(high, 0));
   }
   if (!axes.empty()) out = mx::pad(out, axes, lows, highs, value);
   return mx::slice(out, from, to);
 }
 
+namespace {
+
+// Whether the kernel may combine with the initial value as often as it likes: padding counts as
+// cells of that value.
+bool is_repeatable(OpId combiner, const ir::Value* init) {
+  switch (combiner) {
+    case OpId::maximum:
+    case OpId::minimum:
+    case OpId::and_:
+    case OpId::or_:
+      return true;
+    case OpId::add:
+    case OpId::multiply:
+      return init->type.dtype == DType::pred ||
+             ir::is_splat_of(init, combiner == OpId::add ? 0 : 1);
+    default:
+      return false;
+  }
+}
+
+double cells_of(const WindowDims& dims) {
+  double cells = 1;
+  for (const WindowDim& dim : dims) cells *= static_cast<double>(dim.out * dim.window);
+  return cells;
+}
+
+}  // namespace
+
 ANY_DTYPE_OP(reduce_window) {
-  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   if (auto why = too_large(ctx.op); !why.empty()) return ctx.fail(why);
   const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.out());
   const auto simple = ir::simple_combiner(ctx.op.region());
-  if (ctx.target.runs_native && simple) {
-    if (Native kernel = native_reduce_window(ctx, dims, *simple)) {
-      double work = static_cast<double>(ctx.out().size());
-      for (const WindowDim& dim : dims) work *= dim.size;
-      return native(std::move(kernel), 2 * work);
+  if (ctx.target.runs_native && simple && is_repeatable(*simple, ctx.op.operand(1))) {
+    const auto kernel = cpu::make_reduce_window(*scalar::opcode_of(*simple), ctx.in(0).dtype, dims);
+    if (kernel) {
+      return native(
+          [kernel](const void* const* in, void* const* out) { kernel(in[0], in[1], out[0]); },
+          2 * cells_of(dims));
     }
   }
   return general_windows(ctx, dims);
@@ -137,20 +150,17 @@ std::optional<Direction> selection(const ir::Region& region) {
 }  // namespace
 
 ANY_DTYPE_OP(select_and_scatter) {
-  if (auto why = not_runnable(ctx); !why.empty()) return ctx.fail(why);
   if (auto why = too_large(ctx.op); !why.empty()) return ctx.fail(why);
   const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.in(1));
   const bool sums =
       ir::simple_combiner(ctx.op.region(1)) == OpId::add && is_mlx_native(ctx.in(0).dtype);
   const auto test = sums ? selection(ctx.op.region(0)) : std::nullopt;
-  if (ctx.target.runs_native && test) {
-    const bool greater = *test == Direction::gt || *test == Direction::ge;
-    const bool equal = *test == Direction::le || *test == Direction::ge;
-    if (Native kernel = native_select_and_scatter(ctx, dims, greater, equal)) {
-      double work = static_cast<double>(ctx.in(1).size());
-      for (const WindowDim& dim : dims) work *= dim.size;
-      return native(std::move(kernel), 3 * work);
-    }
+  const auto kernel =
+      test ? cpu::select_and_scatter_kernel(*test, ctx.in(0).dtype) : cpu::SelectAndScatter();
+  if (ctx.target.runs_native && kernel) {
+    return native(
+        [=](const void* const* in, void* const* out) { kernel(dims, in[0], in[1], in[2], out[0]); },
+        3 * cells_of(dims));
   }
   return general_select_and_scatter(ctx, dims);
 }

@@ -5,7 +5,6 @@
 
 #include "kernels/cpu/threads.h"
 #include "ops/combiner.h"
-#include "ops/host_call.h"
 #include "ops/window.h"
 
 namespace jaxmps::ops {
@@ -17,9 +16,9 @@ int64_t cell_at(const WindowDims& dims, const ir::Dims& strides, int64_t i, int6
   int64_t at = 0;
   for (size_t d = dims.size(); d-- > 0;) {
     const WindowDim& dim = dims[d];
-    const int source = dim.source(static_cast<int>(i % dim.output), static_cast<int>(k % dim.size));
-    i /= dim.output;
-    k /= dim.size;
+    const int64_t source = dim.source(i % dim.out, k % dim.window);
+    i /= dim.out;
+    k /= dim.window;
     at = source < 0 || at < 0 ? -1 : at + source * strides[d];
   }
   return at;
@@ -27,7 +26,7 @@ int64_t cell_at(const WindowDims& dims, const ir::Dims& strides, int64_t i, int6
 
 int64_t cell_count(const WindowDims& dims) {
   int64_t cells = 1;
-  for (const WindowDim& d : dims) cells *= d.size;
+  for (const WindowDim& d : dims) cells *= d.window;
   return cells;
 }
 
@@ -61,11 +60,12 @@ class GeneralWindows {
     int found = -1;
     for (size_t d = 0; d < dims_.size(); ++d) {
       const WindowDim& dim = dims_[d];
-      if (dim.trivial()) continue;
-      const bool plain = dim.stride == 1 && dim.base_dilation == 1 && dim.dilation == 1 &&
-                         dim.size >= dim.input && dim.output == dim.input;
-      const bool prefix = dim.low == dim.size - 1 && dim.high == 0;
-      const bool suffix = dim.high == dim.size - 1 && dim.low == 0 && dim.size > kLongestSuffix;
+      if (dim.is_trivial()) continue;
+      const bool plain = dim.stride == 1 && dim.base_dilation == 1 && dim.window_dilation == 1 &&
+                         dim.window >= dim.in && dim.out == dim.in;
+      const bool prefix = dim.pad_low == dim.window - 1 && dim.pad_high == 0;
+      const bool suffix =
+          dim.pad_high == dim.window - 1 && dim.pad_low == 0 && dim.window > kLongestSuffix;
       if (found >= 0 || !plain || !(prefix || suffix)) return -1;
       found = static_cast<int>(d);
     }
@@ -85,19 +85,19 @@ class GeneralWindows {
 
   void scan(const void* const* in, void* const* out) const {
     const auto axis = static_cast<size_t>(scanned_);
-    const int64_t length = dims_[axis].input;
+    const int64_t length = dims_[axis].in;
     const int64_t lines = outputs_ / std::max<int64_t>(1, length);
     const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, length));
     cpu::parallel_for(lines, grain, [&](int64_t begin, int64_t end) {
       for (int64_t line = begin; line < end; ++line) {
-        dims_[axis].high > 0 ? suffixes(line, in, out) : prefixes(line, in, out);
+        dims_[axis].pad_high > 0 ? suffixes(line, in, out) : prefixes(line, in, out);
       }
     });
   }
 
   int64_t start_of(int64_t line) const {
     const int64_t stride = strides_[static_cast<size_t>(scanned_)];
-    return line / stride * stride * dims_[static_cast<size_t>(scanned_)].input + line % stride;
+    return line / stride * stride * dims_[static_cast<size_t>(scanned_)].in + line % stride;
   }
 
   // The windows' own order: the padding, then the elements.
@@ -107,7 +107,7 @@ class GeneralWindows {
     std::vector<Element> total(combiner_.count());
     combiner_.set(total.data(), in + combiner_.count(), 0);
     int64_t at = start_of(line);
-    for (int64_t i = 0; i < dims_[axis].input; ++i, at += strides_[axis]) {
+    for (int64_t i = 0; i < dims_[axis].in; ++i, at += strides_[axis]) {
       combiner_.combine(call, total.data(), in, at);
       combiner_.store(total.data(), out, at);
     }
@@ -117,14 +117,14 @@ class GeneralWindows {
   void suffixes(int64_t line, const void* const* in, void* const* out) const {
     const auto axis = static_cast<size_t>(scanned_);
     const size_t count = combiner_.count();
-    const int64_t length = dims_[axis].input, stride = strides_[axis];
+    const int64_t length = dims_[axis].in, stride = strides_[axis];
     Combiner::Call call(count);
     std::vector<Element> rest(count), total(count);
     combiner_.set(rest.data(), in + count, 0);
     for (int64_t i = length - 1; i >= 0; --i) {
       const int64_t at = start_of(line) + i * stride;
       // The first window of a line as long as itself has no padding.
-      if (i == 0 && dims_[axis].size == length) {
+      if (i == 0 && dims_[axis].window == length) {
         combiner_.set(total.data(), in + count, 0);
         for (int64_t k = 0; k < length; ++k) {
           combiner_.combine(call, total.data(), in, start_of(line) + k * stride);

@@ -51,6 +51,11 @@ std::optional<Opcode> reduction_of(Opcode combining_op) {
   }
 }
 
+Opcode of_booleans(Opcode op) {
+  if (op == Opcode::add || op == Opcode::max) return Opcode::bit_or;
+  return op == Opcode::mul || op == Opcode::min ? Opcode::bit_and : op;
+}
+
 std::optional<Opcode> opcode_of(OpId id) {
   switch (id) {
 #define SCALAR_OP(opcode, class, id, ...) \
@@ -362,8 +367,7 @@ Result<ScalarValue> ScalarBuilder::apply_real(const ir::Op& op, std::span<const 
     if (code == Opcode::bit_not) {
       return ScalarValue{out, emit(Opcode::bit_xor, type, x.re, int_constant(out, 1).re), -1};
     }
-    if (code == Opcode::add || code == Opcode::max) code = Opcode::bit_or;
-    if (code == Opcode::mul || code == Opcode::min) code = Opcode::bit_and;
+    code = of_booleans(code);
     if (class_of(code) != OpClass::bits_binary) return ir::refuse(op, "on booleans");
   }
   int32_t a = x.re;

@@ -22,9 +22,10 @@ namespace jaxmps::scalar {
 using ir::DType;
 
 // Opcodes that are no functions of their operands' values alone; see ScalarInstr.
-#define JAXMPS_STRUCTURAL_OPCODES(X) \
-  X(input) X(load) X(constant) X(convert) X(bitcast) X(encode) X(decode) X(round_to) \
-  X(reduce_precision) X(wrap) X(select) X(threefry) X(threefry_second)
+#define JAXMPS_STRUCTURAL_OPCODES(X)                                                            \
+  X(input)                                                                                      \
+  X(load) X(constant) X(convert) X(bitcast) X(encode) X(decode) X(round_to) X(reduce_precision) \
+      X(wrap) X(select) X(threefry) X(threefry_second)
 
 // The others stand in ir/scalar_ops.def.
 enum class Opcode : uint8_t {
@@ -79,6 +80,8 @@ inline bool is_reduction(Opcode op) { return class_of(op) == OpClass::reduction;
 // What a reduction combines its values with, and the reduction that combines so, if there is one.
 Opcode combining(Opcode reduction);
 std::optional<Opcode> reduction_of(Opcode combining);
+// What does on truth values what the opcode does on numbers.
+Opcode of_booleans(Opcode op);
 // The opcode of an op that is one scalar function.
 std::optional<Opcode> opcode_of(ir::OpId id);
 

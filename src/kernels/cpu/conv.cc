@@ -4,9 +4,8 @@
 #include <new>
 
 #include "kernels/cpu/conv_plan.h"
-#include "kernels/cpu/scratch.h"
-#include "kernels/cpu/threads.h"
 #include "kernels/cpu/transpose.h"
+#include "kernels/cpu/widen.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -33,22 +32,12 @@ void run_form(const ConvLayout& plan, const T* lhs, const T* rhs, T* out) {
   conv_lanes<T>(plan, lhs, rhs, out);
 }
 
-template <typename From, typename To>
-void convert(const From* from, To* to, int64_t n) {
-  parallel_for(n, 1 << 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] = To(static_cast<float>(from[i]));
-  });
-}
-
 template <typename Half>
 void run_half(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
-  const auto bytes = [](int64_t n) { return static_cast<size_t>(n) * sizeof(float); };
-  Scratch wide_lhs(bytes(plan.lhs_span)), wide_rhs(bytes(plan.rhs_span)),
-      sums(bytes(plan.out_span));
-  convert(static_cast<const Half*>(lhs), wide_lhs.as<float>(), plan.lhs_span);
-  convert(static_cast<const Half*>(rhs), wide_rhs.as<float>(), plan.rhs_span);
-  run_form<float>(plan, wide_lhs.as<float>(), wide_rhs.as<float>(), sums.as<float>());
-  convert(sums.as<float>(), static_cast<Half*>(out), plan.out_span);
+  const Widened wide_lhs(static_cast<const Half*>(lhs), plan.lhs_span);
+  const Widened wide_rhs(static_cast<const Half*>(rhs), plan.rhs_span), sums(plan.out_span);
+  run_form<float>(plan, wide_lhs.data(), wide_rhs.data(), sums.data());
+  convert_items(sums.data(), static_cast<Half*>(out), plan.out_span);
 }
 
 }  // namespace

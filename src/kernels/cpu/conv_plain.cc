@@ -6,6 +6,7 @@
 #include <new>
 #include <type_traits>
 
+#include "kernels/cpu/combine.h"
 #include "kernels/cpu/conv_plan.h"
 #include "kernels/cpu/micro.h"
 #include "kernels/cpu/threads.h"
@@ -59,30 +60,9 @@ void for_positions(const ConvLayout& plan, const Body& body) {
   });
 }
 
-// Integers wrap, as their unsigned counterparts do.
-template <typename T>
-using Wrapping = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
-template <typename T>
-using Sum = std::conditional_t<std::is_integral_v<T> && !std::is_same_v<T, bool>, Wrapping<T>, T>;
-
-template <typename S>
-void multiply_add(S& sum, S a, S b) {
-  if constexpr (std::is_same_v<S, bool>) {
-    sum = sum || (a && b);
-  } else {
-    sum += a * b;
-  }
-}
-
-template <typename T>
-void multiply_add(std::complex<T>& sum, std::complex<T> a, std::complex<T> b) {
-  sum = {sum.real() + (a.real() * b.real() - a.imag() * b.imag()),
-         sum.imag() + (a.real() * b.imag() + a.imag() * b.real())};
-}
-
 template <typename T>
 void plain(const ConvLayout& plan, const void* lhs_data, const void* rhs_data, void* out_data) {
-  using S = Sum<T>;
+  using S = Summed<T>;
   const T* lhs = static_cast<const T*>(lhs_data);
   const T* rhs = static_cast<const T*>(rhs_data);
   T* out = static_cast<T*>(out_data);
@@ -112,14 +92,6 @@ void plain(const ConvLayout& plan, const void* lhs_data, const void* rhs_data, v
 
 template <typename T>
 void conv_lanes(const ConvLayout& plan, const T* lhs, const T* rhs, T* out) {
-  const auto& micro = []() -> const auto& {
-    if constexpr (std::is_same_v<T, float>) {
-      return micro_f32();
-    } else {
-      return micro_f64();
-    }
-  }
-  ();
   for_positions(plan, [&](const Position& at, const ConvTaps& taps) {
     Tile<T, T> tile;
     tile.taps = taps.lhs.data();
@@ -134,7 +106,7 @@ void conv_lanes(const ConvLayout& plan, const T* lhs, const T* rhs, T* out) {
       T* to = out + at.out + b * plan.shape.out_batch;
       tile.base = lhs + at.lhs + b * plan.shape.lhs_batch;
       tile.c = &to;
-      micro.by_lane(tile);
+      micro<T>().by_lane(tile);
     }
   });
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <new>
-#include <utility>
 
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/gemm_packed.h"
@@ -13,7 +12,7 @@ namespace {
 
 constexpr int64_t kSmallWork = 1 << 18;  // products worth one task of a batch
 
-// y[rows] (+)= M[rows, k] * x[k]
+// y[rows] = M[rows, k] * x[k]
 template <typename T>
 struct MatrixVector {
   const T* matrix;
@@ -22,7 +21,6 @@ struct MatrixVector {
   int64_t x_stride;
   T* y;
   int64_t y_stride;
-  bool accumulate;
 };
 
 template <typename T>
@@ -30,7 +28,7 @@ void by_dots(const Micro<T, T>& micro, const MatrixVector<T>& v, const T* x) {
   const int64_t grain = std::max<int64_t>(1, (int64_t{1} << 16) / std::max<int64_t>(v.k, 1));
   parallel_for(v.rows, grain, [&](int64_t begin, int64_t end) {
     micro.dots(v.y + begin * v.y_stride, v.y_stride, v.matrix + begin * v.row, v.row, end - begin,
-               x, v.k, v.accumulate);
+               x, v.k);
   });
 }
 
@@ -42,8 +40,7 @@ void by_axpy(const Micro<T, T>& micro, const MatrixVector<T>& v, const T* x) {
     T sums[kRows];
     for (int64_t r0 = begin; r0 < end; r0 += kRows) {
       const int64_t count = std::min(kRows, end - r0);
-      for (int64_t r = 0; r < count; ++r)
-        sums[r] = v.accumulate ? v.y[(r0 + r) * v.y_stride] : T(0);
+      std::fill_n(sums, count, T(0));
       // A large matrix is read in long runs, a few rows at a time.
       const int64_t most = small ? v.k : 4;
       for (int64_t k = 0; k < v.k; k += most) {
@@ -82,13 +79,10 @@ void gemm_turned(const Micro<A, C>& micro, const Gemm& g, const Src* a, const Sr
   const Operands<Src> o{b, a, g.n, g.m, g.k, g.b_col, g.b_row, g.a_col, g.a_row};
   Scratch block(static_cast<size_t>(g.m * g.n) * sizeof(C));
   C* sums = block.as<C>();
-  PackedGemm<Src, A, C>(micro, o, sums, g.m, false).run();
+  PackedGemm<Src, A, C>(micro, o, sums, g.m).run();
   for (int64_t i = 0; i < g.m; ++i) {
     Out* to = c + i * g.c_row;
-    for (int64_t j = 0; j < g.n; ++j) {
-      const C sum = sums[j * g.m + i];
-      to[j] = Out(g.accumulate ? sum + static_cast<C>(to[j]) : sum);
-    }
+    for (int64_t j = 0; j < g.n; ++j) to[j] = Out(sums[j * g.m + i]);
   }
 }
 
@@ -96,17 +90,16 @@ bool worth_turning(const Gemm& g) { return g.b_row == 1 && g.b_col != 1 && g.m <
 
 template <typename T>
 void gemm_float(const Micro<T, T>& micro, const Gemm& g, const T* a, const T* b, T* c) {
-  if (g.n == 1 && matrix_vector<T>(micro, {a, g.m, g.k, g.a_row, g.a_col, b, g.b_row, c, g.c_row,
-                                           g.accumulate})) {
+  if (g.n == 1 &&
+      matrix_vector<T>(micro, {a, g.m, g.k, g.a_row, g.a_col, b, g.b_row, c, g.c_row})) {
     return;
   }
-  if (g.m == 1 &&
-      matrix_vector<T>(micro, {b, g.n, g.k, g.b_col, g.b_row, a, g.a_col, c, 1, g.accumulate})) {
+  if (g.m == 1 && matrix_vector<T>(micro, {b, g.n, g.k, g.b_col, g.b_row, a, g.a_col, c, 1})) {
     return;
   }
   if (worth_turning(g)) return gemm_turned<T, T, T, T>(micro, g, a, b, c);
   const Operands<T> o{a, b, g.m, g.n, g.k, g.a_row, g.a_col, g.b_row, g.b_col};
-  PackedGemm<T, T, T>(micro, o, c, g.c_row, g.accumulate).run();
+  PackedGemm<T, T, T>(micro, o, c, g.c_row).run();
 }
 
 // Products of Src summed in C, rounded once to Out at the end.
@@ -126,22 +119,18 @@ void gemm_mixed(const Micro<A, C>& micro, const Gemm& g, const void* a, const vo
                         g.b_row,
                         g.b_col};
   if constexpr (std::is_same_v<C, Out>) {
-    PackedGemm<Src, A, C>(micro, o, static_cast<C*>(c), g.c_row, g.accumulate).run();
+    PackedGemm<Src, A, C>(micro, o, static_cast<C*>(c), g.c_row).run();
   } else {
     Scratch block(static_cast<size_t>(g.m * g.n) * sizeof(C));
     C* sums = block.as<C>();
-    PackedGemm<Src, A, C>(micro, o, sums, g.n, false).run();
+    PackedGemm<Src, A, C>(micro, o, sums, g.n).run();
     Out* out = static_cast<Out*>(c);
     const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, g.n));
     parallel_for(g.m, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         Out* to = out + i * g.c_row;
         const C* from = sums + i * g.n;
-        if (g.accumulate) {
-          for (int64_t j = 0; j < g.n; ++j) to[j] = Out(from[j] + static_cast<C>(to[j]));
-        } else {
-          for (int64_t j = 0; j < g.n; ++j) to[j] = Out(from[j]);
-        }
+        for (int64_t j = 0; j < g.n; ++j) to[j] = Out(from[j]);
       }
     });
   }
@@ -171,7 +160,7 @@ bool gemm_bytes(const Gemm& g, const void* a, const void* b, void* c) {
   return true;
 }
 
-// One product; REQUIRES: c_col == 1, m and n positive.
+// One product; REQUIRES: m and n positive.
 void gemm_one(const Gemm& g, const void* a, const void* b, void* c) {
   const bool same = g.in == g.out;
   const bool complex = g.in == DType::c64 || g.in == DType::c128;
@@ -190,7 +179,17 @@ void gemm_one(const Gemm& g, const void* a, const void* b, void* c) {
   gemm_plain(g, a, b, c);
 }
 
-void gemm_batch(const Gemm& g, const char* a, const char* b, char* c) {
+}  // namespace
+
+bool gemm_supported(DType in, DType out) {
+  if (in == out) return true;
+  const bool small_int = in == DType::s8 || in == DType::u8 || in == DType::s16 || in == DType::u16;
+  if (in == DType::bf16 || in == DType::f16) return out == DType::f32;
+  return small_int && (out == DType::s32 || out == DType::u32);
+}
+
+void gemm(const Gemm& g, const void* a, const void* b, void* c) {
+  if (g.m <= 0 || g.n <= 0) return;
   const auto in = static_cast<int64_t>(ir::byte_size(g.in));
   const auto out = static_cast<int64_t>(ir::byte_size(g.out));
   int64_t count = 1;
@@ -211,38 +210,11 @@ void gemm_batch(const Gemm& g, const char* a, const char* b, char* c) {
         at_b += i * dim.b;
         at_c += i * dim.c;
       }
-      gemm_one(g, a + at_a * in, b + at_b * in, c + at_c * out);
+      gemm_one(g, static_cast<const char*>(a) + at_a * in, static_cast<const char*>(b) + at_b * in,
+               static_cast<char*>(c) + at_c * out);
     }
   };
   parallel_for(count, grain, body);
-}
-
-}  // namespace
-
-bool gemm_supported(DType in, DType out) {
-  if (in == out) return true;
-  const bool small_int = in == DType::s8 || in == DType::u8 || in == DType::s16 || in == DType::u16;
-  if (in == DType::bf16 || in == DType::f16) return out == DType::f32;
-  if (in == DType::f32) return out == DType::f64;
-  return small_int && (out == DType::s32 || out == DType::u32);
-}
-
-void gemm(const Gemm& g, const void* a, const void* b, void* c) {
-  if (g.m <= 0 || g.n <= 0) return;
-  if (g.c_col == 1) {
-    return gemm_batch(g, static_cast<const char*>(a), static_cast<const char*>(b),
-                      static_cast<char*>(c));
-  }
-  // Column after column is the transposed product, row after row.
-  Gemm t = g;
-  std::swap(t.m, t.n);
-  t.a_row = g.b_col;
-  t.a_col = g.b_row;
-  t.b_row = g.a_col;
-  t.b_col = g.a_row;
-  std::swap(t.c_row, t.c_col);
-  for (GemmBatch& dim : t.batch) std::swap(dim.a, dim.b);
-  gemm_batch(t, static_cast<const char*>(b), static_cast<const char*>(a), static_cast<char*>(c));
 }
 
 }  // namespace jaxmps::cpu

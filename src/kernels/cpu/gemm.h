@@ -1,4 +1,4 @@
-// Matrix products on raw pointers: C[batch, m, n] (+)= A[batch, m, k] * B[batch, k, n].
+// Matrix products on raw pointers: C[batch, m, n] = A[batch, m, k] * B[batch, k, n].
 //
 // Any strides for A and B, so that transposed operands and batches in any memory order need no
 // copy. Runs on the pool of threads.h; callable from any thread; the result does not depend on the
@@ -24,12 +24,11 @@ struct Gemm {
   int64_t m = 0, n = 0, k = 0;
   int64_t a_row = 0, a_col = 1;  // strides of A[m, k], in elements
   int64_t b_row = 0, b_col = 1;  // of B[k, n]
-  int64_t c_row = 0, c_col = 1;  // of C[m, n]; one of the two is 1
+  int64_t c_row = 0;             // of C[m, n], whose columns are adjacent
   std::vector<GemmBatch> batch;
-  bool accumulate = false;
 };
 
-// in == out for every type, and bf16 -> f32, f16 -> f32, i8/u8/i16/u16 -> i32 or u32, f32 -> f64.
+// in == out for every type, and bf16 -> f32, f16 -> f32, i8/u8/i16/u16 -> i32 or u32.
 bool gemm_supported(DType in, DType out);
 
 // REQUIRES: gemm_supported. C may not overlap A or B. Throws std::bad_alloc when memory runs out.

@@ -33,8 +33,7 @@ void products(const Gemm& g, size_t dim, const T* a, const T* b, T* c) {
   }
   for (int64_t i = 0; i < g.m; ++i) {
     for (int64_t j = 0; j < g.n; ++j) {
-      c[i * g.c_row + j * g.c_col] =
-          sum_of_products(a + i * g.a_row, g.a_col, b + j * g.b_col, g.b_row, g.k);
+      c[i * g.c_row + j] = sum_of_products(a + i * g.a_row, g.a_col, b + j * g.b_col, g.b_row, g.k);
     }
   }
 }

@@ -63,8 +63,8 @@ class PackedGemm {
   static constexpr bool kSame = std::is_same_v<Src, A>;
   static constexpr bool kPairs = kPer == 2;
 
-  PackedGemm(const Micro<A, C>& micro, const Operands<Src>& o, C* c, int64_t ldc, bool accumulate)
-      : micro_(micro), o_(o), c_(c), ldc_(ldc), accumulate_(accumulate) {
+  PackedGemm(const Micro<A, C>& micro, const Operands<Src>& o, C* c, int64_t ldc)
+      : micro_(micro), o_(o), c_(c), ldc_(ldc) {
     panels_ = (o.n + micro.width - 1) / micro.width;
     steps_ = (o.k + kPer - 1) / kPer;
     const int64_t chunks = std::max<int64_t>(1, (steps_ + kDepth - 1) / kDepth);
@@ -216,7 +216,7 @@ class PackedGemm {
     tile.taps = tile.b_taps = &zero;
     tile.tap_count = 1;
     tile.depth = depth;
-    tile.accumulate = accumulate_ || k0 > 0;
+    tile.accumulate = k0 > 0;
     for (int64_t p = p0; p < p1; ++p) {
       const int64_t j0 = p * micro_.width;
       tile.columns = std::min<int64_t>(micro_.width, o_.n - j0);
@@ -268,7 +268,6 @@ class PackedGemm {
   const Operands<Src> o_;
   C* const c_;
   const int64_t ldc_;
-  const bool accumulate_;
   A* packed_b_ = nullptr;
   int64_t panels_ = 0;
   int64_t steps_ = 0;

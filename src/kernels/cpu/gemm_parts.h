@@ -8,7 +8,7 @@
 
 namespace jaxmps::cpu {
 
-// Through the BLAS: f32, f64, c64, c128. REQUIRES: blas() is there, c_col == 1, sizes fit an int.
+// Through the BLAS: f32, f64, c64, c128. REQUIRES: blas_takes(g).
 void gemm_blas(const Gemm& g, const void* a, const void* b, void* c);
 bool blas_takes(const Gemm& g);
 

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/blas.h"
+#include "kernels/cpu/combine.h"
 #include "kernels/cpu/gemm_parts.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cpu/threads.h"
@@ -12,46 +13,9 @@
 namespace jaxmps::cpu {
 namespace {
 
-// Integers wrap: sums are kept in the unsigned type of the result's width.
-template <typename T>
-struct SumOf {
-  using type = T;
-};
-template <typename T>
-requires(std::is_integral_v<T> && !std::is_same_v<T, bool>) struct SumOf<T> {
-  using type = std::conditional_t<sizeof(T) == 8, uint64_t, uint32_t>;
-};
-template <>
-struct SumOf<BF16> {
-  using type = float;
-};
-template <>
-struct SumOf<F16> {
-  using type = float;
-};
-
-template <typename S>
-void multiply_add(S* sums, S a, const S* b, int64_t n) {
-  if constexpr (std::is_same_v<S, bool>) {
-    for (int64_t j = 0; j < n; ++j) sums[j] = sums[j] || (a && b[j]);
-  } else {
-    for (int64_t j = 0; j < n; ++j) sums[j] += a * b[j];
-  }
-}
-
-// The textbook product; std::complex's own checks every result for NaN.
-template <typename T>
-void multiply_add(std::complex<T>* sums, std::complex<T> a, const std::complex<T>* b, int64_t n) {
-  for (int64_t j = 0; j < n; ++j) {
-    const T re = a.real() * b[j].real() - a.imag() * b[j].imag();
-    const T im = a.real() * b[j].imag() + a.imag() * b[j].real();
-    sums[j] = {sums[j].real() + re, sums[j].imag() + im};
-  }
-}
-
 template <typename In, typename Out>
 void plain(const Gemm& g, const void* a_data, const void* b_data, void* c_data) {
-  using S = typename SumOf<Out>::type;
+  using S = Summed<Out>;
   const In* a = static_cast<const In*>(a_data);
   const In* b = static_cast<const In*>(b_data);
   Out* c = static_cast<Out*>(c_data);
@@ -74,10 +38,11 @@ void plain(const Gemm& g, const void* a_data, const void* b_data, void* c_data) 
       for (int64_t j0 = 0; j0 < g.n; j0 += kColumns) {
         const int64_t count = std::min(kColumns, g.n - j0);
         Out* to = c + i * g.c_row + j0;
-        for (int64_t j = 0; j < count; ++j) sums[j] = g.accumulate ? static_cast<S>(to[j]) : S{};
+        std::fill_n(sums, count, S{});
         for (int64_t k = 0; k < g.k; ++k) {
-          multiply_add(sums, static_cast<S>(a[i * g.a_row + k * g.a_col]), rows_b + k * g.n + j0,
-                       count);
+          const S left = static_cast<S>(a[i * g.a_row + k * g.a_col]);
+          const S* right = rows_b + k * g.n + j0;
+          for (int64_t j = 0; j < count; ++j) multiply_add(sums[j], left, right[j]);
         }
         for (int64_t j = 0; j < count; ++j) to[j] = static_cast<Out>(sums[j]);
       }
@@ -97,7 +62,7 @@ void blas_call(const Gemm& g, int trans_a, int trans_b, int m, int n, int lda, i
   const Blas& lib = *blas();
   const int k = static_cast<int>(g.k);
   const int ldc = static_cast<int>(g.c_row);
-  const T one = T(1), beta = T(g.accumulate ? 1 : 0);
+  const T one = T(1), beta = T(0);
   if constexpr (std::is_same_v<T, float>) {
     lib.sgemm(Blas::kRowMajor, trans_a, trans_b, m, n, k, one, a, lda, b, ldb, beta, c, ldc);
   } else if constexpr (std::is_same_v<T, double>) {
@@ -186,7 +151,6 @@ void gemm_blas(const Gemm& g, const void* a, const void* b, void* c) {
 
 void gemm_plain(const Gemm& g, const void* a, const void* b, void* c) {
   if (g.in == DType::pred) return plain<bool, bool>(g, a, b, c);
-  if (g.in == DType::f32 && g.out == DType::f64) return plain<float, double>(g, a, b, c);
   with_element(g.in, [&](auto element) {
     using T = decltype(element);
     if constexpr (std::is_integral_v<T> && sizeof(T) < 4) {

@@ -33,7 +33,7 @@ int run_eigh(const Lapack& evd, Columns<T>& a, bool lower, Real<T>* values) {
 template <typename T>
 int run_svd(const Lapack& gesdd, Columns<T>& a, char job, Real<T>* s, Columns<T>& u,
             Columns<T>& vt) {
-  int info = 0, query = -1;
+  int info = 0;
   const int ld = a.ld(), ldu = u.ld(), ldvt = vt.ld();
   const int64_t small = std::min(a.m, a.n), large = std::max(a.m, a.n);
   std::vector<int> int_work(8 * small);
@@ -41,8 +41,7 @@ int run_svd(const Lapack& gesdd, Columns<T>& a, char job, Real<T>* s, Columns<T>
   if (Scalar<T>::kComplex) {
     real_work.resize(std::max(small * (5 * small + 7), small * (2 * large + 2 * small + 1)) + 1);
   }
-  T best;
-  auto call = [&](T* work, int* length) {
+  with_workspace<T>([&](T* work, int* length) {
     if constexpr (Scalar<T>::kComplex) {
       gesdd(&job, &a.m, &a.n, a.ptr(), &ld, s, u.ptr(), &ldu, vt.ptr(), &ldvt, work, length,
             real_work.data(), int_work.data(), &info);
@@ -50,11 +49,7 @@ int run_svd(const Lapack& gesdd, Columns<T>& a, char job, Real<T>* s, Columns<T>
       gesdd(&job, &a.m, &a.n, a.ptr(), &ld, s, u.ptr(), &ldu, vt.ptr(), &ldvt, work, length,
             int_work.data(), &info);
     }
-  };
-  call(&best, &query);
-  int length = workspace(best);
-  std::vector<T> work(length);
-  call(work.data(), &length);
+  });
   return info;
 }
 
@@ -86,10 +81,9 @@ int run_eig(const Lapack& geev, Columns<T>& a, bool left, bool right, std::compl
   const int64_t n = a.n;
   Columns<T> vl(left ? n : 0, n), vr(right ? n : 0, n);
   const int ld = a.ld(), ldl = vl.ld(), ldr = vr.ld();
-  int info = 0, query = -1;
+  int info = 0;
   std::vector<R> real(n), imaginary(n), real_work(2 * n);
-  T best;
-  auto call = [&](T* work, int* length) {
+  with_workspace<T>([&](T* work, int* length) {
     if constexpr (Scalar<T>::kComplex) {
       geev(&jobl, &jobr, &a.n, a.ptr(), &ld, values, vl.ptr(), &ldl, vr.ptr(), &ldr, work, length,
            real_work.data(), &info);
@@ -97,11 +91,7 @@ int run_eig(const Lapack& geev, Columns<T>& a, bool left, bool right, std::compl
       geev(&jobl, &jobr, &a.n, a.ptr(), &ld, real.data(), imaginary.data(), vl.ptr(), &ldl,
            vr.ptr(), &ldr, work, length, &info);
     }
-  };
-  call(&best, &query);
-  int length = workspace(best);
-  std::vector<T> work(length);
-  call(work.data(), &length);
+  });
   if constexpr (Scalar<T>::kComplex) {
     if (left) vl.store(left_out);
     if (right) vr.store(right_out);
@@ -118,13 +108,12 @@ int run_schur(const Lapack& gees, Columns<T>& a, Columns<T>& vectors, bool want,
               std::vector<std::complex<Real<T>>>& eigenvalues) {
   const char job = want ? 'V' : 'N', sort = 'N';
   const int ld = a.ld(), ldv = std::max(1, a.n);
-  int info = 0, query = -1, sorted = 0;
+  int info = 0, sorted = 0;
   std::vector<Real<T>> real(a.n), imaginary(a.n);
   std::vector<T> values(a.n);
   std::vector<int> flags(a.n);
   const void* no_function = nullptr;
-  T best;
-  auto call = [&](T* work, int* length) {
+  with_workspace<T>([&](T* work, int* length) {
     if constexpr (Scalar<T>::kComplex) {
       gees(&job, &sort, no_function, &a.n, a.ptr(), &ld, &sorted, values.data(), vectors.ptr(),
            &ldv, work, length, real.data(), flags.data(), &info);
@@ -132,11 +121,7 @@ int run_schur(const Lapack& gees, Columns<T>& a, Columns<T>& vectors, bool want,
       gees(&job, &sort, no_function, &a.n, a.ptr(), &ld, &sorted, real.data(), imaginary.data(),
            vectors.ptr(), &ldv, work, length, flags.data(), &info);
     }
-  };
-  call(&best, &query);
-  int length = workspace(best);
-  std::vector<T> work(length);
-  call(work.data(), &length);
+  });
   for (int i = 0; i < a.n; ++i) {
     if constexpr (Scalar<T>::kComplex) {
       eigenvalues[i] = values[i];
@@ -150,146 +135,111 @@ int run_schur(const Lapack& gees, Columns<T>& a, Columns<T>& vectors, bool want,
 }  // namespace
 
 Result<LinalgKernel> make_eigh(const Matrices& a, bool lower, int info_at) {
-  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
-    TRY(const Lapack evd, lapack<T>("syevd", "heevd"));
-    return LinalgKernel([=](const void* const* in, void* const* out) {
-      const int64_t n = a.n;
-      for_matrices(a, [&](int64_t i) {
-        Columns<T> v(input<T>(in, 0, i * n * n), n, n);
-        T* vectors = output<T>(out, 0, i * n * n);
-        Real<T>* values = output<Real<T>>(out, 1, i * n);
-        const int info = run_eigh<T>(evd, v, lower, values);
-        tell(out, info_at, i, info);
-        v.store(vectors);
-        if (info != 0) {
-          fill_nan(vectors, n * n);
-          fill_nan(values, n);
-        }
-      });
-    });
+  return lapack_kernel(a, "syevd", "heevd", [=]<typename T>(T, const Lapack& evd, const At& at) {
+    const int64_t n = a.n;
+    Columns<T> v(at.input<T>(0, n * n), n, n);
+    T* vectors = at.output<T>(0, n * n);
+    Real<T>* values = at.output<Real<T>>(1, n);
+    const int info = run_eigh<T>(evd, v, lower, values);
+    at.tell(info_at, info);
+    v.store(vectors);
+    if (info != 0) {
+      fill_nan(vectors, n * n);
+      fill_nan(values, n);
+    }
   });
 }
 
 Result<LinalgKernel> make_svd(const Matrices& a, bool vectors, bool full, int info_at) {
-  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
-    TRY(const Lapack gesdd, lapack<T>("gesdd"));
-    return LinalgKernel([=](const void* const* in, void* const* out) {
-      const int64_t rank = std::min(a.m, a.n);
-      const int64_t uc = full ? a.m : rank, vr = full ? a.n : rank;
-      const char job = !vectors ? 'N' : full ? 'A' : 'S';
-      for_matrices(a, [&](int64_t i) {
-        Columns<T> copy(input<T>(in, 0, i * a.m * a.n), a.m, a.n);
-        Columns<T> u(a.m, vectors ? uc : 0), vt(vectors ? vr : 1, vectors ? a.n : 0);
-        Real<T>* s = output<Real<T>>(out, 0, i * rank);
-        const int info = run_svd<T>(gesdd, copy, job, s, u, vt);
-        tell(out, info_at, i, info);
-        if (info != 0) fill_nan(s, rank);
-        if (!vectors) return;
-        T* to_u = output<T>(out, 1, i * a.m * uc);
-        T* to_v = output<T>(out, 2, i * vr * a.n);
-        u.store(to_u);
-        vt.store(to_v);
-        if (info != 0) {
-          fill_nan(to_u, a.m * uc);
-          fill_nan(to_v, vr * a.n);
-        }
-      });
-    });
+  return lapack_kernel(a, "gesdd", [=]<typename T>(T, const Lapack& gesdd, const At& at) {
+    const int64_t rank = std::min(a.m, a.n), uc = full ? a.m : rank, vr = full ? a.n : rank;
+    const char job = !vectors ? 'N' : full ? 'A' : 'S';
+    Columns<T> copy(at.input<T>(0, a.m * a.n), a.m, a.n);
+    Columns<T> u(a.m, vectors ? uc : 0), vt(vectors ? vr : 1, vectors ? a.n : 0);
+    Real<T>* s = at.output<Real<T>>(0, rank);
+    const int info = run_svd<T>(gesdd, copy, job, s, u, vt);
+    at.tell(info_at, info);
+    if (info != 0) fill_nan(s, rank);
+    if (!vectors) return;
+    T* to_u = at.output<T>(1, a.m * uc);
+    T* to_v = at.output<T>(2, vr * a.n);
+    u.store(to_u);
+    vt.store(to_v);
+    if (info != 0) {
+      fill_nan(to_u, a.m * uc);
+      fill_nan(to_v, vr * a.n);
+    }
   });
 }
 
 Result<LinalgKernel> make_eig(const Matrices& a, bool left, bool right, int info_at) {
-  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
-    TRY(const Lapack geev, lapack<T>("geev"));
-    return LinalgKernel([=](const void* const* in, void* const* out) {
-      using C = std::complex<Real<T>>;
-      const int64_t n = a.n;
-      for_matrices(a, [&](int64_t i) {
-        Columns<T> copy(input<T>(in, 0, i * n * n), n, n);
-        C* values = output<C>(out, 0, i * n);
-        C* l = left ? output<C>(out, 1, i * n * n) : nullptr;
-        C* r = right ? output<C>(out, left ? 2 : 1, i * n * n) : nullptr;
-        // Balancing an infinite matrix makes geev write out of its bounds. The info is what jaxlib
-        // gives then.
-        const bool regular = std::all_of(copy.data.begin(), copy.data.end(), is_finite<T>);
-        const int info = regular ? run_eig<T>(geev, copy, left, right, values, l, r) : -4;
-        tell(out, info_at, i, info);
-        if (info == 0) return;
-        fill_nan(values, n);
-        if (l) fill_nan(l, n * n);
-        if (r) fill_nan(r, n * n);
-      });
-    });
+  return lapack_kernel(a, "geev", [=]<typename T>(T, const Lapack& geev, const At& at) {
+    using C = std::complex<Real<T>>;
+    const int64_t n = a.n;
+    Columns<T> copy(at.input<T>(0, n * n), n, n);
+    C* values = at.output<C>(0, n);
+    C* l = left ? at.output<C>(1, n * n) : nullptr;
+    C* r = right ? at.output<C>(left ? 2 : 1, n * n) : nullptr;
+    // Balancing an infinite matrix makes geev write out of its bounds. The info is what jaxlib
+    // gives then.
+    const bool regular = std::all_of(copy.data.begin(), copy.data.end(), is_finite<T>);
+    const int info = regular ? run_eig<T>(geev, copy, left, right, values, l, r) : -4;
+    at.tell(info_at, info);
+    if (info == 0) return;
+    fill_nan(values, n);
+    if (l) fill_nan(l, n * n);
+    if (r) fill_nan(r, n * n);
   });
 }
 
 Result<LinalgKernel> make_schur(const Matrices& a, bool vectors, bool values, int info_at) {
-  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
-    TRY(const Lapack gees, lapack<T>("gees"));
-    return LinalgKernel([=](const void* const* in, void* const* out) {
-      using C = std::complex<Real<T>>;
-      const int64_t n = a.n;
-      for_matrices(a, [&](int64_t i) {
-        Columns<T> form(input<T>(in, 0, i * n * n), n, n), z(n, n);
-        std::vector<C> eigenvalues(n);
-        const int info = run_schur<T>(gees, form, z, vectors, eigenvalues);
-        tell(out, info_at, i, info);
-        for (int k = 0; k < (vectors ? 2 : 1); ++k) {
-          T* to = output<T>(out, k, i * n * n);
-          (k == 0 ? form : z).store(to);
-          if (info != 0) fill_nan(to, n * n);
-        }
-        if (!values) return;
-        C* to = output<C>(out, vectors ? 2 : 1, i * n);
-        std::copy(eigenvalues.begin(), eigenvalues.end(), to);
-        if (info != 0) fill_nan(to, n);
-      });
-    });
+  return lapack_kernel(a, "gees", [=]<typename T>(T, const Lapack& gees, const At& at) {
+    using C = std::complex<Real<T>>;
+    const int64_t n = a.n;
+    Columns<T> form(at.input<T>(0, n * n), n, n), z(n, n);
+    std::vector<C> eigenvalues(n);
+    const int info = run_schur<T>(gees, form, z, vectors, eigenvalues);
+    at.tell(info_at, info);
+    for (int k = 0; k < (vectors ? 2 : 1); ++k) {
+      T* to = at.output<T>(k, n * n);
+      (k == 0 ? form : z).store(to);
+      if (info != 0) fill_nan(to, n * n);
+    }
+    if (!values) return;
+    C* to = at.output<C>(vectors ? 2 : 1, n);
+    std::copy(eigenvalues.begin(), eigenvalues.end(), to);
+    if (info != 0) fill_nan(to, n);
   });
 }
 
 Result<LinalgKernel> make_hessenberg(const Matrices& a) {
-  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
-    TRY(const Lapack gehrd, lapack<T>("gehrd"));
-    return LinalgKernel([=](const void* const* in, void* const* out) {
-      const int64_t n = a.n;
-      for_matrices(a, [&](int64_t i) {
-        Columns<T> h(input<T>(in, 0, i * n * n), n, n);
-        T* taus = output<T>(out, 1, i * std::max<int64_t>(0, n - 1));
-        int info = 0, query = -1;
-        const int ld = h.ld(), low = 1;
-        T best;
-        gehrd(&h.n, &low, &h.n, h.ptr(), &ld, taus, &best, &query, &info);
-        int length = workspace(best);
-        std::vector<T> work(length);
-        gehrd(&h.n, &low, &h.n, h.ptr(), &ld, taus, work.data(), &length, &info);
-        h.store(output<T>(out, 0, i * n * n));
-      });
+  return lapack_kernel(a, "gehrd", [=]<typename T>(T, const Lapack& gehrd, const At& at) {
+    const int64_t n = a.n;
+    Columns<T> h(at.input<T>(0, n * n), n, n);
+    T* taus = at.output<T>(1, std::max<int64_t>(0, n - 1));
+    int info = 0;
+    const int ld = h.ld(), low = 1;
+    with_workspace<T>([&](T* work, int* length) {
+      gehrd(&h.n, &low, &h.n, h.ptr(), &ld, taus, work, length, &info);
     });
+    h.store(at.output<T>(0, n * n));
   });
 }
 
 Result<LinalgKernel> make_tridiagonal(const Matrices& a, bool lower) {
-  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
-    TRY(const Lapack trd, lapack<T>("sytrd", "hetrd"));
-    return LinalgKernel([=](const void* const* in, void* const* out) {
-      const int64_t n = a.n;
-      for_matrices(a, [&](int64_t i) {
-        Columns<T> t(input<T>(in, 0, i * n * n), n, n);
-        Real<T>* diagonal = output<Real<T>>(out, 1, i * n);
-        Real<T>* off = output<Real<T>>(out, 2, i * (n - 1));
-        T* taus = output<T>(out, 3, i * (n - 1));
-        const char uplo = lower ? 'L' : 'U';
-        int info = 0, query = -1;
-        const int ld = t.ld();
-        T best;
-        trd(&uplo, &t.n, t.ptr(), &ld, diagonal, off, taus, &best, &query, &info);
-        int length = workspace(best);
-        std::vector<T> work(length);
-        trd(&uplo, &t.n, t.ptr(), &ld, diagonal, off, taus, work.data(), &length, &info);
-        t.store(output<T>(out, 0, i * n * n));
-      });
+  return lapack_kernel(a, "sytrd", "hetrd", [=]<typename T>(T, const Lapack& trd, const At& at) {
+    const int64_t n = a.n;
+    Columns<T> t(at.input<T>(0, n * n), n, n);
+    Real<T>* diagonal = at.output<Real<T>>(1, n);
+    Real<T>* off = at.output<Real<T>>(2, n - 1);
+    T* taus = at.output<T>(3, n - 1);
+    const char uplo = lower ? 'L' : 'U';
+    int info = 0;
+    const int ld = t.ld();
+    with_workspace<T>([&](T* work, int* length) {
+      trd(&uplo, &t.n, t.ptr(), &ld, diagonal, off, taus, work, length, &info);
     });
+    t.store(at.output<T>(0, n * n));
   });
 }
 

@@ -57,12 +57,6 @@ Result<Lapack> lapack(const char* name) {
   }
   return Lapack(address);
 }
-// The function has one name for real and one for complex types.
-template <typename T>
-Result<Lapack> lapack(const char* real, const char* complex) {
-  return lapack<T>(Scalar<T>::kComplex ? complex : real);
-}
-
 // make(T{}) for the C++ type of a dtype.
 template <typename F>
 Result<LinalgKernel> for_type(ir::DType dtype, F&& make) {
@@ -133,28 +127,63 @@ bool is_finite(const T& x) {
   return std::isfinite(std::real(x)) && std::isfinite(std::imag(x));
 }
 
-// one(i) for every matrix, on all cores when there is enough work.
+// One matrix of a batch: the arrays, and its number.
+struct At {
+  const void* const* in;
+  void* const* out;
+  int64_t i;
+
+  // Its part of an operand or result that has `size` elements for each matrix.
+  template <typename T>
+  const T* input(int operand, int64_t size) const {
+    return static_cast<const T*>(in[operand]) + i * size;
+  }
+  template <typename T>
+  T* output(int result, int64_t size) const {
+    return static_cast<T*>(out[result]) + i * size;
+  }
+  // LAPACK's info into a result, if there is one.
+  void tell(int result, int info) const {
+    if (result != kNoInfo) *output<int32_t>(result, 1) = info;
+  }
+};
+
+// one(At) for every matrix, on all cores when there is enough work.
 template <typename F>
-void for_matrices(const Matrices& a, F&& one) {
+void for_matrices(const Matrices& a, const void* const* in, void* const* out, F&& one) {
   const int64_t work = std::max<int64_t>(1, a.m * a.n * std::min(a.m, a.n));
   const int64_t grain = std::max<int64_t>(1, (1 << 16) / work);
   parallel_for(a.batch, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) one(i);
+    for (int64_t i = begin; i < end; ++i) one(At{in, out, i});
   });
 }
 
-template <typename T>
-const T* input(const void* const* in, int i, int64_t offset) {
-  return static_cast<const T*>(in[i]) + offset;
+// The kernel that calls body(T(), LAPACK's function of this name, At) for every matrix; the
+// function of complex types may have a name of its own.
+template <typename Body>
+Result<LinalgKernel> lapack_kernel(const Matrices& a, const char* name, const char* complex_name,
+                                   Body body) {
+  return for_type(a.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
+    TRY(const Lapack function, lapack<T>(Scalar<T>::kComplex ? complex_name : name));
+    return LinalgKernel([=](const void* const* in, void* const* out) {
+      for_matrices(a, in, out, [&](const At& at) { body(T(), function, at); });
+    });
+  });
 }
-template <typename T>
-T* output(void* const* out, int i, int64_t offset) {
-  return static_cast<T*>(out[i]) + offset;
+template <typename Body>
+Result<LinalgKernel> lapack_kernel(const Matrices& a, const char* name, Body body) {
+  return lapack_kernel(a, name, name, std::move(body));
 }
 
-// LAPACK's info of matrix i into result `at`, if there is one.
-inline void tell(void* const* out, int at, int64_t i, int info) {
-  if (at != kNoInfo) *output<int32_t>(out, at, i) = info;
+// call(work, &length), with as much memory as LAPACK asks for.
+template <typename T, typename Call>
+void with_workspace(Call call) {
+  T best;
+  int length = -1;
+  call(&best, &length);
+  length = workspace(best);
+  std::vector<T> work(length);
+  call(work.data(), &length);
 }
 
 }  // namespace jaxmps::cpu

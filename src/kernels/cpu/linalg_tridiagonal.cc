@@ -103,15 +103,14 @@ class Tridiagonal {
 Result<LinalgKernel> make_tridiagonal_solve(const Matrices& b, bool perturb, int info_at) {
   return for_type(b.dtype, [&]<typename T>(T) -> Result<LinalgKernel> {
     return LinalgKernel([=](const void* const* in, void* const* out) {
-      const int64_t n = b.m, columns = b.n;
-      for_matrices(b, [&](int64_t i) {
-        T* x = output<T>(out, 0, i * n * columns);
-        const T* right = input<T>(in, 3, i * n * columns);
+      for_matrices(b, in, out, [&](const At& at) {
+        const int64_t n = b.m, columns = b.n;
+        T* x = at.output<T>(0, n * columns);
+        const T* right = at.input<T>(3, n * columns);
         if (x != right) std::copy(right, right + n * columns, x);
-        Tridiagonal<T> system(input<T>(in, 0, i * n), input<T>(in, 1, i * n),
-                              input<T>(in, 2, i * n), n);
+        Tridiagonal<T> system(at.input<T>(0, n), at.input<T>(1, n), at.input<T>(2, n), n);
         const int info = system.eliminate(x, columns);
-        tell(out, info_at, i, info);
+        at.tell(info_at, info);
         if (info != 0 && !perturb) return fill_nan(x, n * columns);
         system.substitute(x, columns, perturb);
       });

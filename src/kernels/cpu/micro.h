@@ -36,12 +36,12 @@ struct Micro {
   int width;  // the columns of a packed panel of B
   void (*by_row)(int rows, const Tile<A, C>& tile);
   void (*by_column)(int rows, const Tile<A, C>& tile);
-  // c[0][j] (+)= sum over k and t of base[k * a_stride + taps[t] + j] * b[k * b_stride + b_taps[t]
+  // c[0][j] = sum over k and t of base[k * a_stride + taps[t] + j] * b[k * b_stride + b_taps[t]
   // + j]
   void (*by_lane)(const Tile<A, C>& tile);
-  // y[r * y_stride] (+)= sum of a[r * stride + i] * x[i] over n, for all rows r.
+  // y[r * y_stride] = sum of a[r * stride + i] * x[i] over n, for all rows r.
   void (*dots)(C* y, int64_t y_stride, const A* a, int64_t stride, int64_t rows, const A* x,
-               int64_t n, bool accumulate);
+               int64_t n);
   // y += sum of x[i * x_stride] * a[i * stride ...] over `count` rows of n, one after the other.
   void (*axpy)(C* y, const A* a, int64_t stride, const A* x, int64_t x_stride, int64_t count,
                int64_t n);

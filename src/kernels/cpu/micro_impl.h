@@ -157,7 +157,7 @@ void lanes_at(const Tile<T, T>& tile, int64_t j) {
 #pragma GCC unroll 4
   for (int v = 0; v < Vecs; ++v) {
     T* to = c + v * kLanes;
-    store<Vec>(to, tile.accumulate ? load<Vec>(to) + acc[v] : acc[v]);
+    store<Vec>(to, acc[v]);
   }
 }
 
@@ -168,7 +168,7 @@ void tile_by_lane(const Tile<T, T>& tile) {
   for (; j + 4 * kLanes <= tile.columns; j += 4 * kLanes) lanes_at<T, Bytes, 4>(tile, j);
   for (; j + kLanes <= tile.columns; j += kLanes) lanes_at<T, Bytes, 1>(tile, j);
   for (; j < tile.columns; ++j) {
-    T sum = tile.accumulate ? tile.c[0][j] : T(0);
+    T sum = 0;
     for (int64_t k = 0; k < tile.depth; ++k) {
       for (int64_t t = 0; t < tile.tap_count; ++t) {
         sum += tile.base[k * tile.a_stride + tile.taps[t] + j] *
@@ -228,7 +228,7 @@ inline __attribute__((always_inline)) void sum_lanes(typename FloatMath<T, Bytes
 // As vector_dots, of all whole groups of kRows rows from `row` on; answers the first row left.
 template <typename T, int Bytes, int kRows>
 int64_t dots_of_rows(T* y, int64_t y_stride, const T* a, int64_t stride, int64_t row, int64_t rows,
-                     const T* x, int64_t n, bool accumulate) {
+                     const T* x, int64_t n) {
   using Vec = typename FloatMath<T, Bytes>::Vec;
   constexpr int kLanes = FloatMath<T, Bytes>::kLanes;
   for (; row + kRows <= rows; row += kRows) {
@@ -243,7 +243,7 @@ int64_t dots_of_rows(T* y, int64_t y_stride, const T* a, int64_t stride, int64_t
     sum_lanes<T, Bytes, kRows>(acc);
     T* to = y + row * y_stride;
     if (kRows == kLanes && y_stride == 1 && i == n) {
-      store<Vec>(to, accumulate ? load<Vec>(to) + acc[0] : acc[0]);
+      store<Vec>(to, acc[0]);
       continue;
     }
     for (int k = 0; k < kRows; ++k, to += y_stride) {
@@ -251,7 +251,7 @@ int64_t dots_of_rows(T* y, int64_t y_stride, const T* a, int64_t stride, int64_t
       T sum = acc[0][k * (kLanes / kRows)];
       if constexpr (kLanes > kRows) sum += acc[0][k * 2 + 1];
       for (int64_t j = i; j < n; ++j) sum += from[k * stride + j] * x[j];
-      *to = accumulate ? *to + sum : sum;
+      *to = sum;
     }
   }
   return row;
@@ -259,14 +259,12 @@ int64_t dots_of_rows(T* y, int64_t y_stride, const T* a, int64_t stride, int64_t
 
 template <typename T, int Bytes>
 void vector_dots(T* y, int64_t y_stride, const T* a, int64_t stride, int64_t rows, const T* x,
-                 int64_t n, bool accumulate) {
+                 int64_t n) {
   constexpr int kLanes = FloatMath<T, Bytes>::kLanes, kFew = kLanes < 8 ? kLanes : 8;
-  int64_t r = dots_of_rows<T, Bytes, kLanes>(y, y_stride, a, stride, 0, rows, x, n, accumulate);
-  r = dots_of_rows<T, Bytes, kFew>(y, y_stride, a, stride, r, rows, x, n, accumulate);
+  int64_t r = dots_of_rows<T, Bytes, kLanes>(y, y_stride, a, stride, 0, rows, x, n);
+  r = dots_of_rows<T, Bytes, kFew>(y, y_stride, a, stride, r, rows, x, n);
   for (; r < rows; ++r) {
-    T& to = y[r * y_stride];
-    const T sum = vector_dot<T, Bytes>(a + r * stride, x, n);
-    to = accumulate ? to + sum : sum;
+    y[r * y_stride] = vector_dot<T, Bytes>(a + r * stride, x, n);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/fork.h"
 #include "kernels/cpu/threads.h"
+#include "scalar/scalar_int.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -14,48 +15,18 @@ namespace {
 constexpr int64_t kGrain = 1 << 13;  // elements of one chunk
 constexpr int kLanes = 64;           // blocks computed together, so that the loops vectorise
 
-inline uint32_t rotate(uint32_t x, int by) { return x << by | x >> (32 - by); }
-
-// kLanes blocks at once; keys and counters per lane.
-void threefry_lanes(const uint32_t* key0, const uint32_t* key1, uint32_t* x0, uint32_t* x1) {
-  constexpr int kRotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
-  uint32_t keys[3][kLanes];
-  for (int i = 0; i < kLanes; ++i) {
-    keys[0][i] = key0[i];
-    keys[1][i] = key1[i];
-    keys[2][i] = key0[i] ^ key1[i] ^ 0x1bd11bdau;
-    x0[i] += key0[i];
-    x1[i] += key1[i];
-  }
-  for (uint32_t round = 0; round < 5; ++round) {
-    for (int r : kRotations[round % 2]) {
-      for (int i = 0; i < kLanes; ++i) {
-        x0[i] += x1[i];
-        x1[i] = rotate(x1[i], r) ^ x0[i];
-      }
-    }
-    const uint32_t* first = keys[(round + 1) % 3];
-    const uint32_t* second = keys[(round + 2) % 3];
-    for (int i = 0; i < kLanes; ++i) {
-      x0[i] += first[i];
-      x1[i] += second[i] + round + 1;
-    }
-  }
-}
-
 // The blocks of counters [counter, counter + kLanes) under one key.
 struct ThreefryBlocks {
   uint32_t x0[kLanes], x1[kLanes];
   ThreefryBlocks(uint64_t key, uint64_t counter) {
-    uint32_t key0[kLanes], key1[kLanes];
     for (int i = 0; i < kLanes; ++i) {
-      key0[i] = static_cast<uint32_t>(key);
-      key1[i] = static_cast<uint32_t>(key >> 32);
       const uint64_t c = counter + static_cast<uint64_t>(i);
-      x0[i] = static_cast<uint32_t>(c);
-      x1[i] = static_cast<uint32_t>(c >> 32);
+      const auto words =
+          scalar::threefry_of(static_cast<uint32_t>(key), static_cast<uint32_t>(key >> 32),
+                              static_cast<uint32_t>(c), static_cast<uint32_t>(c >> 32));
+      x0[i] = words.x0;
+      x1[i] = words.x1;
     }
-    threefry_lanes(key0, key1, x0, x1);
   }
 };
 

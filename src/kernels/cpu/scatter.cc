@@ -2,7 +2,7 @@
 
 #include <limits>
 
-#include "kernels/cpu/dtype.h"
+#include "kernels/cpu/combine.h"
 #include "kernels/cpu/threads.h"
 
 namespace jaxmps::cpu {
@@ -11,94 +11,38 @@ namespace {
 constexpr int64_t kManyUpdates = 1 << 14;
 constexpr int kMaxParts = 8;
 
-template <Combine C, typename T>
-T combine(T x, T y) {
-  if constexpr (C == Combine::overwrite) {
-    return y;
-  } else {
-    const Computed<T> a = x, b = y;
-    if constexpr (C == Combine::add) return scalar::add_of(a, b);
-    if constexpr (C == Combine::subtract) return scalar::sub_of(a, b);
-    if constexpr (C == Combine::multiply) return scalar::mul_of(a, b);
-    if constexpr (C == Combine::maximum) return scalar::max_of(a, b);
-    if constexpr (C == Combine::minimum) return scalar::min_of(a, b);
-    if constexpr (C == Combine::and_) return a & b;
-    if constexpr (C == Combine::or_) return a | b;
-    if constexpr (C == Combine::xor_) return a ^ b;
+struct Overwrite {
+  template <typename T>
+  static T call(T, T update) {
+    return update;
   }
-}
+};
 
-template <Combine C, typename T>
+template <typename F, typename T>
 void kernel(char* operand, const char* updates, const int64_t* offsets, int64_t n, int64_t step,
             int64_t run) {
   for (int64_t i = 0; i < n; ++i) {
     if (offsets[i] < 0) continue;
     T* to = reinterpret_cast<T*>(operand + offsets[i]);
     const T* from = reinterpret_cast<const T*>(updates + i * step);
-    for (int64_t j = 0; j < run; ++j) to[j] = combine<C, T>(to[j], from[j]);
+    for (int64_t j = 0; j < run; ++j) to[j] = F::template call<Computed<T>>(to[j], from[j]);
   }
 }
 
-void keep_kernel(char*, const char*, const int64_t*, int64_t, int64_t, int64_t) {}
-
-template <Combine C>
-ScatterKernel of_type(ir::DType dtype) {
-  return with_element(dtype, [](auto element) -> ScatterKernel {
-    constexpr bool kBits = C == Combine::and_ || C == Combine::or_ || C == Combine::xor_;
-    constexpr bool kOrder = C == Combine::minimum || C == Combine::maximum;
-    using T = decltype(element);
-    if constexpr ((kBits && !std::is_integral_v<T>) || (kOrder && kComplex<T>)) {
-      return nullptr;
-    } else {
-      return kernel<C, T>;
-    }
-  });
-}
-
-// The combination of truth values that does the same.
-Combine of_bool(Combine combine) {
-  switch (combine) {
-    case Combine::add:
-    case Combine::maximum:
-      return Combine::or_;
-    case Combine::multiply:
-    case Combine::minimum:
-      return Combine::and_;
-    default:
-      return combine;
-  }
-}
+void keep(char*, const char*, const int64_t*, int64_t, int64_t, int64_t) {}
 
 }  // namespace
 
-ScatterKernel scatter_kernel(Combine combine, ir::DType dtype) {
-  if (combine == Combine::keep) return keep_kernel;
-  if (combine == Combine::overwrite) {
-    return with_item(static_cast<size_t>(ir::byte_size(dtype)), [](auto item) -> ScatterKernel {
-      return kernel<Combine::overwrite, decltype(item)>;
-    });
+ScatterKernel scatter_kernel(const ir::Combination& how, ir::DType dtype) {
+  if (how.kind == ir::Combination::Kind::accumulator) return keep;
+  if (how.kind == ir::Combination::Kind::element) {
+    return with_item(static_cast<size_t>(ir::byte_size(dtype)),
+                     [](auto item) -> ScatterKernel { return kernel<Overwrite, decltype(item)>; });
   }
-  if (dtype == ir::DType::pred) combine = of_bool(combine);
-  switch (combine) {
-    case Combine::add:
-      return of_type<Combine::add>(dtype);
-    case Combine::subtract:
-      return dtype == ir::DType::pred ? nullptr : of_type<Combine::subtract>(dtype);
-    case Combine::multiply:
-      return of_type<Combine::multiply>(dtype);
-    case Combine::minimum:
-      return of_type<Combine::minimum>(dtype);
-    case Combine::maximum:
-      return of_type<Combine::maximum>(dtype);
-    case Combine::and_:
-      return of_type<Combine::and_>(dtype);
-    case Combine::or_:
-      return of_type<Combine::or_>(dtype);
-    case Combine::xor_:
-      return of_type<Combine::xor_>(dtype);
-    default:
-      return nullptr;
-  }
+  const auto op = scalar::opcode_of(how.op);
+  if (!op) return nullptr;
+  return with_combiner<ScatterKernel>(
+      *op, dtype, [](auto f, auto element) { return kernel<decltype(f), decltype(element)>; });
 }
 
 ScatterPlan::ScatterPlan(StartIndices starts, const ir::Dims& sizes,

@@ -6,29 +6,17 @@
 
 #include <vector>
 
+#include "ir/combiner.h"
 #include "kernels/cpu/gather.h"
 
 namespace jaxmps::cpu {
-
-enum class Combine : uint8_t {
-  keep,
-  overwrite,
-  add,
-  subtract,
-  multiply,
-  minimum,
-  maximum,
-  and_,
-  or_,
-  xor_
-};
 
 // Combines `n` windows: window i lies at operand + offsets[i] (skipped if negative) and at
 // updates + i * step, `run` contiguous elements each.
 using ScatterKernel = void (*)(char* operand, const char* updates, const int64_t* offsets,
                                int64_t n, int64_t step, int64_t run);
 // Null if the type has no such combination (complex minimum, small floats other than overwrite).
-ScatterKernel scatter_kernel(Combine combine, ir::DType dtype);
+ScatterKernel scatter_kernel(const ir::Combination& how, ir::DType dtype);
 
 class ScatterPlan {
  public:

@@ -56,7 +56,7 @@ void check_product(Gemm g, int limit, std::mt19937& rng) {
   int64_t batch = 1;
   const int64_t a_size = g.m * g.k + 3, b_size = g.k * g.n + 5, c_size = g.m * (g.n + 2);
   for (GemmBatch& dim : g.batch) batch *= dim.size;
-  int64_t a_step = a_size, b_step = b_size, c_step = g.c_col == 1 ? c_size : g.n * (g.m + 2);
+  int64_t a_step = a_size, b_step = b_size, c_step = c_size;
   for (size_t d = g.batch.size(); d-- > 0;) {
     g.batch[d].a = a_step;
     g.batch[d].b = b_step;
@@ -66,17 +66,16 @@ void check_product(Gemm g, int limit, std::mt19937& rng) {
     c_step *= g.batch[d].size;
   }
   Buffer<In> a(batch * a_size + 1), b(batch * b_size + 1);
-  Buffer<Out> c(c_step + 1), before(c_step + 1);
+  Buffer<Out> c(c_step + 1);
   for (size_t i = 0; i < a.size; ++i) a.data[i] = random_value<In>(rng, limit);
   for (size_t i = 0; i < b.size; ++i) b.data[i] = random_value<In>(rng, limit);
-  for (size_t i = 0; i < c.size; ++i) c.data[i] = before.data[i] = random_value<Out>(rng, limit);
+  for (size_t i = 0; i < c.size; ++i) c.data[i] = random_value<Out>(rng, limit);
   gemm(g, a.data.get(), b.data.get(), c.data.get());
-  const int64_t c_one = g.c_col == 1 ? c_size : g.n * (g.m + 2);
   for (int64_t s = 0; s < batch; ++s) {
     for (int64_t i = 0; i < g.m; ++i) {
       for (int64_t j = 0; j < g.n; ++j) {
-        const int64_t at = s * c_one + i * g.c_row + j * g.c_col;
-        auto sum = g.accumulate ? widen(before.data[at]) : decltype(widen(before.data[at])){};
+        const int64_t at = s * c_size + i * g.c_row + j;
+        decltype(widen(c.data[at])) sum{};
         for (int64_t k = 0; k < g.k; ++k) {
           sum += widen(a.data[s * a_size + i * g.a_row + k * g.a_col]) *
                  widen(b.data[s * b_size + k * g.b_row + j * g.b_col]);
@@ -104,21 +103,19 @@ void check_many(DType in, DType out, int limit = 4) {
       {41, 1, 23},   {1, 1, 300},   {8, 32, 16}, {9, 33, 17}, {70, 40, 5},
       {65, 131, 90}, {70, 70, 401}, {3, 600, 7}, {5, 100, 64}};
   for (const auto& shape : shapes) {
-    for (int form = 0; form < 16; ++form) {
+    for (int form = 0; form < 4; ++form) {
       Gemm g;
       g.in = in;
       g.out = out;
       g.m = shape[0];
       g.n = shape[1];
       g.k = shape[2];
-      const bool ta = form & 1, tb = form & 2, tc = form & 4;
+      const bool ta = form & 1, tb = form & 2;
       g.a_row = ta ? 1 : g.k;
       g.a_col = ta ? g.m : 1;
       g.b_row = tb ? 1 : g.n;
       g.b_col = tb ? g.k : 1;
-      g.c_row = tc ? 1 : g.n + 2;
-      g.c_col = tc ? g.m + 2 : 1;
-      g.accumulate = (form & 8) && !std::is_same_v<Out, bool>;
+      g.c_row = g.n + 2;
       if (form % 3 == 1 && g.m * g.n * g.k < 200000) g.batch = {{2, 0, 0, 0}, {3, 0, 0, 0}};
       check_product<In, Out>(g, limit, rng);
     }
@@ -143,7 +140,6 @@ TEST_F(GemmTest, BF16) { check_many<BF16, BF16>(DType::bf16, DType::bf16); }
 TEST_F(GemmTest, BF16ToF32) { check_many<BF16, float>(DType::bf16, DType::f32); }
 TEST_F(GemmTest, F16) { check_many<F16, F16>(DType::f16, DType::f16, 2); }
 TEST_F(GemmTest, F16ToF32) { check_many<F16, float>(DType::f16, DType::f32); }
-TEST_F(GemmTest, F32ToF64) { check_many<float, double>(DType::f32, DType::f64); }
 TEST_F(GemmTest, Bool) { check_many<bool, bool>(DType::pred, DType::pred); }
 TEST_F(GemmTest, I8) { check_many<int8_t, int8_t>(DType::s8, DType::s8, 100); }
 TEST_F(GemmTest, I8ToI32) { check_many<int8_t, int32_t>(DType::s8, DType::s32, 127); }
