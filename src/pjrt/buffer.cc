@@ -33,20 +33,6 @@ Status element_type(PJRT_Buffer_ElementType_Args& args) {
   return {};
 }
 
-Status dimensions(PJRT_Buffer_Dimensions_Args& args) {
-  REQUIRE(args.buffer);
-  args.dims = args.buffer->type().dims.data();
-  args.num_dims = args.buffer->type().dims.size();
-  return {};
-}
-
-Status unpadded_dimensions(PJRT_Buffer_UnpaddedDimensions_Args& args) {
-  REQUIRE(args.buffer);
-  args.unpadded_dims = args.buffer->type().dims.data();
-  args.num_dims = args.buffer->type().dims.size();
-  return {};
-}
-
 Status dynamic_dimensions(PJRT_Buffer_DynamicDimensionIndices_Args& args) {
   REQUIRE(args.buffer);
   static constexpr size_t none = 0;
@@ -70,47 +56,11 @@ Status memory_layout(PJRT_Buffer_GetMemoryLayout_Args& args) {
   return {};
 }
 
-Status size_in_bytes(PJRT_Buffer_OnDeviceSizeInBytes_Args& args) {
-  REQUIRE(args.buffer);
-  args.on_device_size_in_bytes = args.buffer->type().byte_count();
-  return {};
-}
-
-Status device(PJRT_Buffer_Device_Args& args) {
-  REQUIRE(args.buffer);
-  args.device = args.buffer->device();
-  return {};
-}
-
-Status memory(PJRT_Buffer_Memory_Args& args) {
-  REQUIRE(args.buffer);
-  args.memory = args.buffer->memory;
-  return {};
-}
-
-Status delete_storage(PJRT_Buffer_Delete_Args& args) {
-  REQUIRE(args.buffer);
-  args.buffer->value->delete_storage();
-  return {};
-}
-
-Status is_deleted(PJRT_Buffer_IsDeleted_Args& args) {
-  REQUIRE(args.buffer);
-  args.is_deleted = args.buffer->value->is_deleted();
-  return {};
-}
-
 Status is_on_cpu(PJRT_Buffer_IsOnCpu_Args& args) {
   REQUIRE(args.buffer);
   const exec::Buffer& buffer = *args.buffer->value;
   args.is_on_cpu =
       buffer.device()->target().host_memory || buffer.memory() != exec::MemoryKind::device;
-  return {};
-}
-
-Status ready_event(PJRT_Buffer_ReadyEvent_Args& args) {
-  REQUIRE(args.buffer);
-  args.event = new_event(args.buffer->value->ready_event());
   return {};
 }
 
@@ -197,17 +147,19 @@ void alias(const exec::PayloadPtr& source, const exec::PayloadPtr& target, const
 void bind_buffer(PJRT_Api& api) {
   bind<destroy>(api.PJRT_Buffer_Destroy);
   bind<element_type>(api.PJRT_Buffer_ElementType);
-  bind<dimensions>(api.PJRT_Buffer_Dimensions);
-  bind<unpadded_dimensions>(api.PJRT_Buffer_UnpaddedDimensions);
+  ANSWER(api, PJRT_Buffer_Dimensions, buffer, give(it.type().dims, args.dims, args.num_dims));
+  ANSWER(api, PJRT_Buffer_UnpaddedDimensions, buffer,
+         give(it.type().dims, args.unpadded_dims, args.num_dims));
   bind<dynamic_dimensions>(api.PJRT_Buffer_DynamicDimensionIndices);
   bind<memory_layout>(api.PJRT_Buffer_GetMemoryLayout);
-  bind<size_in_bytes>(api.PJRT_Buffer_OnDeviceSizeInBytes);
-  bind<device>(api.PJRT_Buffer_Device);
-  bind<memory>(api.PJRT_Buffer_Memory);
-  bind<delete_storage>(api.PJRT_Buffer_Delete);
-  bind<is_deleted>(api.PJRT_Buffer_IsDeleted);
+  ANSWER(api, PJRT_Buffer_OnDeviceSizeInBytes, buffer,
+         args.on_device_size_in_bytes = it.type().byte_count());
+  ANSWER(api, PJRT_Buffer_Device, buffer, args.device = it.device());
+  ANSWER(api, PJRT_Buffer_Memory, buffer, args.memory = it.memory);
+  ANSWER(api, PJRT_Buffer_Delete, buffer, it.value->delete_storage());
+  ANSWER(api, PJRT_Buffer_IsDeleted, buffer, args.is_deleted = it.value->is_deleted());
   bind<is_on_cpu>(api.PJRT_Buffer_IsOnCpu);
-  bind<ready_event>(api.PJRT_Buffer_ReadyEvent);
+  ANSWER(api, PJRT_Buffer_ReadyEvent, buffer, args.event = new_event(it.value->ready_event()));
   bind<unsafe_pointer>(api.PJRT_Buffer_UnsafePointer);
   bind<data_pointer>(api.PJRT_Buffer_OpaqueDeviceMemoryDataPointer);
   bind<increase_references>(api.PJRT_Buffer_IncreaseExternalReferenceCount);

@@ -114,41 +114,6 @@ Status process_index(PJRT_Client_ProcessIndex_Args& args) {
   return {};
 }
 
-Status platform_version(PJRT_Client_PlatformVersion_Args& args) {
-  REQUIRE(args.client);
-  const std::string& version = args.client->topology.facts.platform_version;
-  args.platform_version = version.data();
-  args.platform_version_size = version.size();
-  return {};
-}
-
-Status topology(PJRT_Client_TopologyDescription_Args& args) {
-  REQUIRE(args.client);
-  args.topology = &args.client->topology;
-  return {};
-}
-
-Status devices(PJRT_Client_Devices_Args& args) {
-  REQUIRE(args.client);
-  args.devices = args.client->device_pointers.data();
-  args.num_devices = args.client->device_pointers.size();
-  return {};
-}
-
-Status addressable_devices(PJRT_Client_AddressableDevices_Args& args) {
-  REQUIRE(args.client);
-  args.addressable_devices = args.client->device_pointers.data();
-  args.num_addressable_devices = args.client->device_pointers.size();
-  return {};
-}
-
-Status addressable_memories(PJRT_Client_AddressableMemories_Args& args) {
-  REQUIRE(args.client);
-  args.addressable_memories = args.client->memory_pointers.data();
-  args.num_addressable_memories = args.client->memory_pointers.size();
-  return {};
-}
-
 Status lookup_device(PJRT_Client_LookupDevice_Args& args) {
   REQUIRE(args.client);
   args.device = args.client->device(args.id);
@@ -212,11 +177,16 @@ void bind_client(PJRT_Api& api) {
   bind<destroy>(api.PJRT_Client_Destroy);
   bind<platform_name>(api.PJRT_Client_PlatformName);
   bind<process_index>(api.PJRT_Client_ProcessIndex);
-  bind<platform_version>(api.PJRT_Client_PlatformVersion);
-  bind<topology>(api.PJRT_Client_TopologyDescription);
-  bind<devices>(api.PJRT_Client_Devices);
-  bind<addressable_devices>(api.PJRT_Client_AddressableDevices);
-  bind<addressable_memories>(api.PJRT_Client_AddressableMemories);
+  ANSWER(
+      api, PJRT_Client_PlatformVersion, client,
+      give(it.topology.facts.platform_version, args.platform_version, args.platform_version_size));
+  ANSWER(api, PJRT_Client_TopologyDescription, client, args.topology = &it.topology);
+  ANSWER(api, PJRT_Client_Devices, client,
+         give(it.device_pointers, args.devices, args.num_devices));
+  ANSWER(api, PJRT_Client_AddressableDevices, client,
+         give(it.device_pointers, args.addressable_devices, args.num_addressable_devices));
+  ANSWER(api, PJRT_Client_AddressableMemories, client,
+         give(it.memory_pointers, args.addressable_memories, args.num_addressable_memories));
   bind<lookup_device>(api.PJRT_Client_LookupDevice);
   bind<lookup_addressable>(api.PJRT_Client_LookupAddressableDevice);
   bind<default_assignment>(api.PJRT_Client_DefaultDeviceAssignment);

@@ -27,37 +27,6 @@ struct PJRT_AsyncTrackingEvent {};
 namespace jaxmps::pjrt {
 namespace {
 
-Status description(PJRT_Device_GetDescription_Args& args) {
-  REQUIRE(args.device);
-  args.device_description = args.device->description;
-  return {};
-}
-
-Status is_addressable(PJRT_Device_IsAddressable_Args& args) {
-  REQUIRE(args.device);
-  args.is_addressable = true;
-  return {};
-}
-
-Status local_hardware_id(PJRT_Device_LocalHardwareId_Args& args) {
-  REQUIRE(args.device);
-  args.local_hardware_id = args.device->local_hardware_id;
-  return {};
-}
-
-Status memories(PJRT_Device_AddressableMemories_Args& args) {
-  REQUIRE(args.device);
-  args.memories = args.device->memory_pointers.data();
-  args.num_memories = args.device->memory_pointers.size();
-  return {};
-}
-
-Status default_memory(PJRT_Device_DefaultMemory_Args& args) {
-  REQUIRE(args.device);
-  args.memory = &args.device->default_memory();
-  return {};
-}
-
 Status memory_stats(PJRT_Device_MemoryStats_Args& args) {
   REQUIRE(args.device);
   const auto stats = args.device->runtime->memory_stats();
@@ -76,12 +45,6 @@ Status memory_stats(PJRT_Device_MemoryStats_Args& args) {
   return {};
 }
 
-Status clear_memory_stats(PJRT_Device_ClearMemoryStats_Args& args) {
-  REQUIRE(args.device);
-  args.device->runtime->clear_memory_stats();
-  return {};
-}
-
 Status attributes(PJRT_Device_GetAttributes_Args& args) {
   REQUIRE(args.device);
   const exec::Device& device = *args.device->runtime;
@@ -95,12 +58,6 @@ Status attributes(PJRT_Device_GetAttributes_Args& args) {
   return {};
 }
 
-Status create_tracking_event(PJRT_Device_CreateAsyncTrackingEvent_Args& args) {
-  REQUIRE(args.device);
-  args.event = new PJRT_AsyncTrackingEvent;
-  return {};
-}
-
 Status destroy_tracking_event(PJRT_AsyncTrackingEvent_Destroy_Args& args) {
   delete args.event;
   return {};
@@ -109,15 +66,17 @@ Status destroy_tracking_event(PJRT_AsyncTrackingEvent_Destroy_Args& args) {
 }  // namespace
 
 void bind_device(PJRT_Api& api) {
-  bind<description>(api.PJRT_Device_GetDescription);
-  bind<is_addressable>(api.PJRT_Device_IsAddressable);
-  bind<local_hardware_id>(api.PJRT_Device_LocalHardwareId);
-  bind<memories>(api.PJRT_Device_AddressableMemories);
-  bind<default_memory>(api.PJRT_Device_DefaultMemory);
+  ANSWER(api, PJRT_Device_GetDescription, device, args.device_description = it.description);
+  ANSWER(api, PJRT_Device_IsAddressable, device, args.is_addressable = true);
+  ANSWER(api, PJRT_Device_LocalHardwareId, device, args.local_hardware_id = it.local_hardware_id);
+  ANSWER(api, PJRT_Device_AddressableMemories, device,
+         give(it.memory_pointers, args.memories, args.num_memories));
+  ANSWER(api, PJRT_Device_DefaultMemory, device, args.memory = &it.default_memory());
   bind<memory_stats>(api.PJRT_Device_MemoryStats);
-  bind<clear_memory_stats>(api.PJRT_Device_ClearMemoryStats);
+  ANSWER(api, PJRT_Device_ClearMemoryStats, device, it.runtime->clear_memory_stats());
   bind<attributes>(api.PJRT_Device_GetAttributes);
-  bind<create_tracking_event>(api.PJRT_Device_CreateAsyncTrackingEvent);
+  ANSWER(api, PJRT_Device_CreateAsyncTrackingEvent, device,
+         args.event = new PJRT_AsyncTrackingEvent);
   bind<destroy_tracking_event>(api.PJRT_AsyncTrackingEvent_Destroy);
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <string_view>
 #include <utility>
 
@@ -87,7 +88,7 @@ Struct full_copy(const Struct& given) {
   }
 // NOLINTEND(bugprone-sizeof-expression)
 
-template <typename Args, Status (*Function)(Args&)>
+template <typename Args, typename Function>
 PJRT_Error* entry(Args* args) noexcept {
   using Info = ArgsInfo<Args>;
   try {
@@ -98,7 +99,7 @@ PJRT_Error* entry(Args* args) noexcept {
     }
     Args copy{};
     std::memcpy(&copy, args, size);
-    Status status = Function(copy);
+    Status status = Function()(copy);
     std::memcpy(args, &copy, size);
     return new_error(std::move(status));
   } catch (...) {
@@ -106,9 +107,15 @@ PJRT_Error* entry(Args* args) noexcept {
   }
 }
 
+// `Function` is a type without state, as that of a lambda is which captures nothing.
+template <typename Args, typename Function>
+void answer(PJRT_Error* (*&slot)(Args*), Function) {
+  slot = entry<Args, Function>;
+}
+
 template <auto Function, typename Args>
 void bind(PJRT_Error* (*&slot)(Args*)) {
-  slot = entry<Args, Function>;
+  answer(slot, [](Args& args) -> Status { return Function(args); });
 }
 
 // For the slots that need a handle to do anything.
@@ -116,6 +123,23 @@ void bind(PJRT_Error* (*&slot)(Args*)) {
   do {                                                                 \
     if (!(pointer)) return invalid("argument `" #pointer "` is null"); \
   } while (false)
+
+// A slot that only answers, as a row of bind_...(PJRT_Api& api): what it does with its `args` and
+// with `it`, the object that `args.object` points to.
+#define ANSWER(table, slot, object, ...)                 \
+  answer((table).slot, [](slot##_Args& args) -> Status { \
+    REQUIRE(args.object);                                \
+    [[maybe_unused]] auto& it = *args.object;            \
+    __VA_ARGS__;                                         \
+    return {};                                           \
+  })
+
+// A list, or a text, as the two fields that a struct of C has for it.
+template <typename List, typename Pointer, typename Count>
+void give(List& list, Pointer& data, Count& count) {
+  data = const_cast<Pointer>(std::data(list));
+  count = std::size(list);
+}
 
 inline std::string_view view(const char* data, size_t size) {
   return data ? std::string_view(data, size) : std::string_view();

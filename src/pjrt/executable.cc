@@ -49,63 +49,6 @@ Status destroy(PJRT_Executable_Destroy_Args& args) {
   return {};
 }
 
-Status name(PJRT_Executable_Name_Args& args) {
-  REQUIRE(args.executable);
-  const std::string& name = args.executable->state->info().name;
-  args.executable_name = name.data();
-  args.executable_name_size = name.size();
-  return {};
-}
-
-Status num_replicas(PJRT_Executable_NumReplicas_Args& args) {
-  REQUIRE(args.executable);
-  args.num_replicas = args.executable->state->options.num_replicas;
-  return {};
-}
-
-Status num_partitions(PJRT_Executable_NumPartitions_Args& args) {
-  REQUIRE(args.executable);
-  args.num_partitions = args.executable->state->options.num_partitions;
-  return {};
-}
-
-Status num_outputs(PJRT_Executable_NumOutputs_Args& args) {
-  REQUIRE(args.executable);
-  args.num_outputs = args.executable->state->info().results.size();
-  return {};
-}
-
-Status code_size(PJRT_Executable_SizeOfGeneratedCodeInBytes_Args& args) {
-  REQUIRE(args.executable);
-  args.size_in_bytes = args.executable->state->info().constant_bytes;
-  return {};
-}
-
-Status cost_analysis(PJRT_Executable_GetCostAnalysis_Args& args) {
-  REQUIRE(args.executable);
-  args.properties = args.executable->state->costs.data();
-  args.num_properties = args.executable->state->costs.size();
-  return {};
-}
-
-Status output_memory_kinds(PJRT_Executable_OutputMemoryKinds_Args& args) {
-  REQUIRE(args.executable);
-  const auto& side = args.executable->state->results;
-  args.num_outputs = side.kinds.size();
-  args.memory_kinds = side.kind_names.data();
-  args.memory_kind_sizes = side.kind_name_sizes.data();
-  return {};
-}
-
-Status parameter_memory_kinds(PJRT_Executable_ParameterMemoryKinds_Args& args) {
-  REQUIRE(args.executable);
-  const auto& side = args.executable->state->parameters;
-  args.num_parameters = side.kinds.size();
-  args.memory_kinds = side.kind_names.data();
-  args.memory_kind_sizes = side.kind_name_sizes.data();
-  return {};
-}
-
 // Called twice: with null code for the size, then with room for it. The artifact stands for the
 // optimised program, because clients read StableHLO and not this plugin's own form.
 Status optimized_program(PJRT_Executable_OptimizedProgram_Args& args) {
@@ -126,31 +69,6 @@ Status optimized_program(PJRT_Executable_OptimizedProgram_Args& args) {
     artifact.copy(program.code, artifact.size());
   }
   program.code_size = artifact.size();
-  return {};
-}
-
-Status output_types(PJRT_Executable_OutputElementTypes_Args& args) {
-  REQUIRE(args.executable);
-  const auto& types = args.executable->state->result_types;
-  args.output_types = const_cast<PJRT_Buffer_Type*>(types.data());
-  args.num_output_types = types.size();
-  return {};
-}
-
-Status output_dimensions(PJRT_Executable_OutputDimensions_Args& args) {
-  REQUIRE(args.executable);
-  const ExecutableState& state = *args.executable->state;
-  args.num_outputs = state.result_ranks.size();
-  args.dims = state.result_dims.data();
-  args.dim_sizes = state.result_ranks.data();
-  return {};
-}
-
-Status fingerprint(PJRT_Executable_Fingerprint_Args& args) {
-  REQUIRE(args.executable);
-  const std::string& digest = args.executable->state->program->fingerprint();
-  args.executable_fingerprint = digest.data();
-  args.executable_fingerprint_size = digest.size();
   return {};
 }
 
@@ -178,13 +96,6 @@ Status memory_stats(PJRT_Executable_GetCompiledMemoryStats_Args& args) {
   return {};
 }
 
-Status compile_options(PJRT_Executable_GetCompileOptions_Args& args) {
-  REQUIRE(args.executable);
-  hand_out(args.executable->state->options.bytes, args.serialized_bytes, args.serialized_bytes_size,
-           args.serialized_compile_options, args.serialized_compile_options_deleter);
-  return {};
-}
-
 }  // namespace
 
 ExecutableState::ExecutableState(exec::ProgramPtr compiled, CompileOptions given)
@@ -207,20 +118,37 @@ ExecutableState::ExecutableState(exec::ProgramPtr compiled, CompileOptions given
 
 void bind_executable(PJRT_Api& api) {
   bind<destroy>(api.PJRT_Executable_Destroy);
-  bind<name>(api.PJRT_Executable_Name);
-  bind<num_replicas>(api.PJRT_Executable_NumReplicas);
-  bind<num_partitions>(api.PJRT_Executable_NumPartitions);
-  bind<num_outputs>(api.PJRT_Executable_NumOutputs);
-  bind<code_size>(api.PJRT_Executable_SizeOfGeneratedCodeInBytes);
-  bind<cost_analysis>(api.PJRT_Executable_GetCostAnalysis);
-  bind<output_memory_kinds>(api.PJRT_Executable_OutputMemoryKinds);
-  bind<parameter_memory_kinds>(api.PJRT_Executable_ParameterMemoryKinds);
+  ANSWER(api, PJRT_Executable_Name, executable,
+         give(it.state->info().name, args.executable_name, args.executable_name_size));
+  ANSWER(api, PJRT_Executable_NumReplicas, executable,
+         args.num_replicas = it.state->options.num_replicas);
+  ANSWER(api, PJRT_Executable_NumPartitions, executable,
+         args.num_partitions = it.state->options.num_partitions);
+  ANSWER(api, PJRT_Executable_NumOutputs, executable,
+         args.num_outputs = it.state->info().results.size());
+  ANSWER(api, PJRT_Executable_SizeOfGeneratedCodeInBytes, executable,
+         args.size_in_bytes = it.state->info().constant_bytes);
+  ANSWER(api, PJRT_Executable_GetCostAnalysis, executable,
+         give(it.state->costs, args.properties, args.num_properties));
+  ANSWER(api, PJRT_Executable_OutputMemoryKinds, executable,
+         give(it.state->results.kind_names, args.memory_kinds, args.num_outputs);
+         args.memory_kind_sizes = it.state->results.kind_name_sizes.data());
+  ANSWER(api, PJRT_Executable_ParameterMemoryKinds, executable,
+         give(it.state->parameters.kind_names, args.memory_kinds, args.num_parameters);
+         args.memory_kind_sizes = it.state->parameters.kind_name_sizes.data());
   bind<optimized_program>(api.PJRT_Executable_OptimizedProgram);
-  bind<output_types>(api.PJRT_Executable_OutputElementTypes);
-  bind<output_dimensions>(api.PJRT_Executable_OutputDimensions);
-  bind<fingerprint>(api.PJRT_Executable_Fingerprint);
+  ANSWER(api, PJRT_Executable_OutputElementTypes, executable,
+         give(it.state->result_types, args.output_types, args.num_output_types));
+  ANSWER(api, PJRT_Executable_OutputDimensions, executable,
+         give(it.state->result_ranks, args.dim_sizes, args.num_outputs);
+         args.dims = it.state->result_dims.data());
+  ANSWER(api, PJRT_Executable_Fingerprint, executable,
+         give(it.state->program->fingerprint(), args.executable_fingerprint,
+              args.executable_fingerprint_size));
   bind<memory_stats>(api.PJRT_Executable_GetCompiledMemoryStats);
-  bind<compile_options>(api.PJRT_Executable_GetCompileOptions);
+  ANSWER(api, PJRT_Executable_GetCompileOptions, executable,
+         hand_out(it.state->options.bytes, args.serialized_bytes, args.serialized_bytes_size,
+                  args.serialized_compile_options, args.serialized_compile_options_deleter));
 }
 
 }  // namespace jaxmps::pjrt

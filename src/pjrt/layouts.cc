@@ -27,13 +27,6 @@ Status destroy(PJRT_Layouts_MemoryLayout_Destroy_Args& args) {
   return {};
 }
 
-Status serialize(PJRT_Layouts_MemoryLayout_Serialize_Args& args) {
-  REQUIRE(args.layout);
-  hand_out(args.layout->text, args.serialized_bytes, args.serialized_bytes_size,
-           args.serialized_layout, args.serialized_layout_deleter);
-  return {};
-}
-
 // The layout is the same for every shape; what cannot be stored is refused where it is to be
 // stored, because JAX ends the process if it gets no layout.
 Status client_default(PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args& args) {
@@ -46,28 +39,6 @@ Status topology_default(PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args& args) 
   return {};
 }
 
-Status of_buffer(PJRT_Layouts_PJRT_Buffer_MemoryLayout_Args& args) {
-  REQUIRE(args.buffer);
-  args.layout = new_layout(args.buffer->type().dims.size());
-  return {};
-}
-
-Status of_outputs(PJRT_Layouts_PJRT_Executable_GetOutputLayouts_Args& args) {
-  REQUIRE(args.executable);
-  const auto& pointers = args.executable->state->results.layout_pointers;
-  args.layouts = const_cast<PJRT_Layouts_MemoryLayout**>(pointers.data());
-  args.num_outputs = pointers.size();
-  return {};
-}
-
-Status of_parameters(PJRT_Layouts_PJRT_Executable_GetParameterLayouts_Args& args) {
-  REQUIRE(args.executable);
-  const auto& pointers = args.executable->state->parameters.layout_pointers;
-  args.layouts = const_cast<PJRT_Layouts_MemoryLayout**>(pointers.data());
-  args.num_parameters = pointers.size();
-  return {};
-}
-
 }  // namespace
 
 PJRT_Extension_Base* layouts_extension() {
@@ -75,12 +46,17 @@ PJRT_Extension_Base* layouts_extension() {
     PJRT_Layouts_Extension made{};
     made.base = {sizeof(made), PJRT_Extension_Type_Layouts, nullptr};
     bind<destroy>(made.PJRT_Layouts_MemoryLayout_Destroy);
-    bind<serialize>(made.PJRT_Layouts_MemoryLayout_Serialize);
+    ANSWER(made, PJRT_Layouts_MemoryLayout_Serialize, layout,
+           hand_out(it.text, args.serialized_bytes, args.serialized_bytes_size,
+                    args.serialized_layout, args.serialized_layout_deleter));
     bind<client_default>(made.PJRT_Layouts_PJRT_Client_GetDefaultLayout);
-    bind<of_buffer>(made.PJRT_Layouts_PJRT_Buffer_MemoryLayout);
+    ANSWER(made, PJRT_Layouts_PJRT_Buffer_MemoryLayout, buffer,
+           args.layout = new_layout(it.type().dims.size()));
     bind<topology_default>(made.PJRT_Layouts_PJRT_Topology_GetDefaultLayout);
-    bind<of_outputs>(made.PJRT_Layouts_PJRT_Executable_GetOutputLayouts);
-    bind<of_parameters>(made.PJRT_Layouts_PJRT_Executable_GetParameterLayouts);
+    ANSWER(made, PJRT_Layouts_PJRT_Executable_GetOutputLayouts, executable,
+           give(it.state->results.layout_pointers, args.layouts, args.num_outputs));
+    ANSWER(made, PJRT_Layouts_PJRT_Executable_GetParameterLayouts, executable,
+           give(it.state->parameters.layout_pointers, args.layouts, args.num_parameters));
     return made;
   }();
   return &node.base;

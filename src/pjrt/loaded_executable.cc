@@ -183,20 +183,6 @@ Status executable_of(PJRT_LoadedExecutable_GetExecutable_Args& args) {
   return {};
 }
 
-Status addressable_devices(PJRT_LoadedExecutable_AddressableDevices_Args& args) {
-  REQUIRE(args.executable);
-  args.addressable_devices = args.executable->devices.data();
-  args.num_addressable_devices = args.executable->devices.size();
-  return {};
-}
-
-Status logical_ids(PJRT_LoadedExecutable_AddressableDeviceLogicalIds_Args& args) {
-  REQUIRE(args.executable);
-  args.addressable_device_logical_ids = args.executable->logical_ids.data();
-  args.num_addressable_device_logical_ids = args.executable->logical_ids.size();
-  return {};
-}
-
 Status device_assignment(PJRT_LoadedExecutable_GetDeviceAssignment_Args& args) {
   REQUIRE(args.executable);
   // No bytes say: runs on any device.
@@ -207,25 +193,6 @@ Status device_assignment(PJRT_LoadedExecutable_GetDeviceAssignment_Args& args) {
   }
   hand_out(std::move(bytes), args.serialized_bytes, args.serialized_bytes_size,
            args.serialized_device_assignment, args.serialized_device_assignment_deleter);
-  return {};
-}
-
-Status delete_state(PJRT_LoadedExecutable_Delete_Args& args) {
-  REQUIRE(args.executable);
-  args.executable->drop();
-  return {};
-}
-
-Status is_deleted(PJRT_LoadedExecutable_IsDeleted_Args& args) {
-  REQUIRE(args.executable);
-  args.is_deleted = args.executable->state() == nullptr;
-  return {};
-}
-
-Status fingerprint(PJRT_LoadedExecutable_Fingerprint_Args& args) {
-  REQUIRE(args.executable);
-  args.executable_fingerprint = args.executable->fingerprint.data();
-  args.executable_fingerprint_size = args.executable->fingerprint.size();
   return {};
 }
 
@@ -264,12 +231,16 @@ void bind_loaded_executable(PJRT_Api& api) {
   bind<client_load>(api.PJRT_Client_Load);
   bind<destroy>(api.PJRT_LoadedExecutable_Destroy);
   bind<executable_of>(api.PJRT_LoadedExecutable_GetExecutable);
-  bind<addressable_devices>(api.PJRT_LoadedExecutable_AddressableDevices);
-  bind<logical_ids>(api.PJRT_LoadedExecutable_AddressableDeviceLogicalIds);
+  ANSWER(api, PJRT_LoadedExecutable_AddressableDevices, executable,
+         give(it.devices, args.addressable_devices, args.num_addressable_devices));
+  ANSWER(api, PJRT_LoadedExecutable_AddressableDeviceLogicalIds, executable,
+         give(it.logical_ids, args.addressable_device_logical_ids,
+              args.num_addressable_device_logical_ids));
   bind<device_assignment>(api.PJRT_LoadedExecutable_GetDeviceAssignment);
-  bind<delete_state>(api.PJRT_LoadedExecutable_Delete);
-  bind<is_deleted>(api.PJRT_LoadedExecutable_IsDeleted);
-  bind<fingerprint>(api.PJRT_LoadedExecutable_Fingerprint);
+  ANSWER(api, PJRT_LoadedExecutable_Delete, executable, it.drop());
+  ANSWER(api, PJRT_LoadedExecutable_IsDeleted, executable, args.is_deleted = it.state() == nullptr);
+  ANSWER(api, PJRT_LoadedExecutable_Fingerprint, executable,
+         give(it.fingerprint, args.executable_fingerprint, args.executable_fingerprint_size));
 }
 
 }  // namespace jaxmps::pjrt

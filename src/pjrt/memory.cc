@@ -33,44 +33,11 @@ const PJRT_Memory_FunctionTable kTable = {
     .set_user_data = store_user_data,
 };
 
-Status id(PJRT_Memory_Id_Args& args) {
-  REQUIRE(args.memory);
-  args.id = memory_of(args.memory).id;
-  return {};
-}
-
 Status kind(PJRT_Memory_Kind_Args& args) {
   REQUIRE(args.memory);
   std::string_view kind = memory_of(args.memory).kind();
   args.kind = kind.data();
   args.kind_size = kind.size();
-  return {};
-}
-
-Status kind_id(PJRT_Memory_Kind_Id_Args& args) {
-  REQUIRE(args.memory);
-  args.kind_id = memory_of(args.memory).kind_index;
-  return {};
-}
-
-Status debug_string(PJRT_Memory_DebugString_Args& args) {
-  REQUIRE(args.memory);
-  args.debug_string = memory_of(args.memory).to_string.data();
-  args.debug_string_size = memory_of(args.memory).to_string.size();
-  return {};
-}
-
-Status to_string(PJRT_Memory_ToString_Args& args) {
-  REQUIRE(args.memory);
-  args.to_string = memory_of(args.memory).to_string.data();
-  args.to_string_size = memory_of(args.memory).to_string.size();
-  return {};
-}
-
-Status addressable_by(PJRT_Memory_AddressableByDevices_Args& args) {
-  REQUIRE(args.memory);
-  args.devices = &memory_of(args.memory).device;
-  args.num_devices = 1;
   return {};
 }
 
@@ -90,12 +57,15 @@ Memory::~Memory() {
 }
 
 void bind_memory(PJRT_Api& api) {
-  bind<id>(api.PJRT_Memory_Id);
+  ANSWER(api, PJRT_Memory_Id, memory, args.id = memory_of(&it).id);
   bind<kind>(api.PJRT_Memory_Kind);
-  bind<kind_id>(api.PJRT_Memory_Kind_Id);
-  bind<debug_string>(api.PJRT_Memory_DebugString);
-  bind<to_string>(api.PJRT_Memory_ToString);
-  bind<addressable_by>(api.PJRT_Memory_AddressableByDevices);
+  ANSWER(api, PJRT_Memory_Kind_Id, memory, args.kind_id = memory_of(&it).kind_index);
+  ANSWER(api, PJRT_Memory_DebugString, memory,
+         give(memory_of(&it).to_string, args.debug_string, args.debug_string_size));
+  ANSWER(api, PJRT_Memory_ToString, memory,
+         give(memory_of(&it).to_string, args.to_string, args.to_string_size));
+  ANSWER(api, PJRT_Memory_AddressableByDevices, memory, args.devices = &memory_of(&it).device;
+         args.num_devices = 1);
 }
 
 }  // namespace jaxmps::pjrt

@@ -10,34 +10,18 @@ namespace jaxmps::pjrt {
 PJRT_EXTENSION_FUNCTION(PJRT_Shardings_PJRT_Executable_ParameterShardings, sharding_sizes);
 PJRT_EXTENSION_FUNCTION(PJRT_Shardings_PJRT_Executable_OutputShardings, sharding_sizes);
 
-namespace {
-
-Status of_parameters(PJRT_Shardings_PJRT_Executable_ParameterShardings_Args& args) {
-  REQUIRE(args.executable);
-  const auto& side = args.executable->state->parameters;
-  args.num_parameters = side.shardings.size();
-  args.shardings = side.shardings.data();
-  args.sharding_sizes = side.sharding_sizes.data();
-  return {};
-}
-
-Status of_outputs(PJRT_Shardings_PJRT_Executable_OutputShardings_Args& args) {
-  REQUIRE(args.executable);
-  const auto& side = args.executable->state->results;
-  args.num_outputs = side.shardings.size();
-  args.shardings = side.shardings.data();
-  args.sharding_sizes = side.sharding_sizes.data();
-  return {};
-}
-
-}  // namespace
+namespace {}  // namespace
 
 PJRT_Extension_Base* shardings_extension() {
   static PJRT_Shardings_Extension node = [] {
     PJRT_Shardings_Extension made{};
     made.base = {sizeof(made), PJRT_Extension_Type_Shardings, nullptr};
-    bind<of_parameters>(made.PJRT_Shardings_PJRT_Executable_ParameterShardings);
-    bind<of_outputs>(made.PJRT_Shardings_PJRT_Executable_OutputShardings);
+    ANSWER(made, PJRT_Shardings_PJRT_Executable_ParameterShardings, executable,
+           give(it.state->parameters.shardings, args.shardings, args.num_parameters);
+           args.sharding_sizes = it.state->parameters.sharding_sizes.data());
+    ANSWER(made, PJRT_Shardings_PJRT_Executable_OutputShardings, executable,
+           give(it.state->results.shardings, args.shardings, args.num_outputs);
+           args.sharding_sizes = it.state->results.sharding_sizes.data());
     return made;
   }();
   return &node.base;

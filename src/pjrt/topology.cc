@@ -60,44 +60,10 @@ Status platform_name(PJRT_TopologyDescription_PlatformName_Args& args) {
   return {};
 }
 
-Status platform_version(PJRT_TopologyDescription_PlatformVersion_Args& args) {
-  REQUIRE(args.topology);
-  args.platform_version = args.topology->facts.platform_version.data();
-  args.platform_version_size = args.topology->facts.platform_version.size();
-  return {};
-}
-
-Status device_descriptions(PJRT_TopologyDescription_GetDeviceDescriptions_Args& args) {
-  REQUIRE(args.topology);
-  args.descriptions = args.topology->pointers.data();
-  args.num_descriptions = args.topology->pointers.size();
-  return {};
-}
-
-Status serialize(PJRT_TopologyDescription_Serialize_Args& args) {
-  REQUIRE(args.topology);
-  hand_out(args.topology->serialized, args.serialized_bytes, args.serialized_bytes_size,
-           args.serialized_topology, args.serialized_topology_deleter);
-  return {};
-}
-
 Status deserialize(PJRT_TopologyDescription_Deserialize_Args& args) {
   TRY(TopologyFacts facts,
       parse_facts(view(args.serialized_topology, args.serialized_topology_size)));
   args.topology = new PJRT_TopologyDescription(std::move(facts));
-  return {};
-}
-
-Status attributes(PJRT_TopologyDescription_Attributes_Args& args) {
-  REQUIRE(args.topology);
-  args.attributes = args.topology->attributes.data();
-  args.num_attributes = args.topology->attributes.size();
-  return {};
-}
-
-Status fingerprint(PJRT_TopologyDescription_Fingerprint_Args& args) {
-  REQUIRE(args.topology);
-  args.fingerprint = stable_hash(args.topology->serialized);
   return {};
 }
 
@@ -109,46 +75,6 @@ Status memory_space_kind_ids(PJRT_TopologyDescription_GetMemorySpaceKindIds_Args
 }
 
 // ---- device descriptions ----
-
-Status description_id(PJRT_DeviceDescription_Id_Args& args) {
-  REQUIRE(args.device_description);
-  args.id = args.device_description->id;
-  return {};
-}
-
-Status description_process(PJRT_DeviceDescription_ProcessIndex_Args& args) {
-  REQUIRE(args.device_description);
-  args.process_index = args.device_description->process_index;
-  return {};
-}
-
-Status description_attributes(PJRT_DeviceDescription_Attributes_Args& args) {
-  REQUIRE(args.device_description);
-  args.attributes = args.device_description->attributes.data();
-  args.num_attributes = args.device_description->attributes.size();
-  return {};
-}
-
-Status description_kind(PJRT_DeviceDescription_Kind_Args& args) {
-  REQUIRE(args.device_description);
-  args.device_kind = args.device_description->kind.data();
-  args.device_kind_size = args.device_description->kind.size();
-  return {};
-}
-
-Status description_debug_string(PJRT_DeviceDescription_DebugString_Args& args) {
-  REQUIRE(args.device_description);
-  args.debug_string = args.device_description->debug_string.data();
-  args.debug_string_size = args.device_description->debug_string.size();
-  return {};
-}
-
-Status description_to_string(PJRT_DeviceDescription_ToString_Args& args) {
-  REQUIRE(args.device_description);
-  args.to_string = args.device_description->to_string.data();
-  args.to_string_size = args.device_description->to_string.size();
-  return {};
-}
 
 }  // namespace
 
@@ -162,19 +88,30 @@ void bind_topology(PJRT_Api& api) {
   bind<create>(api.PJRT_TopologyDescription_Create);
   bind<destroy>(api.PJRT_TopologyDescription_Destroy);
   bind<platform_name>(api.PJRT_TopologyDescription_PlatformName);
-  bind<platform_version>(api.PJRT_TopologyDescription_PlatformVersion);
-  bind<device_descriptions>(api.PJRT_TopologyDescription_GetDeviceDescriptions);
-  bind<serialize>(api.PJRT_TopologyDescription_Serialize);
+  ANSWER(api, PJRT_TopologyDescription_PlatformVersion, topology,
+         give(it.facts.platform_version, args.platform_version, args.platform_version_size));
+  ANSWER(api, PJRT_TopologyDescription_GetDeviceDescriptions, topology,
+         give(it.pointers, args.descriptions, args.num_descriptions));
+  ANSWER(api, PJRT_TopologyDescription_Serialize, topology,
+         hand_out(it.serialized, args.serialized_bytes, args.serialized_bytes_size,
+                  args.serialized_topology, args.serialized_topology_deleter));
   bind<deserialize>(api.PJRT_TopologyDescription_Deserialize);
-  bind<attributes>(api.PJRT_TopologyDescription_Attributes);
-  bind<fingerprint>(api.PJRT_TopologyDescription_Fingerprint);
+  ANSWER(api, PJRT_TopologyDescription_Attributes, topology,
+         give(it.attributes, args.attributes, args.num_attributes));
+  ANSWER(api, PJRT_TopologyDescription_Fingerprint, topology,
+         args.fingerprint = stable_hash(it.serialized));
   bind<memory_space_kind_ids>(api.PJRT_TopologyDescription_GetMemorySpaceKindIds);
-  bind<description_id>(api.PJRT_DeviceDescription_Id);
-  bind<description_process>(api.PJRT_DeviceDescription_ProcessIndex);
-  bind<description_attributes>(api.PJRT_DeviceDescription_Attributes);
-  bind<description_kind>(api.PJRT_DeviceDescription_Kind);
-  bind<description_debug_string>(api.PJRT_DeviceDescription_DebugString);
-  bind<description_to_string>(api.PJRT_DeviceDescription_ToString);
+  ANSWER(api, PJRT_DeviceDescription_Id, device_description, args.id = it.id);
+  ANSWER(api, PJRT_DeviceDescription_ProcessIndex, device_description,
+         args.process_index = it.process_index);
+  ANSWER(api, PJRT_DeviceDescription_Attributes, device_description,
+         give(it.attributes, args.attributes, args.num_attributes));
+  ANSWER(api, PJRT_DeviceDescription_Kind, device_description,
+         give(it.kind, args.device_kind, args.device_kind_size));
+  ANSWER(api, PJRT_DeviceDescription_DebugString, device_description,
+         give(it.debug_string, args.debug_string, args.debug_string_size));
+  ANSWER(api, PJRT_DeviceDescription_ToString, device_description,
+         give(it.to_string, args.to_string, args.to_string_size));
 }
 
 }  // namespace jaxmps::pjrt

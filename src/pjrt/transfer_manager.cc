@@ -137,18 +137,6 @@ Status retrieve(PJRT_AsyncHostToDeviceTransferManager_RetrieveBuffer_Args& args)
   return {};
 }
 
-Status device(PJRT_AsyncHostToDeviceTransferManager_Device_Args& args) {
-  REQUIRE(args.transfer_manager);
-  args.device_out = args.transfer_manager->memory->device;
-  return {};
-}
-
-Status buffer_count(PJRT_AsyncHostToDeviceTransferManager_BufferCount_Args& args) {
-  REQUIRE(args.transfer_manager);
-  args.buffer_count = args.transfer_manager->slots.size();
-  return {};
-}
-
 Status buffer_size(PJRT_AsyncHostToDeviceTransferManager_BufferSize_Args& args) {
   REQUIRE(args.transfer_manager);
   TRY(Slot * slot, slot_of(*args.transfer_manager, args.buffer_index));
@@ -177,8 +165,10 @@ void bind_transfer_manager(PJRT_Api& api) {
   bind<transfer_data>(api.PJRT_AsyncHostToDeviceTransferManager_TransferData);
   bind<transfer_literal>(api.PJRT_AsyncHostToDeviceTransferManager_TransferLiteral);
   bind<retrieve>(api.PJRT_AsyncHostToDeviceTransferManager_RetrieveBuffer);
-  bind<device>(api.PJRT_AsyncHostToDeviceTransferManager_Device);
-  bind<buffer_count>(api.PJRT_AsyncHostToDeviceTransferManager_BufferCount);
+  ANSWER(api, PJRT_AsyncHostToDeviceTransferManager_Device, transfer_manager,
+         args.device_out = it.memory->device);
+  ANSWER(api, PJRT_AsyncHostToDeviceTransferManager_BufferCount, transfer_manager,
+         args.buffer_count = it.slots.size());
   bind<buffer_size>(api.PJRT_AsyncHostToDeviceTransferManager_BufferSize);
   bind<set_error>(api.PJRT_AsyncHostToDeviceTransferManager_SetBufferError);
   bind<add_metadata>(api.PJRT_AsyncHostToDeviceTransferManager_AddMetadata);

@@ -136,11 +136,13 @@ Status throw_number(PJRT_Plugin_Initialize_Args&) { throw 7; }
 
 TEST(PjrtApi, ExceptionsStayInside) {
   PJRT_Plugin_Initialize_Args args{};
-  EXPECT_FAILS(call(entry<PJRT_Plugin_Initialize_Args, throw_bad_alloc>, args), RESOURCE_EXHAUSTED,
-               "out of host memory");
-  EXPECT_FAILS(call(entry<PJRT_Plugin_Initialize_Args, throw_error>, args), INTERNAL, "went wrong");
-  EXPECT_FAILS(call(entry<PJRT_Plugin_Initialize_Args, throw_number>, args), INTERNAL,
-               "unknown type");
+  PJRT_Error* (*slot)(PJRT_Plugin_Initialize_Args*) = nullptr;
+  bind<throw_bad_alloc>(slot);
+  EXPECT_FAILS(call(slot, args), RESOURCE_EXHAUSTED, "out of host memory");
+  bind<throw_error>(slot);
+  EXPECT_FAILS(call(slot, args), INTERNAL, "went wrong");
+  bind<throw_number>(slot);
+  EXPECT_FAILS(call(slot, args), INTERNAL, "an exception of unknown type");
 }
 
 TEST(PjrtError, SlotsAndVtableAgree) {
