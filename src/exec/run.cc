@@ -214,6 +214,7 @@ class Runner {
       return carried;
     };
     std::vector<mx::array> carried;
+    carried.reserve(step.inputs.size());
     for (int i = 0; i < loop.carried; ++i) carried.push_back(take(step, i));
     const auto holds = [&] {
       return scalar<bool>(run_plan(*loop.condition, with_captured(carried), run_, false)[0]);
