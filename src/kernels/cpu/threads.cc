@@ -1,6 +1,7 @@
 #include "kernels/cpu/threads.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -45,32 +46,74 @@ bool spin_until(const Ready& ready) {
   return ready();
 }
 
+// Chunks [first, last) of a job. Whose share it is takes them from the front, others from the back.
+class alignas(64) Share {
+ public:
+  void set(uint64_t first, uint64_t last) { range_.store(first << 32 | last); }
+  bool is_empty() const { return is_empty(range_.load(std::memory_order_relaxed)); }
+  // The number of a chunk that is the caller's now; -1 if none is left.
+  int64_t take(bool front) {
+    uint64_t range = range_.load(std::memory_order_relaxed);
+    while (!is_empty(range)) {
+      const uint64_t rest = front ? range + (uint64_t{1} << 32) : range - 1;
+      if (range_.compare_exchange_weak(range, rest, std::memory_order_relaxed))
+        return static_cast<int64_t>(front ? range >> 32 : rest & UINT32_MAX);
+    }
+    return -1;
+  }
+
+ private:
+  static bool is_empty(uint64_t range) { return range >> 32 >= (range & UINT32_MAX); }
+  std::atomic<uint64_t> range_{0};
+};
+
+constexpr int64_t kMostShares = 32, kMostChunks = UINT32_MAX;
+
 // One parallel_for call; lives on the caller's stack. A worker may touch it only between joining
 // (under the pool's mutex) and decrementing `helpers`.
+//
+// Each thread has a share of its own, the same one at each call of this size: what it has written
+// before is in its core's cache, and to fetch it from another's takes three times as long as to
+// write it. Who is done helps the others.
 struct Job {
-  Job(int64_t n, int64_t grain, Body body) : n(n), grain(grain), body(body) {}
+  Job(int64_t n, int64_t grain, int64_t chunks, int threads, Body body)
+      : n(n), grain(grain), shares(std::min({chunks, int64_t{threads}, kMostShares})), body(body) {
+    for (int64_t s = 0; s < shares; ++s) {
+      share[static_cast<size_t>(s)].set(static_cast<uint64_t>(chunks * s / shares),
+                                        static_cast<uint64_t>(chunks * (s + 1) / shares));
+    }
+  }
 
-  bool exhausted() const { return next.load(std::memory_order_relaxed) >= n; }
+  bool exhausted() const {
+    return std::all_of(share.begin(), share.begin() + shares,
+                       [](const Share& s) { return s.is_empty(); });
+  }
 
-  void work() {
+  // Thread 0 is the caller.
+  void work(int64_t thread) {
     inside_chunk = true;
-    for (;;) {
-      const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= n) break;
-      try {
-        body(begin, std::min(n, begin + grain));
-      } catch (...) {
-        failed.store(true, std::memory_order_relaxed);
-        next.store(n, std::memory_order_relaxed);
-      }
+    const int64_t own = thread == 0 ? 0 : 1 + (thread - 1) % (shares - 1);
+    for (int64_t k = 0; k < shares; ++k) {
+      Share& from = share[static_cast<size_t>((own + k) % shares)];
+      for (int64_t chunk; (chunk = from.take(k == 0)) >= 0;) run(chunk);
     }
     inside_chunk = false;
   }
 
-  const int64_t n;
-  const int64_t grain;
+  void run(int64_t chunk) {
+    if (failed.load(std::memory_order_relaxed)) return;
+    try {
+      const int64_t begin = chunk * grain;
+      body(begin, std::min(n, begin + grain));
+    } catch (...) {
+      failed.store(true, std::memory_order_relaxed);
+    }
+  }
+
+  const int64_t n, grain;
+  const int64_t shares;  // at least two
   const Body body;
-  std::atomic<int64_t> next{0};
+  std::array<Share, kMostShares> share;
   std::atomic<int> helpers{0};
   std::atomic<bool> failed{false};
 };
@@ -82,7 +125,7 @@ class Pool {
     jobs_.reserve(64);
     for (int i = 1; i < threads; ++i) {
       try {
-        workers_.emplace_back([this] { serve(); });
+        workers_.emplace_back([this, i] { serve(i); });
       } catch (const std::system_error&) {
         break;  // the system grants no more threads: the rest do the work
       }
@@ -105,7 +148,7 @@ class Pool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   void run(int64_t n, int64_t grain, Body body) {
-    Job job(n, grain, body);
+    Job job(n, grain, (n + grain - 1) / grain, threads(), body);
     bool sleepers;
     {
       std::lock_guard<std::mutex> lock(mutex_);
@@ -113,10 +156,10 @@ class Pool {
       posted_.fetch_add(1);
       sleepers = sleeping_ > 0;
     }
-    const bool pair = n <= 2 * grain;
+    const bool pair = job.shares == 2;
     if (sleepers && pair) wake_.notify_one();
     if (sleepers && !pair) wake_.notify_all();
-    job.work();
+    job.work(0);
     {
       std::lock_guard<std::mutex> lock(mutex_);
       jobs_.erase(std::find(jobs_.begin(), jobs_.end(), &job));
@@ -140,13 +183,13 @@ class Pool {
     return nullptr;
   }
 
-  void serve() {
+  void serve(int64_t thread) {
     const DeviceFloats floats;
     std::unique_lock<std::mutex> lock(mutex_);
     while (!stopping_) {
       if (Job* job = join_job()) {
         lock.unlock();
-        job->work();
+        job->work(thread);
         lock.lock();
         // Under the mutex, so that a caller about to sleep on done_ cannot miss it.
         if (job->helpers.fetch_sub(1, std::memory_order_release) == 1) done_.notify_all();
@@ -209,7 +252,7 @@ void run_inline(int64_t n, int64_t grain, Body body) {
 void parallel_for(int64_t n, int64_t grain, Body body) {
   if (n <= 0) return;
   grain = std::max<int64_t>(grain, 1);
-  if (n <= grain || inside_chunk) return run_inline(n, grain, body);
+  if (n <= grain || inside_chunk || n / grain >= kMostChunks) return run_inline(n, grain, body);
   Pool& workers = pool();
   if (workers.threads() == 1) return run_inline(n, grain, body);
   workers.run(n, grain, body);
