@@ -1,5 +1,9 @@
 #include "kernels/cpu/threads.h"
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -229,6 +233,11 @@ void forget_pool() {
 int default_threads() {
   const int64_t asked = env::number(env::Var::JAX_MPS_CPU_THREADS);
   if (asked > 0) return static_cast<int>(asked);
+#if defined(__linux__)
+  // Of all cores this process may have been given some.
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof cores, &cores) == 0) return std::max(1, CPU_COUNT(&cores));
+#endif
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 

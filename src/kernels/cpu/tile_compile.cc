@@ -358,6 +358,29 @@ void TileCompiler::finish_group() {
   }
 }
 
+// Where operands and results are more than the caches hold, and tiles are runs of them.
+void TileCompiler::look_ahead() {
+  constexpr int64_t kCache = 16 << 20;
+  int64_t bytes = 0, ahead = 0, steps = 0;
+  for (const ir::Type& type : f_.inputs) bytes += type.byte_count();
+  for (const FusionOutput& o : f_.outputs) bytes += o.type.byte_count();
+  if (bytes < kCache || k_.red_end < static_cast<int>(k_.dims.size())) return;
+  const bool is_whole = k_.red_count <= k_.rows;
+  for (Stage& stage : k_.stages) {
+    steps += static_cast<int64_t>(stage.steps.size() + stage.reductions.size());
+    for (Binding& b : stage.bindings) {
+      const bool is_input = b.kind == Binding::Kind::input;
+      if ((!is_input && b.kind != Binding::Kind::output) || b.shift.entry >= 0) continue;
+      const auto at = static_cast<size_t>(b.index);
+      const auto& strides = is_input ? k_.accesses[at].strides : k_.parts[at].strides;
+      if (strides.empty() || strides.back() == 0 || (is_whole && k_.red_begin == 0)) continue;
+      b.to_next = b.size * (is_whole ? strides[static_cast<size_t>(k_.red_begin) - 1] : k_.rows);
+      if (b.to_next != 0) ahead += b.tile_bytes = b.size * std::min(k_.rows, k_.red_count);
+    }
+  }
+  k_.ahead_by_step = ahead / std::max<int64_t>(1, steps);
+}
+
 void TileCompiler::place_bindings() {
   for (Stage& stage : k_.stages) {
     for (Binding& b : stage.bindings) {
@@ -372,6 +395,7 @@ void TileCompiler::place_bindings() {
       }
     }
   }
+  look_ahead();
   k_.is_small = k_.groups() == 1 && k_.panels.empty() && k_.inner_count > 0 && k_.red_count > 0 &&
                 k_.red_count <= k_.rows && (k_.clip == 0 || k_.red_count <= k_.clip);
 }

@@ -81,6 +81,7 @@ class TileCompiler {
   Status reductions(int s, Local* local);
   void finish_group();
   void place_bindings();
+  void look_ahead();
   int32_t entry_of(int32_t v, const std::vector<int32_t>* local);
 
   const Fusion& f_;

@@ -26,6 +26,22 @@ struct Context {
   // visits none from `outer_end` on.
   int64_t batch_begin = 0, batch_end = 0, outer_end = 0, outer = 0;
   int walk_begin = 0, walk_end = 0;  // the axes along which loads and stores walk
+  // What the next tiles read and write, to be fetched while this one is computed: memory is far
+  // away, and what the hardware foresees ends with each page.
+  struct Ahead {
+    const char *from, *end;
+  };
+  static constexpr int kMostAhead = 4;
+  Ahead ahead[kMostAhead] = {};
+  int ahead_count = 0;
+
+  void look_ahead() {
+    constexpr int64_t kLine = 64;
+    Ahead& next = ahead[ahead_count - 1];
+    const char* until = std::min(next.end, next.from + k.ahead_by_step);
+    for (; next.from < until; next.from += kLine) __builtin_prefetch(next.from);
+    if (next.from >= next.end) --ahead_count;
+  }
 
   void init() {
     char* areas[] = {uniform, group, tile, nullptr};
@@ -84,11 +100,18 @@ struct Context {
     }
   }
 
+  void expect(const Binding& b, const char* here) {
+    if (b.tile_bytes == 0 || ahead_count == kMostAhead) return;
+    const char* next = here + b.to_next;
+    ahead[ahead_count++] = {next, next + b.tile_bytes};
+  }
+
   void bind(const Binding& b, int64_t red_start) {
     if (b.kind == Binding::Kind::input) {
       const Access& access = k.accesses[static_cast<size_t>(b.index)];
       const int64_t start = position(access.offset, access.strides);
       char* base = static_cast<char*>(const_cast<void*>(inputs[access.input])) + start * b.size;
+      expect(b, base);
       at[b.entry] = base + shifted(b.shift, 0) * b.size;
       if (b.shift.batched && outer + 1 < batch_end) {
         foresee(base + number(b.shift, 1) * b.size, std::min(k.rows, k.red_count) * b.size);
@@ -97,6 +120,7 @@ struct Context {
       const OutputPart& part = k.parts[static_cast<size_t>(b.index)];
       at[b.entry] =
           static_cast<char*>(outputs[part.output]) + position(part.offset, part.strides) * b.size;
+      expect(b, at[b.entry]);
     } else if (b.kind == Binding::Kind::row) {
       at[b.entry] = tile + b.offset + red_start * b.size;
     } else {

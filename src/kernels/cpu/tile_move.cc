@@ -310,6 +310,7 @@ void Context::execute(const std::vector<Step>& steps, int64_t n) {
         store(s, n);
         break;
     }
+    if (ahead_count > 0) look_ahead();
   }
 }
 

@@ -66,6 +66,8 @@ struct Binding {
   int32_t buffer = -1;
   int64_t first = 0;
   Shift shift = {};  // input: single, and known before the tiles of a group
+  // What is far away: bytes of a tile, and from there to the next one's.
+  int64_t tile_bytes = 0, to_next = 0;
 };
 inline constexpr int64_t kPanel = 16;
 // Elements from one line of a panel to the next: off by a cache line or more, so that lines of a
@@ -116,7 +118,8 @@ struct TileKernel::Impl : kernels::Tiling {
   std::vector<Stage> stages;
   std::vector<Step> final_steps;  // after the last stage of a group: its values and its outputs
   std::vector<Binding> panels;
-  bool is_small = false;  // one group of one tile
+  bool is_small = false;      // one group of one tile
+  int64_t ahead_by_step = 0;  // bytes of next tiles that are asked for with each step
   int64_t uniform_bytes = 0, group_bytes = 0, tile_bytes = 0, partial_bytes = 0;
   std::vector<std::vector<bool>> aliases;  // [input][output]
 

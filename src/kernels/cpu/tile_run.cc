@@ -98,6 +98,7 @@ int64_t run_range(Context& c, const Stage& stage, int64_t begin, int64_t end) {
     if (!stage.reductions.empty()) {
       for (const Reduction& reduction : stage.reductions) {
         accumulate(c, reduction, n, row, p.tiles == 0);
+        if (c.ahead_count > 0) c.look_ahead();
       }
       p.inner = row ? 1 : std::max(p.inner, n);
       if (++p.tiles == kBlock) set_aside(c, stage, &p);
