@@ -223,6 +223,7 @@ void Device::enqueue(std::unique_ptr<Work> work) {
   if (!is_current()) wait_for_room(lock);
   work->number_ = ++last_number;
   pending_.fetch_add(1, std::memory_order_acq_rel);
+  if (!work->is_short) ++long_;
   if (is_current()) {
     while (!work->is_ready() && run_first_ready(lock)) continue;
     return run_one(std::move(work), lock);
@@ -372,6 +373,7 @@ void Device::run_one(std::unique_ptr<Work> next, std::unique_lock<std::mutex>& l
   lock.lock();
   std::unique_ptr<Work> done = std::move(running_);
   running_ = std::move(done->next_);
+  if (!done->is_short) --long_;
   if (is_sent) {
     sent_nanoseconds_ += done->nanoseconds;
     *sent_end_ = std::move(done);
@@ -400,11 +402,14 @@ void Device::restart_in_child() {
   Work* lost = queue_.release();
   queue_end_ = &queue_;
   queued_ = 0;
-  int running = 0;
+  int running = 0, lasting = 0;
   if (is_current()) {
     // A callback forked; this thread goes on after it.
     mx::set_default_stream(stream());
-    for (const Work* work = running_.get(); work; work = work->next_.get()) ++running;
+    for (const Work* work = running_.get(); work; work = work->next_.get()) {
+      ++running;
+      lasting += work->is_short ? 0 : 1;
+    }
   } else {
     renew(run_mutex_);
     started_ = false;
@@ -415,6 +420,7 @@ void Device::restart_in_child() {
     abandon_all(lost_running);
   }
   pending_ = running;
+  long_ = lasting;
   abandon_all(sent_.release());
   sent_end_ = &sent_;
   abandon_all(lost);

@@ -64,6 +64,7 @@ class Device {
     // and whether its results cannot be had again, because its arguments are gone with it.
     bool is_interruptible = false;
     bool is_unique = false;
+    bool is_short = false;  // Set before it is enqueued: others may wait for it.
     std::atomic<bool> is_stopped{false};
     // How long a GPU is busy with it, at most; what waits for the GPU, or may take long, is
     // endless. Set before it is enqueued.
@@ -108,6 +109,8 @@ class Device {
   // Called by work while it runs, before it sets its events: it needs MLX no more, so that a fork
   // from then on does not lose MLX for the child.
   void left_mlx();
+  // Whether all that is queued or runs is short.
+  bool is_soon_idle() const { return long_.load(std::memory_order_relaxed) == 0; }
   // The number of the piece of work that was enqueued last, on any device.
   static std::atomic<uint64_t> last_number;
   // Stops (Work::is_stopped) all interruptible work up to that number that is queued or runs.
@@ -170,6 +173,7 @@ class Device {
   std::atomic<uint64_t> inline_number_{0};  // of what an interruptible caller runs now, or 0
   std::atomic<bool> inline_stopped_{false};
   std::atomic<int> pending_{0};        // queued or running on the device's thread
+  std::atomic<int> long_{0};           // of those, not short
   std::atomic<bool> gpu_lost_{false};  // it was the parent's, and cannot be used here
   std::atomic<bool> mlx_lost_{false};  // another thread was inside MLX during a fork
 };

@@ -82,7 +82,13 @@ void FusionTiers::print(bool always) {
   State next = State::refused;
   if ((always || is_slow()) && kernels::has_code_generator() && tile_.reduces_one_tile() &&
       kernels::can_print(*fusion_).ok()) {
-    kernels::LlvmKernel kernel = kernels::print_kernel(*fusion_);
+    std::vector<bool> kept(fusion_->inputs.size(), true);
+    for (size_t i = 0; i < kept.size(); ++i) {
+      for (size_t o = 0; o < fusion_->outputs.size(); ++o) {
+        if (tile_.may_alias(static_cast<int>(i), static_cast<int>(o))) kept[i] = false;
+      }
+    }
+    kernels::LlvmKernel kernel = kernels::print_kernel(*fusion_, kept);
     log(Level::debug, "a fusion as machine code, of ", kernel.module.text.size(), " bytes of text");
     parts_ = kernel.parts;
     code_ = kernels::MachineCode::of(std::move(kernel.module));

@@ -18,8 +18,8 @@ namespace jaxmps::exec {
 namespace {
 
 // Work shorter than this runs on the caller's thread when the device is idle: handing it to another
-// thread would take longer.
-constexpr double kInlineNanoseconds = 50'000;
+// thread, which then wants a core beside the client's and the kernels' own, would take longer.
+constexpr double kInlineNanoseconds = 100'000;
 
 double now() {
   using Clock = std::chrono::steady_clock;
@@ -260,9 +260,9 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
 
   Execution execution;
   const bool is_unique = std::find(donated.begin(), donated.end(), true) != donated.end();
-  const bool cheap =
-      is_short(is_unique) && std::all_of(run.arguments.begin(), run.arguments.end(),
-                                         [](const PayloadPtr& p) { return p->ready.is_set(); });
+  const bool is_brief = is_short(is_unique);
+  const bool cheap = is_brief && std::all_of(run.arguments.begin(), run.arguments.end(),
+                                             [](const PayloadPtr& p) { return p->ready.is_set(); });
   if (Status refused; cheap && execute_inline(run, execution, donate, refused)) {
     if (!refused.ok()) return refused.error();
     return execution;
@@ -273,6 +273,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   task->is_interruptible = watch_interrupts();
   task->is_unique = is_unique;
   task->nanoseconds = gpu_nanoseconds_;
+  task->is_short = is_brief;
   CHECK_OK(donate(task->execution));
   // The client may write its memory as soon as this returns.
   for (const PayloadPtr& argument : task->execution.arguments) {
@@ -281,8 +282,11 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
       return execution;
     }
   }
+  const bool soon = is_brief && device->is_soon_idle();
   device->enqueue(std::move(task));
   if (calls_python_) CHECK_OK(execution.done.await());
+  // The next one finds the device idle; a client that stays ahead would hand over each.
+  if (soon) (void)execution.done.await();
   return execution;
 }
 

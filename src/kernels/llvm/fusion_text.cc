@@ -272,7 +272,7 @@ void print_fusion(LlvmText* text, std::string* to, const Fusion& fusion,
   print(text, to, fusion, inputs, outputs, -1);
 }
 
-LlvmKernel print_kernel(const Fusion& fusion) {
+LlvmKernel print_kernel(const Fusion& fusion, const std::vector<bool>& kept) {
   LlvmText text;
   std::string entry, body;
   auto buffers = [&](const char* table, size_t count) {
@@ -286,6 +286,9 @@ LlvmKernel print_kernel(const Fusion& fusion) {
   };
   const auto inputs = buffers("in", fusion.inputs.size());
   const auto outputs = buffers("out", fusion.outputs.size());
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    if (kept[k]) text.keep(inputs[k]);
+  }
   std::vector<int> outer(static_cast<size_t>(fusion.reduced_begin));
   std::iota(outer.begin(), outer.end(), 0);
   const int cut = is_written_out(fusion) ? axis_to_cut(fusion) : longest_axis(fusion, outer);

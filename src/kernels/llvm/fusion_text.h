@@ -27,7 +27,7 @@ struct LlvmKernel {
   int64_t parts;
 };
 
-// Of what can be printed.
-LlvmKernel print_kernel(const Fusion& fusion);
+// Of what can be printed. `kept`: the inputs whose memory is none of the outputs'.
+LlvmKernel print_kernel(const Fusion& fusion, const std::vector<bool>& kept);
 
 }  // namespace jaxmps::kernels

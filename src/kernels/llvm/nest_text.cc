@@ -470,9 +470,10 @@ std::string Printer::load(const ScalarInstr& i, const Point& p, size_t level) {
     index = text_.emit(to, str("select i1 ", *test, ", i64 ", sum, ", i64 0"));
     more = 0;
   }
-  const std::string address = element(inputs_[at(access.input)], index, more, i.type, level);
-  std::string value = text_.emit(
-      to, str("load ", t, ", ptr ", address, ", align ", ir::byte_size(i.type), group(level)));
+  const std::string& base = inputs_[at(access.input)];
+  const std::string address = element(base, index, more, i.type, level);
+  std::string value = text_.emit(to, str("load ", t, ", ptr ", address, ", align ",
+                                         ir::byte_size(i.type), group(level), text_.kept(base)));
   if (!test) return value;
   return text_.emit(
       to, str("select i1 ", *test, ", ", t, ' ', value, ", ", t, ' ', llvm_constant(i.type, 0)));

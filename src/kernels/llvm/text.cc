@@ -133,6 +133,12 @@ void LlvmText::declare(const std::string& name, const std::string& declaration,
   symbols_.push_back({name, address});
 }
 
+std::string LlvmText::kept(const std::string& address) {
+  if (kept_.count(address) == 0) return {};
+  if (nothing_.empty()) nothing_ = metadata("!{}");
+  return ", !invariant.load " + nothing_;
+}
+
 std::string LlvmText::scratch(size_t number, int64_t bytes) {
   scratch_.resize(std::max(scratch_.size(), number + 1), 1);
   scratch_[number] = std::max(scratch_[number], bytes);

@@ -62,6 +62,10 @@ class LlvmText {
     std::string access, branch;
   };
   Independent independent();
+  // From now on: nothing that the function writes is in this memory.
+  void keep(const std::string& address) { kept_.insert(address); }
+  // What loads from there carry.
+  std::string kept(const std::string& address);
 
   // The address of memory of the function, number `number`, of at least so many bytes. Whoever asks
   // for the same number takes the same memory.
@@ -104,11 +108,12 @@ class LlvmText {
   int names_ = 0;
   std::vector<int64_t> scratch_;
   std::vector<std::string> metadata_;
+  std::string nothing_;  // an empty node
   std::map<std::string, std::string> declared_;
   std::vector<LlvmSymbol> symbols_;
   std::vector<std::string> variants_;  // vector forms that only LLVM's vectoriser calls
   std::map<std::string, std::string> second_words_;
-  std::set<std::string> extrema_;
+  std::set<std::string> extrema_, kept_;
 };
 
 }  // namespace jaxmps::kernels
