@@ -68,13 +68,22 @@ template <typename T, typename U>
 JAXMPS_INLINE T or_nan(U value, T a, T b) {
   return (a != a || b != b) ? kNan<T> : from_bits(value);
 }
-// Asked both ways, only zeros of different signs give different bits, which are joined.
+// Of floats that are no NaN. Asked both ways, only zeros of different signs give different bits,
+// which are joined.
+template <bool is_max, typename T>
+JAXMPS_INLINE auto extremum_bits(T a, T b) {
+  if constexpr (is_max) {
+    return bits(a > b ? a : b) & bits(b > a ? b : a);
+  } else {
+    return bits(a < b ? a : b) | bits(b < a ? b : a);
+  }
+}
 template <typename T>
 JAXMPS_INLINE T max_of(T a, T b) {
   if constexpr (std::is_integral_v<T>) {
     return a > b ? a : b;
   } else {
-    return or_nan(bits(a > b ? a : b) & bits(b > a ? b : a), a, b);
+    return or_nan(extremum_bits<true>(a, b), a, b);
   }
 }
 template <typename T>
@@ -82,7 +91,7 @@ JAXMPS_INLINE T min_of(T a, T b) {
   if constexpr (std::is_integral_v<T>) {
     return a < b ? a : b;
   } else {
-    return or_nan(bits(a < b ? a : b) | bits(b < a ? b : a), a, b);
+    return or_nan(extremum_bits<false>(a, b), a, b);
   }
 }
 template <typename T>

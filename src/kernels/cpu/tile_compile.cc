@@ -396,8 +396,9 @@ void TileCompiler::place_bindings() {
     }
   }
   look_ahead();
-  k_.is_small = k_.groups() == 1 && k_.panels.empty() && k_.inner_count > 0 && k_.red_count > 0 &&
-                k_.red_count <= k_.rows && (k_.clip == 0 || k_.red_count <= k_.clip);
+  k_.is_one_tile = k_.inner_count > 0 && k_.red_count > 0 && k_.red_count <= k_.rows &&
+                   (k_.clip == 0 || k_.red_count <= k_.clip);
+  k_.is_small = k_.is_one_tile && k_.groups() == 1 && k_.panels.empty();
 }
 
 Status TileCompiler::compile() {

@@ -1,4 +1,6 @@
 // The steps of a tile: loads, stores, panels of neighbouring groups, and calls of the loops.
+#include <bit>
+
 #include "kernels/cpu/tile_context.h"
 #include "scalar/scalar_int.h"
 
@@ -111,6 +113,53 @@ void copy_rows(T* d, const T* s, int64_t rows, int64_t row_stride, int64_t lengt
   if (different < rows) repeat(d, length, rows * length);
 }
 
+// Rows of a few bytes that follow each other in the tile. Each is written as a whole unit, of which
+// the next one overwrites what is too much; strides are in bytes.
+template <size_t unit>
+void copy_short_rows(char* d, const char* s, const Context::Block& block, int64_t bytes,
+                     int64_t by_row, int64_t by_sheet) {
+  char row[unit];
+  const auto exact = static_cast<size_t>(bytes);
+  for (int64_t k = 0; k < block.sheets; ++k, s += by_sheet) {
+    const bool is_last = k + 1 == block.sheets;
+    if (by_row == 0) {
+      // Beyond the last row there may be no memory.
+      std::memcpy(row, s, !is_last && by_sheet + bytes >= int64_t{unit} ? unit : exact);
+      for (int64_t r = is_last ? 1 : 0; r < block.rows; ++r, d += bytes) std::memcpy(d, row, unit);
+    } else {
+      const char* from = s;
+      for (int64_t r = 1; r < block.rows; ++r, d += bytes, from += by_row) {
+        std::memcpy(row, from, unit);
+        std::memcpy(d, row, unit);
+      }
+      std::memcpy(row, from, exact);
+      if (!is_last) std::memcpy(d, row, exact), d += bytes;
+    }
+    if (is_last) std::memcpy(d, row, exact);
+  }
+}
+
+// False where that reads too much, or a unit would be more than two rows.
+bool copy_short_rows(char* d, const char* s, const Context::Block& block, int64_t bytes,
+                     int64_t by_row, int64_t by_sheet) {
+  const auto unit = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(bytes)));
+  if (by_row < 0 || by_sheet < 0 || (by_row > 0 && by_row + bytes < unit)) return false;
+  switch (unit) {
+    case 4:
+      return copy_short_rows<4>(d, s, block, bytes, by_row, by_sheet), true;
+    case 8:
+      return copy_short_rows<8>(d, s, block, bytes, by_row, by_sheet), true;
+    case 16:
+      return copy_short_rows<16>(d, s, block, bytes, by_row, by_sheet), true;
+    case 32:
+      return copy_short_rows<32>(d, s, block, bytes, by_row, by_sheet), true;
+    case 64:
+      return copy_short_rows<64>(d, s, block, bytes, by_row, by_sheet), true;
+    default:
+      return false;
+  }
+}
+
 // A block of whole rows of the last axis, without bounds.
 void load_block(const Context& c, const Step& step, const int64_t* point,
                 const Context::Block& block, char* dst) {
@@ -121,7 +170,12 @@ void load_block(const Context& c, const Step& step, const int64_t* point,
   const auto last = static_cast<size_t>(c.walk_end - 1);
   const int64_t by_row = access.strides[last - 1], by_one = access.strides[last];
   const int64_t by_sheet = block.sheets > 1 ? access.strides[last - 2] : 0;
-  const int64_t sheet = block.rows * block.length;
+  const int64_t sheet = block.rows * block.length, size = step.size;
+  const bool is_run = by_row == block.length && (block.sheets == 1 || by_sheet == sheet);
+  if (by_one == 1 && !is_run && (by_sheet != 0 || block.sheets == 1) &&
+      copy_short_rows(dst, src, block, block.length * size, by_row * size, by_sheet * size)) {
+    return;
+  }
   scalar::with_bits(step.size, [&](auto item) {
     using T = decltype(item);
     T* d = reinterpret_cast<T*>(dst);

@@ -118,7 +118,8 @@ struct TileKernel::Impl : kernels::Tiling {
   std::vector<Stage> stages;
   std::vector<Step> final_steps;  // after the last stage of a group: its values and its outputs
   std::vector<Binding> panels;
-  bool is_small = false;      // one group of one tile
+  bool is_one_tile = false;   // each group
+  bool is_small = false;      // and there is one group
   int64_t ahead_by_step = 0;  // bytes of next tiles that are asked for with each step
   int64_t uniform_bytes = 0, group_bytes = 0, tile_bytes = 0, partial_bytes = 0;
   std::vector<std::vector<bool>> aliases;  // [input][output]

@@ -75,7 +75,10 @@ void finish(Context& c, const Reduction& r, const void* total, bool any) {
   const int64_t chunk = c.chunk_length;
   uint64_t bits = 0;
   std::memcpy(&bits, c.at[r.init], r.size);
-  c.k.table->fill(result, bits, chunk, r.size);
+  if (chunk == 1)
+    std::memcpy(result, &bits, r.size);
+  else
+    c.k.table->fill(result, bits, chunk, r.size);
   if (any) r.combine(result, result, total, nullptr, chunk, 0);
   for (int64_t row = 1; row < c.k.rows && c.k.red_end < static_cast<int>(c.k.dims.size()); ++row) {
     std::memcpy(result + row * chunk * r.size, result, static_cast<size_t>(chunk * r.size));
@@ -130,13 +133,30 @@ int64_t group_width(const Context& c) {
   return row ? 1 : c.k.rows * c.chunk_length;
 }
 
+// The tile of a stage that has no other.
+void run_tile(Context& c, const Stage& stage, int64_t n, bool row) {
+  c.execute(stage.steps, n);
+  for (const Reduction& r : stage.reductions) {
+    accumulate(c, r, n, row, true);
+    if (!row) fold_rows(c, r, c.tile + r.inner, n);
+    finish(c, r, c.tile + r.inner, true);
+    if (c.ahead_count > 0) c.look_ahead();
+  }
+}
+
 void run_group(Context& c, int64_t group) {
   const Impl& k = c.k;
   enter_group(c, group);
+  const bool row = k.red_end == static_cast<int>(k.dims.size());
   for (const Stage& stage : k.stages) {
     c.set_axes(k.red_begin, k.red_end, 0);
     if (!k.panels.empty()) c.fill_panels();
     c.execute(stage.group_steps, group_width(c));
+    if (k.is_one_tile) {
+      for (const Binding& b : stage.bindings) c.bind(b, 0);
+      run_tile(c, stage, row ? k.red_count : k.red_count * c.chunk_length, row);
+      continue;
+    }
     const int64_t live = run_range(c, stage, 0, k.red_count);
     for (const Reduction& r : stage.reductions) {
       fold_rows(c, r, c.tile + r.outer, live);
@@ -165,12 +185,7 @@ void run_small(Context& c) {
         c.at[b.entry] = c.tile + b.offset;
       }
     }
-    c.execute(stage.steps, n);
-    for (const Reduction& r : stage.reductions) {
-      accumulate(c, r, n, row, true);
-      if (!row) fold_rows(c, r, c.tile + r.inner, n);
-      finish(c, r, c.tile + r.inner, true);
-    }
+    run_tile(c, stage, n, row);
   }
   if (!k.final_steps.empty()) c.execute(k.final_steps, c.chunk_length);
 }
@@ -326,10 +341,7 @@ double TileKernel::loop_nanoseconds() const {
 
 bool TileKernel::is_small() const { return impl_->is_small; }
 
-bool TileKernel::reduces_one_tile() const {
-  const Impl& k = *impl_;
-  return !k.has_reductions || (k.red_count <= k.rows && (k.clip == 0 || k.red_count <= k.clip));
-}
+bool TileKernel::reduces_one_tile() const { return !impl_->has_reductions || impl_->is_one_tile; }
 
 int64_t TileKernel::session_bytes() const {
   const Run run{*impl_, nullptr, nullptr, nullptr};

@@ -9,6 +9,7 @@
 #define JAXMPS_LOOP _Pragma("clang loop vectorize(assume_safety)")
 #endif
 
+#include <algorithm>
 #include <cstring>
 
 #include "ir/float_codec.h"
@@ -167,6 +168,32 @@ void trig_loop(void* dst, const void* pa, const void*, const void*, int64_t n, u
   for (int64_t i = 0; i < n; ++i) d[i] = Fn::fast(a[i]);
 }
 
+template <typename Fn>
+constexpr bool kIsMax = std::is_same_v<Fn, Function<Opcode::max>>;
+template <typename Fn>
+constexpr bool kIsMin = std::is_same_v<Fn, Function<Opcode::min>>;
+
+// The lanes' part of reduce_loop for floats; returns how many elements it has taken. Whether there
+// is a NaN is asked once, of what is largest as bits without a sign: no lane waits for it.
+template <typename T, typename Fn, int kLanes>
+int64_t extremum_lanes(T* lanes, const T* a, int64_t n) {
+  using Bits = decltype(bits(T()));
+  Bits largest[kLanes];
+  for (int j = 0; j < kLanes; ++j) largest[j] = bits(lanes[j]) << 1;
+  int64_t i = kLanes;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int j = 0; j < kLanes; ++j) {
+      const T x = a[i + j];
+      lanes[j] = from_bits(extremum_bits<kIsMax<Fn>>(lanes[j], x));
+      largest[j] = std::max<Bits>(largest[j], bits(x) << 1);
+    }
+  }
+  Bits all = 0;
+  for (int j = 0; j < kLanes; ++j) all = std::max(all, largest[j]);
+  if (all > bits(kInf<T>) << 1) lanes[0] = kNan<T>;
+  return i;
+}
+
 // Lanes accumulate independently and are then folded as a tree, so that the result is the same for
 // every instruction set and the error grows with n / kLanes.
 template <typename T, typename Fn>
@@ -178,8 +205,12 @@ void reduce_loop(void* dst, const void* pa, const void*, const void*, int64_t n,
   int live = kLanes;
   if (n >= kLanes) {
     std::memcpy(lanes, a, sizeof lanes);
-    for (i = kLanes; i + kLanes <= n; i += kLanes) {
-      for (int j = 0; j < kLanes; ++j) lanes[j] = Fn::call(lanes[j], a[i + j]);
+    if constexpr (std::is_floating_point_v<T> && (kIsMax<Fn> || kIsMin<Fn>)) {
+      i = extremum_lanes<T, Fn, kLanes>(lanes, a, n);
+    } else {
+      for (i = kLanes; i + kLanes <= n; i += kLanes) {
+        for (int j = 0; j < kLanes; ++j) lanes[j] = Fn::call(lanes[j], a[i + j]);
+      }
     }
     for (int j = 0; i < n; ++i, ++j) lanes[j] = Fn::call(lanes[j], a[i]);
   } else {
