@@ -182,7 +182,9 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
   const OpInfo& info = ops_[static_cast<size_t>(index)];
   const Op& op = *info.op;
   refusal_ = "the group is full";
-  if (static_cast<int>(g.members.size()) >= options_.max_ops) return false;
+  // A constant that stayed outside would be an operand that nobody has counted.
+  const bool is_full = static_cast<int>(g.members.size()) >= options_.max_ops;
+  if (is_full && info.kind != FuseClass::constant) return false;
   int more = 0;
   for (int i = 0; i < op.operand_count(); ++i) {
     const Value& value = *op.operand(i);
