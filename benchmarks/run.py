@@ -162,6 +162,20 @@ def plot(rows: list[dict], peer: str, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def run_rounds(rounds: int, peer: str, results: dict[str, dict[str, list[dict]]]) -> bool:
+    """Whether all were run: an interruption leaves what was measured before it."""
+    try:
+        for index in range(rounds):
+            for name, by_target in results.items():
+                for target in (peer, "mps") if index % 2 == 0 else ("mps", peer):
+                    by_target[target].append(spawn(name, target))
+            print(f"round {index + 1} of {rounds} done", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return False
+    return True
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -190,12 +204,12 @@ def main() -> int:
     if unknown:
         parser.error(f"no such workload: {', '.join(sorted(unknown))}")
     results = {name: {target: [] for target in (peer, "mps")} for name in names}
-    for index in range(options.rounds):
-        for name in names:
-            for target in (peer, "mps") if index % 2 == 0 else ("mps", peer):
-                results[name][target].append(spawn(name, target))
-        print(f"round {index + 1} of {options.rounds} done", file=sys.stderr)
-    rows = [summarize(name, peer, results[name]) for name in names]
+    complete = run_rounds(options.rounds, peer, results)
+    measured = {name: min(map(len, by_target.values())) for name, by_target in results.items()}
+    rows = [
+        summarize(name, peer, {target: all_[:n] for target, all_ in results[name].items()})
+        for name, n in measured.items() if n
+    ]  # fmt: skip
     options.out.mkdir(parents=True, exist_ok=True)
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "rounds": options.rounds}
     (options.out / "results.json").write_text(json.dumps({"setup": machine, "rows": rows}, indent=1))
@@ -203,9 +217,9 @@ def main() -> int:
     (options.out / "table.md").write_text(text)
     plot(rows, peer, options.out / "ratios.png")
     print(text)
-    if options.update:
+    if options.update and complete:
         update(options.update, text)
-    return int(any("error" in row for row in rows))
+    return int(not complete or any("error" in row for row in rows))
 
 
 if __name__ == "__main__":
