@@ -29,6 +29,11 @@ PROGRAMS = {
     "two short axes": (lambda x: jnp.stack([x, x[:, ::-1] * 2], 1) + jnp.arange(2.0)[:, None], values(700, 3)),
     "pairs": (lambda x: (x[:, :, None] - x[:, None]) ** 2, values(40, 16, 3)),
     "pairs of rows": (lambda x: x[:, :, None] * x[:, None, ::-1] + x[:1, :1, None, :1], values(23, 9, 7, 3)),
+    **{
+        f"pairs of {length} {np.dtype(dtype).name}": (
+            lambda x: (x[:, :, None] - x[:, None]) * x[:, None], values(31, 11, length, dtype=dtype))
+        for length, dtype in [(3, np.int8), (2, np.float32), (5, np.float16), (5, np.float32), (12, np.float32)]
+    },
     "one row for all": (lambda x: x * x[:1] + jnp.arange(5.0), values(777, 5)),
     "bounds": (shifted, values(90, 3)),
     "reversed": (lambda x: x[:, ::-1] + 1, values(500, 4)),

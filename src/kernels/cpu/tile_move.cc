@@ -120,15 +120,16 @@ void copy_short_rows(char* d, const char* s, const Context::Block& block, int64_
                      int64_t by_row, int64_t by_sheet) {
   char row[unit];
   const auto exact = static_cast<size_t>(bytes);
+  const int64_t rows = block.rows;  // the compiler can't know that no byte of the tile is it
   for (int64_t k = 0; k < block.sheets; ++k, s += by_sheet) {
     const bool is_last = k + 1 == block.sheets;
     if (by_row == 0) {
       // Beyond the last row there may be no memory.
       std::memcpy(row, s, !is_last && by_sheet + bytes >= int64_t{unit} ? unit : exact);
-      for (int64_t r = is_last ? 1 : 0; r < block.rows; ++r, d += bytes) std::memcpy(d, row, unit);
+      for (int64_t r = is_last ? 1 : 0; r < rows; ++r, d += bytes) std::memcpy(d, row, unit);
     } else {
       const char* from = s;
-      for (int64_t r = 1; r < block.rows; ++r, d += bytes, from += by_row) {
+      for (int64_t r = 1; r < rows; ++r, d += bytes, from += by_row) {
         std::memcpy(row, from, unit);
         std::memcpy(d, row, unit);
       }
