@@ -276,7 +276,7 @@ class Runner {
   // The memory alone is held by work on its way, too.
   void settle_on_gpu(Arrays& out) {
     for (size_t i = 0; i < out.size(); ++i) {
-      if (plan_.passed_on[i] && handle_count(out[i]) > 1) {
+      if (plan_.passed_on[i] && handle_count(out[i]) > 1 && out[i].size() > 0) {
         out[i] = encoder_.copy(std::move(out[i]));
       } else if (plan_.small_parts[i]) {
         out[i] = encoder_.copy_of_part(std::move(out[i]));
