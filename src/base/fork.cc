@@ -53,6 +53,12 @@ void hold_over_fork(std::mutex& mutex) {
   all.held.push_back(&mutex);
 }
 
+std::mutex& lasting_mutex() {
+  auto* made = new std::mutex;
+  hold_over_fork(*made);
+  return *made;
+}
+
 void after_fork_in_child(std::function<void()> handler) {
   Registry& all = registry();
   std::lock_guard lock(all.mutex);

@@ -13,6 +13,8 @@ namespace jaxmps {
 
 // `mutex` must not be held when another registered one is locked.
 void hold_over_fork(std::mutex& mutex);
+// A new one that is, and lives for ever.
+std::mutex& lasting_mutex();
 
 // Runs `handler` in the child, on its only thread, with no lock held, in order of registration.
 void after_fork_in_child(std::function<void()> handler);

@@ -389,8 +389,7 @@ class Builder {
       plan_->moved_results[i] = live[result] = true;
     }
     // Parameters have the first slots.
-    const auto first = std::count_if(plan_->parameters.begin(), plan_->parameters.end(),
-                                     [](int slot) { return slot >= 0; });
+    const auto first = static_cast<Ref>(plan_->parameters.size());
     for (size_t i = 0; i < plan_->results.size(); ++i) {
       plan_->passed_on.push_back(!plan_->moved_results[i] || plan_->results[i] < first);
     }
@@ -431,12 +430,11 @@ class Builder {
     std::vector<int64_t> bytes(plan_->slots), memory(plan_->slots);
     for (size_t i = 0; i < plan_->parameters.size(); ++i) {
       const int slot = plan_->parameters[i];
-      if (slot >= 0) bytes[slot] = memory[slot] = plan_->parameter_bytes[i];
+      bytes[slot] = memory[slot] = plan_->parameter_bytes[i];
     }
     for (const Step& step : plan_->steps) {
       for (size_t i = 0; i < step.outputs.size(); ++i) {
         const int slot = step.outputs[i];
-        if (slot < 0) continue;
         bytes[slot] = result_bytes(step, i);
         const bool is_part = is_view(step) && step.inputs[0] >= 0;
         memory[slot] = is_part ? std::max(bytes[slot], memory[step.inputs[0]]) : bytes[slot];

@@ -230,11 +230,7 @@ Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
                            const CompileOptions& options, const ir::Target& target) {
   // Equal content means equal program; entries live as long as somebody uses the program.
   const DeviceFloats floats;  // constants are folded
-  static auto* mutex = [] {
-    auto* made = new std::mutex;
-    hold_over_fork(*made);
-    return made;
-  }();
+  static std::mutex& mutex = lasting_mutex();
   static auto* cache = new std::unordered_map<std::string, std::weak_ptr<const Program>>;
 
   const std::string settings =
@@ -243,7 +239,7 @@ Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
   const uint64_t high = content_hash(settings, content_hash(*artifact, 0x9e3779b97f4a7c15ull));
   const std::string fingerprint = hex(high) + hex(low);
   {
-    std::lock_guard lock(*mutex);
+    std::lock_guard lock(mutex);
     auto found = cache->find(fingerprint);
     if (found != cache->end()) {
       if (auto program = found->second.lock(); program && program->artifact() == *artifact) {
@@ -252,7 +248,7 @@ Result<ProgramPtr> compile(std::shared_ptr<const std::string> artifact,
     }
   }
   TRY(ProgramPtr program, Compiler::run(std::move(artifact), options, target, fingerprint));
-  std::lock_guard lock(*mutex);
+  std::lock_guard lock(mutex);
   std::erase_if(*cache, [](const auto& entry) { return entry.second.expired(); });
   (*cache)[fingerprint] = program;
   return program;

@@ -157,12 +157,12 @@ Status Device::start() {
     if (registered_ == 0) hold_over_fork(queue_mutex_), registered_ = 1;
     if (registered_ == 1) after_fork_in_child([this] { restart_in_child(); }), registered_ = 2;
     (void)stream();
+    if (!target_.runs_native) CHECK_OK(Ends::instance().start());
   } catch (...) {
     return current_exception_as_error();
   }
   std::lock_guard lock(queue_mutex_);
   if (started_) return {};
-  if (!target_.runs_native) CHECK_OK(Ends::instance().start());
   CHECK_OK(start_thread([this] { run(); }));
   started_ = true;
   return {};

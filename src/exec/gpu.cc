@@ -87,20 +87,20 @@ Gpu::Function Gpu::find(const GpuKernel& kernel) {
 }
 
 // Their texts differ behind the prelude only, which stands there once.
-void Gpu::build_together(const Kernels& kernels) {
+Status Gpu::build_together(const Kernels& kernels) {
   std::string source(dialect().prelude);
   for (const GpuKernel* kernel : kernels) {
     source += std::string_view(kernel->source).substr(dialect().prelude.size());
   }
-  auto functions = build(source, kernels);
-  if (!functions.ok()) return;
+  TRY(auto functions, build(source, kernels));
   std::lock_guard lock(mutex_);
   for (size_t k = 0; k < kernels.size(); ++k) {
-    functions_.emplace(kernels[k]->source, std::move((*functions)[k]));
+    functions_.emplace(kernels[k]->source, std::move(functions[k]));
   }
+  return {};
 }
 
-Status Gpu::compile(const std::vector<const GpuFusion*>& fusions) {
+void Gpu::compile(const std::vector<const GpuFusion*>& fusions) {
   Kernels wanted;
   std::unordered_set<std::string_view> seen;
   for (const GpuFusion* fusion : fusions) {
@@ -112,24 +112,16 @@ Status Gpu::compile(const std::vector<const GpuFusion*>& fusions) {
   constexpr int64_t kTogether = 16;
   const auto count = static_cast<int64_t>(wanted.size());
   cpu::parallel_for(count, kTogether, [&](int64_t begin, int64_t end) {
-    build_together({wanted.begin() + begin, wanted.begin() + end});
+    (void)build_together({wanted.begin() + begin, wanted.begin() + end});
   });
-  return {};
-}
-
-Result<Gpu::Function> Gpu::load(const GpuKernel& kernel) {
-  if (Function found = find(kernel)) return found;
-  TRY(const auto functions, build(kernel.source, {&kernel}));
-  std::lock_guard lock(mutex_);
-  return functions_.emplace(kernel.source, functions[0]).first->second;
 }
 
 Result<ops::Lowering> Gpu::lower(const GpuFusion& printed) {
   ops::Lowering lowering;
   for (const GpuKernel& kernel : printed.kernels) {
-    TRY(Function function, load(kernel));
+    if (!find(kernel)) CHECK_OK(build_together({&kernel}));
     lowering.launches.push_back({.name = kernel.name,
-                                 .function = std::move(function),
+                                 .function = find(kernel),
                                  .blocks = kernel.blocks,
                                  .threads = kernel.threads,
                                  .inputs = kernel.inputs,

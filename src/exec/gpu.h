@@ -41,7 +41,7 @@ class Gpu {
   // The fusion's kernels, or why it has none.
   Result<kernels::GpuFusion> print(const kernels::Fusion& description) const;
   // Compiles kernels on all cores. What fails is left to be met by lower().
-  Status compile(const std::vector<const kernels::GpuFusion*>& fusions);
+  void compile(const std::vector<const kernels::GpuFusion*>& fusions);
   // The kernels of a fusion, ready to be launched.
   Result<ops::Lowering> lower(const kernels::GpuFusion& printed);
 
@@ -54,8 +54,7 @@ class Gpu {
 
  private:
   Function find(const kernels::GpuKernel& kernel);
-  void build_together(const Kernels& kernels);
-  Result<Function> load(const kernels::GpuKernel& kernel);
+  Status build_together(const Kernels& kernels);
 
   std::mutex mutex_;
   std::unordered_map<std::string, Function> functions_;  // by the kernel's source

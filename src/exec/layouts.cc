@@ -59,7 +59,7 @@ class Folder {
 
   // MLX's views of arrays without elements are none.
   void note(int slot, const mx::Shape& shape, mx::Dtype dtype) {
-    if (slot < 0 || std::find(shape.begin(), shape.end(), 0) != shape.end()) return;
+    if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return;
     seen_[slot] = Seen{slot, stand_ins_.dense(shape, dtype), true};
   }
 
@@ -155,10 +155,10 @@ class Folder {
     for (size_t i = plan_.steps.size(); i-- > 0;) {
       Step& step = plan_.steps[i];
       const bool is_read = std::any_of(step.outputs.begin(), step.outputs.end(),
-                                       [&](int slot) { return slot >= 0 && uses_[slot] > 0; });
-      const bool was_followed = std::all_of(
-          step.outputs.begin(), step.outputs.end(),
-          [&](int slot) { return slot >= 0 && seen_[slot] && seen_[slot]->whole != slot; });
+                                       [&](int slot) { return uses_[slot] > 0; });
+      const bool was_followed =
+          std::all_of(step.outputs.begin(), step.outputs.end(),
+                      [&](int slot) { return seen_[slot] && seen_[slot]->whole != slot; });
       if (!is_read && was_followed && is_view(step)) continue;
       for (const Ref input : step.inputs) {
         if (input >= 0) ++uses_[input];

@@ -4,7 +4,7 @@
 // array; a step names the slots it reads, writes and frees (those whose last use it is), so storage
 // goes as soon as it is dead, and native steps take over operands nobody else holds. All steps are
 // data that passes and tools can look into. A Plan is immutable once built and may run
-// on several threads at once, each with its own Frame.
+// on several threads at once.
 #pragma once
 
 #include <memory>
@@ -20,8 +20,6 @@ namespace jaxmps::exec {
 
 // Where an operand is: a slot (>= 0) or constant number ~ref (< 0).
 using Ref = int32_t;
-
-using Frame = std::vector<std::optional<mx::array>>;
 
 struct Plan;
 

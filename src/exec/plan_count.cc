@@ -16,7 +16,6 @@ class Counter {
     most_read_.resize(plan_.parameters.size());
     for (size_t i = 0; i < plan_.parameters.size(); ++i) {
       const int slot = plan_.parameters[i];
-      if (slot < 0) continue;
       seen_[slot] = plan_.parameter_bytes[i];
       root_[slot] = static_cast<int>(i);
     }
@@ -52,9 +51,7 @@ class Counter {
       if (!is_nested) all_.bytes += reads[i];
     }
     for (size_t i = 0; i < step.outputs.size(); ++i) {
-      const int slot = step.outputs[i];
-      if (slot < 0) continue;
-      seen_[slot] = written_[slot] = result_bytes(step, i);
+      seen_[step.outputs[i]] = written_[step.outputs[i]] = result_bytes(step, i);
     }
     if (updates_in_place(step)) {
       const int slot = step.outputs[0];
@@ -62,14 +59,13 @@ class Counter {
       for (size_t i = 1; i < reads.size(); ++i) written_[slot] += reads[i];
       if (step.inputs[0] >= 0) root_[slot] = root_[step.inputs[0]];
     }
-    for (const int slot : step.outputs) all_.bytes += slot < 0 || is_nested ? 0 : written_[slot];
+    for (const int slot : step.outputs) all_.bytes += is_nested ? 0 : written_[slot];
   }
 
   void add_view(const Step& step) {
     const Ref from = step.inputs[0];
     for (size_t i = 0; i < step.outputs.size(); ++i) {
       const int slot = step.outputs[i];
-      if (slot < 0) continue;
       seen_[slot] = std::min(result_bytes(step, i), seen(from));
       if (from < 0) continue;
       written_[slot] = std::min(seen_[slot], written_[from]);

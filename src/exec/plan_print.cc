@@ -58,8 +58,7 @@ class Printer {
   }
 
   void plan_body(const Plan& plan) {
-    const auto slot = [](int s) { return s < 0 ? std::string("unused") : text_of(s); };
-    line(str("parameters ", joined(plan.parameters, slot)));
+    line(str("parameters ", joined(plan.parameters, text_of)));
     if (!plan.dead_parameters.empty()) line(str("frees ", joined(plan.dead_parameters, text_of)));
     for (const Step& step : plan.steps) print_step(step);
     line(str("return ", joined(plan.results, text_of)));

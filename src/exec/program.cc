@@ -195,20 +195,17 @@ Result<const Plan*> Program::plan_for(const Device& device) const {
   if (plan_->is_native) return plan_.get();
   const int stream = device.stream().index;
   if (stream == stream_) return plan_.get();
-  static auto* mutex = [] {
-    auto* made = new std::mutex;
-    hold_over_fork(*made);
-    return made;
-  }();
-  std::lock_guard lock(*mutex);
-  std::unique_ptr<Plan>& plan = plans_[stream];
-  if (plan) return plan.get();
+  static std::mutex& mutex = lasting_mutex();
+  {
+    std::lock_guard lock(mutex);
+    if (const auto found = plans_.find(stream); found != plans_.end()) return found->second.get();
+  }
   std::vector<Error> refused;
   const StreamScope scope(device);
-  plan = build_plan(module_->main()->body, {}, *target_, &refused);
-  if (refused.empty()) return plan.get();
-  plan = nullptr;
-  return refused.front();
+  auto plan = build_plan(module_->main()->body, {}, *target_, &refused);
+  if (!refused.empty()) return refused.front();
+  std::lock_guard lock(mutex);
+  return plans_.try_emplace(stream, std::move(plan)).first->second.get();
 }
 
 Result<std::vector<bool>> Program::check_arguments(const Device* device,

@@ -289,7 +289,7 @@ class Runner {
   const Plan& plan_;
   RunContext& run_;
   Encoder& encoder_;
-  Frame frame_;
+  std::vector<std::optional<mx::array>> frame_;  // by slot
 };
 
 }  // namespace
