@@ -1,7 +1,7 @@
-// Functions of float32 without float64. exp, log, tanh, logistic, erf and erf_inv are those of
-// scalar/scalar_math.h, word by word. The others, which run in float64 there, carry what a float32
-// leaves over in a second one (T. J. Dekker, "A floating-point technique for extending the
-// available precision", 1971).
+// Functions of float32 without float64. exp, log, logistic, erf and erf_inv are those of
+// scalar/scalar_math.h, word by word. Those that run in float64 there carry what a float32 leaves
+// over in a second one (T. J. Dekker, "A floating-point technique for extending the available
+// precision", 1971).
 #include "kernels/gpu_dialect.h"
 
 namespace jaxmps::kernels {

@@ -10,7 +10,7 @@
 
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/scratch.h"
-#include "kernels/cpu/transpose.h"
+#include "kernels/cpu/strided_copy.h"
 #include "passes/pass.h"
 
 namespace jaxmps::ops {
@@ -125,25 +125,21 @@ std::optional<cpu::Gemm> plan_gemm(const ir::Type& lhs, const ir::Type& rhs, DTy
 
 // A dense copy of an operand, its dimensions in the order of the groups, which count so afterwards.
 struct Turned {
-  ir::Dims extents, from, to;
   ir::Type type;
+  cpu::StridedCopy copy;
 
   Turned(const ir::Type& operand, std::initializer_list<std::vector<int>*> groups) : type(operand) {
-    const ir::Dims strides = ir::row_major_strides(operand.dims);
+    const ir::Dims strides = byte_strides(operand);
+    ir::Dims from;
+    type.dims.clear();
     for (std::vector<int>* group : groups) {
       for (int& d : *group) {
-        extents.push_back(operand.dims[d]);
+        type.dims.push_back(operand.dims[d]);
         from.push_back(strides[d]);
-        d = static_cast<int>(extents.size()) - 1;
+        d = static_cast<int>(from.size()) - 1;
       }
     }
-    type.dims = extents;
-    to = ir::row_major_strides(extents);
-  }
-
-  void copy(const void* operand, char* dense) const {
-    cpu::strided_copy(static_cast<size_t>(ir::byte_size(type.dtype)), extents, from, operand, to,
-                      dense);
+    copy = cpu::StridedCopy(type.dims, from, byte_strides(type), ir::byte_size(type.dtype));
   }
 };
 
@@ -174,8 +170,8 @@ std::optional<Native> dense_product(const OpContext& ctx, DotDims dims, bool bot
                                                      void* const* results) {
     const cpu::Scratch a(static_cast<size_t>(lhs.type.byte_count()));
     const cpu::Scratch b(static_cast<size_t>(rhs ? rhs->type.byte_count() : 0));
-    lhs.copy(operands[0], a.as<char>());
-    if (rhs) rhs->copy(operands[1], b.as<char>());
+    lhs.copy.copy(operands[0], a.as<char>());
+    if (rhs) rhs->copy.copy(operands[1], b.as<char>());
     multiply(g, bytes, a.as<char>(), rhs ? b.as<char>() : operands[1], results[0]);
   };
 }

@@ -80,8 +80,7 @@ ANY_DTYPE_OP(dynamic_slice) {
   });
   const cpu::StridedCopy window = window_copy(ctx.in(0), ctx.out(), sizes);
   lowering.native = [=](const void* const* in, void* const* out) {
-    window.copy_parallel(static_cast<const char*>(in[0]) + starts.offset(in),
-                         static_cast<char*>(out[0]));
+    window.copy(static_cast<const char*>(in[0]) + starts.offset(in), static_cast<char*>(out[0]));
   };
   lowering.nanoseconds = 20 + 0.15 * static_cast<double>(ctx.out().byte_count());
   if (is_one_run(sizes, ctx.in(0).dims)) {
@@ -104,8 +103,7 @@ ANY_DTYPE_OP(dynamic_update_slice) {
   const int64_t bytes = ctx.in(0).byte_count();
   lowering.native = [=](const void* const* in, void* const* out) {
     if (out[0] != in[0]) cpu::parallel_copy(out[0], in[0], bytes);
-    window.copy_parallel(static_cast<const char*>(in[1]),
-                         static_cast<char*>(out[0]) + starts.offset(in));
+    window.copy(static_cast<const char*>(in[1]), static_cast<char*>(out[0]) + starts.offset(in));
   };
   lowering.reuse = {0};
   lowering.nanoseconds = 20 + 0.1 * static_cast<double>(ctx.in(1).byte_count() + bytes);

@@ -1,8 +1,7 @@
 // Ops that move elements without looking at them.
 #include <algorithm>
 
-#include "kernels/cpu/gather.h"
-#include "kernels/cpu/transpose.h"
+#include "kernels/cpu/strided_copy.h"
 #include "ops/window.h"
 
 namespace jaxmps::ops {
@@ -56,7 +55,7 @@ ANY_DTYPE_OP(slice) {
     lowering = native(
         [=, copy = cpu::StridedCopy(to.dims, source, byte_strides(to), item)](const void* const* in,
                                                                               void* const* out) {
-          copy.copy_parallel(static_cast<const char*>(in[0]) + offset, static_cast<char*>(out[0]));
+          copy.copy(static_cast<const char*>(in[0]) + offset, static_cast<char*>(out[0]));
         },
         20 + 0.15 * static_cast<double>(to.byte_count()));
     const auto stored = static_cast<int64_t>(storage_dtype(from.dtype).size());
@@ -115,8 +114,8 @@ Native pad_native(const OpContext& ctx) {
   return [=, copy = cpu::StridedCopy(sizes, source, target, item)](const void* const* in,
                                                                    void* const* out) {
     cpu::fill(static_cast<size_t>(item), in[1], count, out[0]);
-    copy.copy_parallel(static_cast<const char*>(in[0]) + from_offset,
-                       static_cast<char*>(out[0]) + to_offset);
+    copy.copy(static_cast<const char*>(in[0]) + from_offset,
+              static_cast<char*>(out[0]) + to_offset);
   };
 }
 

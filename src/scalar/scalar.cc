@@ -171,16 +171,8 @@ int32_t ScalarBuilder::emit(Opcode op, DType type, int32_t a, int32_t b, int32_t
 }
 
 int32_t ScalarBuilder::real_constant(DType machine, double value) {
-  uint64_t bits = 0;
-  if (machine == DType::f32) {
-    bits = std::bit_cast<uint32_t>(static_cast<float>(value));
-  } else if (machine == DType::f64) {
-    bits = std::bit_cast<uint64_t>(value);
-  } else {
-    const int width = 8 * ir::byte_size(machine);
-    bits = static_cast<uint64_t>(static_cast<int64_t>(value));
-    if (width < 64) bits &= (1ull << width) - 1;
-  }
+  const uint64_t bits = machine == DType::f32 ? std::bit_cast<uint32_t>(static_cast<float>(value))
+                                              : std::bit_cast<uint64_t>(value);
   return emit(Opcode::constant, machine, -1, -1, -1, bits);
 }
 
@@ -215,7 +207,6 @@ ScalarValue ScalarBuilder::constant(DType dtype, double value) {
 
 ScalarValue ScalarBuilder::int_constant(DType dtype, int64_t value) {
   const DType type = machine_type(dtype);
-  if (!ir::is_int(type) && type != DType::pred) return constant(dtype, static_cast<double>(value));
   const int width = 8 * ir::byte_size(type);
   uint64_t bits = static_cast<uint64_t>(value);
   if (width < 64) bits &= (1ull << width) - 1;

@@ -24,8 +24,9 @@ using ir::DType;
 // Opcodes that are no functions of their operands' values alone; see ScalarInstr.
 #define JAXMPS_STRUCTURAL_OPCODES(X)                                                            \
   X(input)                                                                                      \
-  X(load) X(constant) X(convert) X(bitcast) X(encode) X(decode) X(round_to) X(reduce_precision) \
-      X(wrap) X(select) X(threefry) X(threefry_second)
+  X(load)                                                                                       \
+  X(constant) X(convert) X(bitcast) X(encode) X(decode) X(round_to) X(reduce_precision) X(wrap) \
+      X(select) X(threefry) X(threefry_second)
 
 // The others stand in ir/scalar_ops.def.
 enum class Opcode : uint8_t {
@@ -98,10 +99,10 @@ inline std::string_view name(Opcode op) { return info(op).name; }
 //   round_to  imm = a narrow float DType: decode(encode(a))
 //   reduce_precision  imm = exponent bits << 8 | mantissa bits
 //   wrap      imm = bits kept (2 or 4), sign- or zero-extended as the type says
-//   eq, ne, lt, le  compare a and b of the same type, unordered as IEEE 754 says; the result is
-//   pred select    a is pred; b where a holds, else c threefry  (key0, key1, count0, count1: u32)
-//   gives word 0; threefry_second(threefry) word 1 reduce_*  over the reduced axes of a fusion, of
-//   a, starting with b (only in fusions)
+//   eq, ne, lt, le  of a and b of one type, unordered as IEEE 754 says, are pred
+//   select    a is pred; b where a holds, else c
+//   threefry  (key0, key1, count0, count1: u32) gives word 0; threefry_second(threefry) word 1
+//   reduce_*  over the reduced axes of a fusion, of a, starting with b (only in fusions)
 struct ScalarInstr {
   Opcode op;
   DType type;

@@ -4,26 +4,11 @@
 #include <new>
 
 #include "kernels/cpu/conv_plan.h"
-#include "kernels/cpu/transpose.h"
+#include "kernels/cpu/strided_copy.h"
 #include "kernels/cpu/widen.h"
 
 namespace jaxmps::cpu {
 namespace {
-
-// lhs as the form wants it: features last or batch last, dense.
-void copy_lhs(const ConvLayout& plan, const void* from, void* to) {
-  const ConvShape& before = plan.original;
-  const ConvShape& after = plan.shape;
-  std::vector<int64_t> extents{after.batch, after.in_features};
-  std::vector<int64_t> source{before.lhs_batch, before.lhs_feature};
-  std::vector<int64_t> target{after.lhs_batch, after.lhs_feature};
-  for (size_t d = 0; d < after.spatial.size(); ++d) {
-    extents.push_back(after.spatial[d].in);
-    source.push_back(before.spatial[d].lhs_stride);
-    target.push_back(after.spatial[d].lhs_stride);
-  }
-  strided_copy(ir::byte_size(after.type), extents, source, from, target, to);
-}
 
 template <typename T>
 void run_form(const ConvLayout& plan, const T* lhs, const T* rhs, T* out) {
@@ -49,11 +34,10 @@ void run_conv(const ConvLayout& plan, const void* lhs, const void* rhs, void* ou
     return fill(ir::byte_size(plan.shape.type), zero, plan.out_span, out);
   }
   if (plan.form == ConvForm::kPlain) return conv_plain(plan, lhs, rhs, out);
-  Scratch copy(plan.copy_lhs ? static_cast<size_t>(plan.lhs_span) * ir::byte_size(plan.shape.type)
-                             : 0);
-  if (plan.copy_lhs) {
-    copy_lhs(plan, lhs, copy.as<void>());
-    lhs = copy.as<void>();
+  const Scratch dense(plan.lhs_copy ? static_cast<size_t>(plan.lhs_copy->bytes()) : 0);
+  if (plan.lhs_copy) {
+    plan.lhs_copy->copy(lhs, dense.as<void>());
+    lhs = dense.as<void>();
   }
   switch (plan.shape.type) {
     case DType::bf16:

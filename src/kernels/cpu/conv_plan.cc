@@ -61,19 +61,23 @@ void set_spans(ConvLayout& plan) {
   plan.out_span = last + 1;
 }
 
-// Strides of a dense copy of lhs with features last, or with the batch last.
+// lhs is copied, dense with features last or with the batch last.
 void use_copy(ConvLayout& plan, bool features_last) {
-  plan.copy_lhs = true;
-  plan.original = plan.shape;
   ConvShape& s = plan.shape;
+  const int64_t bytes = ir::byte_size(s.type);
+  ir::Dims extents, from, to;
   int64_t size = 1;
   const auto place = [&](int64_t& stride, int64_t extent) {
+    extents.push_back(extent);
+    from.push_back(stride * bytes);
+    to.push_back(size * bytes);
     stride = size;
     size *= extent;
   };
   place(features_last ? s.lhs_feature : s.lhs_batch, features_last ? s.in_features : s.batch);
   for (size_t d = s.spatial.size(); d-- > 0;) place(s.spatial[d].lhs_stride, s.spatial[d].in);
   place(features_last ? s.lhs_batch : s.lhs_feature, features_last ? s.batch : s.in_features);
+  plan.lhs_copy = StridedCopy(extents, from, to, bytes);
 }
 
 ConvForm choose_form(ConvLayout& plan) {

@@ -6,9 +6,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "kernels/cpu/conv.h"
+#include "kernels/cpu/strided_copy.h"
 
 namespace jaxmps::cpu {
 
@@ -55,8 +57,7 @@ struct ConvLayout {
   int64_t lhs_span = 0, rhs_span = 0,
           out_span = 0;  // elements from the first to the last, inclusive
   std::vector<ConvBlock> blocks;
-  bool copy_lhs = false;  // run on a dense copy, whose strides are in `shape`
-  ConvShape original;     // with the strides of the caller
+  std::optional<StridedCopy> lhs_copy;  // run on a dense copy, whose strides are in `shape`
 };
 
 // The classes that make up a combination, one per axis.

@@ -22,72 +22,6 @@ void copy_values(const char* operand, const int64_t* offsets, int64_t n, char* t
 
 }  // namespace
 
-StridedCopy::StridedCopy(const ir::Dims& sizes, const ir::Dims& from_strides,
-                         const ir::Dims& to_strides, int64_t element_bytes) {
-  bytes_ = element_bytes;
-  for (int64_t size : sizes) bytes_ *= size;
-  run_ = element_bytes;
-  std::vector<Dim> reversed;  // innermost first
-  for (size_t d = sizes.size(); d-- > 0;) {
-    if (sizes[d] == 1) continue;
-    const Dim dim{sizes[d], from_strides[d], to_strides[d]};
-    if (reversed.empty()) {
-      if (dim.from == run_ && dim.to == run_) {
-        run_ *= dim.size;
-        continue;
-      }
-    } else if (Dim& last = reversed.back();
-               dim.from == last.from * last.size && dim.to == last.to * last.size) {
-      last.size *= dim.size;
-      continue;
-    }
-    reversed.push_back(dim);
-  }
-  outer_.assign(reversed.rbegin(), reversed.rend());
-}
-
-void StridedCopy::copy_dims(size_t dim, const char* from, char* to) const {
-  if (dim == outer_.size()) {
-    std::memcpy(to, from, static_cast<size_t>(run_));
-    return;
-  }
-  const Dim& d = outer_[dim];
-  if (dim + 1 == outer_.size()) {
-    auto values = [&]<typename T>(T) {
-      for (int64_t i = 0; i < d.size; ++i) std::memcpy(to + i * d.to, from + i * d.from, sizeof(T));
-    };
-    if (run_ == 1 || run_ == 2 || run_ == 4 || run_ == 8)
-      return scalar::with_bits(static_cast<int>(run_), values);
-  }
-  for (int64_t i = 0; i < d.size; ++i) copy_dims(dim + 1, from + i * d.from, to + i * d.to);
-}
-
-void StridedCopy::copy(const char* from, char* to) const {
-  if (bytes_ != 0) copy_dims(0, from, to);
-}
-
-void StridedCopy::copy_parallel(const char* from, char* to) const {
-  if (bytes_ < 4 * kGrainBytes) return copy(from, to);
-  if (outer_.empty()) return parallel_copy(to, from, run_);
-  const Dim& d = outer_[0];
-  const int64_t grain = std::max<int64_t>(1, kGrainBytes * d.size / bytes_);
-  parallel_for(d.size, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) copy_dims(1, from + i * d.from, to + i * d.to);
-  });
-}
-
-void parallel_copy(void* to, const void* from, int64_t bytes) {
-  char* target = static_cast<char*>(to);
-  const char* source = static_cast<const char*>(from);
-  if (bytes < 8 * kGrainBytes) {
-    if (bytes > 0) std::memcpy(target, source, static_cast<size_t>(bytes));
-    return;
-  }
-  parallel_for(bytes, 4 * kGrainBytes, [&](int64_t begin, int64_t end) {
-    std::memcpy(target + begin, source + begin, static_cast<size_t>(end - begin));
-  });
-}
-
 void load_indices(ir::DType dtype, const void* data, int64_t offset, int64_t stride, int64_t count,
                   int64_t* out) {
   const bool is_small = ir::bit_width(dtype) < 8;
@@ -141,13 +75,7 @@ void gather(const GatherPlan& plan, const void* operand, const void* indices, vo
               copy_values<decltype(item)>(from, offsets, n, at, step);
             });
           }
-          for (int64_t i = 0; i < n; ++i) {
-            if (large) {
-              plan.window.copy_parallel(from + offsets[i], at + i * step);
-            } else {
-              plan.window.copy(from + offsets[i], at + i * step);
-            }
-          }
+          for (int64_t i = 0; i < n; ++i) plan.window.copy(from + offsets[i], at + i * step);
         });
   };
   if (large) return work(0, plan.starts.count());

@@ -1,46 +1,16 @@
 // Windows of an array at positions read from an index array: the machinery of gather, scatter and
-// the dynamic slices. A StridedCopy copies one window; StartIndices turns index vectors into byte
-// offsets; both are built when a program is compiled and are immutable afterwards.
+// the dynamic slices. StartIndices turns index vectors into byte offsets; it is built when a
+// program is compiled and is immutable afterwards.
 // All offsets and strides are in bytes unless named otherwise. Thread-safe: plain values.
-#ifndef JAXMPS_KERNELS_CPU_GATHER_H_
-#define JAXMPS_KERNELS_CPU_GATHER_H_
+#pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <vector>
 
-#include "ir/type.h"
+#include "kernels/cpu/strided_copy.h"
 
 namespace jaxmps::cpu {
-
-// Copies a box between two strided layouts. Neighbouring dimensions that are contiguous in both are
-// merged, so that the innermost run is as long as possible.
-class StridedCopy {
- public:
-  StridedCopy() = default;
-  StridedCopy(const ir::Dims& sizes, const ir::Dims& from_strides, const ir::Dims& to_strides,
-              int64_t element_bytes);
-  void copy(const char* from, char* to) const;
-  // The same, spread over all cores when the window is large.
-  void copy_parallel(const char* from, char* to) const;
-  int64_t bytes() const { return bytes_; }
-  // The number of contiguous bytes if the window is a single run, else 0.
-  int64_t single_run() const { return outer_.empty() ? run_ : 0; }
-  // The runs of the window: for each, its offset in the two layouts.
-  template <typename F>
-  void for_runs(F&& visit) const;
-  int64_t run() const { return run_; }
-
- private:
-  struct Dim {
-    int64_t size, from, to;
-  };
-  void copy_dims(size_t dim, const char* from, char* to) const;
-  std::vector<Dim> outer_;
-  int64_t run_ = 0;
-  int64_t bytes_ = 0;
-};
 
 // Reads `count` integers of an index type, `stride` elements apart; values that do not fit are
 // saturated.
@@ -89,30 +59,6 @@ struct GatherPlan {
 };
 void gather(const GatherPlan& plan, const void* operand, const void* indices, void* result);
 
-void parallel_copy(void* to, const void* from, int64_t bytes);
-
-template <typename F>
-void StridedCopy::for_runs(F&& visit) const {
-  if (bytes_ == 0) return;
-  constexpr size_t kMaxDims = 32;
-  std::array<int64_t, kMaxDims> position{};
-  int64_t from = 0, to = 0;
-  for (;;) {
-    visit(from, to);
-    size_t d = outer_.size();
-    for (;;) {
-      if (d == 0) return;
-      --d;
-      from += outer_[d].from;
-      to += outer_[d].to;
-      if (++position[d] < outer_[d].size) break;
-      from -= outer_[d].from * outer_[d].size;
-      to -= outer_[d].to * outer_[d].size;
-      position[d] = 0;
-    }
-  }
-}
-
 template <bool Clamp>
 void StartIndices::block(const void* indices, int64_t first_index, int64_t first_operand, int64_t n,
                          int64_t* offsets) const {
@@ -156,5 +102,3 @@ void StartIndices::for_blocks(const void* indices, int64_t begin, int64_t end, F
 }
 
 }  // namespace jaxmps::cpu
-
-#endif  // JAXMPS_KERNELS_CPU_GATHER_H_

@@ -10,8 +10,9 @@
 namespace jaxmps::cpu {
 
 // One tile: C[r][j] (+)= sum over taps t and steps k of A(r, t, k) * B(t, k, j).
-//   row form:     A(r, t, k) = rows[r][taps[t] + k]              B(t, k, j) = b[b_taps[t] + k *
-//   b_stride + j] column form:  A(r, t, k) = base[k * a_stride + taps[t] + r]  likewise
+//   row form:     A(r, t, k) = rows[r][taps[t] + k]
+//   column form:  A(r, t, k) = base[k * a_stride + taps[t] + r]
+//   both:         B(t, k, j) = b[b_taps[t] + k * b_stride + j]
 // Rows of B must be readable to the full width of the panel; only `columns` values are stored.
 // A is one element type for f32 and f64; for the pair kernels it is two 16-bit values.
 template <typename A, typename C>
@@ -36,8 +37,8 @@ struct Micro {
   int width;  // the columns of a packed panel of B
   void (*by_row)(int rows, const Tile<A, C>& tile);
   void (*by_column)(int rows, const Tile<A, C>& tile);
-  // c[0][j] = sum over k and t of base[k * a_stride + taps[t] + j] * b[k * b_stride + b_taps[t]
-  // + j]
+  // c[0][j] = sum over k and t of
+  //   base[k * a_stride + taps[t] + j] * b[k * b_stride + b_taps[t] + j]
   void (*by_lane)(const Tile<A, C>& tile);
   // y[r * y_stride] = sum of a[r * stride + i] * x[i] over n, for all rows r.
   void (*dots)(C* y, int64_t y_stride, const A* a, int64_t stride, int64_t rows, const A* x,

@@ -2,7 +2,7 @@
 
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/pool_parts.h"
-#include "kernels/cpu/transpose.h"
+#include "kernels/cpu/strided_copy.h"
 
 namespace jaxmps::cpu {
 namespace {

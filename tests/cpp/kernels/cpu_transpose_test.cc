@@ -5,8 +5,8 @@
 #include <random>
 #include <vector>
 
+#include "kernels/cpu/strided_copy.h"
 #include "kernels/cpu/threads.h"
-#include "kernels/cpu/transpose.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -31,8 +31,12 @@ void check(size_t item, const Index& extents, const Index& from, int64_t from_si
     }
     std::memcpy(&want[b * item], &source[a * item], item);
   }
-  strided_copy(item, extents, from, source.data() + from_at * item, to,
-               target.data() + to_at * item);
+  const auto in_bytes = [&](Index strides) {
+    for (int64_t& stride : strides) stride *= static_cast<int64_t>(item);
+    return strides;
+  };
+  const StridedCopy copy(extents, in_bytes(from), in_bytes(to), static_cast<int64_t>(item));
+  copy.copy(source.data() + from_at * item, target.data() + to_at * item);
   ASSERT_EQ(target, want) << "item " << item << " rank " << extents.size();
 }
 
