@@ -265,6 +265,21 @@ def convolve_in_loop():
 
 
 @loop
+def spectral_equation():
+    def program(u):
+        waves = 2 * jnp.pi * jnp.fft.rfftfreq(256)
+        decay = jnp.exp(-0.01 * waves**2)
+
+        def step(u, _):
+            v = jnp.fft.rfft(u)
+            return jnp.fft.irfft(v * decay) - 0.01 * u * jnp.fft.irfft(1j * waves * v), None
+
+        return lax.scan(step, u, None, 200)[0]
+
+    return program, uniform((256,))
+
+
+@loop
 def float8_and_back():
     return lambda x: x.astype(jnp.float8_e4m3fn).astype(jnp.float32), uniform((1 << 20,))
 
