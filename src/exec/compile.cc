@@ -105,15 +105,6 @@ Status check_signature(const ProgramInfo& info, const ir::Target& target) {
   return {};
 }
 
-Error join(const std::vector<Error>& refused, const std::string& name) {
-  if (refused.size() == 1) return Error(refused[0]).in(name);
-  constexpr size_t kShown = 20;
-  std::string text = str(name, ": ", refused.size(), " ops are not supported:");
-  for (size_t i = 0; i < refused.size() && i < kShown; ++i) text += str("\n  ", refused[i].text);
-  if (refused.size() > kShown) text += str("\n  and ", refused.size() - kShown, " more");
-  return unimplemented(std::move(text));
-}
-
 bool calls_python(ir::Module& module) {
   bool found = false;
   passes::walk(module, [&](const ir::Op* op) {
@@ -165,7 +156,7 @@ class Compiler {
     const StreamScope scope(*all->front());
     program->stream_ = all->front()->stream().index;
     program->plan_ = build_plan(module.main()->body, {}, target, &refused);
-    if (!refused.empty()) return join(refused, program->info_.name);
+    if (!refused.empty()) return passes::join(refused).in(program->info_.name);
     if (dumps()) {
       std::string kernels;
       for_fusions(module.main()->body,

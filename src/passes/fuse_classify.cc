@@ -81,13 +81,8 @@ FuseClass classify(const ir::Op& op, std::string_view* why) {
                  ? FuseClass::elementwise
                  : FuseClass::none;
     case OpId::clamp:
-      *why = "complex numbers";
-      return ir::is_complex(op.result()->type.dtype) ? FuseClass::none : FuseClass::elementwise;
     case OpId::select:
       return FuseClass::elementwise;
-    case OpId::uniform_quantize:
-    case OpId::uniform_dequantize:
-      return FuseClass::none;
     default:
       break;
   }

@@ -45,10 +45,12 @@ class Lowering {
 
   Status run() {
     walk(module_, [this](Op* op) { lower(op); });
-    return refusals_.status();
+    return refused_.empty() ? Status() : join(refused_);
   }
 
  private:
+  void refuse(const Op& op, std::string_view why) { refused_.push_back(ir::refuse(op, why)); }
+
   void lower(Op* op) {
     switch (op->id) {
       case OpId::sdy_sharding_group:
@@ -63,7 +65,7 @@ class Lowering {
         return inline_body(op);
       case OpId::sdy_manual_computation:
         if (keeps_types(op) && manual_devices(*op) == 1) return inline_body(op);
-        return refusals_.add(*op, "manual computations over several devices are not supported");
+        return refuse(*op, "manual computations over several devices are not supported");
       case OpId::custom_call:
         if (is_placement(op->text("call_target_name"))) lower_placement(op);
         return;
@@ -82,7 +84,7 @@ class Lowering {
       same = op->operand(i)->type == op->result(i)->type;
     }
     if (same) return replace(op, op->operands());
-    refusals_.add(*op, "it splits data over several devices, which is not supported");
+    refuse(*op, "it splits data over several devices, which is not supported");
   }
 
   // A permutation in which nobody sends to this device, which then has zeros.
@@ -133,7 +135,7 @@ class Lowering {
   static void inline_body(Op* op) { replace(op, splice(op->region(), op->operands(), op)); }
 
   ir::Module& module_;
-  Refusals refusals_;
+  std::vector<Error> refused_;
 };
 
 }  // namespace

@@ -249,17 +249,12 @@ std::vector<Value*> lift(const Builder& build, const Region& region,
   return results;
 }
 
-void Refusals::add(const Op& op, std::string_view reason) {
-  texts_.push_back(ir::refuse(op, reason).text);
-}
-
-Status Refusals::status() const {
+Error join(const std::vector<Error>& refused) {
+  if (refused.size() == 1) return refused[0];
   constexpr size_t kShown = 20;
-  if (texts_.empty()) return {};
-  if (texts_.size() == 1) return unimplemented(texts_[0]);
-  std::string text = str(texts_.size(), " ops are not supported:");
-  for (size_t i = 0; i < texts_.size() && i < kShown; ++i) text += str("\n  ", texts_[i]);
-  if (texts_.size() > kShown) text += str("\n  and ", texts_.size() - kShown, " more");
+  std::string text = str(refused.size(), " ops are not supported:");
+  for (size_t i = 0; i < refused.size() && i < kShown; ++i) text += str("\n  ", refused[i].text);
+  if (refused.size() > kShown) text += str("\n  and ", refused.size() - kShown, " more");
   return unimplemented(std::move(text));
 }
 

@@ -84,14 +84,7 @@ void walk(ir::Module& module, const F& f) {
   for (const auto& function : module.functions) walk(function->body, f);
 }
 
-// Several refusals as one error.
-class Refusals {
- public:
-  void add(const ir::Op& op, std::string_view reason);
-  Status status() const;
-
- private:
-  std::vector<std::string> texts_;
-};
+// Several refusals, of one op at least, as one error.
+Error join(const std::vector<Error>& refused);
 
 }  // namespace jaxmps::passes

@@ -94,6 +94,9 @@ def test_an_elementwise_op_is_a_row_and_a_function():
     named = {str(p.relative_to(SRC)) for p, text in code.items() if word.search(text)}
     own = {"ir/scalar_ops.def", "scalar/scalar_math.h"}
     assert named == own | {"bytecode/vhlo.def", "kernels/gpu_functions.cc"}
+    word = re.compile(r"\btorch_index_select(_v1)?\b")
+    named = {str(p.relative_to(SRC)) for p, text in code.items() if word.search(text)}
+    assert named == {"bytecode/vhlo.def", "ir/ops.def", "ir/verify_shape.cc", "passes/decompose.cc"}
     shown = (ROOT / "CONTRIBUTING.md").read_text()
     assert re.search(r"^SCALAR_OP\(cbrt.*$", (SRC / "ir/scalar_ops.def").read_text(), re.M).group() in shown
 

@@ -102,7 +102,7 @@ def test_collectives_in_two_halves(what, more, factor):
 
 
 def test_a_half_for_two_devices():
-    with pytest.raises(Exception, match="several devices"):
+    with pytest.raises(Exception, match="it splits data over several devices, which is not supported"):
         compile_text(HALVES.format(what="all-gather", more="", size=8).replace("tensor<4xf32> {", "tensor<8xf32> {").replace("%1 : tensor<4xf32>", "%1 : tensor<8xf32>"))
 
 

@@ -18,7 +18,7 @@ def identity(type="2x2xf32", attributes="", more=""):
         (identity("?xf32"), "parameter 0 of program is f32[?]; only tensors of known shape can cross the program's border"),
         (identity("3000000000xf32"), "parameter 0 of program is f32[3000000000]; a dimension can be at most 2147483647"),
         (identity(attributes='mhlo.layout_mode = "{0,1}"'), "parameter 0: layout {0,1}; arrays are row-major here"),
-        (identity(attributes='mhlo.memory_kind = "attic"'), 'parameter 0: memory kind "attic" does not exist'),
+        (identity(attributes='mhlo.memory_kind = "attic"'), "parameter 0: memory kind \"attic\" does not exist"),
         (
             identity(more="attributes {mhlo.num_replicas = 2 : i32} "),
             "program is a program for 2 devices; programs for several devices are not supported yet",

@@ -112,6 +112,24 @@ TEST(Fields, Attributes) {
                                      varint(a.property(varint(mesh) + varint(4))));
        },
        "sdy.mesh: mesh without a valid axes"},
+      {[](Artifact& a) {
+         const uint64_t first = a.attrs.size();
+         for (uint64_t i = 0; i < 99; ++i) {
+           a.attrs.push_back({kVhlo, varint(1) + varint(1) + varint(i == 98 ? 1 : first + i + 1)});
+         }
+         a.attrs[3] = a.attrs[first];
+       },
+       "attribute 70: nested too deep"},
+      {[](Artifact& a) {
+         a.more_module_ops.push_back(varint(kFunc) + Bytes{0x50} + varint(0) + varint(1) +
+                                     varint(1 << 1 | 1) + section(4, varint(2)));
+       },
+       "block count: 2 is not 1"},
+      {[](Artifact& a) {
+         a.body[0][1] = 0x16;
+         a.body[0] = a.body[0] + varint(100000 << 1);
+       },
+       "region count: 100000 does not fit"},
       {location(varint(7)), "location: builtin attribute 7 is no location"},
       {location(varint(22) + varint(3) + varint(5) + Bytes(5, 1)), "location range: 5 numbers"},
       {location(varint(11) + varint(3) + varint(uint64_t{1} << 33) + varint(1)),
@@ -120,9 +138,19 @@ TEST(Fields, Attributes) {
 }
 
 TEST(Fields, Types) {
+  const auto tuples = [](Artifact& a) {
+    const uint64_t first = a.types.size();
+    for (uint64_t i = 0; i < 99; ++i) {
+      a.types.push_back({kVhlo, varint(23) + varint(1) + varint(i == 98 ? 0 : first + i + 1)});
+    }
+    a.body[0][4] = varint(first)[0];
+  };
   const Bytes per_tensor = varint(24), per_axis = varint(30), is_signed = varint(1),
               f32 = varint(3), s8 = varint(4);
   expect({
+      {tuples, "type 68: nested too deep"},
+      {[](Artifact& a) { a.types[1].data = varint(8) + varint(1) + varint(2) + varint(0); },
+       "function inputs: tensor<f32> is not the type of a value"},
       {element(per_tensor + varint(2)), "quantization flags: unknown flags 2"},
       {element(per_tensor + is_signed + f32 + f32), "storage type: f32 is not an integer"},
       {element(per_tensor + is_signed + s8 + s8), "expressed type: i8 is not a float"},

@@ -157,7 +157,7 @@ class OpText {
       return Attr(passes::make_ints(type, ints()));
     }
     if (take("zeros:")) return Attr(passes::make_splat(one_type(), 0));
-    if (take("@")) return Attr(ir::Symbol{std::string(word(" |)"))});
+    if (take("@")) return Attr(ir::Symbol{std::string(word(" |),>"))});
     if (take("$")) return enumeration(std::string(word(" ")));
     if (peek() == '[') return Attr(ints());
     if (peek() == '"') {

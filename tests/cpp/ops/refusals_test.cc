@@ -36,7 +36,7 @@ TEST(Refusals, Lowering) {
           {"bitcast_convert pred[8] -> u8[]", "i1 has no bit pattern to cast"},
           {"bitcast_convert f6e2m3fn[4] -> s2[4,3]", "6-bit floats only cast to 6-bit floats"},
           {"custom_call f32[?,3] -> f32[?,3] f32[?] call_target_name=\"Qr\"",
-           "a shape is not known"},
+           "the shape of f32[?,3] is not known"},
           {"custom_call f16[3,3] -> f16[3,3] f16[3] call_target_name=\"Qr\"",
            "there is no LAPACK for f16"},
           {"custom_call f32[3] -> f32[3] call_target_name=\"nobody.knows\"",
@@ -54,6 +54,8 @@ TEST(Refusals, Lowering) {
            "only integers are generated"},
           {"rng_bit_generator u64[1] -> u64[1] u32[4] rng_algorithm=$DEFAULT",
            "the state has another size than the algorithm's"},
+          {"mps.cumulative c64[4] -> c64[4] kind=\"maximum\" dimension=0 reverse=false",
+           "there is no 'maximum' scan of this type"},
           {"collective_reduce f32[2] -> f32[2] channel_id=1 {f32[] f32[] -> f32[]}",
            "this op is not supported"},
       },
@@ -124,6 +126,20 @@ TEST(Refusals, FusionsOfReductions) {
     auto* x = g.arg(DType::f32, {4, 4});
     g.ret({g.transpose(g.broadcast(sum(g, x, {1}), {4, 4}, {0}), {1, 0})});
     expect_said(g, "a reduction read at moved positions");
+  }
+  {
+    Graph g;
+    auto* x = g.arg(DType::f32, {4, 6});
+    auto* wide = g.broadcast(sum(g, x, {1}), {4, 6}, {0});
+    auto* half = g.op(OpId::slice, {wide}, f32(2, 6),
+                      {{"limit_indices", Attr(Ints{4, 6})},
+                       {"start_indices", Attr(Ints{2, 0})},
+                       {"strides", Attr(Ints{1, 1})}});
+    g.ret({g.op(OpId::pad, {half, g.splat(DType::f32, {}, 0.0f)}, f32(4, 6),
+                {{"edge_padding_high", Attr(Ints{0, 0})},
+                 {"edge_padding_low", Attr(Ints{2, 0})},
+                 {"interior_padding", Attr(Ints{0, 0})}})});
+    expect_said(g, "a reduction read at some positions only");
   }
   {
     Graph g;

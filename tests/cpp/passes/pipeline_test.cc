@@ -1,6 +1,7 @@
 // Shardings, composites, calls, decompositions, scans, dead code, and the cost of long programs.
 #include <chrono>
 
+#include "ir/op_text.h"
 #include "passes/support.h"
 
 namespace jaxmps::testing {
@@ -100,6 +101,22 @@ TEST(Inline, NestedCalls) {
   EXPECT_EQ(p.count(OpId::negate), 2);
   EXPECT_EQ(p.returned(1), x);
   EXPECT_EQ(p.module.functions.size(), 1u);
+}
+
+TEST(LowerSharding, OneDeviceComputesAllByHand) {
+  const auto said = [](int64_t devices) {
+    Program p;
+    OpText(
+        "sdy.manual_computation f32[4] -> f32[4] in_shardings=(<mesh=@m>) manual_axes=(\"a\") "
+        "out_shardings=() {f32[4] -> f32[4]}")
+        .build(p);
+    p.module.meshes = {{"m", {{"a", devices}}, {}}};
+    const Status status = passes::lower_sharding(p.module);
+    return status.ok() ? "" : status.error().text;
+  };
+  EXPECT_EQ(said(1), "");
+  EXPECT_NE(said(2).find("manual computations over several devices are not supported"),
+            std::string::npos);
 }
 
 // A chain of functions, each of which calls the next one in a branch.

@@ -160,7 +160,7 @@ TEST(PjrtBuffer, OutOfMemoryIsAnError) {
   args.shape_element_type = PJRT_Buffer_Type_F32;
   args.memory = memory();
   EXPECT_FAILS(call(api()->PJRT_Client_CreateUninitializedBuffer, args), RESOURCE_EXHAUSTED,
-               "out of memory: f32[16384,16384,16384] needs 17592186044416 bytes");
+               "out of memory: f32[16384,16384,16384] needs 17592186044416 bytes, ");
   EXPECT_EQ(download<float>(upload<float>(counting(3), {3}).get()), counting(3));
 }
 

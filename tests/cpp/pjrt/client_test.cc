@@ -160,7 +160,7 @@ TEST(PjrtTopology, SurvivesSerialisation) {
   for (size_t cut = 0; cut < bytes.serialized_bytes_size; ++cut) {
     back.serialized_topology_size = cut;
     EXPECT_FAILS(call(api()->PJRT_TopologyDescription_Deserialize, back), INVALID_ARGUMENT,
-                 "not made by this plugin");
+                 "serialized topology: not made by this plugin");
   }
   bytes.serialized_topology_deleter(bytes.serialized_topology);
   for (int i : {0, 2}) {
@@ -212,7 +212,7 @@ TEST(PjrtClient, ForeignExecutablesAreRefused) {
   args.serialized_executable = bytes.data();
   args.serialized_executable_size = bytes.size();
   EXPECT_FAILS(call(api()->PJRT_Executable_DeserializeAndLoad, args), INVALID_ARGUMENT,
-               "not made by this plugin");
+               "serialized executable: not made by this plugin");
   const std::string old = "jax-mps executable 1\n\x0a\x03old";
   args.serialized_executable = old.data();
   args.serialized_executable_size = old.size();

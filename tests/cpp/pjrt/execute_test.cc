@@ -68,6 +68,14 @@ TEST_F(Calling, ArgumentsMustFit) {
   options_.num_send_ops = 0;
   ASSERT_TRUE(run().ok());
   EXPECT_EQ(download<float>(Handle(results_[0]).get()), (std::vector<float>{2, 4}));
+  PJRT_LoadedExecutable_Delete_Args gone{};
+  gone.executable = executable_;
+  must(api()->PJRT_LoadedExecutable_Delete, gone);
+  EXPECT_FAILS(run(), INVALID_ARGUMENT, "Execute: the executable has been deleted");
+  PJRT_LoadedExecutable_GetExecutable_Args get{};
+  get.loaded_executable = executable_;
+  EXPECT_FAILS(call(api()->PJRT_LoadedExecutable_GetExecutable, get), INVALID_ARGUMENT,
+               "the executable has been deleted");
 }
 
 TEST_F(Calling, TheProgramGoesWhereThereIsRoom) {
