@@ -181,6 +181,19 @@ void Event::wait() const {
   --state_->waiters;
 }
 
+bool Event::await_for(std::chrono::microseconds longest) const {
+  if (is_set()) return true;
+  Shared& all = shared();
+  const WithoutInterpreter others_may_have_it;
+  std::unique_lock lock(all.mutex);
+  ++state_->waiters;
+  // Of the system's clock: thread sanitizers do not see waits by the steady one.
+  const bool is_in_time = all.settled.wait_until(lock, std::chrono::system_clock::now() + longest,
+                                                 [this] { return is_set(); });
+  --state_->waiters;
+  return is_in_time;
+}
+
 Status Event::await() const {
   wait();
   return status();

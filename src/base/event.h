@@ -8,6 +8,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -32,6 +33,8 @@ class Event {
   bool is_set() const { return state_->done.load(std::memory_order_acquire); }
   // Blocks until set, without the interpreter's lock; the outcome.
   Status await() const;
+  // The same for so long at most; whether it is set.
+  bool await_for(std::chrono::microseconds longest) const;
   // The outcome of a set event; await() first if it may not be set.
   Status status() const { return state_->status; }
   bool is_error() const { return is_set() && !state_->status.ok(); }

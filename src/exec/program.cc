@@ -21,6 +21,8 @@ namespace {
 // thread, which then wants a core beside the client's and the kernels' own, would take longer.
 constexpr double kInlineNanoseconds = 100'000;
 
+constexpr std::chrono::milliseconds kInlineWait{2};
+
 double now() {
   using Clock = std::chrono::steady_clock;
   return std::chrono::duration<double, std::nano>(Clock::now().time_since_epoch()).count();
@@ -282,8 +284,9 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   const bool soon = is_brief && device->is_soon_idle();
   device->enqueue(std::move(task));
   if (calls_python_) CHECK_OK(execution.done.await());
-  // The next one finds the device idle; a client that stays ahead would hand over each.
-  if (soon) (void)execution.done.await();
+  // The next one finds the device idle; a client that stays ahead would hand over each. Not for
+  // ever: an argument may be what the client gives only later.
+  if (soon) (void)execution.done.await_for(kInlineWait);
   return execution;
 }
 

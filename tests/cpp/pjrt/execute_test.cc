@@ -78,6 +78,30 @@ TEST_F(Calling, ArgumentsMustFit) {
                "the executable has been deleted");
 }
 
+// A call does not wait for what the client gives only behind it.
+TEST_F(Calling, AnArgumentMayBeGivenLater) {
+  const int64_t dims[1] = {2};
+  PJRT_Client_CreateAliasBuffer_Args make{};
+  make.client = client();
+  make.memory = memory();
+  make.shape_dims = dims;
+  make.shape_num_dims = 1;
+  make.shape_element_type = PJRT_Buffer_Type_F32;
+  must(api()->PJRT_Client_CreateAliasBuffer, make);
+  Handle later(make.alias_buffer);
+  arguments_[0] = later.get();
+  ASSERT_TRUE(run().ok());
+  Handle result(results_[0]);
+  Handle given = upload<float>({3, 4}, {2});
+  PJRT_Client_FulfillAliasBuffer_Args fulfill{};
+  fulfill.client = client();
+  fulfill.buffer = given.get();
+  fulfill.status_code = PJRT_Error_Code_OK;
+  fulfill.fulfill_alias_buffer_cb = make.fulfill_alias_buffer_cb;
+  must(api()->PJRT_Client_FulfillAliasBuffer, fulfill);
+  EXPECT_EQ(download<float>(result.get()), (std::vector<float>{6, 8}));
+}
+
 TEST_F(Calling, TheProgramGoesWhereThereIsRoom) {
   PJRT_LoadedExecutable_GetExecutable_Args get{};
   get.loaded_executable = executable_;
