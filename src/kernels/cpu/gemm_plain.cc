@@ -40,6 +40,8 @@ void plain(const Gemm& g, const void* a_data, const void* b_data, void* c_data) 
         Out* to = c + i * g.c_row + j0;
         std::fill_n(sums, count, S{});
         for (int64_t k = 0; k < g.k; ++k) {
+          // Integers wrap, with or without a sign.
+          // NOLINTNEXTLINE(bugprone-signed-char-misuse)
           const S left = static_cast<S>(a[i * g.a_row + k * g.a_col]);
           const S* right = rows_b + k * g.n + j0;
           for (int64_t j = 0; j < count; ++j) multiply_add(sums[j], left, right[j]);
