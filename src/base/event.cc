@@ -171,27 +171,35 @@ Event Event::failed(Error error) {
   return event;
 }
 
-void Event::wait() const {
-  if (is_set()) return;
+namespace {
+
+// Waits as `wait` does, which is given what is notified and the lock that is held.
+template <typename State, typename Wait>
+void wait_by(State& state, const Wait& wait) {
   Shared& all = shared();
   const WithoutInterpreter others_may_have_it;
   std::unique_lock lock(all.mutex);
-  ++state_->waiters;
-  all.settled.wait(lock, [this] { return is_set(); });
-  --state_->waiters;
+  ++state.waiters;
+  wait(all.settled, lock);
+  --state.waiters;
+}
+
+}  // namespace
+
+void Event::wait() const {
+  if (is_set()) return;
+  wait_by(*state_,
+          [this](auto& settled, auto& lock) { settled.wait(lock, [this] { return is_set(); }); });
 }
 
 bool Event::await_for(std::chrono::microseconds longest) const {
   if (is_set()) return true;
-  Shared& all = shared();
-  const WithoutInterpreter others_may_have_it;
-  std::unique_lock lock(all.mutex);
-  ++state_->waiters;
-  // Of the system's clock: thread sanitizers do not see waits by the steady one.
-  const bool is_in_time = all.settled.wait_until(lock, std::chrono::system_clock::now() + longest,
-                                                 [this] { return is_set(); });
-  --state_->waiters;
-  return is_in_time;
+  wait_by(*state_, [&](auto& settled, auto& lock) {
+    // Of the system's clock: thread sanitizers do not see waits by the steady one.
+    const auto until = std::chrono::system_clock::now() + longest;
+    settled.wait_until(lock, until, [this] { return is_set(); });
+  });
+  return is_set();
 }
 
 Status Event::await() const {

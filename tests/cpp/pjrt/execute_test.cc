@@ -11,18 +11,7 @@ class Calling : public ::testing::Test {
  protected:
   void SetUp() override {
     const auto bytes = bytecode::testing::Artifact().bytes();
-    const std::string code(bytes.begin(), bytes.end()), format = "mlir";
-    PJRT_Program program{};
-    program.struct_size = sizeof(program);
-    program.code = const_cast<char*>(code.data());
-    program.code_size = code.size();
-    program.format = format.data();
-    program.format_size = format.size();
-    PJRT_Client_Compile_Args args{};
-    args.client = client();
-    args.program = &program;
-    must(api()->PJRT_Client_Compile, args);
-    executable_ = args.executable;
+    executable_ = compile(std::string(bytes.begin(), bytes.end()));
     options_.struct_size = sizeof(options_);
     call_.executable = executable_;
     call_.options = &options_;

@@ -48,18 +48,7 @@ const Source kRandom{"jax_random.1.10.0.bc", PJRT_Buffer_Type_U32, {{2}}, 3};
 class Executable {
  public:
   explicit Executable(const Source& source) {
-    std::string code = read_file(source.file), format = "mlir";
-    PJRT_Program program{};
-    program.struct_size = sizeof(program);
-    program.code = code.data();
-    program.code_size = code.size();
-    program.format = format.data();
-    program.format_size = format.size();
-    PJRT_Client_Compile_Args args{};
-    args.client = client();
-    args.program = &program;
-    must(api()->PJRT_Client_Compile, args);
-    executable_ = args.executable;
+    executable_ = compile(read_file(source.file));
     results_ = source.results;
   }
   Executable(const Executable&) = delete;

@@ -101,6 +101,22 @@ inline Outcome await(PJRT_Event* event, bool destroy = true) {
   return outcome;
 }
 
+// The program of a portable StableHLO artifact; the caller destroys it.
+inline PJRT_LoadedExecutable* compile(std::string code) {
+  const std::string format = "mlir";
+  PJRT_Program program{};
+  program.struct_size = sizeof(program);
+  program.code = code.data();
+  program.code_size = code.size();
+  program.format = format.data();
+  program.format_size = format.size();
+  PJRT_Client_Compile_Args args{};
+  args.client = client();
+  args.program = &program;
+  must(api()->PJRT_Client_Compile, args);
+  return args.executable;
+}
+
 // Owns a PJRT_Buffer.
 class Handle {
  public:
