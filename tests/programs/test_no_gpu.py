@@ -22,14 +22,27 @@ void device_info() { throw std::runtime_error("[metal::load_device] No Metal dev
 """
 
 
-def error(**environment):
-    """The last line of what a program prints that asks for devices."""
-    done = subprocess.run(
-        [sys.executable, "-c", "import jax; jax.devices()"],
+def ask(before="pass", **environment):
+    """A program that asks for devices."""
+    return subprocess.run(
+        [sys.executable, "-c", f"{before}; import jax; jax.devices()"],
         capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "mps", **environment},
     )  # fmt: skip
+
+
+def error(**environment):
+    """The last line of what such a program prints."""
+    done = ask(**environment)
     assert done.returncode == 1, done.stderr
     return done.stderr.strip().splitlines()[-1]
+
+
+def test_broken_installation_is_told():
+    broken = "from jax_plugins.mps import _install; _install.problem = lambda: 'MLX is gone.'"
+    assert "MLX is gone." in ask(broken, JAX_PLATFORMS="").stderr
+    asked = ask(broken)
+    assert asked.returncode == 1 and asked.stderr.strip().splitlines()[-1].count("MLX is gone.") == 1
+    assert "MLX is gone." not in ask(broken, JAX_PLATFORMS="cpu").stderr
 
 
 def test_gpu_is_asked_for():

@@ -30,14 +30,10 @@ def initialize() -> None:
         if _initialized:
             return
         _initialized = True
-        problem = _install.problem()
+        problem = _install.problem() or _load()
         if problem:
             # The platform is registered all the same, so that whoever asks for it reads the reason.
-            private.register_broken_platform(PLATFORM, problem)
-            return
-        problem = _load()
-        if problem:
-            private.register_broken_platform(PLATFORM, problem)
+            private.register_broken_platform(PLATFORM, problem, warns=True)
             return
         from jax_plugins.mps import callbacks, dlpack, lowerings
 

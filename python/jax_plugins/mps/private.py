@@ -23,14 +23,16 @@ def register_platform(platform: str, library: str, options) -> None:
     xla_bridge.register_plugin(platform, priority=400, library_path=library, options=options)
 
 
-def register_broken_platform(platform: str, problem: str) -> None:
-    """Makes the platform known to JAX in such a way that using it raises `problem`."""
+def register_broken_platform(platform: str, problem: str, warns: bool) -> None:
+    """Makes the platform known to JAX in such a way that using it raises `problem`. Where JAX was not
+    asked for a platform by name it goes on with another one: with a warning, if `warns`."""
     from jax._src import xla_bridge
 
     def fail():
+        if warns and not jax.config.jax_platforms:
+            logger.warning("%s", problem)
         raise RuntimeError(problem)
 
-    # Quietly: where another platform can serve, JAX logs the reason and goes on.
     xla_bridge.register_backend_factory(platform, fail, priority=400, fail_quietly=True)
 
 
@@ -74,7 +76,8 @@ def _take_the_place_of_the_cpu(platform: str, name: str) -> None:
     from jax._src.lib import xla_client
 
     del xla_bridge._backend_factories[name]
-    register_broken_platform(name, "JAX's CPU backend is gone: JAX_MPS_PLATFORM_NAME gives its name to mps; use JAX_PLATFORMS=mps")
+    gone = "JAX's CPU backend is gone: JAX_MPS_PLATFORM_NAME gives its name to mps; use JAX_PLATFORMS=mps"
+    register_broken_platform(name, gone, warns=False)
     make = xla_bridge._init_backend
 
     def init_backend(asked):
