@@ -52,6 +52,7 @@ class Builder {
       delay_updates(*plan_);
     }
     find_last_uses();
+    find_overwritten(*plan_);
     find_small_parts();
     return std::move(plan_);
   }

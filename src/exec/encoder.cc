@@ -73,23 +73,25 @@ void Encoder::align(std::vector<mx::array>& inputs) {
 }
 
 Arrays Encoder::send(const Call& call, std::vector<mx::array> inputs,
-                     std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes) {
+                     std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
+                     const std::vector<bool>& overwritten) {
   lay_out(call, inputs);
   begin();
   std::vector<mx::array> outputs = make(shapes, dtypes, call.primitive);
   encode(*call.primitive, inputs, outputs);
-  return finish(inputs, std::move(outputs), call.nanoseconds);
+  return finish(inputs, std::move(outputs), overwritten, call.nanoseconds);
 }
 
 Arrays Encoder::send(const ops::Launch& launch, std::vector<mx::array> inputs,
-                     std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes) {
+                     std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
+                     const std::vector<bool>& overwritten) {
   for (mx::array& input : inputs) {
     if (!input.flags().row_contiguous) input = dense(std::move(input));
   }
   begin();
   std::vector<mx::array> outputs = make(shapes, dtypes, allocation_);
   encode_launch(launch, inputs, outputs);
-  return finish(inputs, std::move(outputs), 0);
+  return finish(inputs, std::move(outputs), overwritten, 0);
 }
 
 // MLX's code asks the outputs for their primitive.
@@ -108,18 +110,21 @@ void Encoder::begin() {
   is_idle_ = false;
 }
 
-Arrays Encoder::finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs,
-                       double nanoseconds) {
+Arrays Encoder::finish(const std::vector<mx::array>& inputs, std::vector<mx::array> outputs,
+                       const std::vector<bool>& overwritten, double nanoseconds) {
   for (mx::array& output : outputs) {
     output.set_status(mx::array::Status::evaluated);
     output.detach();
   }
-  for (const mx::array& input : inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const mx::array& input = inputs[i];
     const bool is_passed_on =
         std::any_of(outputs.begin(), outputs.end(), [&](const mx::array& output) {
           return output.data_shared_ptr() == input.data_shared_ptr();
         });
-    if (!is_passed_on) hold(input);
+    if (is_passed_on) continue;
+    const bool is_kept = i < overwritten.size() && overwritten[i];
+    is_kept ? precede_writes(input, outputs) : hold(input);
   }
   sent(nanoseconds);
   return outputs;

@@ -32,12 +32,15 @@ class Encoder {
 
   // One call of MLX, made for this stream; its inputs are laid out as it says. One that is moved in
   // and that nobody else holds may give its memory to the result. The results have memory, but not
-  // yet their values.
+  // yet their values. `overwritten` (none, or as many as inputs): the caller keeps the memory of
+  // the input until it has sent what may write it in place, which comes behind this.
   ops::Arrays send(const Call& call, std::vector<mx::array> inputs,
-                   std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes);
+                   std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
+                   const std::vector<bool>& overwritten = {});
   // One kernel of ours; inputs of any layout.
   ops::Arrays send(const ops::Launch& launch, std::vector<mx::array> inputs,
-                   std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes);
+                   std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
+                   const std::vector<bool>& overwritten = {});
   // The array, or a dense row-major copy.
   mx::array dense(mx::array array);
 
@@ -72,6 +75,9 @@ class Encoder {
                       std::vector<mx::array>& outputs) = 0;
   virtual void encode_launch(const ops::Launch& launch, const std::vector<mx::array>& inputs,
                              std::vector<mx::array>& outputs) = 0;
+  // Of work that was just encoded: what writes the memory of `read` from now on comes behind it.
+  virtual void precede_writes(const mx::array& /*read*/,
+                              const std::vector<mx::array>& /*outputs*/) {}
   // After each piece of work: what it takes, where that is not yet known.
   virtual void sent(double /*nanoseconds*/) {}
   virtual void synchronize();
@@ -88,8 +94,8 @@ class Encoder {
   mx::array send_alike(const Call& call, mx::array array);
   ops::Arrays make(std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                    const std::shared_ptr<mx::Primitive>& primitive) const;
-  ops::Arrays finish(std::vector<mx::array>& inputs, std::vector<mx::array> outputs,
-                     double nanoseconds);
+  ops::Arrays finish(const std::vector<mx::array>& inputs, std::vector<mx::array> outputs,
+                     const std::vector<bool>& overwritten, double nanoseconds);
 
   const mx::Stream stream_;
   const bool on_cpu_, in_place_;

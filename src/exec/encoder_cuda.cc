@@ -155,6 +155,14 @@ class CudaEncoder final : public GpuEncoder {
                                  parameters_.data());
   }
 
+  // MLX orders a write behind the write before it, not behind reads. What it adds to the graph next
+  // comes behind these outputs, and counts as what has written the memory.
+  void precede_writes(const mx::array& read, const std::vector<mx::array>& outputs) override {
+    mx::cu::CommandEncoder& commands = this->commands();
+    for (const mx::array& output : outputs) commands.set_input_array(output);
+    commands.set_output_array(read);
+  }
+
   // MLX's allocator in the order of the stream is not exported, but a unary primitive asks it for
   // its output, and has nothing else to do for an input that has no elements and is not contiguous.
   void allocate(std::vector<mx::array>& outputs) override {

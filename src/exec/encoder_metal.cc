@@ -35,6 +35,7 @@ class CommandEncoder {
  public:
   void set_input_array(const array& array, int index, int64_t offset);
   void set_output_array(array& array, int index, int64_t offset);
+  void register_output_array(const array& array);
   void dispatch_threadgroups(MTL::Size groups, MTL::Size threads);
   MTL::ComputeCommandEncoder* get_command_encoder();
   bool needs_commit() const;
@@ -131,6 +132,12 @@ class MetalEncoder final : public GpuEncoder {
     }
     commands.dispatch_threadgroups({blocks.count, 1, 1},
                                    {static_cast<unsigned long>(launch.threads), 1, 1});
+  }
+
+  // MLX orders a write behind reads of the same command buffer, but behind writes alone of those
+  // before it.
+  void precede_writes(const mx::array& read, const std::vector<mx::array>& /*outputs*/) override {
+    commands().register_output_array(read);
   }
 
   bool needs_commit() override { return commands().needs_commit(); }

@@ -51,6 +51,8 @@ struct Step {
   // Per input: read here for the last time and nowhere else in this step, so that its memory is
   // free.
   std::vector<bool> last_read;
+  // Per input: an update that comes later may overwrite its memory in place.
+  std::vector<bool> overwritten;
   // Native: the operands whose memory result i may take, in the order in which they are tried.
   std::vector<std::vector<int>> reuse;
   std::vector<mx::Shape> shapes;  // of the results
@@ -94,6 +96,8 @@ std::string print(const Plan& plan);
 
 // Whether the step only lets an array see the memory of another, as a rule.
 bool is_view(const Step& step);
+// Whether it changes some elements of operand 0, which nobody reads any more.
+bool updates_in_place(const Step& step);
 // Whether the step waits for what was sent to a GPU, or takes the CPU's time.
 bool may_wait(const Step& step);
 // Of result `i` of a step.

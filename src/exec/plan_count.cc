@@ -73,11 +73,6 @@ class Counter {
     }
   }
 
-  // Whether it changes some elements of an operand that nobody reads any more.
-  static bool updates_in_place(const Step& step) {
-    return step.call.operation == Operation::update && !step.last_read.empty() && step.last_read[0];
-  }
-
   std::vector<int64_t> reads_of(const Step& step) const {
     std::vector<int64_t> reads;
     for (size_t i = 0; i < step.inputs.size(); ++i) {
@@ -131,6 +126,10 @@ class Counter {
 bool is_view(const Step& step) {
   return step.kind == Step::Kind::alias || step.kind == Step::Kind::view ||
          step.call.operation == Operation::view;
+}
+
+bool updates_in_place(const Step& step) {
+  return step.call.operation == Operation::update && !step.last_read.empty() && step.last_read[0];
 }
 
 bool may_wait(const Step& step) {

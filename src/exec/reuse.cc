@@ -1,6 +1,7 @@
 #include "exec/reuse.h"
 
 #include <algorithm>
+#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -186,6 +187,23 @@ void delay_updates(Plan& plan) {
     steps.push_back(std::move(plan.steps[i]));
   }
   plan.steps = std::move(steps);
+}
+
+void find_overwritten(Plan& plan) {
+  std::vector<int> whole(plan.slots);  // whose memory a slot sees
+  std::iota(whole.begin(), whole.end(), 0);
+  for (const Step& step : plan.steps) {
+    if (!is_view(step) || step.inputs[0] < 0) continue;
+    for (const int output : step.outputs) whole[output] = whole[step.inputs[0]];
+  }
+  std::vector<bool> overwritten(plan.slots);
+  for (size_t at = plan.steps.size(); at-- > 0;) {
+    Step& step = plan.steps[at];
+    for (const Ref input : step.inputs) {
+      step.overwritten.push_back(input >= 0 && overwritten[whole[input]]);
+    }
+    if (updates_in_place(step) && step.inputs[0] >= 0) overwritten[whole[step.inputs[0]]] = true;
+  }
 }
 
 }  // namespace jaxmps::exec

@@ -22,4 +22,8 @@ std::vector<std::vector<int>> order_choices(const std::vector<std::vector<int>>&
 // reads it, where that keeps nothing else alive for longer. Before slots are freed.
 void delay_updates(Plan& plan);
 
+// Notes on the steps which inputs a later step may overwrite (Step::overwritten): those that see
+// the memory of an operand that an update of MLX's reads last. Once last uses are known.
+void find_overwritten(Plan& plan);
+
 }  // namespace jaxmps::exec

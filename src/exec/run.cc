@@ -34,8 +34,12 @@ class Runner {
  public:
   Runner(const Plan& plan, RunContext& run)
       : plan_(plan), run_(run), encoder_(run.encoder), frame_(plan.slots) {}
+  // After a failure what was sent may read what a later step was to overwrite.
   ~Runner() {
-    for (auto& slot : frame_) drop(slot);
+    for (auto& slot : frame_) {
+      if (slot && !plan_.is_native) hold(*slot);
+      drop(slot);
+    }
   }
   Runner(const Runner&) = delete;
 
@@ -46,7 +50,9 @@ class Runner {
     arguments.clear();
     for (int slot : plan_.dead_parameters) drop(frame_[slot]);
     run_.profiler ? run_steps<true>() : run_steps<false>();
-    return results(dense);
+    Arrays out = results(dense);
+    for (auto& slot : frame_) drop(slot);
+    return out;
   }
 
  private:
@@ -67,9 +73,11 @@ class Runner {
       case Step::Kind::native:
         return run_native(step);
       case Step::Kind::call:
-        return put(step, encoder_.send(step.call, take_all(step), step.shapes, step.dtypes));
+        return put(step, encoder_.send(step.call, take_all(step), step.shapes, step.dtypes,
+                                       step.overwritten));
       case Step::Kind::launch:
-        return put(step, encoder_.send(step.launch, take_all(step), step.shapes, step.dtypes));
+        return put(step, encoder_.send(step.launch, take_all(step), step.shapes, step.dtypes,
+                                       step.overwritten));
       case Step::Kind::alias:
         return run_alias(step);
       case Step::Kind::view:
@@ -100,14 +108,16 @@ class Runner {
   // What was sent keeps what it reads. What it writes may have no reader, and whoever is given the
   // memory next, another thread of the client's, say, would not come behind it.
   void drop(std::optional<mx::array>& slot) noexcept {
-    if (slot && is_exclusive(*slot) && slot->status() != mx::array::Status::available) {
-      try {
-        encoder_.hold(*slot);
-      } catch (const std::bad_alloc&) {
-        wait_in_want();
-      }
-    }
+    if (slot && is_exclusive(*slot) && slot->status() != mx::array::Status::available) hold(*slot);
     slot.reset();
+  }
+
+  void hold(const mx::array& array) noexcept {
+    try {
+      encoder_.hold(array);
+    } catch (const std::bad_alloc&) {
+      wait_in_want();
+    }
   }
 
   void wait_in_want() noexcept {

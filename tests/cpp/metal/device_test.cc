@@ -307,6 +307,79 @@ TEST(SimulatedDevice, SumsJoinTheProductsBeforeThem) {
   }
 }
 
+// As decoding does: each layer writes a row of its page of a cache, and then reads the page, by a
+// product of MLX and by a kernel of ours.
+Program caching_program(int layers) {
+  Program p;
+  Value* cache = p.arg(f32(layers, 4, 8));
+  Value* x = p.arg(f32(2, 8));
+  Value* position = p.arg(testing::s32());
+  Value* zero = p.splat(testing::s32(), 0);
+  for (int layer = 0; layer < layers; ++layer) {
+    Value* row = p.op(ir::OpId::reshape, {p.slice(x, {0, 0}, {1, 8}, {1, 1})}, f32(1, 1, 8));
+    cache = p.op(ir::OpId::dynamic_update_slice,
+                 {cache, row, p.splat(testing::s32(), layer), position, zero}, cache->type);
+    Value* page = p.op(ir::OpId::reshape,
+                       {p.slice(cache, {layer, 0, 0}, {layer + 1, 4, 8}, {1, 1, 1})}, f32(4, 8));
+    Value* scores = p.product(x, page, f32(2, 4), 1, 1);
+    Value* first = p.slice(page, {0, 0}, {2, 8}, {1, 1});
+    x = p.unary(ir::OpId::sine, p.binary(ir::OpId::add, p.product(scores, page, f32(2, 8), 1, 0),
+                                         p.unary(ir::OpId::cosine, first)));
+  }
+  p.ret({cache, x});
+  return p;
+}
+
+// What reads the pages before the last update names them to MLX, and does not keep them.
+TEST(SimulatedDevice, CachesAreUpdatedInPlaceBehindTheirReaders) {
+  if (std::string why = metal::why_unavailable(); !why.empty()) GTEST_SKIP() << why;
+  constexpr int kLayers = 3;
+  Program p = caching_program(kLayers);
+  ASSERT_TRUE(fuse_module(p.module, ir::kMetal).ok());
+  std::vector<Error> refused;
+  const auto plan = build_plan(p.module.main()->body, {}, ir::kMetal, &refused);
+  ASSERT_TRUE(refused.empty()) << refused[0].text;
+  const auto arguments = [] {
+    return std::vector<mx::array>{mx::zeros({kLayers, 4, 8}), mx::sin(some(2, 8)),
+                                  mx::array(2, mx::int32)};
+  };
+  const auto ready = [&] {
+    auto all = arguments();
+    for (mx::array& argument : all) argument.eval();
+    return all;
+  };
+  mx::array cache = mx::zeros({kLayers, 4, 8}), x = arguments()[1];
+  for (int layer = 0; layer < kLayers; ++layer) {
+    const mx::array row = mx::reshape(mx::slice(x, {0, 0}, {1, 8}), {1, 1, 8});
+    cache = mx::slice_update(cache, row, mx::Shape{layer, 2, 0}, mx::Shape{layer + 1, 3, 8});
+    const mx::array page = mx::reshape(mx::slice(cache, {layer, 0, 0}, {layer + 1, 4, 8}), {4, 8});
+    const mx::array mixed = mx::matmul(mx::matmul(x, mx::transpose(page)), page);
+    x = mx::sin(mx::add(mixed, mx::cos(mx::slice(page, {0, 0}, {2, 8}))));
+  }
+  const auto simulated = encoder();
+  RunContext context(*simulated);
+  for (const bool is_donated : {true, false}) {
+    std::vector<mx::array> given = ready();
+    const float* memory = given[0].data<float>();
+    const auto kept = is_donated ? std::vector<mx::array>{} : given;
+    const ops::Arrays results = run_plan(*plan, std::move(given), context, true);
+    simulated->wait();
+    EXPECT_EQ(results[0].data<float>() == memory, is_donated) << print(*plan);
+    EXPECT_TRUE(mx::allclose(results[0], cache).item<bool>());
+    EXPECT_TRUE(mx::allclose(results[1], x).item<bool>());
+    for (const mx::array& argument : kept)
+      EXPECT_FALSE(mx::array_equal(argument, cache).item<bool>());
+  }
+  testing::NullEncoder null(mx::default_stream(mx::Device::cpu));
+  RunContext counting(null);
+  {
+    const ops::Arrays results = run_plan(*plan, ready(), counting, true);
+    null.release();
+  }
+  // Two products and a kernel of each layer but the last.
+  EXPECT_EQ(null.preceded, 3 * (kLayers - 1)) << print(*plan);
+}
+
 Count count_calls(const std::filesystem::path& path, const ir::Target& target,
                   const kernels::Dialect& dialect) {
   std::ifstream file(path, std::ios::binary);

@@ -16,6 +16,8 @@ class NullEncoder final : public exec::GpuEncoder {
   explicit NullEncoder(mlx::core::Stream stream, const ir::Target& target = ir::kCuda)
       : GpuEncoder(stream, target) {}
   int64_t primitives = 0, launches = 0, held = 0, commits = 0, marks = 0;
+  // Reads that later writes were to come behind.
+  int64_t preceded = 0;
   // How often the memory of a result was given back before what writes it was committed. Results
   // must not outlive the encoder.
   int64_t given_back_early = 0;
@@ -45,6 +47,7 @@ class NullEncoder final : public exec::GpuEncoder {
     ++launches;
     ++since_commit_;
   }
+  void precede_writes(const mlx::core::array&, const Arrays&) override { ++preceded; }
   bool needs_commit() override { return since_commit_ >= 50; }
   void commit(Held memory) override {
     held += static_cast<int64_t>(memory.size());
