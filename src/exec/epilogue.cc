@@ -51,14 +51,8 @@ std::optional<Sum> sum_of(const Fusion& fusion, int32_t value, int product, int 
 
 // Whether one call of MLX does the product, which takes a sum, and if it is not cut in pieces.
 bool is_one_call(const Op& product, const ir::Target& target) {
-  const ir::Type& a = product.operand(0)->type;
-  const ir::Type& result = product.result()->type;
-  if (a.size() == 0 || result.size() == 0 || !ops::is_single_product(product, target)) return false;
-  int64_t inner = 1, matrices = 1;
-  for (const int64_t d : product.ints("lhs_contracting_dimensions")) inner *= a.dims[d];
-  for (const int64_t d : product.ints("lhs_batching_dimensions")) matrices *= a.dims[d];
-  const int64_t rows = a.size() / (inner * matrices), columns = result.size() / (matrices * rows);
-  return target.vector_epilogues || (rows != 1 && columns != 1);
+  return product.operand(0)->type.size() != 0 && product.result()->type.size() != 0 &&
+         ops::is_single_product(product, target);
 }
 
 bool is_in_place(const fusion::Affine& where, const ir::Dims& dims) {
@@ -107,16 +101,16 @@ std::optional<Layout> layout_for(const Joined& sum, const mx::Shape& shape, mx::
   return Layout(shape, dtype, *strides, sum.size);
 }
 
-bool join_product(const Op& sum, const Fusion& description, const ir::Target& target) {
+bool join_product(Op& sum, const Fusion& description, const ir::Target& target) {
   for (int i = 0; i < sum.operand_count(); ++i) {
     const ir::Value* product = sum.operand(i);
-    const Op* op = product->op();
+    Op* op = product->op();
     if (!op || op->id != ir::OpId::dot_general || op->parent() != sum.parent() ||
         !product->has_one_use() || !is_one_call(*op, target))
       continue;
     auto joined = joined_sum(description, i);
     if (!joined) continue;
-    const_cast<Op*>(op)->attachment = std::make_shared<Join>(&sum, *std::move(joined));
+    op->attachment = std::make_shared<Join>(&sum, *std::move(joined));
     return true;
   }
   return false;

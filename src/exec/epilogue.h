@@ -33,7 +33,7 @@ struct Join : ir::Attachment {
 
 // Attaches a Join to the product that `sum`, a fusion of this description, can join on the target;
 // of two products that are added to the first. Whether there is one.
-bool join_product(const ir::Op& sum, const fusion::Fusion& description, const ir::Target& target);
+bool join_product(ir::Op& sum, const fusion::Fusion& description, const ir::Target& target);
 // That of a product, or null.
 const Join* join_of(const ir::Op& op);
 // The product that the sum joins, or null.

@@ -12,7 +12,7 @@
 #include "kernels/cpu/tile.h"
 #include "kernels/llvm/compiler.h"
 #include "passes/fuse.h"
-#include "passes/pass.h"
+#include "passes/products.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -131,6 +131,7 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
     passes::expand_filters(module);
   } else {
     passes::expand_combiners(module, target);
+    if (uses_kernels() && !target.vector_epilogues) passes::expand_vector_products(module);
     passes::clamp_starts(module);
     CHECK_OK(passes::eliminate_dead_code(module));  // operands that a combiner does not read
   }
@@ -138,7 +139,7 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   if (!gpu) return {};
   std::vector<const kernels::GpuFusion*> printed;
   for (const auto& function : module.functions) {
-    for_fusions(function->body, [&](const ir::Op& fusion) {
+    for_fusions(function->body, [&](ir::Op& fusion) {
       const auto& kernel = static_cast<const FusionKernel&>(*fusion.attachment);
       if (!kernel.printed) return;
       const bool is_joined = uses_kernels() && join_product(fusion, kernel.description, target);

@@ -41,7 +41,7 @@ struct Target {
   bool exact_products;    // of float32 operands; otherwise these lose bits first
   bool scatters_64_bits;  // elements of 8 bytes
   bool strided_scans;     // are right along other axes than the last
-  bool vector_epilogues;  // products by a vector take a sum, too
+  bool vector_epilogues;  // products by a vector take a sum, too; otherwise they are fusions
   bool strided_batches;   // of matrices, along several dimensions, are multiplied as they lie
   // Convolutions have gradients of their own, that of a kernel not by way of a huge kernel.
   bool gradient_convolutions;

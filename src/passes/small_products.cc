@@ -2,7 +2,7 @@
 // which become fusions: a call of a kernel would take longer than its work.
 #include <algorithm>
 
-#include "passes/pass.h"
+#include "passes/products.h"
 #include "passes/rewrite.h"
 
 namespace jaxmps::passes {
@@ -25,22 +25,16 @@ bool is_plain(const Op& op) {
          op.operand(1)->type.dtype == dtype;
 }
 
-// The operand with its dimensions where the products have them: batch dimensions first, free ones
-// from `first_free` on, contracted ones from `first_contracted` on.
-Value* spread(const Builder& build, Value* operand, const Ints& batch, const Ints& contracted,
-              const Dims& products, int64_t first_free, int64_t first_contracted) {
+// The operand with its dimensions where the products have them: those of the result in its order,
+// the contracted ones in front of number `at` of them.
+Value* spread(const Builder& build, const Op& dot, int operand, const Dims& products, int64_t at) {
+  const int64_t contracted = products.size() - dot.result()->type.dims.size();
   Ints to;
-  for (int64_t d = 0; d < operand->type.rank(); ++d) {
-    if (const auto b = std::find(batch.begin(), batch.end(), d); b != batch.end()) {
-      to.push_back(b - batch.begin());
-    } else if (const auto c = std::find(contracted.begin(), contracted.end(), d);
-               c != contracted.end()) {
-      to.push_back(first_contracted + (c - contracted.begin()));
-    } else {
-      to.push_back(first_free++);
-    }
+  for (const ProductDim& dim : product_dims(dot, operand)) {
+    const int64_t moved = dim.is_contracted ? at : dim.place < at ? 0 : contracted;
+    to.push_back(dim.place + moved);
   }
-  return build.broadcast(operand, products, std::move(to));
+  return build.broadcast(dot.operand(operand), products, std::move(to));
 }
 
 bool all_ones(const Ints& list) {
@@ -139,22 +133,40 @@ bool is_small_product(const Op& op) {
   return terms <= kMostSummed && products <= kMostProducts;
 }
 
-Value* products_of(Op* op) {
-  Value *lhs = op->operand(0), *rhs = op->operand(1);
-  const Ints &lhs_batch = op->ints("lhs_batching_dimensions"),
-             &rhs_batch = op->ints("rhs_batching_dimensions"),
-             &lhs_contracted = op->ints("lhs_contracting_dimensions"),
-             &rhs_contracted = op->ints("rhs_contracting_dimensions");
-  Dims products = op->result()->type.dims;
-  for (const int64_t d : lhs_contracted) products.push_back(lhs->type.dims[d]);
-  const auto lhs_free = static_cast<int64_t>(lhs_batch.size());
-  const int64_t rank = op->result()->type.rank();
-  const int64_t rhs_free = lhs->type.rank() - static_cast<int64_t>(lhs_contracted.size());
-  const Builder build(op);
-  Value* a = spread(build, lhs, lhs_batch, lhs_contracted, products, lhs_free, rank);
-  Value* b = spread(build, rhs, rhs_batch, rhs_contracted, products, rhs_free, rank);
-  return build.binary(OpId::multiply, a, b);
+std::vector<ProductDim> product_dims(const Op& op, int operand) {
+  const std::string_view side = operand == 0 ? "lhs" : "rhs";
+  const Ints &batch = op.ints(str(side, "_batching_dimensions")),
+             &contracted = op.ints(str(side, "_contracting_dimensions"));
+  const int64_t rank = op.operand(operand)->type.rank();
+  const auto rank_of_batch = static_cast<int64_t>(batch.size());
+  const int64_t free = rank - rank_of_batch - static_cast<int64_t>(contracted.size());
+  int64_t next_free = operand == 0 ? rank_of_batch : op.result()->type.rank() - free;
+  std::vector<ProductDim> dims;
+  for (int64_t d = 0; d < rank; ++d) {
+    if (const auto b = std::find(batch.begin(), batch.end(), d); b != batch.end()) {
+      dims.push_back({b - batch.begin(), false, false});
+    } else if (const auto c = std::find(contracted.begin(), contracted.end(), d);
+               c != contracted.end()) {
+      dims.push_back({c - contracted.begin(), true, false});
+    } else {
+      dims.push_back({next_free++, false, true});
+    }
+  }
+  return dims;
 }
+
+Value* products_of(Op* op, int64_t at) {
+  Dims products = op->result()->type.dims;
+  const Ints& contracted = op->ints("lhs_contracting_dimensions");
+  for (size_t i = contracted.size(); i-- > 0;) {
+    products.insert(products.begin() + at, op->operand(0)->type.dims[contracted[i]]);
+  }
+  const Builder build(op);
+  Value* a = spread(build, *op, 0, products, at);
+  return build.binary(OpId::multiply, a, spread(build, *op, 1, products, at));
+}
+
+Value* products_of(Op* op) { return products_of(op, op->result()->type.rank()); }
 
 void expand_small_product(Op* op) {
   Value* products = products_of(op);
