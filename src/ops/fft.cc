@@ -61,26 +61,18 @@ mx::array transform_in_pieces(ir::FftType type, mx::array x, const mx::Shape& le
   return x;
 }
 
-// float64 and complex128, which MLX does not transform.
-Lowering in_double(const OpContext& ctx, ir::FftType type) {
-  cpu::FftPlan plan;
-  plan.lengths = ctx.op.ints("fft_length");
-  plan.inverse = type == ir::FftType::ifft || type == ir::FftType::irfft;
-  plan.real_input = type == ir::FftType::rfft;
-  plan.real_output = type == ir::FftType::irfft;
-  const size_t batch_rank = ctx.in(0).dims.size() - plan.lengths.size();
-  for (size_t d = 0; d < batch_rank; ++d) plan.batch *= ctx.in(0).dims[d];
-  return native([plan](const void* const* in, void* const* out) { cpu::fft(plan, in[0], out[0]); },
-                100 + 50.0 * static_cast<double>(ctx.in(0).size()));
-}
-
 }  // namespace
 
 ANY_DTYPE_OP(fft) {
   const auto type = ctx.op.enum_attr<ir::FftType>("fft_type");
   const DType real = ir::real_type(ctx.in(0).dtype);
   const mx::Shape shape = ctx.out_shape();
-  if (real == DType::f64) return in_double(ctx, type);
+  if (ctx.target.runs_native) {
+    cpu::Fft plan = cpu::plan_fft(type, real, ctx.in(0).dims, ctx.op.ints("fft_length"));
+    return native([run = std::move(plan.run)](const void* const* in,
+                                              void* const* out) { run(in[0], out[0]); },
+                  plan.nanoseconds, {ctx.in(0).dtype == ctx.out().dtype ? 0 : -1});
+  }
   const mx::Shape length = ctx.shape("fft_length");
   std::vector<int> axes;
   for (size_t i = 0; i < length.size(); ++i) {
