@@ -345,3 +345,18 @@ def a_dozen_small_steps():
         return x
 
     return program, uniform((16,)), uniform((16, 16), 1)
+
+
+@loop
+def transforms_of_rows():
+    return jnp.fft.rfft, uniform((1000, 256))
+
+
+@loop
+def transform_of_plane():
+    return lambda x: jnp.abs(jnp.fft.fft2(x)), uniform((512, 512))
+
+
+@loop
+def transform_of_prime_length():
+    return lambda x: jnp.abs(jnp.fft.fft(x)), uniform((997,))

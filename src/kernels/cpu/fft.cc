@@ -37,8 +37,8 @@ int64_t grain_for(double nanoseconds) {
 template <typename T>
 class RealLine {
  public:
-  RealLine(int64_t n, const FftKernels<T>& kernels)
-      : kernels_(kernels), n_(n), half_(n / 2), line_(n % 2 ? n : n / 2, kernels) {
+  RealLine(int64_t n, int64_t lines, const FftKernels<T>& kernels)
+      : kernels_(kernels), n_(n), half_(n / 2), line_(n % 2 ? n : n / 2, lines, kernels) {
     if (n % 2) return;
     roots_ = FftTable<T>(2 * (half_ / 2 + 1));
     for (int64_t k = 0; k <= half_ / 2; ++k) roots_.set(k, fft_root(k, n));
@@ -63,6 +63,9 @@ class RealLine {
       }
       return;
     }
+    if (line_.takes_real(count)) {
+      return line_.real_rows(count, in, out, false, scale, roots_.data());
+    }
     line_.rows(count, in, half_, out, width, false, scale);
     for (int64_t r = 0; r < count; ++r) {
       T* x = out + 2 * width * r;
@@ -73,6 +76,9 @@ class RealLine {
   }
 
   void backward(int64_t count, const T* in, T* out, T scale) const {
+    if (n_ % 2 == 0 && line_.takes_real(count)) {
+      return line_.real_rows(count, in, out, true, scale, roots_.data());
+    }
     const int64_t width = half_ + 1, whole = n_ % 2 ? n_ : width;
     const Scratch scratch(static_cast<size_t>(2 * whole * count) * sizeof(T));
     T* lines = scratch.as<T>();
@@ -145,7 +151,7 @@ class Plan {
     spectrum_ = row_count_ * last;
     int64_t outer = row_count_, inner = last;
     if (is_real) {
-      real_ = std::make_unique<RealLine<T>>(lengths.back(), kernels);
+      real_ = std::make_unique<RealLine<T>>(lengths.back(), row_count_, kernels);
       nanoseconds_ += static_cast<double>(row_count_) * real_->nanoseconds();
     } else {
       add(outer, 1, lengths.back());
@@ -178,7 +184,7 @@ class Plan {
 
  private:
   void add(int64_t outer, int64_t inner, int64_t n) {
-    axes_.push_back({outer, inner, FftLinePlan<T>(n, kernels_)});
+    axes_.push_back({outer, inner, FftLinePlan<T>(n, outer * inner, kernels_)});
     nanoseconds_ += axes_.back().nanoseconds();
   }
 

@@ -154,34 +154,40 @@ struct FftLoops {
     x[7] = sub(c3, b);
   }
 
-  // Of odd length: elements u and R - u are taken together.
-  template <int R>
-  static JAXMPS_INLINE void odd(Complex (&x)[R], const T* spokes) {
-    constexpr int kPairs = R / 2;
-    Complex sum[kPairs], difference[kPairs];
-#pragma GCC unroll 8
-    for (int v = 1; v <= kPairs; ++v) {
-      sum[v - 1] = add(x[v], x[R - v]);
-      difference[v - 1] = sub(x[v], x[R - v]);
-    }
+  // Of odd length r: elements u and r - u are taken together. Inlined where r is a constant.
+  static JAXMPS_INLINE void odd(Complex* x, int r, const T* spokes, Complex* sum,
+                                Complex* difference) {
+    const int pairs = r / 2;
     const Complex first = x[0];
-#pragma GCC unroll 8
-    for (int v = 0; v < kPairs; ++v) x[0] = add(x[0], sum[v]);
-#pragma GCC unroll 8
-    for (int u = 1; u <= kPairs; ++u) {
-      Complex even = first, turned = {};
-#pragma GCC unroll 8
-      for (int v = 1; v <= kPairs; ++v) {
-        const int k = u * v % R, near = k <= kPairs ? k : R - k;
-        const T c = spokes[2 * (near - 1)];
-        const T s = k <= kPairs ? spokes[2 * near - 1] : -spokes[2 * near - 1];
-        even.re += sum[v - 1].re * c;
-        even.im += sum[v - 1].im * c;
-        turned.re += difference[v - 1].re * s;
-        turned.im += difference[v - 1].im * s;
+#pragma GCC unroll 4
+    for (int v = 0; v < pairs; ++v) {
+      sum[v] = add(x[v + 1], x[r - 1 - v]);
+      difference[v] = sub(x[v + 1], x[r - 1 - v]);
+      x[0] = add(x[0], sum[v]);
+    }
+    // Two results at once, the last one twice if it is alone.
+#pragma GCC unroll 2
+    for (int u = 1; u <= pairs; u += 2) {
+      const int at[2] = {u, u < pairs ? u + 1 : u};
+      Complex even[2] = {first, first}, turned[2] = {};
+      int k[2] = {};  // at * (v + 1) modulo r
+#pragma GCC unroll 4
+      for (int v = 0; v < pairs; ++v) {
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; ++i) {
+          k[i] = k[i] + at[i] < r ? k[i] + at[i] : k[i] + at[i] - r;
+          const T c = spokes[2 * k[i] - 2], s = spokes[2 * k[i] - 1];
+          even[i].re += sum[v].re * c;
+          even[i].im += sum[v].im * c;
+          turned[i].re += difference[v].re * s;
+          turned[i].im += difference[v].im * s;
+        }
       }
-      x[u] = sub_turned(even, turned);
-      x[R - u] = add_turned(even, turned);
+#pragma GCC unroll 2
+      for (int i = 0; i < 2; ++i) {
+        x[at[i]] = sub_turned(even[i], turned[i]);
+        x[r - at[i]] = add_turned(even[i], turned[i]);
+      }
     }
   }
 
@@ -196,7 +202,8 @@ struct FftLoops {
     } else if constexpr (R == 8) {
       eight(x);
     } else {
-      odd<R>(x, spokes);
+      Complex sum[R / 2], difference[R / 2];
+      odd(x, R, spokes, sum, difference);
     }
   }
 
@@ -229,6 +236,24 @@ struct FftLoops {
     return p.inner == 1 ? pass<R, true>(p, from, to) : pass<R, false>(p, from, to);
   }
 
+  // Of any odd radix.
+  static void pass(const FftPass<T>& p, const T* from, T* to) {
+    const int r = p.radix;
+    Complex x[kMostFftRadix], sum[kMostFftRadix / 2], difference[kMostFftRadix / 2];
+    for (int64_t k = 0; k < p.outer; ++k) {
+      for (int64_t j = 0; j < p.inner; ++j) {
+        for (int u = 0; u < r; ++u) x[u] = load_parts(from + kStep * (j + p.inner * (u + r * k)));
+        odd(x, r, p.spokes, sum, difference);
+        store_parts(to + kStep * (j + p.inner * k), x[0]);
+        const T* roots = p.roots + 2 * (r - 1) * j;
+        for (int u = 1; u < r; ++u) {
+          const Complex y = mul(x[u], roots[2 * u - 2], roots[2 * u - 1]);
+          store_parts(to + kStep * (j + p.inner * (k + p.outer * u)), y);
+        }
+      }
+    }
+  }
+
   // The transforms of all lanes of x, with as much memory as that behind it; returns where they
   // are.
   static T* run(const FftPass<T>* passes, int count, int64_t n, T* x) {
@@ -254,11 +279,8 @@ struct FftLoops {
         case 8:
           pass<8>(p, x, y);
           break;
-        case 11:
-          pass<11>(p, x, y);
-          break;
         default:
-          pass<13>(p, x, y);
+          pass(p, x, y);
           break;
       }
       T* z = x;
@@ -268,13 +290,47 @@ struct FftLoops {
     return x;
   }
 
+  // --- real numbers as half as many complex ones ------------------------------------------------
+
+  // Elements k and n - k of a transform of the complex ones become those of the real ones.
+  template <typename Part>
+  static JAXMPS_INLINE void untangle(Complex& low, Complex& high, const Part& re, const Part& im) {
+    const T h = static_cast<T>(0.5);
+    const Complex even = {(low.re + high.re) * h, (low.im - high.im) * h};
+    const Complex turned = {(low.im + high.im) * h, (high.re - low.re) * h};
+    const Complex odd = mul(turned, re, im);
+    low = add(even, odd);
+    high = {even.re - odd.re, odd.im - even.im};
+  }
+
+  // Back, times two.
+  template <typename Part>
+  static JAXMPS_INLINE void tangle(Complex& low, Complex& high, const Part& re, const Part& im) {
+    const Complex even = {low.re + high.re, low.im - high.im};
+    const Complex difference = {low.re - high.re, low.im + high.im};
+    const Complex odd = mul(difference, re, -im);
+    low = add_turned(even, odd);
+    high = {even.re + odd.im, odd.re - even.im};
+  }
+
+  // Of all lanes: change(low, high, root, is first) for elements k and n - k.
+  template <typename Change>
+  static JAXMPS_INLINE void for_opposite(const FftLines<T>& f, T* x, const Change& change) {
+    for (int64_t k = 0; k <= f.n / 2; ++k) {
+      Complex low = load_parts(x + kStep * k), high = load_parts(x + kStep * (f.n - k));
+      change(low, high, f.real_roots[2 * k], f.real_roots[2 * k + 1], k == 0);
+      store_parts(x + kStep * k, low);
+      store_parts(x + kStep * (f.n - k), high);
+    }
+  }
+
   // --- transforms in the lanes ------------------------------------------------------------------
 
   // Lanes without a line repeat the last one.
-  static void gather(const FftLines<T>& f, T* to) {
+  static void gather(const FftLines<T>& f, int64_t n, T* to) {
     const auto [at, element, line, is_swapped] = f.in;
     if (line == 1 && f.count == kWidth) {
-      for (int64_t k = 0; k < f.n; ++k) {
+      for (int64_t k = 0; k < n; ++k) {
         store_parts(to + kStep * k, load_pairs(at + 2 * element * k, is_swapped));
       }
       return;
@@ -282,7 +338,7 @@ struct FftLoops {
     const T* lines[kWidth];
     for (int l = 0; l < kWidth; ++l) lines[l] = at + 2 * line * (l < f.count ? l : f.count - 1);
     int64_t k = 0;
-    for (; element == 1 && k + kWidth <= f.n; k += kWidth) {
+    for (; element == 1 && k + kWidth <= n; k += kWidth) {
       Vec re[kWidth], im[kWidth];
 #pragma GCC unroll 8
       for (int l = 0; l < kWidth; ++l) {
@@ -295,7 +351,7 @@ struct FftLoops {
 #pragma GCC unroll 8
       for (int l = 0; l < kWidth; ++l) store_parts(to + kStep * (k + l), {re[l], im[l]});
     }
-    for (; k < f.n; ++k) {
+    for (; k < n; ++k) {
       T parts[2 * kWidth];
       for (int l = 0; l < kWidth; ++l) {
         const T* from = lines[l] + 2 * element * k;
@@ -316,10 +372,10 @@ struct FftLoops {
     return mul(c, w.re, w.im);
   }
 
-  static void scatter(const FftLines<T>& f, const T* from) {
+  static void scatter(const FftLines<T>& f, int64_t n, const T* from) {
     const auto [at, element, line, is_swapped] = f.out;
     if (line == 1) {
-      for (int64_t k = 0; k < f.n; ++k) {
+      for (int64_t k = 0; k < n; ++k) {
         Complex c = load_parts(from + kStep * k);
         c = f.twist ? twisted(*f.twist, c, k) : scaled(c, f.scale);
         T* to = at + 2 * element * k;
@@ -332,7 +388,7 @@ struct FftLoops {
       return;
     }
     int64_t k = 0;
-    for (; element == 1 && k + kWidth <= f.n; k += kWidth) {
+    for (; element == 1 && k + kWidth <= n; k += kWidth) {
       Vec re[kWidth], im[kWidth];
 #pragma GCC unroll 8
       for (int l = 0; l < kWidth; ++l) {
@@ -346,7 +402,7 @@ struct FftLoops {
         store_pairs(at + 2 * (line * l + k), {re[l], im[l]}, is_swapped);
       }
     }
-    for (; k < f.n; ++k) {
+    for (; k < n; ++k) {
       T parts[2 * kWidth];
       store_parts(parts, scaled(load_parts(from + kStep * k), f.scale));
       for (int l = 0; l < f.count; ++l) {
@@ -358,8 +414,23 @@ struct FftLoops {
   }
 
   static void lines(const FftLines<T>& f) {
-    gather(f, f.scratch);
-    scatter(f, run(f.passes, f.pass_count, f.n, f.scratch));
+    T* x = f.scratch;
+    gather(f, f.n + (f.real == FftReal::result), x);
+    if (f.real == FftReal::result) {
+      for_opposite(f, x, [](Complex& low, Complex& high, T re, T im, bool is_first) {
+        if (is_first) low.im = high.im = Vec{};
+        tangle(low, high, re, im);
+        low = {low.im, low.re};
+        high = {high.im, high.re};
+      });
+    }
+    x = run(f.passes, f.pass_count, f.n, x);
+    if (f.real == FftReal::operand) {
+      store_parts(x + kStep * f.n, load_parts(x));
+      for_opposite(
+          f, x, [](Complex& low, Complex& high, T re, T im, bool) { untangle(low, high, re, im); });
+    }
+    scatter(f, f.n + (f.real == FftReal::operand), x);
   }
 
   // --- one transform over the lanes -------------------------------------------------------------
@@ -498,12 +569,7 @@ struct FftLoops {
   static void untangle(int64_t half, const T* roots, T* x, int64_t begin, int64_t end) {
     for_opposite(half, roots, x, x, begin, end,
                  [](Complex& low, Complex& high, const Complex& root, bool) {
-                   const T h = static_cast<T>(0.5);
-                   const Complex even = {(low.re + high.re) * h, (low.im - high.im) * h};
-                   const Complex turned = {(low.im + high.im) * h, (high.re - low.re) * h};
-                   const Complex odd = mul(turned, root.re, root.im);
-                   low = add(even, odd);
-                   high = {even.re - odd.re, odd.im - even.im};
+                   untangle(low, high, root.re, root.im);
                  });
   }
 
@@ -511,11 +577,7 @@ struct FftLoops {
     for_opposite(half, roots, x, to, begin, end,
                  [](Complex& low, Complex& high, const Complex& root, bool is_first) {
                    if (is_first) low.im[0] = high.im[0] = 0;
-                   const Complex even = {low.re + high.re, low.im - high.im};
-                   const Complex difference = {low.re - high.re, low.im + high.im};
-                   const Complex odd = mul(difference, root.re, -root.im);
-                   low = add_turned(even, odd);
-                   high = {even.re + odd.im, odd.re - even.im};
+                   tangle(low, high, root.re, root.im);
                  });
   }
 };

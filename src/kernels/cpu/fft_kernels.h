@@ -8,14 +8,16 @@
 
 namespace jaxmps::cpu {
 
+constexpr int kMostFftRadix = 127;
+
 // n / radix butterflies of a transform of length n = outer * radix * inner. Roots are pairs of real
 // and imaginary parts.
 template <typename T>
 struct FftPass {
-  int radix;  // 2, 3, 4, 5, 7, 8, 11 or 13
+  int radix;  // 4, 8 or a prime up to kMostFftRadix
   int64_t inner, outer;
   const T* roots;   // exp(-2 pi i j u / (radix * inner)) at [j][u - 1]
-  const T* spokes;  // exp(2 pi i k / radix) at [k - 1], k <= radix / 2
+  const T* spokes;  // exp(2 pi i k / radix) at [k - 1], k < radix
 };
 
 // By which results are multiplied that are the operands of another transform: result k of line
@@ -36,7 +38,11 @@ struct FftPlace {
   bool is_swapped;
 };
 
-// Up to `width` transforms of the same length.
+// Whether n complex numbers are the halves of 2 n real ones, and which side is those.
+enum class FftReal : uint8_t { none, operand, result };
+
+// Up to `width` transforms of the same length. The side of the spectrum of real numbers has n + 1
+// elements.
 template <typename T>
 struct FftLines {
   int64_t n;
@@ -47,7 +53,9 @@ struct FftLines {
   int count;  // of lines
   T scale;
   const FftTwist<T>* twist;  // or null
-  T* scratch;                // 4 * n * width
+  FftReal real;
+  const T* real_roots;  // exp(-pi i k / n) for k <= n / 2
+  T* scratch;           // 4 * (n + 1) * width
 };
 
 // One transform of length parts * n: element j of part p is element j * parts + p.
@@ -62,7 +70,7 @@ struct FftLine {
   FftPlace<const T*> in;
   FftPlace<T*> out;  // dense, both
   T scale;
-  T* scratch;  // 4 * n * width
+  T* scratch;  // 4 * (n + 1) * width
 };
 
 template <typename T>

@@ -1,7 +1,6 @@
 #include "kernels/cpu/fft_line.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstring>
 #include <new>
@@ -14,30 +13,38 @@ namespace jaxmps::cpu {
 namespace {
 
 constexpr std::align_val_t kAlign{64};
-constexpr std::array<int, 8> kRadices = {4, 8, 2, 13, 11, 7, 5, 3};
 // Beyond this one transform would leave the second cache, in bytes.
 constexpr int64_t kLong = 256 << 10;
 // Lines of fewer elements leave too much of the lanes empty when they are spread over them.
 constexpr int64_t kShort = 64;
 // Lanes of this many elements fill half of the second cache.
 constexpr int64_t kLongestInLanes = 2048;
+// A line that is alone fills one lane, while a convolution of it fills them all.
+constexpr int kMostAlone = 43;
 constexpr int64_t kColumns = 4;  // groups of lanes in a chunk of a long transform
 
-// Radices whose product is n; empty if it has other prime factors, or is 1.
+// Radices whose product is n.
 std::vector<int> factors(int64_t n) {
   std::vector<int> found;
-  for (int radix : kRadices) {
+  const auto divide = [&](int radix) {
     // One factor 8 serves where 2 would be left.
     while (n % radix == 0 && !(radix == 4 && n % 16 == 8)) {
       found.push_back(radix);
       n /= radix;
     }
-  }
-  if (n > 1) found.clear();
+  };
+  for (int radix : {4, 8, 2}) divide(radix);
+  for (int radix = 3; radix <= kMostFftRadix; radix += 2) divide(radix);
   return found;
 }
 
-bool is_smooth(int64_t n) { return n == 1 || !factors(n).empty(); }
+// Whether n has no prime factors beyond that one.
+bool has_factors(int64_t n, int most) {
+  for (int64_t p = 2; p <= most; ++p) {
+    while (n % p == 0) n /= p;
+  }
+  return n == 1;
+}
 
 // The least product of small factors that is at least n.
 int64_t smooth_from(int64_t n) {
@@ -82,9 +89,10 @@ void FftTable<T>::set(int64_t i, std::complex<double> value) const {
 // --- planning -----------------------------------------------------------------------------------
 
 template <typename T>
-FftLinePlan<T>::FftLinePlan(int64_t n, const FftKernels<T>& kernels) : kernels_(kernels), n_(n) {
+FftLinePlan<T>::FftLinePlan(int64_t n, int64_t lines, const FftKernels<T>& kernels)
+    : kernels_(kernels), n_(n) {
   if (n <= 1) return;
-  if (!is_smooth(n)) {
+  if (!has_factors(n, lines < kernels.width ? kMostAlone : kMostFftRadix)) {
     plan_convolution();
     return;
   }
@@ -101,8 +109,8 @@ FftLinePlan<T>::FftLinePlan(int64_t n, const FftKernels<T>& kernels) : kernels_(
 
 template <typename T>
 FftTable<T> FftLinePlan<T>::spokes(int radix) const {
-  FftTable<T> table(2 * (radix / 2));
-  for (int k = 1; k <= radix / 2; ++k) table.set(k - 1, std::conj(fft_root(k, radix)));
+  FftTable<T> table(2 * (radix - 1));
+  for (int k = 1; k < radix; ++k) table.set(k - 1, std::conj(fft_root(k, radix)));
   return table;
 }
 
@@ -179,7 +187,7 @@ void FftLinePlan<T>::plan_long() {
 template <typename T>
 void FftLinePlan<T>::plan_convolution() {
   const int64_t size = smooth_from(2 * n_ - 1);
-  inner_ = std::make_unique<FftLinePlan>(size, kernels_);
+  inner_ = std::make_unique<FftLinePlan>(size, 1, kernels_);
   nanoseconds_ = 2 * inner_->nanoseconds_ + static_cast<double>(size);
   chirp_ = FftTable<T>(2 * n_);
   FftTable<T> kernel(2 * size);
@@ -201,10 +209,11 @@ void FftLinePlan<T>::plan_convolution() {
 
 template <typename T>
 void FftLinePlan<T>::lines(const Passes& passes, int64_t n, int64_t count, FftPlace<const T*> in,
-                           FftPlace<T*> out, T scale, const FftTwist<T>* twist) const {
-  const Scratch scratch(static_cast<size_t>(4 * n * kernels_.width) * sizeof(T));
+                           FftPlace<T*> out, T scale, const FftTwist<T>* twist, FftReal real,
+                           const T* real_roots) const {
+  const Scratch scratch(static_cast<size_t>(4 * (n + 1) * kernels_.width) * sizeof(T));
   kernels_.lines({n, passes.passes.data(), passes.count(), in, out, static_cast<int>(count), scale,
-                  twist, scratch.as<T>()});
+                  twist, real, real_roots, scratch.as<T>()});
 }
 
 template <typename T>
@@ -215,7 +224,7 @@ void FftLinePlan<T>::row(const T* in, T* out, bool is_inverse, T scale) const {
     return lines(whole_, n_, 1, {in, 1, 0, is_inverse}, {out, 1, 0, is_inverse}, scale);
   }
   const int64_t n = n_ / parts_;
-  const Scratch scratch(static_cast<size_t>(4 * n * kernels_.width) * sizeof(T));
+  const Scratch scratch(static_cast<size_t>(4 * (n + 1) * kernels_.width) * sizeof(T));
   kernels_.line({n,
                  part_.passes.data(),
                  part_.count(),
@@ -281,6 +290,17 @@ void FftLinePlan<T>::rows(int64_t count, const T* in, int64_t in_line, T* out, i
     for (int64_t r = 0; r < count; ++r) {
       row(in + 2 * r * in_line, out + 2 * r * out_line, is_inverse, scale);
     }
+  }
+}
+
+template <typename T>
+void FftLinePlan<T>::real_rows(int64_t count, const T* in, T* out, bool is_inverse, T scale,
+                               const T* roots) const {
+  const int64_t width = kernels_.width, in_line = n_ + is_inverse, out_line = n_ + !is_inverse;
+  for (int64_t r = 0; r < count; r += width) {
+    lines(whole_, n_, std::min(width, count - r), {in + 2 * r * in_line, 1, in_line, false},
+          {out + 2 * r * out_line, 1, out_line, is_inverse}, scale, nullptr,
+          is_inverse ? FftReal::result : FftReal::operand, roots);
   }
 }
 

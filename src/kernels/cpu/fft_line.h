@@ -37,7 +37,8 @@ class FftTable {
 template <typename T>
 class FftLinePlan {
  public:
-  FftLinePlan(int64_t n, const FftKernels<T>& kernels);
+  // `lines`: how many there are to be transformed together.
+  FftLinePlan(int64_t n, int64_t lines, const FftKernels<T>& kernels);
 
   int64_t length() const { return n_; }
   // Whether one transform is shared by the threads; it is called outside of parallel_for then.
@@ -49,6 +50,11 @@ class FftLinePlan {
   // `count` dense lines. `in` and `out` may be the same memory.
   void rows(int64_t count, const T* in, int64_t in_line, T* out, int64_t out_line, bool is_inverse,
             T scale) const;
+  // Whether so many rows of real numbers, taken as complex ones, are best transformed with them.
+  bool takes_real(int64_t count) const { return prefers_lanes_ && count > 1; }
+  // Likewise, dense; `roots` as FftLines::real_roots.
+  void real_rows(int64_t count, const T* in, T* out, bool is_inverse, T scale,
+                 const T* roots) const;
   // `count` lines side by side, elements `step` apart, at most the width of the loops.
   void columns(int64_t count, const T* in, T* out, int64_t step, bool is_inverse, T scale) const;
 
@@ -73,7 +79,8 @@ class FftLinePlan {
   void plan_long();
   void plan_convolution();
   void lines(const Passes& passes, int64_t n, int64_t count, FftPlace<const T*> in,
-             FftPlace<T*> out, T scale, const FftTwist<T>* twist = nullptr) const;
+             FftPlace<T*> out, T scale, const FftTwist<T>* twist = nullptr,
+             FftReal real = FftReal::none, const T* real_roots = nullptr) const;
   void row(const T* in, T* out, bool is_inverse, T scale) const;
   void long_row(const T* in, T* out, bool is_inverse, T scale) const;
   void convolved_row(const T* in, T* out, bool is_inverse, T scale) const;
