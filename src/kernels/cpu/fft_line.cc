@@ -15,8 +15,8 @@ namespace {
 constexpr std::align_val_t kAlign{64};
 // Beyond this one transform would leave the second cache, in bytes.
 constexpr int64_t kLong = 256 << 10;
-// Lines of fewer elements leave too much of the lanes empty when they are spread over them.
-constexpr int64_t kShort = 64;
+// Lines of fewer elements are rather given a lane each than spread over the lanes.
+constexpr int64_t kShort = 160;
 // Lanes of this many elements fill half of the second cache.
 constexpr int64_t kLongestInLanes = 2048;
 // A line that is alone fills one lane, while a convolution of it fills them all.
