@@ -49,6 +49,7 @@ bool RegionFuser::join(int index, int group, bool as_output) {
     m.map = reading_of(*info.op, g)->map;
   }
   g.members.push_back(std::move(m));
+  g.ops += info.kind != FuseClass::constant;
   for (int r = 0; r < info.op->result_count(); ++r) g.inputs.erase(info.op->result(r));
   add_inputs(*info.op, &g);
   g.outputs += as_output ? info.op->result_count() : 0;
@@ -73,6 +74,7 @@ bool RegionFuser::found(int index) {
     map = kept_map(g.reduced);
   }
   if (ir::element_count(g.shape) == 0) return false;
+  g.ops = 1;
   g.outputs = op.result_count();
   add_inputs(op, &g);
   g.members.push_back({index, std::move(map)});

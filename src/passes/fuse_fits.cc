@@ -184,10 +184,10 @@ bool RegionFuser::fits(int index, const Group& g, bool as_output, Member* out) {
   refusal_ = "the group is full";
   // What a reduction sums comes along: it would be as large as all that is read.
   constexpr int kSummedOps = 8;
-  const int coming = info.kind == FuseClass::reduce ? kSummedOps : 0;
-  // A constant that stayed outside would be an operand that nobody has counted.
-  const bool is_full = static_cast<int>(g.members.size()) + coming >= options_.max_ops;
-  if (is_full && info.kind != FuseClass::constant) return false;
+  const int coming = info.kind == FuseClass::constant ? 0
+                     : info.kind == FuseClass::reduce ? 1 + kSummedOps
+                                                      : 1;
+  if (g.ops + coming > options_.max_ops) return false;
   int more = info.kind == FuseClass::reduce ? 1 : 0;
   for (int i = 0; i < op.operand_count(); ++i) {
     const Value& value = *op.operand(i);

@@ -31,6 +31,7 @@ struct Group {
   std::vector<bool> reduced;  // per dimension; empty: no reduction
   std::vector<Member> members;
   std::unordered_set<const ir::Value*> inputs;
+  int ops = 0;  // members that are no constants
   int outputs = 0;
   bool has_element_root = false;  // some result has the walked shape
 };
