@@ -42,8 +42,10 @@ Result<std::shared_ptr<const FusionKernel>> make_kernel(kernels::Fusion descript
 Result<kernels::Fusion> describe_alone(const ir::Op& op, const ir::Target& target) {
   ir::Region body;
   ir::Op* copy = body.copy_alone(op, op.operands());
-  if (passes::is_small_product(op)) passes::expand_small_product(copy);
-  return kernels::build_fusion(body, target.turns_short_rows);
+  // The sums of a product are halved, as the kernel for it does (gemm_halved).
+  const bool is_product = passes::is_small_product(op);
+  if (is_product) passes::expand_small_product(copy);
+  return kernels::build_fusion(body, target.turns_short_rows && !is_product);
 }
 
 // Of a fusion, or of an op as a fusion of its own.

@@ -198,6 +198,24 @@ def products(a, x, b, c, d):
         return a @ a.T * 0.3 + 0.1, a @ x * 0.5 + jnp.dot(x, x) * 0.1, p @ b * 0.1, q.transpose(1, 0, 2), d @ d * 0.5
     return steps(5, trip, a, x, b, c, d)
 
+# As the stages of a solver: a vector by a stack of many states.
+@program(real(7, 7), real(64, 7, 3))
+def stages(a, k):
+    def trip(i, y, k):
+        y = y * 0.5 + jnp.einsum("s,bsd->bd", a[i % 7], k) * 0.1
+        return y, k.at[:, i % 7].set(jnp.cos(y))
+    return steps(9, trip, k[:, 0], k)
+
+# So long that its fusions are functions, of which some do the same, in place and not, with scratch memory or none.
+@program(real(40), real(5, 30))
+def long_body(x, a):
+    def trip(i, x, a):
+        for n in range(60):
+            a = jnp.sort(jnp.cos(a) * (n % 7) + jnp.flip(a, 1) * 0.1, 0) - jax.nn.softmax(a)
+            x = jnp.sort(x * 1.1 % 1.7) * (1 + n % 3) + jnp.roll(x, n % 4) + a[2, n % 20]
+        return x, a
+    return steps(3, trip, x, a)
+
 @program(real(40), real(9, 12), real(3), real(2, 2))
 def filters(x, image, taps, square):
     def trip(i, x, image):

@@ -9,11 +9,15 @@ namespace {
 constexpr int64_t kPrintedConstant = 1024;  // bytes
 // Loops of fewer trips do not ask whether to stop; those around them do.
 constexpr int64_t kFewTrips = 256;
+// LLVM takes more than in proportion to a function's length: in a longer one fusions of more than a
+// few points are functions of their own, those that do the same being one.
+constexpr size_t kLongText = 64 << 10;
+constexpr int64_t kFewPoints = 16;
 
 class LoopPrinter {
  public:
-  LoopPrinter(const ScalarProgram& values, const LlvmLoop& loop)
-      : p_(values), loop_(loop), names_(values.instrs.size()) {}
+  LoopPrinter(const ScalarProgram& values, const LlvmLoop& loop, bool has_functions)
+      : p_(values), loop_(loop), has_functions_(has_functions), names_(values.instrs.size()) {}
 
   LlvmModule print(const CodeBlock& code) {
     text_.declare("jaxmps_call", "declare i32 @jaxmps_call(ptr, i64, ptr, ptr, ptr)",
@@ -24,7 +28,7 @@ class LoopPrinter {
     place();
     std::string body;
     block(&body, code);
-    std::string text = text_.declarations();
+    std::string text = text_.declarations() + functions_;
     text += str("define i32 @", LlvmLoop::kName,
                 "(ptr %context, ptr noalias %in, ptr noalias %out, ptr noalias %arena, ptr noalias "
                 "%constants) ",
@@ -65,6 +69,8 @@ class LoopPrinter {
   std::string pointers(std::string* to, const std::vector<int32_t>& addresses, size_t begin,
                        size_t end);
   void fusion(std::string* to, const CodeItem& item);
+  void call_fusion(std::string* to, const Fusion& fusion, std::vector<std::string> inputs,
+                   std::vector<std::string> outputs);
   void loop(std::string* to, const CodeLoop& loop);
   std::string condition(std::string* to, const CodeLoop& loop, const std::string& counter);
   void poll(std::string* to);
@@ -72,7 +78,10 @@ class LoopPrinter {
 
   const ScalarProgram& p_;
   const LlvmLoop& loop_;
+  const bool has_functions_;
   std::vector<std::string> names_;
+  std::map<std::string, std::string> function_of_;  // by what it does
+  std::string functions_;
   LlvmText text_;
   std::string entry_ = "  %seen = alloca i32, align 4\n";
 };
@@ -232,7 +241,40 @@ void LoopPrinter::fusion(std::string* to, const CodeItem& item) {
   for (size_t k = 0; k < item.reads.size(); ++k) {
     (k < item.read_count ? inputs : outputs).push_back(read(item.reads[k]));
   }
+  if (has_functions_ && item.fusion->size() > kFewPoints) {
+    return call_fusion(to, *item.fusion, std::move(inputs), std::move(outputs));
+  }
   print_fusion(&text_, to, *item.fusion, inputs, outputs);
+}
+
+// An output is the memory of an input, and then has its address, or is in none.
+void LoopPrinter::call_fusion(std::string* to, const Fusion& fusion,
+                              std::vector<std::string> inputs, std::vector<std::string> outputs) {
+  std::map<std::string, std::string> parameter_of;
+  std::string what = fusion::print(fusion), parameters, arguments;
+  for (auto* addresses : {&inputs, &outputs}) {
+    for (std::string& address : *addresses) {
+      const auto [found, is_new] = parameter_of.emplace(address, str("%a", parameter_of.size()));
+      if (is_new) {
+        const char* comma = arguments.empty() ? "" : ", ";
+        parameters += str(comma, "ptr noalias ", found->second);
+        arguments += str(comma, "ptr ", address);
+      }
+      address = found->second;
+      what += address;
+    }
+  }
+  std::string& function = function_of_[what];
+  if (function.empty()) {
+    function = str("@jaxmps_part_", function_of_.size());
+    std::string body;
+    auto scratch = text_.exchange_scratch();
+    print_fusion(&text_, &body, fusion, inputs, outputs);
+    functions_ += str("define internal void ", function, '(', parameters, ") noinline ",
+                      llvm_attributes(), " {\n", text_.scratch_memory(), body, "  ret void\n}\n");
+    text_.exchange_scratch(std::move(scratch));
+  }
+  *to += str("  call void ", function, '(', arguments, ")\n");
 }
 
 // --- control flow -------------------------------------------------------------------------------
@@ -310,7 +352,9 @@ void LoopPrinter::branch(std::string* to, const CodeBranch& branch) {
 }  // namespace
 
 LlvmModule print_loop(const ScalarProgram& values, const CodeBlock& block, const LlvmLoop& loop) {
-  return LoopPrinter(values, loop).print(block);
+  LlvmModule module = LoopPrinter(values, loop, false).print(block);
+  if (module.text.size() <= kLongText) return module;
+  return LoopPrinter(values, loop, true).print(block);
 }
 
 }  // namespace jaxmps::kernels

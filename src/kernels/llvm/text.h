@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "scalar/scalar.h"
@@ -72,6 +73,10 @@ class LlvmText {
   std::string scratch(size_t number, int64_t bytes);
   // What makes that memory, for the function's first block.
   std::string scratch_memory() const;
+  // The sizes of that memory; none, or what another function has asked for, from now on.
+  std::vector<int64_t> exchange_scratch(std::vector<int64_t> sizes = {}) {
+    return std::exchange(scratch_, std::move(sizes));
+  }
 
   // Makes `declaration` part of the module, once; with an address, of a symbol of ours.
   void declare(const std::string& name, const std::string& declaration,
