@@ -56,6 +56,20 @@ class CpuEncoder final : public Encoder {
   }
 };
 
+// What was sent before may read inputs that only this holds (Step::overwritten).
+template <typename Send>
+Arrays or_wait(Encoder& encoder, const Send& send) {
+  try {
+    return send();
+  } catch (...) {
+    try {
+      encoder.wait();
+    } catch (...) {  // the first failure is told
+    }
+    throw;
+  }
+}
+
 }  // namespace
 
 void Encoder::lay_out(const Call& call, std::vector<mx::array>& inputs) {
@@ -75,23 +89,27 @@ void Encoder::align(std::vector<mx::array>& inputs) {
 Arrays Encoder::send(const Call& call, std::vector<mx::array> inputs,
                      std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                      const std::vector<bool>& overwritten) {
-  lay_out(call, inputs);
-  begin();
-  std::vector<mx::array> outputs = make(shapes, dtypes, call.primitive);
-  encode(*call.primitive, inputs, outputs);
-  return finish(inputs, std::move(outputs), overwritten, call.nanoseconds);
+  return or_wait(*this, [&] {
+    lay_out(call, inputs);
+    begin();
+    std::vector<mx::array> outputs = make(shapes, dtypes, call.primitive);
+    encode(*call.primitive, inputs, outputs);
+    return finish(inputs, std::move(outputs), overwritten, call.nanoseconds);
+  });
 }
 
 Arrays Encoder::send(const ops::Launch& launch, std::vector<mx::array> inputs,
                      std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                      const std::vector<bool>& overwritten) {
-  for (mx::array& input : inputs) {
-    if (!input.flags().row_contiguous) input = dense(std::move(input));
-  }
-  begin();
-  std::vector<mx::array> outputs = make(shapes, dtypes, allocation_);
-  encode_launch(launch, inputs, outputs);
-  return finish(inputs, std::move(outputs), overwritten, 0);
+  return or_wait(*this, [&] {
+    for (mx::array& input : inputs) {
+      if (!input.flags().row_contiguous) input = dense(std::move(input));
+    }
+    begin();
+    std::vector<mx::array> outputs = make(shapes, dtypes, allocation_);
+    encode_launch(launch, inputs, outputs);
+    return finish(inputs, std::move(outputs), overwritten, 0);
+  });
 }
 
 // MLX's code asks the outputs for their primitive.

@@ -11,6 +11,7 @@
 #include "exec/place.h"
 #include "exec/plan.h"
 #include "ir/builder.h"
+#include "mlx/primitives.h"
 #include "passes/pass.h"
 #include "simulated/gpu.h"
 #include "simulated/metal.h"
@@ -384,6 +385,42 @@ TEST(SimulatedDevice, CachesAreUpdatedInPlaceBehindTheirReaders) {
   }
   // Two products and a kernel of each layer but the last.
   EXPECT_EQ(null.preceded, 3 * (kLayers - 1)) << print(*plan);
+}
+
+class Throwing : public mx::Primitive {
+ public:
+  using mx::Primitive::Primitive;
+  void eval_cpu(const std::vector<mx::array>&, std::vector<mx::array>&) override {
+    throw std::bad_alloc();
+  }
+  void eval_gpu(const std::vector<mx::array>& in, std::vector<mx::array>& out) override {
+    eval_cpu(in, out);
+  }
+  const char* name() const override { return "Throwing"; }
+};
+
+// What the update was to overwrite is read until then, and kept by nobody behind the failure.
+TEST(SimulatedDevice, AnUpdateThatFailsWaitsForWhatReadsItsOperand) {
+  if (std::string why = metal::why_unavailable(); !why.empty()) GTEST_SKIP() << why;
+  LaunchProgram program("out0[thread_id] = -in0[thread_id];");
+  Step& reader = program.plan.steps[0];
+  reader.overwritten = {true};
+  reader.last_read = {false};
+  Step update;
+  update.kind = Step::Kind::call;
+  update.op = reader.op;
+  update.call = Call(std::make_shared<Throwing>(mx::default_stream(mx::Device::cpu)));
+  update.inputs = {0};
+  update.outputs = {2};
+  update.last_read = {true};
+  update.shapes = {{64}};
+  update.dtypes = {mx::float32};
+  program.plan.slots = 3;
+  program.plan.steps.push_back(std::move(update));
+  const auto simulated = encoder();
+  const int64_t before = simulated_counts().waits;
+  EXPECT_THROW((void)program.run(*simulated), std::bad_alloc);
+  EXPECT_EQ(simulated_counts().waits - before, 1);
 }
 
 struct ByVector {
