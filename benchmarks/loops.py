@@ -63,6 +63,23 @@ def runge_kutta_batch():
 
 
 @loop
+def stages_of_batch():
+    # As diffrax's solvers: the stages are stacked, and weighed by a row of a table.
+    table, batch = uniform((7, 7), 1), jax.vmap(_lorenz)
+
+    def program(y):
+        def step(_, y):
+            def stage(i, k):
+                return k.at[:, i].set(0.002 * batch(y + jnp.einsum("s,bsd->bd", table[i], k)))
+
+            return y + lax.fori_loop(0, 7, stage, jnp.zeros((64, 7, 3))).sum(1) / 7
+
+        return lax.fori_loop(0, 100, step, y)
+
+    return program, uniform((64, 3))
+
+
+@loop
 def adaptive_steps():
     def program(y):
         def step(state):
