@@ -2,6 +2,7 @@
 #include <bit>
 
 #include "kernels/cpu/tile_context.h"
+#include "kernels/cpu/transpose_block.h"
 #include "scalar/scalar_int.h"
 
 namespace jaxmps::cpu {
@@ -285,11 +286,14 @@ void turn(T* panel, const T* source, int64_t stride, int64_t lines, int64_t leng
     }
     return;
   }
-  constexpr int64_t kAhead = 16;  // strides of pages are beyond what the hardware foresees
-  for (int64_t r = 0; r < length; ++r) {
-    __builtin_prefetch(source + std::min(r + kAhead, length - 1) * stride);
-    for (int64_t line = 0; line < kPanel; ++line)
-      panel[line * pitch + r] = source[r * stride + line];
+  constexpr int64_t kStep = 16;
+  for (int64_t r = 0; r < length; r += kStep) {
+    const int64_t count = std::min(kStep, length - r);
+    // Strides of pages are beyond what the hardware foresees.
+    for (int64_t next = r + kStep; next < std::min(r + 2 * kStep, length); ++next) {
+      __builtin_prefetch(source + next * stride);
+    }
+    transpose_block(source + r * stride, stride, panel + r, pitch, kPanel, count);
   }
 }
 

@@ -2,50 +2,71 @@
 // pack.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 namespace jaxmps::cpu {
 
+// What is transposed in registers: as many elements as 16 bytes hold, along both dimensions.
 #if defined(__SSE2__) || defined(__aarch64__)
-// A 4 by 4 transpose in registers; `from` is read and `to` written along rows.
-inline void transpose4(const uint32_t* from, int64_t from_row, uint32_t* to, int64_t to_row) {
-  typedef uint32_t V __attribute__((vector_size(16)));
-  const auto load = [&](int64_t r) {
-    V v;
-    std::memcpy(&v, from + r * from_row, sizeof v);
-    return v;
-  };
-  const V a = load(0), b = load(1), c = load(2), d = load(3);
-  const V ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
-  const V ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-  const V cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-  const V cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  const auto store = [&](int64_t r, V v) { std::memcpy(to + r * to_row, &v, sizeof v); };
-  store(0, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));
-  store(1, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
-  store(2, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
-  store(3, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
-}
+template <typename T>
+constexpr int64_t kTransposed = sizeof(T) < 8 ? static_cast<int64_t>(16 / sizeof(T)) : 0;
+#else
+template <typename T>
+constexpr int64_t kTransposed = 0;
 #endif
+
+// `from` is read and `to` written along rows. Row i and the one half of all further on are taken
+// element by element in turn; that as often as the number of rows can be halved.
+template <typename T, size_t... I>
+inline void transpose_square(const T* from, int64_t from_row, T* to, int64_t to_row,
+                             std::index_sequence<I...>) {
+  constexpr size_t kSize = sizeof...(I);
+  typedef T Vec __attribute__((vector_size(16)));
+  Vec rows[kSize], next[kSize];
+#pragma GCC unroll 16
+  for (size_t r = 0; r < kSize; ++r) {
+    std::memcpy(&rows[r], from + static_cast<int64_t>(r) * from_row, sizeof(Vec));
+  }
+#pragma GCC unroll 4
+  for (size_t round = kSize; round > 1; round /= 2) {
+#pragma GCC unroll 8
+    for (size_t r = 0; r < kSize / 2; ++r) {
+      const Vec a = rows[r], b = rows[r + kSize / 2];
+      next[2 * r] = __builtin_shufflevector(a, b, static_cast<int>(I / 2 + I % 2 * kSize)...);
+      next[2 * r + 1] =
+          __builtin_shufflevector(a, b, static_cast<int>(kSize / 2 + I / 2 + I % 2 * kSize)...);
+    }
+#pragma GCC unroll 16
+    for (size_t r = 0; r < kSize; ++r) rows[r] = next[r];
+  }
+#pragma GCC unroll 16
+  for (size_t r = 0; r < kSize; ++r) {
+    std::memcpy(to + static_cast<int64_t>(r) * to_row, &rows[r], sizeof(Vec));
+  }
+}
 
 // to[i][j] = from[j][i]: i runs along `from` (stride 1), j along `to` (stride 1).
 template <typename T>
 void transpose_block(const T* from, int64_t from_row, T* to, int64_t to_row, int64_t is,
                      int64_t js) {
   int64_t whole_i = 0, whole_j = 0;
-#if defined(__SSE2__) || defined(__aarch64__)
-  if constexpr (sizeof(T) == 4) {
-    whole_i = is & ~int64_t{3};
-    whole_j = js & ~int64_t{3};
-    for (int64_t i = 0; i < whole_i; i += 4) {
-      for (int64_t j = 0; j < whole_j; j += 4) {
-        transpose4(reinterpret_cast<const uint32_t*>(from + j * from_row + i), from_row,
-                   reinterpret_cast<uint32_t*>(to + i * to_row + j), to_row);
+  if constexpr (constexpr int64_t kSize = kTransposed<T>; kSize > 0) {
+    using Bits =
+        std::conditional_t<kSize == 4, uint32_t, std::conditional_t<kSize == 8, uint16_t, uint8_t>>;
+    whole_i = is - is % kSize;
+    whole_j = js - js % kSize;
+    for (int64_t i = 0; i < whole_i; i += kSize) {
+      for (int64_t j = 0; j < whole_j; j += kSize) {
+        transpose_square(reinterpret_cast<const Bits*>(from + j * from_row + i), from_row,
+                         reinterpret_cast<Bits*>(to + i * to_row + j), to_row,
+                         std::make_index_sequence<kSize>());
       }
     }
   }
-#endif
   // Of a few lines each is read as a whole; what they go to is in the nearest cache.
   constexpr int64_t kFew = 8;
   if (js - whole_j < kFew) {
