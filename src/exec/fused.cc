@@ -129,14 +129,16 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   options.joins = uses_kernels();
   options.dump = notes;
   options.accept = attach_kernel;
+  passes::expand_combiners(module, target, [](const ir::Op& op, const ir::Target& of) {
+    return ops::lower(op, of).ok();
+  });
   if (target.runs_native) {
     passes::expand_filters(module);
   } else {
-    passes::expand_combiners(module, target);
     if (uses_kernels() && !target.vector_epilogues) passes::expand_vector_products(module);
     passes::clamp_starts(module);
-    CHECK_OK(passes::eliminate_dead_code(module));  // operands that a combiner does not read
   }
+  CHECK_OK(passes::eliminate_dead_code(module));  // operands that a combiner does not read
   CHECK_OK(passes::fuse(module, target, options));
   if (!gpu) return {};
   std::vector<const kernels::GpuFusion*> printed;

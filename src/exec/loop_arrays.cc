@@ -167,6 +167,12 @@ Status LoopBuilder::add_array_constant(const Op& op) {
 
 // --- kernels ------------------------------------------------------------------------------------
 
+void LoopBuilder::bind_alias(ir::Value* of, ir::Value* alias) {
+  const int32_t address = as_memory(of);
+  const int root = value(of).root;
+  bind(alias, address, root >= 0 ? root : new_root(address, alias->type.byte_count(), 0, false));
+}
+
 // As the plan chooses: a special kernel of the op's block, a tile kernel, any kernel.
 Status LoopBuilder::add_kernel(const Op& op) {
   auto lowering = ops::lower(op, ir::kCpu);
@@ -175,11 +181,7 @@ Status LoopBuilder::add_kernel(const Op& op) {
     if (op.id != OpId::reshape) {
       return ir::refuse(op, "an alias that is not known to loops");
     }
-    const int32_t address = as_memory(op.operand(0));
-    const int root = value(op.operand(0)).root;
-    const int64_t bytes = op.result(0)->type.byte_count();
-    bind(const_cast<Op&>(op).result(), address,
-         root >= 0 ? root : new_root(address, bytes, 0, false));
+    bind_alias(op.operand(0), const_cast<Op&>(op).result());
     return {};
   }
   // What only moves elements is rather printed than called.

@@ -166,6 +166,16 @@ Status LoopBuilder::add_op(const Op& op) {
     case OpId::constant:
       if (!all_scalars(op)) return add_array_constant(op);
       break;
+    case OpId::optimization_barrier:
+      for (int i = 0; i < op.operand_count(); ++i) {
+        ir::Value *of = op.operand(i), *alias = const_cast<Op&>(op).result(i);
+        if (of->type.is_scalar()) {
+          values_[alias] = value(of);
+        } else {
+          bind_alias(of, alias);
+        }
+      }
+      return {};
     case OpId::dynamic_slice:
       if (add_dynamic_slice(op)) return {};
       break;

@@ -140,6 +140,7 @@ class LoopBuilder {
   int32_t new_slot(int64_t bytes, bool is_shared = false);
   void place(int32_t address, int64_t bytes, bool is_shared = false);
   void bind(ir::Value* value, int32_t address, int root);
+  void bind_alias(ir::Value* of, ir::Value* alias);
   Value& value(ir::Value* v) { return values_.at(v); }
 
   const bool for_machine_;

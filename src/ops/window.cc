@@ -1,54 +1,19 @@
-// reduce_window and select_and_scatter on the CPU; on GPUs most of them are elementwise ops
-// (passes/expand_combiners.cc).
+// Windows for which the CPU has kernels; the others, and reductions with combiners that fusions do
+// not fold with, are elementwise ops (passes/expand_combiners.cc) but for what cannot run.
 #include "ops/window.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "ir/combiner.h"
 #include "ir/match.h"
+#include "kernels/cpu/pool.h"
 #include "ops/pieces.h"
 
 namespace jaxmps::ops {
 
 using ir::OpId;
 
-WindowDims window_dims(const ir::Op& op, const ir::Type& operand, const ir::Type& windows) {
-  const ir::Ints &size = op.ints("window_dimensions"), &stride = op.ints("window_strides");
-  const ir::Ints& padding = op.ints("padding");
-  const bool dilates = op.find("base_dilations") != nullptr;
-  WindowDims dims;
-  for (size_t d = 0; d < operand.dims.size(); ++d) {
-    const int64_t base = dilates ? op.ints("base_dilations")[d] : 1;
-    const int64_t step = dilates ? op.ints("window_dilations")[d] : 1;
-    dims.push_back({operand.dims[d], windows.dims[d], size[d], stride[d], padding[2 * d],
-                    padding[2 * d + 1], base, step});
-  }
-  return dims;
-}
-
 namespace {
-
-// Why the op's windows are too large; empty if positions fit 32 bits and cells can be counted.
-std::string too_large(const ir::Op& op) {
-  constexpr double kMost = 2147483647, kMostCells = 1e15;
-  const ir::Ints &size = op.ints("window_dimensions"), &stride = op.ints("window_strides");
-  const ir::Ints &padding = op.ints("padding"), &input = op.operand(0)->type.dims;
-  const bool dilates = op.find("base_dilations") != nullptr;
-  double cells = static_cast<double>(op.operand(0)->type.size());
-  for (size_t d = 0; d < size.size(); ++d) {
-    const double base = dilates ? static_cast<double>(op.ints("base_dilations")[d]) : 1;
-    const double step = dilates ? static_cast<double>(op.ints("window_dilations")[d]) : 1;
-    const double reach = static_cast<double>(std::abs(padding[2 * d])) +
-                         static_cast<double>(input[d]) * base +
-                         static_cast<double>(std::abs(padding[2 * d + 1]));
-    if (reach > kMost || static_cast<double>(size[d]) * step > kMost || stride[d] > kMost) {
-      return str("windows over more than 2^31 positions of dimension ", d, " are not supported");
-    }
-    cells *= static_cast<double>(size[d]);
-  }
-  return cells > kMostCells ? "windows of so many elements are not supported" : "";
-}
 
 mx::array dilate(const mx::array& a, int axis, int step, const mx::array& value) {
   const int size = a.shape(axis);
@@ -73,9 +38,7 @@ mx::array pad_windows(const mx::array& a, const mx::array& value, const WindowDi
     out = dilate(out, d, static_cast<int>(dim.base_dilation), value);
     // Only what some window touches.
     const int low = static_cast<int>(dim.pad_low);
-    const int needed = dim.out == 0 ? 0
-                                    : static_cast<int>((dim.out - 1) * dim.stride +
-                                                       (dim.window - 1) * dim.window_dilation + 1);
+    const int needed = dim.out == 0 ? 0 : static_cast<int>(dim.reach());
     const int high = needed - low - out.shape(d);
     from.push_back(std::max(-low, 0));
     to.push_back(from.back() + needed);
@@ -108,6 +71,10 @@ bool is_repeatable(OpId combiner, const ir::Value* init) {
   }
 }
 
+Error refused(const OpContext& ctx) {
+  return ctx.fail("what it combines with is no function of scalars");
+}
+
 double cells_of(const WindowDims& dims) {
   double cells = 1;
   for (const WindowDim& dim : dims) cells *= static_cast<double>(dim.out * dim.window);
@@ -116,9 +83,11 @@ double cells_of(const WindowDims& dims) {
 
 }  // namespace
 
+ANY_DTYPE_OP(reduce) { return refused(ctx); }
+
 ANY_DTYPE_OP(reduce_window) {
-  if (auto why = too_large(ctx.op); !why.empty()) return ctx.fail(why);
-  const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.out());
+  const WindowDims dims = ir::window_dims(ctx.op);
+  if (auto why = ir::too_many_positions(dims); !why.empty()) return ctx.fail(why);
   const auto simple = ir::simple_combiner(ctx.op.region());
   if (ctx.target.runs_native && simple && is_repeatable(*simple, ctx.op.operand(1))) {
     const auto kernel = cpu::make_reduce_window(*scalar::opcode_of(*simple), ctx.in(0).dtype, dims);
@@ -128,7 +97,7 @@ ANY_DTYPE_OP(reduce_window) {
           2 * cells_of(dims));
     }
   }
-  return general_windows(ctx, dims);
+  return refused(ctx);
 }
 
 namespace {
@@ -150,8 +119,8 @@ std::optional<Direction> selection(const ir::Region& region) {
 }  // namespace
 
 ANY_DTYPE_OP(select_and_scatter) {
-  if (auto why = too_large(ctx.op); !why.empty()) return ctx.fail(why);
-  const WindowDims dims = window_dims(ctx.op, ctx.in(0), ctx.in(1));
+  const WindowDims dims = ir::window_dims(ctx.op);
+  if (auto why = ir::too_many_positions(dims); !why.empty()) return ctx.fail(why);
   const bool sums =
       ir::simple_combiner(ctx.op.region(1)) == OpId::add && is_mlx_native(ctx.in(0).dtype);
   const auto test = sums ? selection(ctx.op.region(0)) : std::nullopt;
@@ -162,7 +131,7 @@ ANY_DTYPE_OP(select_and_scatter) {
         [=](const void* const* in, void* const* out) { kernel(dims, in[0], in[1], in[2], out[0]); },
         3 * cells_of(dims));
   }
-  return general_select_and_scatter(ctx, dims);
+  return refused(ctx);
 }
 
 }  // namespace jaxmps::ops

@@ -1,13 +1,13 @@
-// Reductions and windows whose combiners no kernel of a GPU folds with: the combiner becomes
-// elementwise ops on slices, which the fusion compiler takes. Elements are combined in their order.
-// What has no such form stays, for the CPU.
+// Reductions and windows whose combiners no kernel folds with: the combiner becomes elementwise ops
+// on slices, which the fusion compiler takes. Elements are combined in their order.
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <limits>
+#include <unordered_map>
 
 #include "ir/combiner.h"
 #include "ir/float_format.h"
+#include "ir/window.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
 
@@ -16,13 +16,14 @@ namespace {
 
 using Values = std::vector<Value*>;
 using Direction = ir::CompareDirection;
+using ir::WindowDim;
+using ir::WindowDims;
 
 // Combines arrays of one shape: so many accumulators, then as many elements.
 using Combine = std::function<Values(const Values&)>;
 
 constexpr int64_t kMostPositions = std::numeric_limits<int32_t>::max();
-constexpr int64_t kMostCells = 256;  // of a window, which are ops each
-constexpr int64_t kUnrolled = 16;    // cells along an axis of windows that are folded by doubling
+constexpr int64_t kUnrolled = 16;  // cells along an axis of windows that are folded by doubling
 
 int64_t op_count(const Region& region) {
   int64_t count = 0;
@@ -108,7 +109,115 @@ bool is_folded_by_kernels(OpId combiner, DType dtype) {
   return combiner == OpId::add || !ir::is_complex(dtype);
 }
 
-void expand_reduce(Op* op) {
+// Whether the region is the reducer of an arg-max or arg-min over (values, indices): the better
+// value wins, NaN beats all, and the lower index breaks ties.
+std::optional<OpId> arg_reducer(const Region& region) {
+  const DType type = region.arg(0)->type.dtype;
+  if (region.arg_count() != 4 || ir::is_complex(type)) return std::nullopt;
+  using namespace ir::match;  // NOLINT(google-build-using-namespace)
+  const auto x = same(region.arg(0)), i = same(region.arg(1));
+  const auto y = same(region.arg(2)), j = same(region.arg(3));
+  const auto tie = op(OpId::and_, compare(Direction::eq, x, y), compare(Direction::lt, i, j));
+  const auto picks = [&](const auto& pick) {
+    const Op* end = region.terminator();
+    return matches(end->operand(0), op(OpId::select, pick, x, y)) &&
+           matches(end->operand(1), op(OpId::select, op(OpId::or_, pick, tie), i, j));
+  };
+  for (const bool is_max : {true, false}) {
+    const auto better = compare(is_max ? Direction::gt : Direction::lt, x, y);
+    if (picks(op(OpId::or_, better, compare(Direction::ne, x, x))) ||
+        (!ir::is_float(type) && picks(better)))
+      return is_max ? OpId::maximum : OpId::minimum;
+  }
+  return std::nullopt;
+}
+
+// The position of the largest or smallest element along one dimension: the smallest of those whose
+// elements are the extremum, or NaN. Only what numbers the elements from 0 on is read so, and the
+// extremum itself is for the other forms, where it may be another zero.
+bool expand_arg_reduce(Op* op) {
+  const Ints& axes = op->ints("dimensions");
+  const auto extremum = arg_reducer(op->region());
+  if (!extremum || axes.size() != 1 || !op->result(0)->unused()) return false;
+  Value *x = op->operand(0), *indices = op->operand(1), *init = op->operand(2);
+  const Op* numbers = indices->op();
+  const int64_t length = x->type.dims[static_cast<size_t>(axes[0])];
+  const DType dtype = indices->type.dtype;
+  if (!numbers || numbers->id != OpId::iota || numbers->i64("iota_dimension") != axes[0] ||
+      (dtype != DType::s32 && dtype != DType::s64) || length > kMostPositions ||
+      !ir::is_splat_of(op->operand(3), 0))
+    return false;
+  const Builder build(op);
+  const Dims dims = op->result(1)->type.dims;
+  Value* best = build.reduce_onto(init, *extremum, x, axes);
+  const auto is_best = [&](Value* value, Value* found) {
+    return build.binary(OpId::or_, build.compare(Direction::eq, value, found),
+                        build.compare(Direction::ne, value, value));
+  };
+  Ints kept = iota(x->type.rank());
+  kept.erase(kept.begin() + axes[0]);
+  Value* spread = build.broadcast(best, x->type.dims, kept);
+  Value* none = build.splat(indices->type, static_cast<double>(length));
+  Value* first = build.reduce(OpId::minimum, build.select(is_best(x, spread), indices, none),
+                              static_cast<double>(length), axes);
+  Value* from_init = is_best(build.broadcast(init, dims, {}), best);
+  Value* zero = build.splat(first->type, 0);
+  op->result(1)->replace_all_uses_with(build.select(from_init, zero, first));
+  op->erase();
+  return true;
+}
+
+// One element after the other onto the initial values, in a loop.
+void fold_in_order(Op* op) {
+  const int count = op->result_count();
+  const auto operands = op->operands();
+  const Dims kept = op->result()->type.dims;
+  Ints order = op->ints("dimensions");
+  std::sort(order.begin(), order.end());
+  const Ints reduced = order;
+  int64_t length = 1;
+  for (const int64_t axis : reduced) length *= operands[0]->type.dims[static_cast<size_t>(axis)];
+  for (const int64_t axis : iota(operands[0]->type.rank())) {
+    if (!std::binary_search(reduced.begin(), reduced.end(), axis)) order.push_back(axis);
+  }
+  Dims all = kept, one = kept;
+  all.insert(all.begin(), length);
+  one.insert(one.begin(), 1);
+  const Builder build(op);
+  const Type index(DType::s64, {});
+  Values carried{build.splat(index, 0)}, elements;
+  for (int i = 0; i < count; ++i) {
+    carried.push_back(build.broadcast(operands[count + i], kept, {}));
+    elements.push_back(build.reshape(build.transpose(operands[i], order), all));
+  }
+  const std::vector<Type> types = ir::types_of(carried);
+  Op* loop = build.op(OpId::while_, carried, types);
+  loop->discardable.push_back({"mps.trip_count", Attr(length)});
+  const auto add_region = [&](const Values& returned) {
+    Region* region = loop->add_region();
+    for (const Type& type : types) region->add_arg(type);
+    return region->append(Op::create(OpId::return_, returned, {}, {}, op->location));
+  };
+  Op* verdict = add_region({carried[0]});
+  verdict->set_operand(0, Builder(verdict).splat(Type(DType::pred, {}), 1));
+  Op* end = add_region(carried);
+  const Builder inside(end);
+  const Region& body = *end->parent();
+  Values next{inside.binary(OpId::add, body.arg(0), inside.splat(index, 1))}, v, results;
+  for (int i = 0; i < count; ++i) v.push_back(body.arg(i + 1));
+  for (Value* whole : elements) {
+    Values sliced{whole, body.arg(0)};
+    sliced.resize(1 + all.size(), inside.splat(index, 0));
+    v.push_back(inside.reshape(inside.value(OpId::dynamic_slice, sliced, whole->type.with(one),
+                                            {{"slice_sizes", Attr(Ints(one))}}),
+                               kept));
+  }
+  end->set_operands(joined(std::move(next), lift(inside, op->region(), v, kept)));
+  for (int i = 0; i < count; ++i) results.push_back(loop->result(i + 1));
+  replace(op, results);
+}
+
+void expand_reduce(Op* op, bool in_order) {
   const Region& region = op->region();
   const int count = op->result_count();
   const Dims& dims = op->operand(0)->type.dims;
@@ -129,6 +238,10 @@ void expand_reduce(Op* op) {
     }
   }
   if (!is_liftable(region)) return;
+  if (in_order) {
+    if (!expand_arg_reduce(op)) fold_in_order(op);
+    return;
+  }
   const Combine combine = lifted(build, region);
   constexpr int64_t kOps = 160;  // of one step
   const int64_t each = std::clamp<int64_t>(kOps / op_count(region), 4, 64);
@@ -146,44 +259,22 @@ void expand_reduce(Op* op) {
 
 // --- windows ------------------------------------------------------------------------------------
 
-struct Window {
-  int64_t size, stride, low, base, dilation, input, output;
-
-  int64_t reach() const { return (output - 1) * stride + (size - 1) * dilation + 1; }
-};
-
-// Of every dimension; nothing where there are more positions than can be counted.
-std::vector<Window> windows_of(const Op& op, const Dims& input, const Dims& output) {
-  std::vector<Window> windows;
-  const bool dilates = op.find("base_dilations") != nullptr;
-  for (size_t d = 0; d < input.size(); ++d) {
-    const Window w{op.ints("window_dimensions")[d],
-                   op.ints("window_strides")[d],
-                   op.ints("padding")[2 * d],
-                   dilates ? op.ints("base_dilations")[d] : 1,
-                   dilates ? op.ints("window_dilations")[d] : 1,
-                   input[d],
-                   output[d]};
-    constexpr auto kMost = static_cast<double>(kMostPositions);
-    const double reach = static_cast<double>(w.output) * static_cast<double>(w.stride) +
-                         static_cast<double>(w.size) * static_cast<double>(w.dilation);
-    const double padded = std::abs(static_cast<double>(w.low)) +
-                          static_cast<double>(w.input) * static_cast<double>(w.base);
-    if (reach > kMost || padded > kMost) return {};
-    windows.push_back(w);
-  }
-  return windows;
+// Whether an op for each cell would be too many.
+bool are_many(const WindowDims& windows) {
+  double cells = 1;
+  for (const WindowDim& w : windows) cells *= static_cast<double>(w.window);
+  return cells > 256;
 }
 
 // What the windows touch, with dilation and padding filled by `value`.
-Value* padded(const Builder& build, Value* v, Value* value, const std::vector<Window>& windows) {
+Value* padded(const Builder& build, Value* v, Value* value, const WindowDims& windows) {
   Ints low, high, interior;
   Dims dims;
   bool changes = false;
-  for (const Window& w : windows) {
-    low.push_back(w.low);
-    high.push_back(w.reach() - w.low - ((w.input - 1) * w.base + 1));
-    interior.push_back(w.base - 1);
+  for (const WindowDim& w : windows) {
+    low.push_back(w.pad_low);
+    high.push_back(w.reach() - w.pad_low - ((w.in - 1) * w.base_dilation + 1));
+    interior.push_back(w.base_dilation - 1);
     dims.push_back(w.reach());
     changes |= low.back() != 0 || high.back() != 0 || interior.back() != 0;
   }
@@ -195,17 +286,17 @@ Value* padded(const Builder& build, Value* v, Value* value, const std::vector<Wi
 }
 
 // Cell by cell in row-major order, onto `total` if it is not empty.
-Values fold_cells(const Builder& build, const Values& v, const std::vector<Window>& windows,
-                  Values total, const Combine& combine) {
+Values fold_cells(const Builder& build, const Values& v, const WindowDims& windows, Values total,
+                  const Combine& combine) {
   int64_t cells = 1;
-  for (const Window& w : windows) cells *= w.size;
+  for (const WindowDim& w : windows) cells *= w.window;
   for (int64_t cell = 0; cell < cells; ++cell) {
     Values elements = v;
     int64_t rest = cell;
     for (size_t d = windows.size(); d-- > 0;) {
-      const Window& w = windows[d];
-      elements = parts(build, elements, d, rest % w.size * w.dilation, w.stride, w.output);
-      rest /= w.size;
+      const WindowDim& w = windows[d];
+      elements = parts(build, elements, d, rest % w.window * w.window_dilation, w.stride, w.out);
+      rest /= w.window;
     }
     total = total.empty() ? std::move(elements) : combine(joined(std::move(total), elements));
   }
@@ -213,7 +304,7 @@ Values fold_cells(const Builder& build, const Values& v, const std::vector<Windo
 }
 
 // Windows of 1, 2, 4, ... cells at every position, of which those of any size are made.
-Values fold_doubling(const Builder& build, Values power, size_t axis, const Window& w,
+Values fold_doubling(const Builder& build, Values power, size_t axis, const WindowDim& w,
                      const Combine& combine) {
   Values total;
   int64_t done = 0;
@@ -222,35 +313,36 @@ Values fold_doubling(const Builder& build, Values power, size_t axis, const Wind
     return combine(
         joined(parts(build, a, axis, 0, 1, count), parts(build, b, axis, apart, 1, count)));
   };
-  for (int64_t width = 1; width <= w.size; width *= 2) {
-    if (w.size & width) {
-      total = total.empty() ? power : both(total, power, done * w.dilation);
+  for (int64_t width = 1; width <= w.window; width *= 2) {
+    if (w.window & width) {
+      total = total.empty() ? power : both(total, power, done * w.window_dilation);
       done += width;
     }
-    if (2 * width <= w.size) power = computed(build, both(power, power, width * w.dilation));
+    if (2 * width <= w.window)
+      power = computed(build, both(power, power, width * w.window_dilation));
   }
-  return parts(build, total, axis, 0, w.stride, w.output);
+  return parts(build, total, axis, 0, w.stride, w.out);
 }
 
-// For combiners that may be regrouped and reordered: dimension by dimension from the last.
-Values fold_separably(const Builder& build, Values v, const std::vector<Window>& windows,
+// Where the cells may be regrouped: dimension by dimension from the last.
+Values fold_separably(const Builder& build, Values v, const WindowDims& windows,
                       const Combine& combine) {
   int64_t cells = 1;  // of which each value is made since they were computed
   for (size_t d = windows.size(); d-- > 0;) {
-    const Window& w = windows[d];
-    const bool is_short = w.size <= kUnrolled;
-    if (cells > 1 && cells * w.size > kUnrolled) {
+    const WindowDim& w = windows[d];
+    const bool is_short = w.window <= kUnrolled;
+    if (cells > 1 && cells * w.window > kUnrolled) {
       v = computed(build, v);
       cells = 1;
     }
-    cells *= w.size;
+    cells *= w.window;
     if (!is_short) {
       v = fold_doubling(build, std::move(v), d, w, combine);
       continue;
     }
     std::vector<Values> all;
-    for (int64_t k = 0; k < w.size; ++k)
-      all.push_back(parts(build, v, d, k * w.dilation, w.stride, w.output));
+    for (int64_t k = 0; k < w.window; ++k)
+      all.push_back(parts(build, v, d, k * w.window_dilation, w.stride, w.out));
     v = fold(std::move(all), combine);
   }
   return v;
@@ -261,13 +353,10 @@ void expand_window(Op* op) {
   const int count = op->result_count();
   const Dims& dims = op->result()->type.dims;
   const auto operands = op->operands();
-  const auto windows = windows_of(*op, operands[0]->type.dims, dims);
+  const auto windows = ir::window_dims(*op);
   const auto simple = ir::simple_combiners(region);
-  double cells = 1;
-  for (const Window& w : windows) cells *= static_cast<double>(w.size);
   const bool is_empty = ir::element_count(dims) == 0 || operands[0]->type.size() == 0;
-  if (windows.empty() || is_empty || !is_liftable(region)) return;
-  if (!simple && cells > kMostCells) return;
+  if (is_empty || !ir::too_many_positions(windows).empty() || !is_liftable(region)) return;
   const Builder build(op);
   const Combine combine = lifted(build, region);
   // Sums of short floats are kept in float32 until the end.
@@ -281,7 +370,7 @@ void expand_window(Op* op) {
     init.push_back(build.broadcast(wide(operands[count + i]), dims, {}));
   }
   const Combine& used = widens ? add : combine;
-  if (simple) {
+  if (simple || are_many(windows)) {
     v = used(joined(std::move(init), fold_separably(build, std::move(v), windows, used)));
   } else {
     v = fold_cells(build, v, windows, std::move(init), used);
@@ -293,9 +382,10 @@ void expand_window(Op* op) {
 // --- select_and_scatter -------------------------------------------------------------------------
 
 // The flat position of the selected element of each window, -1 where a window has none.
-Value* selected(const Builder& build, Value* operand, const std::vector<Window>& windows,
+Value* selected(const Builder& build, Value* operand, const WindowDims& windows,
                 const Region& select) {
-  const Type flat(DType::s32, {operand->type.size()});
+  const DType dtype = operand->type.size() > kMostPositions ? DType::s64 : DType::s32;
+  const Type flat(dtype, {operand->type.size()});
   Value* positions = build.reshape(
       build.value(OpId::iota, {}, flat, attributes({{"iota_dimension", Attr(int64_t{0})}})),
       operand->type.dims);
@@ -308,23 +398,21 @@ Value* selected(const Builder& build, Value* operand, const std::vector<Window>&
     return Values{build.select(keeps, v[0], v[2]), build.select(keeps, v[1], v[3])};
   };
   const Values all{padded(build, operand, build.splat(operand->type.with(Dims{}), 0), windows),
-                   padded(build, positions, build.splat(Type(DType::s32, {}), -1), windows)};
-  return fold_cells(build, all, windows, {}, pick)[1];
+                   padded(build, positions, build.splat(Type(dtype, {}), -1), windows)};
+  return (are_many(windows) ? fold_separably(build, all, windows, pick)
+                            : fold_cells(build, all, windows, {}, pick))[1];
 }
 
 void expand_select_and_scatter(Op* op) {
   Value *operand = op->operand(0), *source = op->operand(1), *init = op->operand(2);
   const Type type = op->result()->type;
-  const auto windows = windows_of(*op, operand->type.dims, source->type.dims);
-  double cells = 1;
-  for (const Window& w : windows) cells *= static_cast<double>(w.size);
+  const auto windows = ir::window_dims(*op);
   const bool is_empty = type.size() == 0 || source->type.size() == 0;
-  if (ir::simple_combiner(op->region(1)) != OpId::add || type.dtype == DType::pred) return;
-  if (windows.empty() || is_empty || cells > kMostCells || type.size() > kMostPositions) return;
-  if (!is_liftable(op->region(0))) return;
+  if (is_empty || !ir::too_many_positions(windows).empty() || !is_liftable(op->region(0))) return;
   const Builder build(op);
   Value* positions = selected(build, operand, windows, op->region(0));
-  const DType dtype = is_half(type.dtype) ? DType::f32 : type.dtype;
+  const bool widens = is_half(type.dtype) && ir::simple_combiner(op->region(1)) == OpId::add;
+  const DType dtype = widens ? DType::f32 : type.dtype;
   const int64_t count = source->type.size();
   Value* result = build.broadcast(build.convert(init, dtype), {type.size()}, {});
   Op* scatter = build.op(OpId::scatter,
@@ -339,7 +427,12 @@ void expand_select_and_scatter(Op* op) {
                                      {"index_vector_dim", Attr(int64_t{1})},
                                      {"indices_are_sorted", Attr(Attr::Value(false))},
                                      {"unique_indices", Attr(Attr::Value(false))}}));
-  build.add_combiner(scatter, OpId::add, result->type.with(Dims{}));
+  if (widens) {
+    build.add_combiner(scatter, OpId::add, result->type.with(Dims{}));
+  } else {
+    std::unordered_map<Value*, Value*> map;
+    scatter->add_region()->copy_from(op->region(1), map);
+  }
   replace(op, build.convert(build.reshape(scatter->result(), type.dims), type.dtype));
 }
 
@@ -357,45 +450,44 @@ void widen_result(Op* op, DType wide) {
                             type.dtype));
 }
 
-void expand(Op* op) {
-  switch (op->id) {
-    case OpId::reduce:
-      return expand_reduce(op);
-    case OpId::reduce_window:
-      return expand_window(op);
-    case OpId::select_and_scatter:
-      return expand_select_and_scatter(op);
-    case OpId::iota:
-      if (is_narrow(op->result()->type.dtype)) widen_result(op, DType::s32);
-      return;
-    case OpId::dot_general:
-    case OpId::convolution: {
-      const DType dtype = op->result()->type.dtype;
-      if (ir::is_int(dtype) && is_narrow(dtype))
-        widen_result(op, ir::is_signed_int(dtype) ? DType::s8 : DType::u8);
-      return;
-    }
-    default:
-      return;
-  }
+// What a GPU's part of a program leaves to MLX.
+void give_known_type(Op* op) {
+  const DType dtype = op->result_count() == 1 ? op->result()->type.dtype : DType::f32;
+  if (!is_narrow(dtype)) return;
+  if (op->id == OpId::iota) widen_result(op, DType::s32);
+  if ((op->id == OpId::dot_general || op->id == OpId::convolution) && ir::is_int(dtype))
+    widen_result(op, ir::is_signed_int(dtype) ? DType::s8 : DType::u8);
 }
 
-void expand_in(Region& region, const ir::Target& target) {
-  for (Op* op : region) {
-    const ir::Target& inside = ir::target_of(*op, target);
-    if (inside.runs_native) continue;
-    if (op->id == OpId::while_ || op->id == OpId::case_) {
-      for (const auto& nested : op->regions()) expand_in(*nested, inside);
-    } else {
-      expand(op);
+class Expander {
+ public:
+  explicit Expander(const HasKernel& has_kernel) : has_kernel_(has_kernel) {}
+
+  void expand(Region& region, const ir::Target& target) const {
+    for (Op* op : region) {
+      if (op->id == OpId::while_ || op->id == OpId::case_) {
+        const ir::Target& inside = ir::target_of(*op, target);
+        for (const auto& nested : op->regions()) expand(*nested, inside);
+      } else if (op->id == OpId::reduce) {
+        expand_reduce(op, target.runs_native);
+      } else if (op->id == OpId::reduce_window) {
+        if (!has_kernel_(*op, target)) expand_window(op);
+      } else if (op->id == OpId::select_and_scatter) {
+        if (!has_kernel_(*op, target)) expand_select_and_scatter(op);
+      } else if (!target.runs_native) {
+        give_known_type(op);
+      }
     }
   }
-}
+
+ private:
+  const HasKernel& has_kernel_;
+};
 
 }  // namespace
 
-void expand_combiners(ir::Module& module, const ir::Target& target) {
-  for (const auto& function : module.functions) expand_in(function->body, target);
+void expand_combiners(ir::Module& module, const ir::Target& target, const HasKernel& has_kernel) {
+  for (const auto& function : module.functions) Expander(has_kernel).expand(function->body, target);
 }
 
 }  // namespace jaxmps::passes

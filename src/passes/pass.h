@@ -52,10 +52,11 @@ void expand_filters(ir::Module& module);
 // Not part of run_passes either. Dynamic slices get s32 starts in range, which the discardable
 // attribute `mps.starts_in_range` says of them, for targets whose slices would have to clamp them.
 void clamp_starts(ir::Module& module);
-// Nor is this: for targets without kernels that call a region for each element. Reductions and
-// windows with combiners that fusions do not fold with become elementwise ops on slices, and ops
-// that are MLX's get types that it has.
-void expand_combiners(ir::Module& module, const ir::Target& target);
+// Nor is this. Reductions with combiners that fusions do not fold with, and windows for which the
+// target has no kernel, become elementwise ops on slices, or a loop over the elements on the CPU,
+// which keeps to their order; ops that are MLX's get types that it has.
+using HasKernel = std::function<bool(const ir::Op& op, const ir::Target& target)>;
+void expand_combiners(ir::Module& module, const ir::Target& target, const HasKernel& has_kernel);
 // Whether a product sums so few terms that it is rather written out; then it is summed by halves.
 bool is_small_product(const ir::Op& dot_general);
 // All products that a dot_general sums, before it: in the order of its result, the contracted

@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "kernels/cpu/pool_parts.h"
-#include "kernels/cpu/scan.h"
 
 namespace jaxmps::cpu {
 namespace {
@@ -17,11 +16,9 @@ struct Pass {
   WindowDim dim;
   int64_t outer, inner;
   T init;
-  ScanKernel scan;
 
   void run(const T* in, T* out) const {
     if (outer * inner == 0) return;
-    if (is_prefix() || is_suffix()) return scanned(in, out);
     if (inner == 1) return along_last(in, out);
     const int64_t outs = dim.out;
     const int64_t grain = std::max<int64_t>(1, kGrain / (inner * dim.window));
@@ -35,17 +32,6 @@ struct Pass {
         });
       }
     });
-  }
-
-  // Every output meets all inputs up to its own place: a cumulative reduction.
-  bool is_prefix() const {
-    return is_plain() && dim.pad_low == dim.window - 1 && dim.pad_high == 0 && dim.window >= dim.in;
-  }
-  bool is_suffix() const {
-    return is_plain() && dim.pad_high == dim.window - 1 && dim.pad_low == 0 && dim.window >= dim.in;
-  }
-  bool is_plain() const {
-    return dim.stride == 1 && dim.base_dilation == 1 && dim.window_dilation == 1 && dim.in > 0;
   }
 
   // Calls body(position in the input) for the elements of the window of output s.
@@ -74,19 +60,11 @@ struct Pass {
       }
     });
   }
-
-  void scanned(const T* in, T* out) const {
-    scan(outer, dim.in, inner, is_suffix(), in, out);
-    const int64_t count = outer * dim.in * inner;
-    parallel_for(count, kGrain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) out[i] = F::call(init, out[i]);
-    });
-  }
 };
 
 // A rectangular window is reduced one dimension after another, the most shrinking first.
 template <typename T, typename F>
-void by_dimension(const WindowDims& dims, const T* in, T init, T* out, ScanKernel scan) {
+void by_dimension(const WindowDims& dims, const T* in, T init, T* out) {
   std::vector<size_t> order;
   for (size_t d = 0; d < dims.size(); ++d) {
     if (!dims[d].is_trivial()) order.push_back(d);
@@ -120,7 +98,7 @@ void by_dimension(const WindowDims& dims, const T* in, T init, T* out, ScanKerne
   T* const halves[2] = {first.as<T>(), second.as<T>()};
   for (size_t i = 0; i < passes; ++i) {
     const size_t d = order[i];
-    const Pass<T, F> pass{dims[d], product(0, d), product(d + 1, dims.size()), init, scan};
+    const Pass<T, F> pass{dims[d], product(0, d), product(d + 1, dims.size()), init};
     T* to = i + 1 == passes ? out : halves[i % 2];
     pass.run(in, to);
     extents[d] = dims[d].out;
@@ -129,32 +107,34 @@ void by_dimension(const WindowDims& dims, const T* in, T init, T* out, ScanKerne
 }
 
 template <typename F, typename T>
-void reduce(const WindowDims& dims, ScanKernel scan, const void* in, const void* init, void* out) {
+void reduce(const WindowDims& dims, const void* in, const void* init, void* out) {
   if (windows_of(dims) == 0) return;
   const T* from = static_cast<const T*>(in);
   const T first = *static_cast<const T*>(init);
   T* to = static_cast<T*>(out);
   if constexpr (kHalf<T>) {
     const Widened wide(from, elements_of(dims)), sums(windows_of(dims));
-    by_dimension<float, F>(dims, wide.data(), first, sums.data(), scan);
+    by_dimension<float, F>(dims, wide.data(), first, sums.data());
     convert_items(sums.data(), to, windows_of(dims));
   } else {
-    by_dimension<T, F>(dims, from, first, to, scan);
+    by_dimension<T, F>(dims, from, first, to);
   }
 }
 
 }  // namespace
 
 ReduceWindow make_reduce_window(Opcode op, DType type, const WindowDims& dims) {
-  const bool is_half = type == DType::f16 || type == DType::bf16;
-  const ScanKernel scan = scan_kernel(op, is_half ? DType::f32 : type);
+  constexpr int64_t kLong = 16;  // times as often is each element read
+  if (std::any_of(dims.begin(), dims.end(),
+                  [](const WindowDim& dim) { return dim.window / dim.stride > kLong; }))
+    return nullptr;
   return with_combiner<ReduceWindow>(op, type, [&](auto f, auto element) -> ReduceWindow {
     using F = decltype(f);
     using T = decltype(element);
     // Of integers only those that are truth values are combined bit by bit.
     if constexpr (std::is_same_v<T, uint8_t> || requires { F::call(0.0f, 0.0f); }) {
-      return [dims, scan](const void* in, const void* init, void* out) {
-        reduce<F, T>(dims, scan, in, init, out);
+      return [dims](const void* in, const void* init, void* out) {
+        reduce<F, T>(dims, in, init, out);
       };
     } else {
       return nullptr;

@@ -8,37 +8,19 @@
 
 #include <cstdint>
 #include <functional>
-#include <vector>
 
-#include "ir/attr.h"
+#include "ir/window.h"
 #include "scalar/scalar.h"
 
 namespace jaxmps::cpu {
 
-struct WindowDim {
-  int64_t in = 1, out = 1;  // extents of the operand, and of the array of windows
-  int64_t window = 1;
-  int64_t stride = 1;
-  int64_t pad_low = 0;
-  int64_t pad_high = 0;
-  int64_t base_dilation = 1;
-  int64_t window_dilation = 1;
-
-  bool is_trivial() const {
-    return window == 1 && stride == 1 && pad_low == 0 && pad_high == 0 && base_dilation == 1;
-  }
-  // The operand position of element `k` of window `i`, or -1.
-  int64_t source(int64_t i, int64_t k) const {
-    const int64_t at = i * stride + k * window_dilation - pad_low;
-    if (at < 0 || at % base_dilation != 0) return -1;
-    return at / base_dilation < in ? at / base_dilation : -1;
-  }
-};
-using WindowDims = std::vector<WindowDim>;
+using ir::WindowDim;
+using ir::WindowDims;
 
 // `init` points to one element, with which the kernel may combine any number of times.
 using ReduceWindow = std::function<void(const void* in, const void* init, void* out)>;
-// Null where elements of the type are not reduced so.
+// Null where elements of the type are not reduced so, and where windows are long: then those of 1,
+// 2, 4, ... elements take less (passes/expand_combiners.cc).
 ReduceWindow make_reduce_window(scalar::Opcode op, ir::DType type, const WindowDims& dims);
 
 // out = init everywhere plus each source element at the place its window selects: a window keeps

@@ -69,6 +69,8 @@ void check(const std::function<void(Program&)>& build) {
   ASSERT_TRUE(ir::verify(program.module).ok()) << ir::verify(program.module).error().text;
   const Status status = passes::run_passes(program.module);
   ASSERT_TRUE(status.ok()) << status.error().text;
+  passes::expand_combiners(program.module, ir::kCuda,
+                           [](const ir::Op&, const ir::Target&) { return false; });
   std::vector<std::vector<mx::array>> results;
   const testing::NullGpuScope cuda(ir::kCuda, kernels::cuda_dialect());
   const testing::NullGpuScope metal(ir::kMetal, kernels::metal_dialect());

@@ -56,6 +56,8 @@ TEST(Refusals, Lowering) {
            "the state has another size than the algorithm's"},
           {"mps.cumulative c64[4] -> c64[4] kind=\"maximum\" dimension=0 reverse=false",
            "there is no 'maximum' scan of this type"},
+          {"reduce f32[2] f32[] -> f32[] dimensions=[0] {f32[] f32[] -> f32[]}",
+           "what it combines with is no function of scalars"},
           {"collective_reduce f32[2] -> f32[2] channel_id=1 {f32[] f32[] -> f32[]}",
            "this op is not supported"},
       },
