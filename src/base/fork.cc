@@ -30,8 +30,25 @@ void unlock_all() {
   all.mutex.unlock();
 }
 
+// The system gives the stacks of lost threads to new ones, but what waited on them is written to
+// when it is told of the end of its wait: by JAX's locks, say. New stacks are larger than the old.
+void leave_old_stacks() {
+#ifdef __GLIBC__
+  constexpr size_t kMore = 1 << 20;  // bytes
+  pthread_attr_t attributes;
+  if (pthread_getattr_default_np(&attributes) != 0) return;
+  size_t bytes = 0;
+  pthread_attr_getstacksize(&attributes, &bytes);
+  if (pthread_attr_setstacksize(&attributes, bytes + kMore) == 0) {
+    pthread_setattr_default_np(&attributes);
+  }
+  pthread_attr_destroy(&attributes);
+#endif
+}
+
 void restart_in_child() {
   forked = true;
+  leave_old_stacks();
   unlock_all();
   for (const auto& handler : registry().handlers) handler();
 }
