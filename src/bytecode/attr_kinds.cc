@@ -19,30 +19,6 @@ constexpr int64_t kMaxInts = int64_t{1} << 20;
 
 Error wrong(Text expected) { return invalid(str("not ", expected)); }
 
-template <typename T>
-Result<Attr> check(Attr value, Text expected) {
-  if (!value.get_if<T>()) return wrong(expected);
-  return value;
-}
-
-Result<Attr> check_f32(Attr value) {
-  const auto* f = value.get_if<ir::TypedFloat>();
-  if (!f || f->dtype != DType::f32) return wrong("an f32");
-  return value;
-}
-
-Result<Attr> check_enum(Attr value, Enum::Kind kind, Text expected) {
-  const auto* e = value.get_if<Enum>();
-  if (!e || e->kind != kind) return wrong(expected);
-  return value;
-}
-
-Result<Attr> check_int(Attr value, DType dtype, Text expected) {
-  const auto* i = value.get_if<ir::TypedInt>();
-  if (!i || i->dtype != dtype) return wrong(expected);
-  return value;
-}
-
 Result<Ints> unpack(const Dense* dense, DType dtype, size_t rank, Text expected) {
   if (!dense || dense->type.dtype != dtype || dense->type.dims.size() != rank) {
     return wrong(expected);
@@ -86,21 +62,6 @@ Result<Attr> groups(Attr value) {
   return Attr(Value(std::move(out)));
 }
 
-// Applies `item` to every item of an array.
-template <typename F>
-Result<Attr> each(Attr value, Text expected, F item) {
-  auto* list = std::get_if<ir::AttrList>(&value.value);
-  if (!list) return wrong(expected);
-  for (Attr& element : *list) {
-    TRY(element, item(std::move(element)));
-  }
-  return value;
-}
-
-Result<Attr> layout(const Attr& value) {
-  return ints(value, DType::index, "a rank-1 tensor of index");
-}
-
 Result<Attr> to_symbol(Attr value) {
   if (value.get_if<ir::Symbol>()) return value;
   auto* text = std::get_if<std::string>(&value.value);
@@ -120,118 +81,113 @@ Result<Attr> int_list(const Attr& value) {
   return Attr(std::move(out));
 }
 
-Result<Attr> lists(AttrKind kind, Attr value) {
-  using enum AttrKind;
-  switch (kind) {
-    case symbols:
-      return each(std::move(value), "an array of symbols", to_symbol);
-    case precisions:
-      return each(std::move(value), "an array of precisions", [](Attr item) {
-        return check_enum(std::move(item), Enum::Kind::precision, "a precision");
-      });
-    case layouts:
-      return each(std::move(value), "an array of layouts", layout);
-    case tilings:
-      return each(std::move(value), "an array of tilings",
-                  [](Attr item) { return each(std::move(item), "an array of tiles", layout); });
-    case int_lists:
-      return each(std::move(value), "an array of arrays of integers", int_list);
-    case dicts:
-      return each(std::move(value), "an array of dictionaries",
-                  [](Attr item) { return check<ir::AttrDict>(std::move(item), "a dictionary"); });
-    default:
-      return each(std::move(value), "an array of aliases", [](Attr item) {
-        return check<ir::OutputOperandAlias>(std::move(item), "an output operand alias");
-      });
-  }
+template <typename T>
+bool is(const Attr& value) {
+  return value.get_if<T>() != nullptr;
+}
+template <typename T, DType dtype>
+bool is_number(const Attr& value) {
+  const auto* number = value.get_if<T>();
+  return number && number->dtype == dtype;
+}
+template <Enum::Kind kind>
+bool is_enum(const Attr& value) {
+  const auto* e = value.get_if<Enum>();
+  return e && e->kind == kind;
+}
+bool is_string_or_dict(const Attr& value) {
+  return is<std::string>(value) || is<ir::AttrDict>(value);
 }
 
-Result<Attr> enums(AttrKind kind, Attr value) {
-  using enum AttrKind;
-  using K = Enum::Kind;
-  switch (kind) {
-    case compare_direction:
-      return check_enum(std::move(value), K::compare_direction, "a comparison direction");
-    case compare_type:
-      return check_enum(std::move(value), K::compare_type, "a comparison type");
-    case custom_call_api:
-      return check_enum(std::move(value), K::custom_call_api, "a custom call API version");
-    case fft_type:
-      return check_enum(std::move(value), K::fft_type, "an FFT type");
-    case rng_algorithm:
-      return check_enum(std::move(value), K::rng_algorithm, "an RNG algorithm");
-    case rng_distribution:
-      return check_enum(std::move(value), K::rng_distribution, "an RNG distribution");
-    case transpose:
-      return check_enum(std::move(value), K::transpose, "a transpose kind");
-    default:  // anything
-      return value;
-  }
-}
+// Values that stay as they are.
+struct Plain {
+  AttrKind kind;
+  bool (*fits)(const Attr& value);
+  Text expected;
+};
+constexpr Plain kPlain[] = {
+    {AttrKind::i64, is_number<ir::TypedInt, DType::s64>, "an i64"},
+    {AttrKind::i64_or_none, is_number<ir::TypedInt, DType::s64>, "an i64"},
+    {AttrKind::i32, is_number<ir::TypedInt, DType::s32>, "an i32"},
+    {AttrKind::any_int, is<ir::TypedInt>, "an integer"},
+    {AttrKind::f32, is_number<ir::TypedFloat, DType::f32>, "an f32"},
+    {AttrKind::boolean, is<bool>, "a boolean"},
+    {AttrKind::boolean_or_none, is<bool>, "a boolean"},
+    {AttrKind::string, is<std::string>, "a string"},
+    {AttrKind::optional_string, is<std::string>, "a string"},
+    {AttrKind::tensor, is<Dense>, "a tensor"},
+    {AttrKind::accuracy, is<ir::Accuracy>, "a result accuracy"},
+    {AttrKind::list, is<ir::AttrList>, "an array"},
+    {AttrKind::dict, is<ir::AttrDict>, "a dictionary"},
+    {AttrKind::string_or_dict, is_string_or_dict, "a string or a dictionary"},
+    {AttrKind::alias, is<ir::OutputOperandAlias>, "an output operand alias"},
+    {AttrKind::type, is<ir::Type>, "a type"},
+    {AttrKind::type_or_none, is<ir::Type>, "a type"},
+    {AttrKind::precision, is_enum<Enum::Kind::precision>, "a precision"},
+    {AttrKind::compare_direction, is_enum<Enum::Kind::compare_direction>, "a comparison direction"},
+    {AttrKind::compare_type, is_enum<Enum::Kind::compare_type>, "a comparison type"},
+    {AttrKind::custom_call_api, is_enum<Enum::Kind::custom_call_api>, "a custom call API version"},
+    {AttrKind::fft_type, is_enum<Enum::Kind::fft_type>, "an FFT type"},
+    {AttrKind::rng_algorithm, is_enum<Enum::Kind::rng_algorithm>, "an RNG algorithm"},
+    {AttrKind::rng_distribution, is_enum<Enum::Kind::rng_distribution>, "an RNG distribution"},
+    {AttrKind::transpose, is_enum<Enum::Kind::transpose>, "a transpose kind"},
+};
+
+// Arrays whose items are of one kind.
+struct ListKind {
+  AttrKind kind, item;
+  Text expected;
+};
+constexpr ListKind kLists[] = {
+    {AttrKind::symbols, AttrKind::symbol, "an array of symbols"},
+    {AttrKind::precisions, AttrKind::precision, "an array of precisions"},
+    {AttrKind::layouts, AttrKind::layout, "an array of layouts"},
+    {AttrKind::tilings, AttrKind::tiles, "an array of tilings"},
+    {AttrKind::tiles, AttrKind::layout, "an array of tiles"},
+    {AttrKind::int_lists, AttrKind::int_list, "an array of arrays of integers"},
+    {AttrKind::dicts, AttrKind::dict, "an array of dictionaries"},
+    {AttrKind::aliases, AttrKind::alias, "an array of aliases"},
+};
 
 }  // namespace
 
-bool is_none(AttrKind kind, const Attr& value) {
-  if (kind != AttrKind::type_or_none && kind != AttrKind::boolean_or_none &&
-      kind != AttrKind::i64_or_none) {
-    return false;
-  }
-  const auto* type = value.get_if<ir::Type>();
+bool is_none(const AttrSpec& attr, const Attr& value) {
+  const auto* type = attr.may_be_none() ? value.get_if<ir::Type>() : nullptr;
   return type && type->kind == ir::Type::Kind::none;
 }
 
 Result<Attr> convert(AttrKind kind, Attr value) {
-  using enum AttrKind;
+  for (const Plain& plain : kPlain) {
+    if (plain.kind != kind) continue;
+    if (!plain.fits(value)) return wrong(plain.expected);
+    return value;
+  }
+  for (const ListKind& whole : kLists) {
+    if (whole.kind != kind) continue;
+    auto* list = std::get_if<ir::AttrList>(&value.value);
+    if (!list) return wrong(whole.expected);
+    for (Attr& item : *list) {
+      TRY(item, convert(whole.item, std::move(item)));
+    }
+    return value;
+  }
   switch (kind) {
-    case i64:
-    case i64_or_none:
-      return check_int(std::move(value), DType::s64, "an i64");
-    case i32:
-      return check_int(std::move(value), DType::s32, "an i32");
-    case any_int:
-      return check<ir::TypedInt>(std::move(value), "an integer");
-    case f32:
-      return check_f32(std::move(value));
-    case boolean:
-    case boolean_or_none:
-      return check<bool>(std::move(value), "a boolean");
-    case string:
-    case optional_string:
-      return check<std::string>(std::move(value), "a string");
-    case symbol:
+    case AttrKind::symbol:
       return to_symbol(std::move(value));
-    case ints:
-      return bytecode::ints(value, DType::s64, "a rank-1 tensor of i64");
-    case pairs:
-      return bytecode::pairs(value);
-    case bools:
-      return bytecode::ints(value, DType::pred, "a rank-1 tensor of bool");
-    case groups:
-      return bytecode::groups(std::move(value));
-    case tensor:
-      return check<Dense>(std::move(value), "a tensor");
-    case accuracy:
-      return check<ir::Accuracy>(std::move(value), "a result accuracy");
-    case list:
-      return check<ir::AttrList>(std::move(value), "an array");
-    case dict:
-      return check<ir::AttrDict>(std::move(value), "a dictionary");
-    case string_or_dict:
-      if (value.get_if<std::string>()) return value;
-      return check<ir::AttrDict>(std::move(value), "a string or a dictionary");
-    case type:
-    case type_or_none:
-      return check<ir::Type>(std::move(value), "a type");
-    case symbols:
-    case precisions:
-    case layouts:
-    case tilings:
-    case int_lists:
-    case dicts:
-    case aliases:
-      return lists(kind, std::move(value));
-    default:
-      return enums(kind, std::move(value));
+    case AttrKind::ints:
+      return ints(value, DType::s64, "a rank-1 tensor of i64");
+    case AttrKind::pairs:
+      return pairs(value);
+    case AttrKind::bools:
+      return ints(value, DType::pred, "a rank-1 tensor of bool");
+    case AttrKind::layout:
+      return ints(value, DType::index, "a rank-1 tensor of index");
+    case AttrKind::groups:
+      return groups(std::move(value));
+    case AttrKind::int_list:
+      return int_list(value);
+    default:  // anything
+      return value;
   }
 }
 

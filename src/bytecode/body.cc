@@ -1,6 +1,6 @@
 #include "bytecode/body.h"
 
-#include <algorithm>
+#include "ir/lists.h"
 
 namespace jaxmps::bytecode {
 namespace {
@@ -18,12 +18,6 @@ enum Mask : uint8_t {
 
 constexpr size_t kLeastOpBytes = 3;
 constexpr size_t kLongestName = 64;
-
-void insert(ir::AttrDict& attrs, std::string_view name, ir::Attr value) {
-  auto at = std::lower_bound(attrs.begin(), attrs.end(), name,
-                             [](const ir::NamedAttr& a, std::string_view n) { return a.name < n; });
-  attrs.insert(at, {std::string(name), std::move(value)});
-}
 
 // What a converted attribute takes beyond its encoded form: splats were expanded.
 size_t expanded_bytes(const ir::Attr& attr) {
@@ -169,22 +163,17 @@ Status BodyReader::attributes(OpHeader& out, bool registered, const Cursor* prop
   }
   if (dictionary) CHECK_OK(this->dictionary(out, *dictionary));
   for (const AttrSpec& attr : out.spec->attrs) {
-    if (attr.name.empty()) break;
-    const bool may_lack = attr.optional() || attr.kind == AttrKind::type_or_none ||
-                          attr.kind == AttrKind::boolean_or_none ||
-                          attr.kind == AttrKind::i64_or_none;
-    if (!may_lack && !out.find(attr.name)) {
+    if (!attr.optional() && !attr.may_be_none() && !out.find(attr.name)) {
       return malformed(out.offset, attr.name, "attribute missing");
     }
   }
-  upgrade(out.spec->id, out.attrs);
+  out.spec->upgrade(out.attrs);
   return {};
 }
 
 Status BodyReader::properties(OpHeader& out, Cursor in) {
   const size_t table = container_.attributes.size();
   for (const AttrSpec& attr : out.spec->attrs) {
-    if (attr.name.empty()) break;
     const size_t at = in.offset();
     if (attr.optional()) {
       TRY(const Flagged index, in.flagged(attr.name));
@@ -212,14 +201,14 @@ Status BodyReader::dictionary(OpHeader& out, size_t index) {
   for (const ir::NamedAttr& item : *dict) {
     const AttrSpec* attr = out.spec->find(item.name);
     if (!attr || out.find(item.name)) {
-      if (!ir::find(out.discardable, item.name)) insert(out.discardable, item.name, item.value);
+      if (!ir::find(out.discardable, item.name)) ir::set(out.discardable, item.name, item.value);
       continue;
     }
-    if (is_none(attr->kind, item.value)) continue;
+    if (is_none(*attr, item.value)) continue;
     auto value = convert(attr->kind, item.value);
     if (!value.ok()) return malformed(where.begin, item.name, value.error().text);
     CHECK_OK(tables_.charge(expanded_bytes(*value), where.begin));
-    insert(out.attrs, item.name, std::move(value).value());
+    ir::set(out.attrs, item.name, std::move(value).value());
   }
   return {};
 }
@@ -227,14 +216,14 @@ Status BodyReader::dictionary(OpHeader& out, size_t index) {
 Status BodyReader::declared(OpHeader& out, const AttrSpec& attr, size_t index, size_t at) {
   auto entry = tables_.attribute(index);
   if (!entry.ok()) return within(std::move(entry).error(), attr.name);
-  if (is_none(attr.kind, (*entry)->attr)) return {};
+  if (is_none(attr, (*entry)->attr)) return {};
   CHECK_OK(tables_.charge((*entry)->cost, at));
   auto value = convert(attr.kind, (*entry)->attr);
   if (!value.ok()) {
     return malformed(at, str("attribute ", index, " (", attr.name, ")"), value.error().text);
   }
   CHECK_OK(tables_.charge(expanded_bytes(*value), at));
-  insert(out.attrs, attr.name, std::move(value).value());
+  ir::set(out.attrs, attr.name, std::move(value).value());
   return {};
 }
 
@@ -250,7 +239,7 @@ Result<size_t> BodyReader::reserve(size_t count, size_t at) {
 Status BodyReader::op(Cursor& in, ir::Region& region, int depth) {
   TRY(OpHeader header, this->header(in));
   const OpSpec* spec = header.spec;
-  if (spec == &module_spec() || spec == &function_spec() || spec == &mesh_spec()) {
+  if (spec->role != OpSpec::Role::op) {
     return malformed(header.offset, "op", str(spec->name, " inside a function"));
   }
   TRY(const size_t first, reserve(header.results.size(), header.offset));
@@ -297,22 +286,23 @@ Status BodyReader::region(Cursor& in, ir::Region& region, int depth, bool* is_de
   return {};
 }
 
-Result<size_t> BodyReader::plain_block(Cursor& in) {
+// The number of ops in a block, and whether it has arguments.
+Result<Flagged> BodyReader::block_head(Cursor& in) {
   const size_t at = in.offset();
   TRY(const Flagged head, in.flagged("op count"));
+  if (head.value <= in.left() / kLeastOpBytes) return head;
+  return malformed(at, "op count", str(head.value, " does not fit in ", in.left(), " bytes"));
+}
+
+Result<size_t> BodyReader::plain_block(Cursor& in) {
+  const size_t at = in.offset();
+  TRY(const Flagged head, block_head(in));
   if (head.flag) return malformed(at, "block arguments", "none may be here");
-  if (head.value > in.left() / kLeastOpBytes) {
-    return malformed(at, "op count", str(head.value, " does not fit in ", in.left(), " bytes"));
-  }
   return static_cast<size_t>(head.value);
 }
 
 Status BodyReader::block(Cursor& in, ir::Region& region, int depth) {
-  const size_t at = in.offset();
-  TRY(const Flagged head, in.flagged("op count"));
-  if (head.value > in.left() / kLeastOpBytes) {
-    return malformed(at, "op count", str(head.value, " does not fit in ", in.left(), " bytes"));
-  }
+  TRY(const Flagged head, block_head(in));
   if (head.flag) CHECK_OK(arguments(in, region));
   for (uint64_t i = 0; i < head.value; ++i) CHECK_OK(op(in, region, depth));
   return {};

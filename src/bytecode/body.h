@@ -72,6 +72,7 @@ class BodyReader {
   Status declared(OpHeader& out, const AttrSpec& attr, size_t index, size_t at);
   Status use_lists(Cursor& in, size_t values);
   Status op(Cursor& in, ir::Region& region, int depth);
+  Result<Flagged> block_head(Cursor& in);
   Status block(Cursor& in, ir::Region& region, int depth);
   Status arguments(Cursor& in, ir::Region& region);
   Result<size_t> reserve(size_t count, size_t at);

@@ -5,7 +5,6 @@ namespace jaxmps::bytecode {
 namespace {
 
 using ir::Attr;
-using Value = ir::Attr::Value;
 
 Result<Attr> symbol(Decoder& in) {
   TRY(std::string name, in.text_attr("symbol name"));
@@ -42,12 +41,6 @@ Result<Attr> dense_array(Decoder& in) {
   return Attr(std::move(dense));
 }
 
-template <typename T>
-Result<Attr> of(Result<T> value) {
-  if (!value.ok()) return std::move(value).error();
-  return Attr(Value(std::move(value).value()));
-}
-
 }  // namespace
 
 Result<Attr> builtin_attribute(Decoder& in) {
@@ -55,11 +48,11 @@ Result<Attr> builtin_attribute(Decoder& in) {
   TRY(const uint64_t code, in.in.varint("builtin attribute code"));
   switch (code) {
     case 0:
-      return of(in.attrs("array item"));
+      return attr_of(in.attrs("array item"));
     case 1:
-      return of(in.dict("dictionary"));
+      return attr_of(in.dict("dictionary"));
     case 2:
-      return of(in.string("string"));
+      return attr_of(in.string("string"));
     case 3: {
       TRY(std::string text, in.string("string"));
       TRY([[maybe_unused]] const ir::Type type, in.any_type("string type"));
@@ -70,7 +63,7 @@ Result<Attr> builtin_attribute(Decoder& in) {
     case 5:
       return nested_symbol(in);
     case 6:
-      return of(in.any_type("type"));
+      return attr_of(in.any_type("type"));
     case 7:
       return Attr();
     case 8:

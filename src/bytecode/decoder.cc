@@ -6,6 +6,7 @@
 
 #include "bytecode/tables.h"
 #include "ir/float_format.h"
+#include "ir/lists.h"
 
 namespace jaxmps::bytecode {
 
@@ -72,8 +73,7 @@ Result<ir::AttrDict> Decoder::dict(Text field) {
     TRY(ir::Attr value, attr("dictionary value"));
     dict.push_back({std::move(key), std::move(value)});
   }
-  std::sort(dict.begin(), dict.end(),
-            [](const ir::NamedAttr& a, const ir::NamedAttr& b) { return a.name < b.name; });
+  dict = ir::attributes(std::move(dict));
   for (size_t i = 1; i < dict.size(); ++i) {
     if (dict[i].name == dict[i - 1].name) {
       return malformed(at, field, str("key ", quoted(dict[i].name), " occurs twice"));

@@ -25,7 +25,7 @@ class ModuleReader {
     TRY(const size_t count, body_.plain_block(in));
     if (count != 1) return malformed(at, "op count", str(count, " is not the one module"));
     TRY(OpHeader header, body_.header(in));
-    if (header.spec != &module_spec()) {
+    if (header.spec->role != OpSpec::Role::module) {
       return malformed(header.offset, "module", str("is a ", header.spec->name));
     }
     if (const ir::Attr* name = header.find("sym_name"))
@@ -42,8 +42,8 @@ class ModuleReader {
  private:
   Status module_op(Cursor& in) {
     TRY(OpHeader header, body_.header(in));
-    const bool is_mesh = header.spec == &mesh_spec();
-    if (!is_mesh && header.spec != &function_spec()) {
+    const bool is_mesh = header.spec->role == OpSpec::Role::mesh;
+    if (!is_mesh && header.spec->role != OpSpec::Role::function) {
       return malformed(header.offset, "module", str("holds a ", header.spec->name));
     }
     const size_t regions = is_mesh ? 0 : 1;

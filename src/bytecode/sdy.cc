@@ -8,10 +8,7 @@ namespace {
 using ir::Attr;
 using Value = ir::Attr::Value;
 
-Result<Attr> list(Decoder& in, Text field) {
-  TRY(ir::AttrList items, in.attrs(field));
-  return Attr(Value(std::move(items)));
-}
+Result<Attr> list(Decoder& in, Text field) { return attr_of(in.attrs(field)); }
 
 Result<Attr> mesh_axis(Decoder& in) {
   TRY(std::string name, in.string("axis name"));
@@ -121,10 +118,8 @@ Result<Attr> sdy_attribute(Decoder& in) {
     case 7:
     case 16:
       return list(in, "sharding");
-    case 8: {
-      TRY(ir::Dims factors, in.ints("dimension mapping"));
-      return Attr(std::move(factors));
-    }
+    case 8:
+      return attr_of(in.ints("dimension mapping"));
     case 9:
       return list(in, "dimension mapping");
     case 10:

@@ -1,6 +1,6 @@
 #include "bytecode/tables.h"
 
-#include <algorithm>
+#include "ir/lists.h"
 
 namespace jaxmps::bytecode {
 namespace {
@@ -10,7 +10,9 @@ constexpr size_t kNodeCost = sizeof(ir::NamedAttr);
 constexpr size_t kFreeBytes = size_t{64} << 20;
 constexpr size_t kBytesPerByte = 512;
 
-size_t own_cost(const ir::Type& type) {
+size_t own_cost(const AttrEntry&) { return kNodeCost; }
+size_t own_cost(const TypeEntry& entry) {
+  const ir::Type& type = entry.type;
   size_t cost = sizeof(ir::Type) + (type.dims.size() + type.bounds.size()) * sizeof(int64_t);
   if (type.quantization) cost += type.quantization->scales.size() * 16;
   return cost;
@@ -21,10 +23,8 @@ size_t own_cost(const ir::Type& type) {
 Tables::Tables(const Container& container, std::shared_ptr<const void> owner)
     : container_(container),
       owner_(std::move(owner)),
-      attributes_(container.attributes.size()),
-      types_(container.types.size()),
-      attribute_open_(container.attributes.size()),
-      type_open_(container.types.size()),
+      attributes_("attribute", container.attributes),
+      types_("type", container.types),
       budget_(kFreeBytes + kBytesPerByte * container.file.size()) {}
 
 Status Tables::charge(size_t bytes, size_t at) {
@@ -35,97 +35,70 @@ Status Tables::charge(size_t bytes, size_t at) {
   return {};
 }
 
-Result<const AttrEntry*> Tables::attribute(size_t index, int depth) {
-  const Entry& entry = container_.attributes[index];
-  if (const auto& known = attributes_[index]) {
-    if (depth + known->height > kMaxDepth) {
-      return malformed(entry.begin, str("attribute ", index), "nested too deep");
-    }
-    return known.get();
-  }
-  if (attribute_open_[index]) {
-    return malformed(entry.begin, str("attribute ", index), "contains itself");
-  }
-  if (depth > kMaxDepth) {
-    return malformed(entry.begin, str("attribute ", index), "nested too deep");
-  }
-  attribute_open_[index] = true;
+template <typename T>
+Result<const T*> Tables::decoded(Table<T>& table, size_t index, int depth) {
+  const Entry& entry = table.entries[index];
+  const auto fail = [&](Text what) {
+    return malformed(entry.begin, str(table.kind, " ", index), what);
+  };
+  const auto& known = table.known[index];
+  if (depth + (known ? known->height : 0) > kMaxDepth) return fail("nested too deep");
+  if (known) return known.get();
+  if (table.open[index]) return fail("contains itself");
+  table.open[index] = true;
   Decoder in(*this, container_.cursor(entry), depth);
-  auto attr = decode_attribute(entry, in);
-  if (!attr.ok()) {
+  T out;
+  if (Status status = decode(entry, in, out); !status.ok()) {
     // One context is enough; the levels above would only repeat themselves.
-    if (attr.error().text.find(": attribute ") != std::string::npos) return attr.error();
-    return within(std::move(attr).error(), str("attribute ", index));
-  }
-  attribute_open_[index] = false;
-  const size_t cost = in.cost() + kNodeCost;
-  CHECK_OK(charge(cost, entry.begin));
-  attributes_[index] =
-      std::make_unique<AttrEntry>(AttrEntry{std::move(attr).value(), cost, in.height() + 1});
-  return attributes_[index].get();
-}
-
-Result<ir::Attr> Tables::decode_attribute(const Entry& entry, Decoder& in) {
-  const Text dialect = this->dialect(entry);
-  if (!entry.custom) return opaque(str(dialect, " attribute as text"));
-  Result<ir::Attr> attr = ir::Attr();
-  if (dialect == "vhlo") {
-    attr = vhlo_attribute(in);
-  } else if (dialect == "builtin") {
-    attr = builtin_attribute(in);
-  } else if (dialect == "sdy") {
-    attr = sdy_attribute(in);
-  } else {
-    return opaque(str("attribute of dialect ", quoted(dialect)));
-  }
-  if (attr.ok()) CHECK_OK(in.in.finish("end of entry"));
-  return attr;
-}
-
-Result<const TypeEntry*> Tables::type(size_t index, int depth) {
-  const Entry& entry = container_.types[index];
-  if (const auto& known = types_[index]) {
-    if (depth + known->height > kMaxDepth) {
-      return malformed(entry.begin, str("type ", index), "nested too deep");
+    if (status.error().text.find(str(": ", table.kind, " ")) != std::string::npos) {
+      return std::move(status).error();
     }
-    return known.get();
+    return within(std::move(status).error(), str(table.kind, " ", index));
   }
-  if (type_open_[index]) return malformed(entry.begin, str("type ", index), "contains itself");
-  if (depth > kMaxDepth) return malformed(entry.begin, str("type ", index), "nested too deep");
-  type_open_[index] = true;
-  Decoder in(*this, container_.cursor(entry), depth);
-  auto type = decode_type(entry, in);
-  if (!type.ok()) {
-    if (type.error().text.find(": type ") != std::string::npos) return type.error();
-    return within(std::move(type).error(), str("type ", index));
-  }
-  type_open_[index] = false;
-  TypeEntry out = std::move(type).value();
-  out.cost = in.cost() + own_cost(out.type);
+  table.open[index] = false;
+  out.cost = in.cost() + own_cost(out);
   out.height = in.height() + 1;
   CHECK_OK(charge(out.cost, entry.begin));
-  types_[index] = std::make_unique<TypeEntry>(std::move(out));
-  return types_[index].get();
+  table.known[index] = std::make_unique<T>(std::move(out));
+  return table.known[index].get();
 }
 
-Result<TypeEntry> Tables::decode_type(const Entry& entry, Decoder& in) {
+Result<const AttrEntry*> Tables::attribute(size_t index, int depth) {
+  return decoded(attributes_, index, depth);
+}
+Result<const TypeEntry*> Tables::type(size_t index, int depth) {
+  return decoded(types_, index, depth);
+}
+
+Status Tables::decode(const Entry& entry, Decoder& in, AttrEntry& out) {
+  const Text dialect = this->dialect(entry);
+  const auto decode_custom = dialect == "vhlo"      ? vhlo_attribute
+                             : dialect == "builtin" ? builtin_attribute
+                             : dialect == "sdy"     ? sdy_attribute
+                                                    : nullptr;
+  if (entry.custom && decode_custom) {
+    TRY(out.attr, decode_custom(in));
+    return in.in.finish("end of entry");
+  }
+  out.attr = opaque(entry.custom ? str("attribute of dialect ", quoted(dialect))
+                                 : str(dialect, " attribute as text"));
+  return {};
+}
+
+Status Tables::decode(const Entry& entry, Decoder& in, TypeEntry& out) {
   const Text dialect = this->dialect(entry);
   if (!entry.custom) {
     TRY(const auto bytes, in.in.bytes("assembly text", in.in.left()));
     Text text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     if (!text.empty() && text.back() == 0) text.remove_suffix(1);
-    return text_type(text, entry.begin);
+    TRY(out, text_type(text, entry.begin));
+    return {};
   }
-  Result<TypeEntry> type = TypeEntry{};
-  if (dialect == "vhlo") {
-    type = vhlo_type(in);
-  } else if (dialect == "builtin") {
-    type = builtin_type(in);
-  } else {
+  if (dialect != "vhlo" && dialect != "builtin") {
     return malformed(entry.begin, "dialect", str("no types known of dialect ", quoted(dialect)));
   }
-  if (type.ok()) CHECK_OK(in.in.finish("end of entry"));
-  return type;
+  TRY(out, dialect == "vhlo" ? vhlo_type(in) : builtin_type(in));
+  return in.in.finish("end of entry");
 }
 
 Result<ir::Type> Tables::copy_value_type(size_t index, size_t at) {
@@ -144,10 +117,7 @@ Result<ir::Type> Tables::copy_value_type(size_t index, size_t at) {
 ir::Attr opaque(Text what) { return named({{"opaque", ir::Attr(std::string(what))}}); }
 
 ir::Attr named(std::initializer_list<ir::NamedAttr> parts) {
-  ir::AttrDict dict(parts);
-  std::sort(dict.begin(), dict.end(),
-            [](const ir::NamedAttr& a, const ir::NamedAttr& b) { return a.name < b.name; });
-  return ir::Attr(ir::Attr::Value(std::move(dict)));
+  return ir::Attr(ir::Attr::Value(ir::attributes(parts)));
 }
 
 }  // namespace jaxmps::bytecode

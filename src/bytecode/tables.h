@@ -50,15 +50,24 @@ class Tables {
   Text dialect(const Entry& entry) const { return container_.dialects[entry.dialect]; }
 
  private:
-  Result<ir::Attr> decode_attribute(const Entry& entry, class Decoder& in);
-  Result<TypeEntry> decode_type(const Entry& entry, class Decoder& in);
+  template <typename T>
+  struct Table {
+    Table(Text name, const std::vector<Entry>& encoded)
+        : kind(name), entries(encoded), known(encoded.size()), open(encoded.size()) {}
+    Text kind;
+    const std::vector<Entry>& entries;
+    std::vector<std::unique_ptr<T>> known;
+    std::vector<bool> open;  // being decoded
+  };
+  template <typename T>
+  Result<const T*> decoded(Table<T>& table, size_t index, int depth);
+  Status decode(const Entry& entry, class Decoder& in, AttrEntry& out);
+  Status decode(const Entry& entry, class Decoder& in, TypeEntry& out);
 
   const Container& container_;
   std::shared_ptr<const void> owner_;
-  std::vector<std::unique_ptr<AttrEntry>> attributes_;
-  std::vector<std::unique_ptr<TypeEntry>> types_;
-  std::vector<bool> attribute_open_;
-  std::vector<bool> type_open_;
+  Table<AttrEntry> attributes_;
+  Table<TypeEntry> types_;
   size_t budget_;
 };
 
@@ -121,6 +130,12 @@ Result<ir::Attr> sdy_attribute(Decoder& in);
 Result<TypeEntry> vhlo_type(Decoder& in);
 Result<TypeEntry> builtin_type(Decoder& in);
 Result<TypeEntry> text_type(Text text, size_t offset);
+// A decoded value as an attribute.
+template <typename T>
+Result<ir::Attr> attr_of(Result<T> value) {
+  if (!value.ok()) return std::move(value).error();
+  return ir::Attr(ir::Attr::Value(std::move(value).value()));
+}
 ir::Attr opaque(Text what);
 // A dictionary attribute of named parts.
 ir::Attr named(std::initializer_list<ir::NamedAttr> parts);

@@ -148,24 +148,10 @@ Result<TypeEntry> integer_type(Decoder& in) {
   TRY(const uint64_t code, in.in.varint("integer type"));
   const uint64_t bits = code >> 2, sign = code & 3;
   if (bits == 1 && sign != 3) return element(DType::pred);
-  const bool is_unsigned = sign == 2;
-  if (sign != 3) {
-    switch (bits) {
-      case 2:
-        return element(is_unsigned ? DType::u2 : DType::s2);
-      case 4:
-        return element(is_unsigned ? DType::u4 : DType::s4);
-      case 8:
-        return element(is_unsigned ? DType::u8 : DType::s8);
-      case 16:
-        return element(is_unsigned ? DType::u16 : DType::s16);
-      case 32:
-        return element(is_unsigned ? DType::u32 : DType::s32);
-      case 64:
-        return element(is_unsigned ? DType::u64 : DType::s64);
-      default:
-        break;
-    }
+  for (int i = 0; i < ir::kDTypeCount && sign != 3; ++i) {
+    const auto dtype = static_cast<DType>(i);
+    const bool is_such = sign == 2 ? ir::is_unsigned_int(dtype) : ir::is_signed_int(dtype);
+    if (is_such && static_cast<uint64_t>(ir::bit_width(dtype)) == bits) return element(dtype);
   }
   return malformed(at, "integer type", str("width ", bits, ", signedness ", sign));
 }

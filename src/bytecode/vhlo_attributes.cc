@@ -103,38 +103,28 @@ Result<Attr> vhlo_attribute(Decoder& in) {
   switch (code) {
     case 0:
       return retired_alias(in);
-    case 1: {
-      TRY(ir::AttrList list, in.attrs("array item"));
-      return Attr(Value(std::move(list)));
-    }
+    case 1:
+      return attr_of(in.attrs("array item"));
     case 2: {
       TRY(const uint8_t value, in.enum_value("boolean", 0, 1));
       return Attr(Value(value != 0));
     }
-    case 6: {
-      TRY(ir::AttrDict dict, in.dict("dictionary"));
-      return Attr(Value(std::move(dict)));
-    }
+    case 6:
+      return attr_of(in.dict("dictionary"));
     case 8:
       return in.float_attr();
     case 9:
       return in.int_attr();
     case 10:
       return alias(in);
-    case 14: {
-      TRY(std::string text, in.string("string"));
-      return Attr(std::move(text));
-    }
+    case 14:
+      return attr_of(in.string("string"));
     case 15:
       return in.dense_attr();
-    case 17: {
-      TRY(ir::Type type, in.any_type("type"));
-      return Attr(std::move(type));
-    }
-    case 18: {
-      TRY(ir::Dims bounds, in.ints("bounds"));
-      return Attr(std::move(bounds));
-    }
+    case 17:
+      return attr_of(in.any_type("type"));
+    case 18:
+      return attr_of(in.ints("bounds"));
     case 20:
       return accuracy(in);
     case 21:

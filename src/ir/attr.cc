@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "ir/float_format.h"
+#include "ir/lists.h"
 
 namespace jaxmps::ir {
 namespace {
@@ -91,6 +92,22 @@ const Attr* find(const AttrDict& dict, std::string_view name) {
     if (entry.name == name) return &entry.value;
   }
   return nullptr;
+}
+
+void set(AttrDict& dict, std::string_view name, Attr value) {
+  auto at = std::lower_bound(dict.begin(), dict.end(), name,
+                             [](const NamedAttr& a, std::string_view n) { return a.name < n; });
+  if (at != dict.end() && at->name == name) {
+    at->value = std::move(value);
+  } else {
+    dict.insert(at, NamedAttr{std::string(name), std::move(value)});
+  }
+}
+
+AttrDict attributes(std::vector<NamedAttr> list) {
+  std::sort(list.begin(), list.end(),
+            [](const NamedAttr& a, const NamedAttr& b) { return a.name < b.name; });
+  return list;
 }
 
 }  // namespace jaxmps::ir

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <unordered_map>
 
+#include "ir/lists.h"
+
 namespace jaxmps::ir {
 namespace {
 
@@ -113,16 +115,7 @@ Region* Op::add_region() {
   return regions_.back().get();
 }
 
-void Op::set_attr(std::string_view name, Attr value) {
-  auto at = std::lower_bound(attrs.begin(), attrs.end(), name,
-                             [](const NamedAttr& a, std::string_view n) { return a.name < n; });
-  if (at != attrs.end() && at->name == name) {
-    at->value = std::move(value);
-  } else {
-    attrs.insert(at, NamedAttr{std::string(name), std::move(value)});
-  }
-}
-
+void Op::set_attr(std::string_view name, Attr value) { set(attrs, name, std::move(value)); }
 int64_t Op::i64(std::string_view name) const { return std::get<TypedInt>(find(name)->value).value; }
 bool Op::flag(std::string_view name) const { return std::get<bool>(find(name)->value); }
 const Ints& Op::ints(std::string_view name) const { return std::get<Ints>(find(name)->value); }
