@@ -1,9 +1,10 @@
 #include "base/env.h"
 
 #include <array>
-#include <charconv>
 #include <cstdlib>
 #include <string_view>
+
+#include "base/parse.h"
 
 namespace jaxmps::env {
 namespace {
@@ -21,21 +22,15 @@ constexpr Entry kEntries[] = {
 };
 constexpr size_t kCount = sizeof kEntries / sizeof kEntries[0];
 
-template <typename Number>
-bool parse(std::string_view text, Number* number) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
 // Why the value is not allowed; empty if it is.
 std::string problem(const Entry& entry, std::string_view value) {
   std::string_view rest = entry.allowed;
   if (rest.empty()) return {};
   if (const size_t dots = rest.find(".."); dots != rest.npos) {
     int64_t low = 0, high = 0, number = 0;
-    parse(rest.substr(0, dots), &low);
-    parse(rest.substr(dots + 2), &high);
-    if (parse(value, &number) && low <= number && number <= high) return {};
+    parse_number(rest.substr(0, dots), &low);
+    parse_number(rest.substr(dots + 2), &high);
+    if (parse_number(value, &number) && low <= number && number <= high) return {};
     return str(entry.name, " is '", value, "'; it must be a whole number between ", low, " and ",
                high);
   }
@@ -76,7 +71,7 @@ const std::string& text(Var var) { return values().texts[static_cast<size_t>(var
 
 int64_t number(Var var) {
   int64_t number = 0;
-  parse(text(var), &number);
+  parse_number(text(var), &number);
   return number;
 }
 

@@ -14,6 +14,11 @@ namespace jaxmps::ir {
 
 // Whether the target has a rule.
 bool has_custom_call_rule(std::string_view target);
+// Whether the target only says where values live, how they are laid out and when they are computed.
+// On one device collectives are among them.
+bool is_placement(std::string_view target);
+// The op that "mhlo.<name>" and "chlo.<name>" are for operands that check_float_function() takes.
+std::optional<OpId> float_function(std::string_view name);
 // What is wrong with the call by its target's rule; empty if nothing is, or if there is no rule.
 // The verifier asks before the passes, whoever runs a call asks again: by then all sizes are known.
 std::string check_custom_call(const Op& op);

@@ -1,34 +1,28 @@
 #include "ir/gather_dims.h"
 
-#include <algorithm>
+#include "ir/lists.h"
 
 namespace jaxmps::ir {
-namespace {
 
-bool contains(const Ints& list, int64_t value) {
-  return std::find(list.begin(), list.end(), value) != list.end();
+GatherDims GatherDims::numbers(const Op& op) {
+  const bool scatters = op.id == OpId::scatter;
+  return {op.ints(scatters ? "update_window_dims" : "offset_dims"),
+          op.ints(scatters ? "inserted_window_dims" : "collapsed_slice_dims"),
+          op.ints(scatters ? "input_batching_dims" : "operand_batching_dims"),
+          op.ints(scatters ? "scatter_indices_batching_dims" : "start_indices_batching_dims"),
+          op.ints(scatters ? "scatter_dims_to_operand_dims" : "start_index_map"),
+          op.i64("index_vector_dim"),
+          {}};
 }
 
-}  // namespace
-
 GatherDims GatherDims::of_gather(const Op& op) {
-  return {op.ints("offset_dims"),
-          op.ints("collapsed_slice_dims"),
-          op.ints("operand_batching_dims"),
-          op.ints("start_indices_batching_dims"),
-          op.ints("start_index_map"),
-          op.i64("index_vector_dim"),
-          op.ints("slice_sizes")};
+  GatherDims dims = numbers(op);
+  dims.slice_sizes = op.ints("slice_sizes");
+  return dims;
 }
 
 GatherDims GatherDims::of_scatter(const Op& op) {
-  GatherDims dims{op.ints("update_window_dims"),
-                  op.ints("inserted_window_dims"),
-                  op.ints("input_batching_dims"),
-                  op.ints("scatter_indices_batching_dims"),
-                  op.ints("scatter_dims_to_operand_dims"),
-                  op.i64("index_vector_dim"),
-                  {}};
+  GatherDims dims = numbers(op);
   const int inputs = (op.operand_count() - 1) / 2;
   const Type& updates = op.operand(inputs + 1)->type;
   dims.slice_sizes.assign(op.operand(0)->type.dims.size(), 1);

@@ -17,6 +17,8 @@ struct GatherDims {
   int64_t index_vector_dim = 0;
   Dims slice_sizes;  // in operand dimensions
 
+  // What the attributes say, without sizes; of gather, dynamic_gather or scatter.
+  static GatherDims numbers(const Op& op);
   static GatherDims of_gather(const Op& op);
   static GatherDims of_scatter(const Op& op);
 

@@ -28,6 +28,18 @@ std::optional<int64_t> constant_integer(const Value* value);
 // A constant's elements as such integers; nothing if it is no constant of integers.
 std::optional<Ints> constant_ints(const Value* value);
 
+// Whether `holds(type)` for all operands and results.
+template <typename F>
+bool all_types(const Op& op, const F& holds) {
+  for (int i = 0; i < op.operand_count(); ++i) {
+    if (!holds(op.operand(i)->type)) return false;
+  }
+  for (int i = 0; i < op.result_count(); ++i) {
+    if (!holds(op.result(i)->type)) return false;
+  }
+  return true;
+}
+
 namespace match {
 
 // What the direction is with the operands exchanged.

@@ -95,6 +95,18 @@ std::string print_dense(const Dense& dense) {
   return out + "]";
 }
 
+// text(item) of each, between commas.
+template <typename List, typename F>
+std::string joined(const List& list, const F& text) {
+  std::string out;
+  for (const auto& item : list) out += str(out.empty() ? "" : ", ", text(item));
+  return out;
+}
+
+std::string types(const std::vector<Type>& list) {
+  return joined(list, [](const Type& type) { return brief(type); });
+}
+
 struct AttrPrinter {
   std::string operator()(const Unit&) const { return "unit"; }
   std::string operator()(bool v) const { return v ? "true" : "false"; }
@@ -119,24 +131,17 @@ struct AttrPrinter {
                ">");
   }
   std::string operator()(const ReplicaGroups& v) const {
-    std::string out = "[";
-    for (size_t i = 0; i < v.groups.size(); ++i) out += str(i ? ", " : "", v.groups[i]);
-    out += "]";
+    std::string out = str("[", joined(v.groups, [](const Dims& group) { return str(group); }), "]");
     if (!v.mesh.empty()) out += str(" @", v.mesh, v.axes);
     return out;
   }
   std::string operator()(const AttrList& v) const {
-    std::string out = "[";
-    for (size_t i = 0; i < v.size(); ++i) out += str(i ? ", " : "", print(v[i]));
-    return out + "]";
+    return str("[", joined(v, [](const Attr& item) { return print(item); }), "]");
   }
-  std::string operator()(const AttrDict& v) const {
-    std::string out = "{";
-    for (size_t i = 0; i < v.size(); ++i) {
-      out += str(i ? ", " : "", v[i].name, " = ", print(v[i].value));
-    }
-    return out + "}";
+  static std::string assignment(const NamedAttr& attr) {
+    return str(attr.name, " = ", print(attr.value));
   }
+  std::string operator()(const AttrDict& v) const { return str("{", joined(v, assignment), "}"); }
 };
 
 // Values that say nothing: an empty list, and what StableHLO's own text leaves out.
@@ -157,7 +162,7 @@ class Printer {
     next_value_ = next_arg_ = 0;
     out += str("func ", function.is_public ? "public @" : "@", function.name, "(");
     if (function.is_declaration) {
-      print_types(function.type.elements);
+      out += types(function.type.elements);
     } else {
       for (int i = 0; i < function.body.arg_count(); ++i) {
         const Value* arg = function.body.arg(i);
@@ -181,17 +186,13 @@ class Printer {
 
   void print_op(const Op& op, int depth) {
     // Operands first: a value not seen yet (an op printed alone) takes its number here.
-    std::string text;
-    for (int i = 0; i < op.operand_count(); ++i) {
-      text += str(i ? ", " : " ", name_of(op.operand(i)));
-    }
+    const auto operands = joined(op.operands(), [this](const Value* v) { return name_of(v); });
     out.append(2 * depth, ' ');
     for (int i = 0; i < op.result_count(); ++i) {
       out += str(i ? ", " : "", name_result(op.result(i)));
     }
     if (op.result_count() > 0) out += " = ";
-    out += op.name();
-    out += text;
+    out += str(op.name(), operands.empty() ? "" : " ", operands);
     if (op.id == OpId::constant && op.attrs.size() == 1 && op.find("value")) {
       out += str(" ", print(*op.find("value")));
     } else {
@@ -235,11 +236,9 @@ class Printer {
       same = op.operand(i) && op.operand(i)->type == op.result()->type;
     }
     if (!same && op.operand_count() > 0) {
-      out += "(";
-      for (int i = 0; i < op.operand_count(); ++i) {
-        out += str(i ? ", " : "", op.operand(i) ? brief(op.operand(i)->type) : "<null>");
-      }
-      out += op.result_count() > 0 ? ") -> " : ")";
+      out += str(
+          "(", joined(op.operands(), [](const Value* v) { return v ? brief(v->type) : "<null>"; }),
+          op.result_count() > 0 ? ") -> " : ")");
     }
     if (op.result_count() > 1) out += "(";
     for (int i = 0; i < op.result_count(); ++i) {
@@ -249,20 +248,15 @@ class Printer {
   }
 
   void print_dict(const AttrDict& attrs, std::string_view prefix) {
-    std::string text;
+    AttrDict told;
     for (const NamedAttr& attr : attrs) {
-      if (is_default(attr.value)) continue;
-      text += str(text.empty() ? "" : ", ", attr.name, " = ", print(attr.value));
+      if (!is_default(attr.value)) told.push_back(attr);
     }
-    if (!text.empty()) out += str(prefix, " {", text, "}");
+    if (!told.empty()) out += str(prefix, " ", print(Attr(std::move(told))));
   }
 
   void print_attrs(const std::vector<AttrDict>& attrs, size_t index) {
     if (index < attrs.size() && !attrs[index].empty()) out += str(" ", print(Attr(attrs[index])));
-  }
-
-  void print_types(const std::vector<Type>& types) {
-    for (size_t i = 0; i < types.size(); ++i) out += str(i ? ", " : "", brief(types[i]));
   }
 
   std::string name_arg(const Value* value) { return names_[value] = str("%arg", next_arg_++); }
@@ -279,11 +273,8 @@ class Printer {
 };
 
 std::string print(const Mesh& mesh) {
-  std::string out = str("mesh @", mesh.name, " <");
-  for (size_t i = 0; i < mesh.axes.size(); ++i) {
-    out += str(i ? ", " : "", quoted(mesh.axes[i].name), "=", mesh.axes[i].size);
-  }
-  out += ">";
+  const auto axis = [](const MeshAxis& a) { return str(quoted(a.name), "=", a.size); };
+  std::string out = str("mesh @", mesh.name, " <", joined(mesh.axes, axis), ">");
   if (!mesh.device_ids.empty()) out += str(" devices ", mesh.device_ids);
   return out + "\n";
 }

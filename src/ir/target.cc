@@ -1,5 +1,7 @@
 #include "ir/target.h"
 
+#include "ir/match.h"
+
 namespace jaxmps::ir {
 
 void run_on_cpu(Op& op) { op.discardable.push_back({"mps.on_cpu", Attr(Attr::Value(true))}); }
@@ -17,13 +19,9 @@ std::string missing_type(const Type& type, const Target& target) {
 namespace {
 
 std::string missing_type(const Op& op, const Target& target) {
-  for (int i = 0; i < op.operand_count(); ++i) {
-    if (auto why = missing_type(op.operand(i)->type, target); !why.empty()) return why;
-  }
-  for (int i = 0; i < op.result_count(); ++i) {
-    if (auto why = missing_type(op.result(i)->type, target); !why.empty()) return why;
-  }
-  return {};
+  std::string why;
+  all_types(op, [&](const Type& type) { return (why = missing_type(type, target)).empty(); });
+  return why;
 }
 
 }  // namespace

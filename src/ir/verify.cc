@@ -167,19 +167,9 @@ class Verifier {
     if (!signature) return {};
     NEED(!found->second->is_declaration, "calls @", name, ", which has no body");
     const Type& type = found->second->type;
-    NEED(type.elements.size() == static_cast<size_t>(signature->operand_count()) &&
-             type.results.size() == static_cast<size_t>(signature->result_count()),
-         "@", name, " takes ", type.elements.size(), " operands and has ", type.results.size(),
-         " results");
-    for (size_t i = 0; i < type.elements.size(); ++i) {
-      NEED_OK(rules::match(str("operand ", i, " of @", name), type.elements[i],
-                           signature->operand(static_cast<int>(i))->type));
-    }
-    for (size_t i = 0; i < type.results.size(); ++i) {
-      NEED_OK(rules::match(str("result ", i, " of @", name), type.results[i],
-                           signature->result(static_cast<int>(i))->type));
-    }
-    return {};
+    const std::string behind = str(" of @", name);
+    NEED_OK(rules::match_all("operand", type.elements, rules::operand_types(*signature), behind));
+    return rules::match_all("result", type.results, rules::result_types(*signature), behind);
   }
 
   Reason check_symbols(const Op& op) {
@@ -202,19 +192,10 @@ class Verifier {
       const std::string& name = std::get<Symbol>(symbol.value).name;
       const Function& function = *functions_.find(name)->second;
       NEED(!function.is_declaration, "calls @", name, ", which has no body");
+      const std::string behind = str(" of @", name);
       NEED_OK(
-          check_types(str("argument of @", name), signatures[i].arguments, function.type.elements));
-      NEED_OK(check_types(str("result of @", name), signatures[i].results, function.type.results));
-    }
-    return {};
-  }
-
-  static Reason check_types(const std::string& what, const std::vector<Type>& expected,
-                            const std::vector<Type>& actual) {
-    NEED(actual.size() == expected.size(), "needs ", expected.size(), " of ", what, ", there are ",
-         actual.size());
-    for (size_t i = 0; i < expected.size(); ++i) {
-      NEED_OK(rules::match(str(what, " (", i, ")"), expected[i], actual[i]));
+          rules::match_all("argument", signatures[i].arguments, function.type.elements, behind));
+      NEED_OK(rules::match_all("result", signatures[i].results, function.type.results, behind));
     }
     return {};
   }

@@ -26,21 +26,18 @@ Reason counts_agree(const Op& op) {
 }
 
 Reason keeps_types(const Op& op) {
-  NEED_OK(counts_agree(op));
-  for (int i = 0; i < op.operand_count(); ++i) {
-    NEED_OK(match(str("result ", i), operand_type(op, i), result_type(op, i)));
-  }
+  NEED_OK(passes_through(op));
   return check_groups(op);
 }
 
 Reason reduces(const Op& op) {
   NEED_OK(counts_agree(op));
   NEED_OK(check_groups(op));
-  const Type scalar = op.region().arg_count() == 2 ? op.region().arg(0)->type : Type();
   for (int i = 0; i < op.operand_count(); ++i) {
     NEED_OK(match_dims(str("result ", i), operand_type(op, i).dims, result_type(op, i).dims));
   }
-  return check_reducer(op, 0, {scalar});
+  std::vector<Type> scalars;
+  return check_combiner(op, 0, "the reducer", 1, &scalars);
 }
 
 // The size along `dim` changes by a factor; other sizes stay.
@@ -67,9 +64,8 @@ Reason all_gather(const Op& op) {
 Reason reduce_scatter(const Op& op) {
   NEED_OK(counts_agree(op));
   NEED_OK(keeps_other_dims(op, op.i64("scatter_dimension")));
-  NEED(op.region().arg_count() == 2, "the reducer must take 2 arguments, takes ",
-       op.region().arg_count());
-  return check_reducer(op, 0, {op.region().arg(0)->type});
+  std::vector<Type> scalars;
+  return check_combiner(op, 0, "the reducer", 1, &scalars);
 }
 
 Reason all_to_all(const Op& op) {

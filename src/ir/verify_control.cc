@@ -4,22 +4,6 @@
 namespace jaxmps::ir::rules {
 namespace {
 
-std::vector<Type> operand_types(const Op& op, int first = 0) {
-  std::vector<Type> types;
-  for (int i = first; i < op.operand_count(); ++i) types.push_back(operand_type(op, i));
-  return types;
-}
-
-// Results have the types of the operands.
-Reason passes_through(const Op& op) {
-  NEED(op.result_count() == op.operand_count(), "needs as many results as operands, has ",
-       op.operand_count(), " operands and ", op.result_count(), " results");
-  for (int i = 0; i < op.operand_count(); ++i) {
-    NEED_OK(match(str("result ", i), operand_type(op, i), result_type(op, i)));
-  }
-  return {};
-}
-
 Reason while_loop(const Op& op) {
   NEED_OK(passes_through(op));
   const std::vector<Type> carried = operand_types(op);
@@ -50,12 +34,7 @@ Reason case_of(const Op& op) {
 Reason tuple(const Op& op) {
   const Type& type = result_type(op);
   NEED(type.kind == Type::Kind::tuple, "the result must be a tuple, is ", brief(type));
-  NEED(type.elements.size() == static_cast<size_t>(op.operand_count()), "the tuple has ",
-       type.elements.size(), " elements for ", op.operand_count(), " operands");
-  for (int i = 0; i < op.operand_count(); ++i) {
-    NEED_OK(match(str("operand ", i), type.elements[i], operand_type(op, i)));
-  }
-  return {};
+  return match_all("operand", type.elements, operand_types(op));
 }
 
 Reason get_tuple_element(const Op& op) {

@@ -1,7 +1,7 @@
 // Rules of custom calls, one for each target.
 #include <algorithm>
-#include <charconv>
 
+#include "base/parse.h"
 #include "ir/custom_call.h"
 #include "ir/verify_rules.h"
 
@@ -32,7 +32,8 @@ struct Rule {
   enum class Config : uint8_t {
     words,       // `name=integer` in the backend_config, or none
     dictionary,  // one dictionary, see custom_call_dictionary()
-    hint         // whatever it is, nothing here reads it, nor the layouts
+    unread,      // whatever it is, nothing here reads it, nor the layouts
+    placement    // the same; see is_placement()
   };
   std::string_view target;  // a prefix if it ends with a dot
   int operands, results;
@@ -52,9 +53,7 @@ bool next_word(std::string_view* rest, std::string_view* name, int64_t* value) {
   const size_t equals = word.find('=');
   if (equals == 0 || equals == std::string_view::npos) return false;
   *name = word.substr(0, equals);
-  const std::string_view number = word.substr(equals + 1);
-  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), *value);
-  return error == std::errc() && end == number.data() + number.size();
+  return parse_number(word.substr(equals + 1), value);
 }
 
 const Option* find_option(const Rule& rule, std::string_view name) {
@@ -156,13 +155,6 @@ Reason check_layouts(std::string_view what, const Attr* layouts, const std::vect
   return {};
 }
 
-std::vector<Type> operand_types(const Op& op) {
-  std::vector<Type> types;
-  types.reserve(op.operand_count());
-  for (int i = 0; i < op.operand_count(); ++i) types.push_back(operand_type(op, i));
-  return types;
-}
-
 Reason check_common(const Op& op, const Rule& rule) {
   NEED(rule.operands == kAny || op.operand_count() == rule.operands, "needs ", rule.operands,
        " operands, has ", op.operand_count());
@@ -172,14 +164,14 @@ Reason check_common(const Op& op, const Rule& rule) {
   const size_t functions = called ? std::get<AttrList>(called->value).size() : 0;
   const size_t wanted = rule.called ? 1 : 0;
   NEED(functions == wanted, "needs ", wanted, " called computations, has ", functions);
-  if (rule.config == Rule::Config::hint) return {};
+  if (rule.config >= Rule::Config::unread) return {};
   // Where operands may be overwritten, results of their own are as good.
   const bool is_lapack = rule.config == Rule::Config::dictionary && !rule.shapes.empty();
   const Attr* aliases = op.find("output_operand_aliases");
   NEED(is_lapack || !aliases || std::get<AttrList>(aliases->value).empty(),
        "results that share memory with operands are not supported");
-  NEED_OK(
-      check_layouts("operand_layouts", op.find("operand_layouts"), operand_types(op), is_lapack));
+  NEED_OK(check_layouts("operand_layouts", op.find("operand_layouts"), rules::operand_types(op),
+                        is_lapack));
   NEED_OK(check_layouts("result_layouts", op.find("result_layouts"), rules::result_types(op),
                         is_lapack));
   NEED_OK(rule.config == Rule::Config::words ? check_words(op, rule) : check_dictionary(op, rule));
@@ -267,24 +259,16 @@ Reason lapack_hessenberg(const Op& op) {
 }
 
 Reason lapack_triangular_solve(const Op& op) {
-  const Matrix a(operand_type(op)), b(operand_type(op, 1));
-  const bool left = integer_of(*custom_call_dictionary(op), "side") == 'L';
-  NEED(rules::same_size(a.m, left ? b.m : b.n), "operand 1 of ", brief(operand_type(op, 1)),
-       " does not fit a triangle of ", brief(operand_type(op)));
-  return {};
+  return rules::check_triangle(op, integer_of(*custom_call_dictionary(op), "side") == 'L');
 }
 
 // ---- The others ----
 
 Reason results_are(const Op& op, const std::vector<Type>& expected) {
-  NEED(op.result_count() == static_cast<int>(expected.size()), "needs ", expected.size(),
-       " results, has ", op.result_count());
-  for (int i = 0; i < op.result_count(); ++i) {
-    NEED_OK(match(str("result ", i), expected[i], result_type(op, i)));
-  }
-  return {};
+  return rules::match_all("result", expected, rules::result_types(op));
 }
 
+Reason tensors(const Op& op) { return all_tensors(op); }
 Reason identity(const Op& op) { return match("the result", operand_type(op), result_type(op)); }
 
 // On one device a collective gives back what it takes; its combiner is not run.
@@ -310,15 +294,7 @@ Reason python_callback(const Op& op) {
   const bool takes = op.operand_count() > 0 && operand_type(op).kind == Type::Kind::token;
   const bool gives = op.result_count() > 0 && result_type(op).kind == Type::Kind::token;
   NEED(takes == gives, "a token must be both operand and result");
-  for (int i = takes ? 1 : 0; i < op.operand_count(); ++i) {
-    NEED(operand_type(op, i).is_tensor(), "operand ", i, " must be a tensor, is ",
-         brief(operand_type(op, i)));
-  }
-  for (int i = gives ? 1 : 0; i < op.result_count(); ++i) {
-    NEED(result_type(op, i).is_tensor(), "result ", i, " must be a tensor, is ",
-         brief(result_type(op, i)));
-  }
-  return {};
+  return all_tensors(op, takes, gives);
 }
 
 // Values with their indices, and an initial value of each.
@@ -356,12 +332,21 @@ std::vector<Signature> approx_top_k_called(const Op& op) {
   return {{{value, value, index, index}, {Type(DType::pred, {})}}};
 }
 
-Reason float_function(const Op& op) { return check_float_function(op); }
-
 Reason top_k(const Op& op) {
   const Attr* parameters = find(op.discardable, "mhlo.attributes");
   return check_top_k(op, parameters ? parameters->get_if<AttrDict>() : nullptr);
 }
+
+struct FloatFunction {
+  std::string_view target;
+  OpId id;
+};
+constexpr FloatFunction kFloatFunctions[] = {
+    {"mhlo.erf", OpId::erf},     {"mhlo.erfc", OpId::erfc},   {"mhlo.erf_inv", OpId::erf_inv},
+    {"mhlo.acos", OpId::acos},   {"mhlo.acosh", OpId::acosh}, {"mhlo.asin", OpId::asin},
+    {"mhlo.asinh", OpId::asinh}, {"mhlo.atan", OpId::atan},   {"mhlo.atanh", OpId::atanh},
+    {"mhlo.cosh", OpId::cosh},   {"mhlo.sinh", OpId::sinh},   {"mhlo.tan", OpId::tan},
+};
 
 // ---- The table ----
 
@@ -464,7 +449,7 @@ std::vector<Rule> lapack_kernels() {
 const std::vector<Rule>& table() {
   using Config = Rule::Config;
   using Kind = Option::Kind;
-  constexpr auto kHint = Config::hint;
+  constexpr auto kUnread = Config::unread, kPlaced = Config::placement;
   static const auto* rules = [] {
     auto* all = new std::vector<Rule>{
       // Calls into Python.
@@ -474,31 +459,29 @@ const std::vector<Rule>& table() {
         {"recall_target", Kind::number}, {"aggregate_to_topk", Kind::flag, true},
         {"reduction_input_size_override", Kind::integer}, {"is_fallback", Kind::flag}},
        approx_top_k, approx_top_k_called},
-      {"mhlo.topk", 1, 2, kHint, {}, top_k},
+      {"mhlo.topk", 1, 2, kUnread, {}, top_k},
       // Where values live and how they are laid out.
-      {"annotate_device_placement", 1, 1, kHint, {}, identity},
-      {"Sharding", kAny, kAny, kHint, {}, placement},
-      {"SPMDFullToShardShape", 1, 1, kHint, {}, placement},
-      {"SPMDShardToFullShape", 1, 1, kHint, {}, placement},
-      {"LayoutConstraint", kAny, kAny, kHint, {}, placement},
-      {"MoveToHost", 1, 1, kHint, {}, identity},
-      {"MoveToDevice", 1, 1, kHint, {}, identity},
-      {"xla.sdy.", kAny, kAny, kHint, {}, placement},
-      {"all-reduce-start", 1, 1, kHint, {}, all_tensors, reducer_called},
-      {"reduce-scatter-start", 1, 1, kHint, {}, all_tensors, reducer_called},
-      {"control_dep", 2, 0, kHint, {}, nullptr},
-      {"dce_sink", kAny, 0, kHint, {}, nullptr},
-      {"shape_assertion", kAny, 0, kHint, {}, shape_assertion},
+      {"annotate_device_placement", 1, 1, kPlaced, {}, identity},
+      {"Sharding", kAny, kAny, kPlaced, {}, placement},
+      {"SPMDFullToShardShape", 1, 1, kPlaced, {}, placement},
+      {"SPMDShardToFullShape", 1, 1, kPlaced, {}, placement},
+      {"LayoutConstraint", kAny, kAny, kPlaced, {}, placement},
+      {"MoveToHost", 1, 1, kPlaced, {}, identity},
+      {"MoveToDevice", 1, 1, kPlaced, {}, identity},
+      {"xla.sdy.", kAny, kAny, kPlaced, {}, placement},
+      {"all-reduce-start", 1, 1, kPlaced, {}, tensors, reducer_called},
+      {"reduce-scatter-start", 1, 1, kPlaced, {}, tensors, reducer_called},
+      {"control_dep", 2, 0, kPlaced, {}, nullptr},
+      {"dce_sink", kAny, 0, kUnread, {}, nullptr},
+      {"shape_assertion", kAny, 0, kUnread, {}, shape_assertion},
     };
-    for (const std::string_view function : {
-         "mhlo.erf", "mhlo.erfc", "mhlo.erf_inv", "mhlo.acos", "mhlo.acosh", "mhlo.asin",
-         "mhlo.asinh", "mhlo.atan", "mhlo.atanh", "mhlo.cosh", "mhlo.sinh", "mhlo.tan"}) {
-      all->push_back({function, 1, 1, kHint, {}, float_function});
+    for (const FloatFunction& function : kFloatFunctions) {
+      all->push_back({function.target, 1, 1, kUnread, {}, check_float_function});
     }
     for (const std::string_view half : {
          "all-gather-start", "all-gather-done", "all-reduce-done", "all-to-all-start",
          "all-to-all-done", "reduce-scatter-done", "collective-permute-start", "collective-permute-done"}) {
-      all->push_back({half, 1, 1, kHint, {}, all_tensors});
+      all->push_back({half, 1, 1, kPlaced, {}, tensors});
     }
     for (const auto& more : {linear_algebra(), cuda_kernels(), lapack_kernels()}) {
       all->insert(all->end(), more.begin(), more.end());
@@ -534,6 +517,18 @@ const Rule* find_rule(std::string_view target) {
 }
 
 }  // namespace
+
+bool is_placement(std::string_view target) {
+  const Rule* rule = find_rule(target);
+  return rule && rule->config == Rule::Config::placement;
+}
+
+std::optional<OpId> float_function(std::string_view name) {
+  for (const FloatFunction& function : kFloatFunctions) {
+    if (function.target.substr(5) == name) return function.id;
+  }
+  return std::nullopt;
+}
 
 bool has_custom_call_rule(std::string_view target) { return find_rule(target) != nullptr; }
 

@@ -15,7 +15,7 @@ Ints joined(const Ints& a, const Ints& b) {
 // The sizes along the dimensions not in `used`, in order, appended to `dims`.
 void append_free(const Type& type, const Ints& used, Dims& dims) {
   for (int64_t i = 0; i < type.rank(); ++i) {
-    if (std::find(used.begin(), used.end(), i) == used.end()) dims.push_back(type.dims[i]);
+    if (!contains(used, i)) dims.push_back(type.dims[i]);
   }
 }
 
@@ -165,30 +165,12 @@ Reason fft(const Op& op) {
   return match_dims("the result", out, to.dims);
 }
 
-Reason is_square(const Type& type) {
-  NEED(type.rank() >= 2 && same_size(type.dims[type.rank() - 1], type.dims[type.rank() - 2]),
-       "operand 0 must hold square matrices, is ", brief(type));
-  NEED(in_class(type.dtype, kFloat | kComplex), "operand 0 must be floating, is ", brief(type));
-  return {};
-}
-
-Reason cholesky(const Op& op) {
-  NEED_OK(is_square(operand_type(op)));
-  return match("the result", operand_type(op), result_type(op));
-}
+Reason cholesky(const Op& op) { return check_shapes(op, "Tnn -> Tnn"); }
 
 Reason triangular_solve(const Op& op) {
-  const Type &a = operand_type(op, 0), &b = operand_type(op, 1);
-  NEED_OK(is_square(a));
-  NEED(b.is_tensor() && b.rank() == a.rank() && same_element(a, b),
-       "operand 1 does not fit: ", brief(b), " for ", brief(a));
-  Dims expected = b.dims;
-  for (int64_t i = 0; i + 2 < a.rank(); ++i) expected[i] = a.dims[i];
-  const int64_t side = b.rank() - (op.flag("left_side") ? 2 : 1);
-  expected[side] = a.dims.back();
-  NEED_OK(match_dims("operand 1", expected, b.dims));
+  NEED_OK(check_shapes(op, "Tnn Tpq -> Tpq"));
   NEED(op.enum_attr<Transpose>("transpose_a") != Transpose::invalid, "transpose_a is not given");
-  return match("the result", b, result_type(op));
+  return check_triangle(op, op.flag("left_side"));
 }
 
 // Operands 1 ... are vectors along the feature dimension, except `full`, which is like operand 0.
@@ -197,14 +179,11 @@ Reason check_batch_norm(const Op& op, int full) {
   NEED_OK(check_axis("feature_index", op.i64("feature_index"), input.rank()));
   NEED(in_class(input.dtype, kFloat), "operand 0 must be floating, is ", brief(input));
   const Type vector = input.with(Dims{input.dims[op.i64("feature_index")]});
-  for (int i = 1; i < op.operand_count(); ++i) {
-    NEED_OK(match(str("operand ", i), i == full ? input : vector, operand_type(op, i)));
-  }
-  NEED_OK(match("result 0", input, result_type(op)));
-  for (int i = 1; i < op.result_count(); ++i) {
-    NEED_OK(match(str("result ", i), vector, result_type(op, i)));
-  }
-  return {};
+  std::vector<Type> operands(op.operand_count(), vector), results(op.result_count(), vector);
+  operands[0] = results[0] = input;
+  if (full > 0) operands[full] = input;
+  NEED_OK(match_all("operand", operands, operand_types(op)));
+  return match_all("result", results, result_types(op));
 }
 
 Reason batch_norm(const Op& op) { return check_batch_norm(op, -1); }

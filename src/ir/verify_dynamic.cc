@@ -13,6 +13,15 @@ Reason index_vector(const Op& op, int i, int64_t length) {
   return {};
 }
 
+// Operands from `first` on are three vectors of integers, one for each dimension.
+Reason keeps_rank(const Op& op, int first) {
+  const int64_t rank = operand_type(op).rank();
+  for (int i = first; i < first + 3; ++i) NEED_OK(index_vector(op, i, rank));
+  NEED(result_type(op).rank() == rank, "the result has rank ", result_type(op).rank(),
+       ", the operand ", rank);
+  return {};
+}
+
 Reason dynamic_broadcast_in_dim(const Op& op) {
   NEED_OK(index_vector(op, 1, result_type(op).rank()));
   return broadcasts(op);
@@ -27,27 +36,17 @@ Reason dynamic_pad(const Op& op) {
   NEED_OK(same_elements(op));
   NEED(operand_type(op, 1).is_scalar() && same_element(operand_type(op), operand_type(op, 1)),
        "the padding value must be a scalar of the operand's type, is ", brief(operand_type(op, 1)));
-  for (int i = 2; i < 5; ++i) NEED_OK(index_vector(op, i, operand_type(op).rank()));
-  NEED(result_type(op).rank() == operand_type(op).rank(), "the result has rank ",
-       result_type(op).rank(), ", the operand ", operand_type(op).rank());
-  return {};
+  return keeps_rank(op, 2);
 }
 
 Reason dynamic_reshape(const Op& op) {
-  NEED_OK(same_elements(op));
   NEED_OK(index_vector(op, 1, result_type(op).rank()));
-  const Type &from = operand_type(op), &to = result_type(op);
-  NEED(!from.is_static() || !to.is_static() || from.size() == to.size(), from.size(),
-       " elements cannot become ", brief(to));
-  return {};
+  return keeps_size(op);
 }
 
 Reason real_dynamic_slice(const Op& op) {
   NEED_OK(same_elements(op));
-  for (int i = 1; i < 4; ++i) NEED_OK(index_vector(op, i, operand_type(op).rank()));
-  NEED(result_type(op).rank() == operand_type(op).rank(), "the result has rank ",
-       result_type(op).rank(), ", the operand ", operand_type(op).rank());
-  return {};
+  return keeps_rank(op, 1);
 }
 
 }  // namespace

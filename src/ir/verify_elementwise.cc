@@ -121,11 +121,9 @@ Reason dequantize(const Op& op) {
 }
 
 Reason threefry(const Op& op) {
-  for (int i = 0; i < 4; ++i) {
-    NEED_OK(match(str("operand ", i), operand_type(op).with(DType::u32), operand_type(op, i)));
-  }
-  NEED_OK(match("result 0", operand_type(op), result_type(op)));
-  return match("result 1", operand_type(op), result_type(op, 1));
+  const Type type = operand_type(op).with(DType::u32);
+  NEED_OK(match_all("operand", {type, type, type, type}, operand_types(op)));
+  return match_all("result", {type, type}, result_types(op));
 }
 
 }  // namespace

@@ -70,8 +70,8 @@ class Shapes {
              (integers || in_class(first.dtype, kFloat | kComplex)),
          "operand 0 must be a ", own == 2 ? "matrix" : "vector", " of ",
          integers ? "integers" : "floats or complex numbers", ", is ", brief(first));
-    NEED(is_for(op_.text("call_target_name"), first.dtype), "the function is not one for ",
-         name(first.dtype));
+    NEED(op_.id != OpId::custom_call || is_for(op_.text("call_target_name"), first.dtype),
+         "the function is not one for ", name(first.dtype));
     batch_.assign(first.dims.begin(), first.dims.end() - own);
     return {};
   }
@@ -121,5 +121,12 @@ class Shapes {
 }  // namespace
 
 Reason check_shapes(const Op& op, std::string_view words) { return Shapes(op).check(words); }
+
+Reason check_triangle(const Op& op, bool left) {
+  const Type &a = operand_type(op), &b = operand_type(op, 1);
+  NEED(same_size(a.dims.back(), b.dims[b.dims.size() - (left ? 2 : 1)]), "operand 1 of ", brief(b),
+       " does not fit a triangle of ", brief(a));
+  return {};
+}
 
 }  // namespace jaxmps::ir::rules

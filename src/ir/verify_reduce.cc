@@ -10,20 +10,21 @@ Reason inputs_and_inits(const Op& op, std::vector<Type>* scalars) {
        "needs as many initial values as inputs, has ", op.operand_count(), " operands");
   const int count = op.operand_count() / 2;
   NEED(op.result_count() == count, "needs ", count, " results, has ", op.result_count());
+  NEED_OK(check_combiner(op, 0, "the reducer", count, scalars));
   for (int i = 0; i < count; ++i) {
     NEED_OK(match_dims(str("operand ", i), operand_type(op).dims, operand_type(op, i).dims));
     NEED(operand_type(op, count + i).is_scalar(), "the initial value must be a scalar, is ",
          brief(operand_type(op, count + i)));
-    const Region& region = op.region();
-    NEED(i < region.arg_count(), "the reducer must take ", 2 * count, " arguments, takes ",
-         region.arg_count());
-    scalars->push_back(region.arg(i)->type);
-    NEED(scalars->back().is_scalar(), "the reducer's argument ", i, " must be a scalar, is ",
-         brief(scalars->back()));
-    NEED_OK(widens(str("operand ", i), operand_type(op, i), scalars->back()));
-    NEED_OK(widens("the initial value", operand_type(op, count + i), scalars->back()));
+    NEED_OK(widens(str("operand ", i), operand_type(op, i), (*scalars)[i]));
+    NEED_OK(widens("the initial value", operand_type(op, count + i), (*scalars)[i]));
   }
   return {};
+}
+
+// Every result has these dimensions and the type of its accumulator.
+Reason results_of(const Op& op, std::vector<Type> accumulators, const Dims& dims) {
+  for (Type& type : accumulators) type = type.with(dims);
+  return match_all("result", accumulators, result_types(op));
 }
 
 Reason reduce(const Op& op) {
@@ -32,16 +33,11 @@ Reason reduce(const Op& op) {
   const Ints& dims = op.ints("dimensions");
   const Type& input = operand_type(op);
   NEED_OK(check_axes("dimensions", dims, input.rank()));
-  std::vector<bool> reduced(input.rank());
-  for (int64_t dim : dims) reduced[dim] = true;
   Dims expected;
   for (int64_t i = 0; i < input.rank(); ++i) {
-    if (!reduced[i]) expected.push_back(input.dims[i]);
+    if (!contains(dims, i)) expected.push_back(input.dims[i]);
   }
-  for (int i = 0; i < op.result_count(); ++i) {
-    NEED_OK(match(str("result ", i), scalars[i].with(expected), result_type(op, i)));
-  }
-  return check_reducer(op, 0, scalars);
+  return results_of(op, scalars, expected);
 }
 
 struct WindowLists {
@@ -76,11 +72,7 @@ Reason reduce_window(const Op& op) {
   const WindowLists w{op.ints("window_dimensions"), op.ints("window_strides"),
                       op.ints("base_dilations"), op.ints("window_dilations"), op.ints("padding")};
   NEED_OK(check_window(w, operand_type(op).rank()));
-  const Dims expected = window_shape(w, operand_type(op).dims);
-  for (int i = 0; i < op.result_count(); ++i) {
-    NEED_OK(match(str("result ", i), scalars[i].with(expected), result_type(op, i)));
-  }
-  return check_reducer(op, 0, scalars);
+  return results_of(op, scalars, window_shape(w, operand_type(op).dims));
 }
 
 Reason select_and_scatter(const Op& op) {
@@ -97,19 +89,15 @@ Reason select_and_scatter(const Op& op) {
   NEED_OK(match_dims("the result", input.dims, result_type(op).dims));
   const Type scalar = input.with(Dims{});
   NEED_OK(check_region(op, 0, "the selector", {scalar, scalar}, {Type(DType::pred, {})}));
-  NEED(op.region(1).arg_count() == 2, "the reducer must take 2 arguments, takes ",
-       op.region(1).arg_count());
-  const Type accumulator = op.region(1).arg(0)->type;
-  NEED_OK(widens("the source", source, accumulator));
-  NEED_OK(widens("the initial value", operand_type(op, 2), accumulator));
-  NEED_OK(match("the result", accumulator.with(input.dims), result_type(op)));
-  return check_reducer(op, 1, {accumulator});
+  std::vector<Type> accumulators;
+  NEED_OK(check_combiner(op, 1, "the reducer", 1, &accumulators));
+  NEED_OK(widens("the source", source, accumulators[0]));
+  NEED_OK(widens("the initial value", operand_type(op, 2), accumulators[0]));
+  return match("the result", accumulators[0].with(input.dims), result_type(op));
 }
 
 Reason sort(const Op& op) {
   NEED(op.operand_count() > 0, "needs an operand");
-  NEED(op.result_count() == op.operand_count(), "needs ", op.operand_count(), " results, has ",
-       op.result_count());
   const int64_t rank = operand_type(op).rank();
   const int64_t dim = op.i64("dimension");
   NEED(dim >= -rank && dim < rank, "dimension is ", dim, "; the rank is ", rank);
@@ -117,9 +105,9 @@ Reason sort(const Op& op) {
   for (int i = 0; i < op.operand_count(); ++i) {
     const Type& type = operand_type(op, i);
     NEED_OK(match_dims(str("operand ", i), operand_type(op).dims, type.dims));
-    NEED_OK(match(str("result ", i), type, result_type(op, i)));
     arguments.insert(arguments.end(), 2, type.with(Dims{}));
   }
+  NEED_OK(passes_through(op));
   return check_region(op, 0, "the comparator", arguments, {Type(DType::pred, {})});
 }
 
@@ -148,8 +136,7 @@ Reason top_k(const Op& op) {
        "; the last dimension has size ", from.dims.back());
   Dims expected = from.dims;
   expected.back() = k;
-  NEED_OK(match("result 0", from.with(expected), result_type(op)));
-  return match("result 1", Type(DType::s32, expected), result_type(op, 1));
+  return match_all("result", {from.with(expected), Type(DType::s32, expected)}, result_types(op));
 }
 
 Reason cumulative(const Op& op) {

@@ -103,6 +103,20 @@ Reason match(std::string_view what, const Type& expected, const Type& actual) {
   return {};
 }
 
+Reason match_all(std::string_view what, const std::vector<Type>& expected,
+                 const std::vector<Type>& actual, std::string_view behind) {
+  NEED(actual.size() == expected.size(), "needs ", expected.size(), " ", what,
+       expected.size() == 1 ? "" : "s", behind, ", has ", actual.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    NEED_OK(match(str(what, " ", i, behind), expected[i], actual[i]));
+  }
+  return {};
+}
+
+Reason passes_through(const Op& op) {
+  return match_all("result", operand_types(op), result_types(op));
+}
+
 Reason match_dims(std::string_view what, const Dims& expected, const Dims& actual) {
   NEED(same_dims(expected, actual), what, " must have the shape ",
        brief(Type(DType::pred, expected)).substr(4), ", has ",
@@ -139,17 +153,19 @@ Reason all_at_least(std::string_view what, const Ints& values, int64_t least) {
   return {};
 }
 
-Reason all_tensors(const Op& op) {
-  for (int i = 0; i < op.operand_count(); ++i) {
+Reason all_tensors(const Op& op, int first_operand, int first_result) {
+  for (int i = first_operand; i < op.operand_count(); ++i) {
     NEED(operand_type(op, i).is_tensor(), "operand ", i, " must be a tensor, is ",
          brief(operand_type(op, i)));
   }
-  for (int i = 0; i < op.result_count(); ++i) {
+  for (int i = first_result; i < op.result_count(); ++i) {
     NEED(result_type(op, i).is_tensor(), "result ", i, " must be a tensor, is ",
          brief(result_type(op, i)));
   }
   return {};
 }
+
+std::vector<Type> operand_types(const Op& op) { return types_of(op.operands()); }
 
 std::vector<Type> result_types(const Op& op) {
   std::vector<Type> types;
@@ -175,10 +191,19 @@ Reason check_region(const Op& op, int index, std::string_view what,
   return {};
 }
 
-Reason check_reducer(const Op& op, int index, const std::vector<Type>& scalars) {
-  std::vector<Type> arguments = scalars;
-  arguments.insert(arguments.end(), scalars.begin(), scalars.end());
-  return check_region(op, index, "the reducer", arguments, scalars);
+Reason check_combiner(const Op& op, int index, std::string_view what, int count,
+                      std::vector<Type>* accumulators) {
+  const Region& region = op.region(index);
+  NEED(region.arg_count() == 2 * count, what, " must take ", 2 * count, " arguments, takes ",
+       region.arg_count());
+  for (int i = 0; i < count; ++i) {
+    accumulators->push_back(region.arg(i)->type);
+    NEED(accumulators->back().is_scalar(), what, "'s argument ", i, " must be a scalar, is ",
+         brief(accumulators->back()));
+  }
+  std::vector<Type> arguments = *accumulators;
+  arguments.insert(arguments.end(), accumulators->begin(), accumulators->end());
+  return check_region(op, index, what, arguments, *accumulators);
 }
 
 Reason widens(std::string_view what, const Type& from, const Type& to) {

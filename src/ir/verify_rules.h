@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ir/lists.h"
 #include "ir/module.h"
 
 namespace jaxmps::ir::rules {
@@ -63,20 +64,29 @@ bool same_element(const Type& a, const Type& b);
 Reason same_elements(const Op& op);
 // compatible(), or the sentence that says it is not.
 Reason match(std::string_view what, const Type& expected, const Type& actual);
+// The same for lists: "needs 2 results, has 1"; "operand 0 of @f must be ..." with ` of @f` behind.
+Reason match_all(std::string_view what, const std::vector<Type>& expected,
+                 const std::vector<Type>& actual, std::string_view behind = {});
+// All operands and results are what they are to each other in number and type.
+Reason passes_through(const Op& op);
 Reason match_dims(std::string_view what, const Dims& expected, const Dims& actual);
 // `dims` are distinct positions in [0, rank), ascending if asked for.
 Reason check_axes(std::string_view what, const Ints& dims, int64_t rank, bool ascending = false);
 Reason check_axis(std::string_view what, int64_t dim, int64_t rank);
 Reason check_length(std::string_view what, const Ints& values, int64_t length);
 Reason all_at_least(std::string_view what, const Ints& values, int64_t least);
-Reason all_tensors(const Op& op);
+// From these operands and results on.
+Reason all_tensors(const Op& op, int first_operand, int first_result);
+inline Reason all_tensors(const Op& op) { return all_tensors(op, 0, 0); }
 // The region takes `arguments` and returns `results`.
 Reason check_region(const Op& op, int index, std::string_view what,
                     const std::vector<Type>& arguments, const std::vector<Type>& results);
-// The combiner of reductions: 2n scalars (accumulator types) to n scalars.
-Reason check_reducer(const Op& op, int index, const std::vector<Type>& scalars);
+// The combiner of reductions: 2n scalars to n scalars, whose types are those of the accumulators.
+Reason check_combiner(const Op& op, int index, std::string_view what, int count,
+                      std::vector<Type>* accumulators);
 // A combiner may work in a wider type of the same kind than its inputs have.
 Reason widens(std::string_view what, const Type& from, const Type& to);
+std::vector<Type> operand_types(const Op& op);
 std::vector<Type> result_types(const Op& op);
 // Operands and results of linear algebra by custom call, as words: "Tmn -> Tmn Ik info?I". A word
 // is an element type (T that of operand 0, R and C the real and the complex type of its size, I
@@ -84,7 +94,11 @@ std::vector<Type> result_types(const Op& op);
 // throughout; k is the smaller one of m and n, j is n - 1. `name?` before a word: only if the
 // option is set. `[T]` as the last operand: one number without a batch, which may be missing.
 Reason check_shapes(const Op& op, std::string_view words);
+// Operand 1 is solved by the triangle operand 0 from the left or the right.
+Reason check_triangle(const Op& op, bool left);
 
+// The result has as many elements as the operand.
+Reason keeps_size(const Op& op);
 // "broadcast_dimensions" take operand 0 to the result.
 Reason broadcasts(const Op& op);
 

@@ -113,14 +113,6 @@ Reason pad(const Op& op) {
   return match_dims("the result", expected, result_type(op).dims);
 }
 
-Reason reshape(const Op& op) {
-  NEED_OK(same_elements(op));
-  const Type &from = operand_type(op), &to = result_type(op);
-  if (!from.is_static() || !to.is_static()) return {};
-  NEED(from.size() == to.size(), from.size(), " elements cannot become ", brief(to));
-  return {};
-}
-
 Reason reverse(const Op& op) {
   NEED_OK(check_axes("dimensions", op.ints("dimensions"), operand_type(op).rank()));
   return match("the result", operand_type(op), result_type(op));
@@ -182,6 +174,14 @@ Reason torch_index_select(const Op& op) {
 
 }  // namespace
 
+Reason keeps_size(const Op& op) {
+  NEED_OK(same_elements(op));
+  const Type &from = operand_type(op), &to = result_type(op);
+  if (!from.is_static() || !to.is_static()) return {};
+  NEED(from.size() == to.size(), from.size(), " elements cannot become ", brief(to));
+  return {};
+}
+
 Reason broadcasts(const Op& op) {
   NEED_OK(same_elements(op));
   const Type& from = operand_type(op);
@@ -205,7 +205,7 @@ Rules shape_rules() {
       {OpId::dynamic_slice, kAny, 1, 0, dynamic_slice},
       {OpId::dynamic_update_slice, kAny, 1, 0, dynamic_update_slice},
       {OpId::pad, 2, 1, 0, pad},
-      {OpId::reshape, 1, 1, 0, reshape},
+      {OpId::reshape, 1, 1, 0, keeps_size},
       {OpId::reverse, 1, 1, 0, reverse},
       {OpId::transpose, 1, 1, 0, transpose},
       {OpId::bitcast_convert, 1, 1, 0, bitcast_convert},

@@ -69,7 +69,7 @@ Replacement index_origin(Op* op, int indices, const char* map, const char* batch
   if (type.with(dims).size() == 0) return {};
   const ir::Ints& taken = op->ints(batching);
   for (int64_t dim = 0; dim < op->operand(0)->type.rank(); ++dim) {
-    if (std::find(taken.begin(), taken.end(), dim) != taken.end()) continue;
+    if (ir::contains(taken, dim)) continue;
     op->set_operand(indices, Builder(op).splat(type.with(dims), 0));
     op->set_attr(map, ir::Attr(ir::Ints{dim}));
     return op->results();

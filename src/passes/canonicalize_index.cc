@@ -7,10 +7,6 @@
 namespace jaxmps::passes {
 namespace {
 
-bool contains(const Ints& list, int64_t value) {
-  return std::find(list.begin(), list.end(), value) != list.end();
-}
-
 // The constant start of one dimension, moved so that the slice fits, as StableHLO defines it.
 std::optional<int64_t> clamped_start(const Value* index, int64_t size, int64_t slice) {
   const int64_t last = size - slice;
@@ -32,10 +28,7 @@ Replacement dynamic_slice(Op* op) {
     starts.push_back(*start);
     limits.push_back(*start + sizes[i]);
   }
-  return {Builder(op).value(OpId::slice, {from}, op->result()->type,
-                            attributes({{"start_indices", Attr(starts)},
-                                        {"limit_indices", Attr(limits)},
-                                        {"strides", Attr(Ints(sizes.size(), 1))}}))};
+  return {Builder(op).slice(from, op->result()->type, starts, limits, Ints(sizes.size(), 1))};
 }
 
 Replacement dynamic_update_slice(Op* op) {
@@ -44,17 +37,6 @@ Replacement dynamic_update_slice(Op* op) {
   if (update->type == into->type) return {update};
   if (update->type.size() == 0) return {into};
   return {};
-}
-
-// Component `i` of an index vector that holds one index, as a scalar.
-Value* component(const Builder& build, Value* indices, int64_t i) {
-  const int64_t count = indices->type.size();
-  Value* vector = build.reshape(indices, {count});
-  Value* one = build.value(OpId::slice, {vector}, indices->type.with(Dims{1}),
-                           attributes({{"start_indices", Attr(Ints{i})},
-                                       {"limit_indices", Attr(Ints{i + 1})},
-                                       {"strides", Attr(Ints{1})}}));
-  return build.reshape(one, {});
 }
 
 // A gather of a single slice is a dynamic slice: both move the start so that the slice fits.
@@ -68,9 +50,10 @@ Replacement gather_of_one_slice(Op* op) {
   const ir::DType index_type = indices->type.dtype;
   std::vector<Value*> operands{from};
   Value* zero = build.splat(Type(index_type, {}), 0);
+  Value* index = build.reshape(indices, {indices->type.size()});
   for (int64_t dim = 0; dim < from->type.rank(); ++dim) {
     const auto at = std::find(map.begin(), map.end(), dim);
-    operands.push_back(at == map.end() ? zero : component(build, indices, at - map.begin()));
+    operands.push_back(at == map.end() ? zero : build.element(index, at - map.begin()));
   }
   const Ints sizes = op->ints("slice_sizes");
   // Without dimensions of size 0, the kept window is the slice in the same order.
@@ -101,7 +84,7 @@ Replacement scatter_of_one_slice(Op* op) {
   Dims window;
   size_t next = 0;
   for (int64_t dim = 0; dim < into->type.rank(); ++dim) {
-    const bool inserted = contains(op->ints("inserted_window_dims"), dim);
+    const bool inserted = ir::contains(op->ints("inserted_window_dims"), dim);
     window.push_back(inserted ? 1 : updates->type.dims[op->ints("update_window_dims")[next++]]);
   }
   const Builder build(op);

@@ -69,14 +69,6 @@ Replacement broadcast_in_dim(Op* op) {
   return {Builder(op).reshape(from, to.dims)};
 }
 
-Value* slice_of(const Op* op, Value* from, Ints start, Ints limit, Ints strides) {
-  return Builder(const_cast<Op*>(op))
-      .value(OpId::slice, {from}, op->result()->type,
-             attributes({{"start_indices", Attr(std::move(start))},
-                         {"limit_indices", Attr(std::move(limit))},
-                         {"strides", Attr(std::move(strides))}}));
-}
-
 // A slice that lies within one operand of a concatenation.
 Value* slice_of_concatenate(Op* op) {
   const Op* joined = op->operand(0)->op();
@@ -88,7 +80,7 @@ Value* slice_of_concatenate(Op* op) {
     if (start[dim] >= offset && limit[dim] <= offset + size) {
       start[dim] -= offset;
       limit[dim] -= offset;
-      return slice_of(op, part, start, limit, op->ints("strides"));
+      return Builder(op).slice(part, op->result()->type, start, limit, op->ints("strides"));
     }
     offset += size;
   }
@@ -111,7 +103,7 @@ Replacement slice(Op* op) {
       // Of a single element any step does.
       if (count <= 1) step[i] = 1;
     }
-    return {slice_of(op, outer->operand(0), first, last, step)};
+    return {Builder(op).slice(outer->operand(0), op->result()->type, first, last, step)};
   }
   if (is_op(from, OpId::concatenate) && op->result()->type.size() > 0) {
     if (Value* part = slice_of_concatenate(op)) return {part};
@@ -155,11 +147,7 @@ Value* join_of_neighbours(Op* op) {
   const Builder build(op);
   Value* row = build.reshape(whole, {whole->type.size()});
   const Type type(whole->type.dtype, {next - first});
-  Value* part = build.value(OpId::slice, {row}, type,
-                            attributes({{"start_indices", Attr(Ints{first})},
-                                        {"limit_indices", Attr(Ints{next})},
-                                        {"strides", Attr(Ints{1})}}));
-  return build.reshape(part, to);
+  return build.reshape(build.slice(row, type, {first}, {next}, {1}), to);
 }
 
 Replacement concatenate(Op* op) {

@@ -9,16 +9,6 @@
 namespace jaxmps::passes {
 namespace {
 
-struct Function {
-  std::string_view name;
-  OpId id;
-};
-constexpr Function kElementwise[] = {
-    {"erf", OpId::erf},     {"erfc", OpId::erfc}, {"erf_inv", OpId::erf_inv}, {"acos", OpId::acos},
-    {"acosh", OpId::acosh}, {"asin", OpId::asin}, {"asinh", OpId::asinh},     {"atan", OpId::atan},
-    {"atanh", OpId::atanh}, {"cosh", OpId::cosh}, {"sinh", OpId::sinh},       {"tan", OpId::tan},
-};
-
 // "chlo.erf" and "mhlo.erf" are "erf"; other names are empty.
 std::string_view plain_name(std::string_view name) {
   if (name.substr(0, 5) == "chlo." || name.substr(0, 5) == "mhlo.") return name.substr(5);
@@ -27,12 +17,9 @@ std::string_view plain_name(std::string_view name) {
 
 bool replace_elementwise(Op* op, std::string_view name) {
   if (op->result_count() != 1 || !ir::check_float_function(*op).empty()) return false;
-  for (const Function& function : kElementwise) {
-    if (function.name != name) continue;
-    replace(op, Builder(op).unary(function.id, op->operand(0)));
-    return true;
-  }
-  return false;
+  const auto id = ir::float_function(name);
+  if (id) replace(op, Builder(op).unary(*id, op->operand(0)));
+  return id.has_value();
 }
 
 bool replace_top_k(Op* op, const AttrDict* parameters) {
@@ -60,13 +47,6 @@ bool recognize(Op* op) {
   return replace_elementwise(op, name);
 }
 
-ir::Function* find_function(ir::Module& module, std::string_view name) {
-  for (const auto& function : module.functions) {
-    if (function->name == name) return function.get();
-  }
-  return nullptr;
-}
-
 // Approximate top-k by an exact sort, which satisfies every recall target.
 void replace_approx_top_k(Op* op, ir::Module& module) {
   const std::vector<ir::Value*> operands{op->operand(0), op->operand(1)};
@@ -79,16 +59,14 @@ void replace_approx_top_k(Op* op, ir::Module& module) {
                       attributes({{"dimension", *ir::find(options, "reduction_dim")},
                                   {"is_stable", Attr(Attr::Value(true))}}));
   std::unordered_map<ir::Value*, ir::Value*> map;
-  sort->add_region()->copy_from(
-      find_function(module, std::get<ir::Symbol>(comparator.value).name)->body, map);
+  sort->add_region()->copy_from(module.find(std::get<ir::Symbol>(comparator.value).name)->body,
+                                map);
   std::vector<ir::Value*> best;
   best.reserve(2);
   for (int i = 0; i < 2; ++i) {
-    best.push_back(build.value(
-        OpId::slice, {sort->result(i)}, op->result(i)->type,
-        attributes({{"start_indices", Attr(ir::Ints(found.dims.size(), 0))},
-                    {"limit_indices", Attr(ir::Ints(found.dims.begin(), found.dims.end()))},
-                    {"strides", Attr(ir::Ints(found.dims.size(), 1))}})));
+    const size_t rank = found.dims.size();
+    best.push_back(build.slice(sort->result(i), op->result(i)->type, ir::Ints(rank, 0), found.dims,
+                               ir::Ints(rank, 1)));
   }
   replace(op, best);
 }

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "passes/pass.h"
+#include "passes/rewrite.h"
 
 namespace jaxmps::passes {
 namespace {
@@ -110,13 +111,10 @@ class Eliminator {
       if (!op->is(ir::traits::pure) || !op->regions().empty()) continue;
       const size_t hash = hash_of(*op);
       if (Op* earlier = known_.find(hash, *op)) {
-        for (int i = 0; i < op->result_count(); ++i) {
-          op->result(i)->replace_all_uses_with(earlier->result(i));
-        }
-        op->erase();
-        continue;
+        replace(op, earlier->results());
+      } else {
+        known_.add(hash, op);
       }
-      known_.add(hash, op);
     }
     known_.shrink(outside);
   }
@@ -128,9 +126,7 @@ class Eliminator {
 }  // namespace
 
 Status eliminate_common_subexpressions(ir::Module& module) {
-  for (const auto& function : module.functions) {
-    if (!function->is_declaration) Eliminator().run(function->body);
-  }
+  for (const auto& function : module.functions) Eliminator().run(function->body);
   return {};
 }
 

@@ -1,5 +1,6 @@
 // Dead code: ops without side effects whose results nobody uses, results of loops that only feed
 // themselves, unused results of branches, and functions that are no longer called.
+#include <algorithm>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -111,16 +112,17 @@ std::vector<bool> dead_carried(Op* loop) {
       visit_op(value->op(), visit_op);
     }
   }
-  std::vector<bool> dead(count);
-  for (int i = 0; i < count; ++i) dead[i] = !live[i];
-  return dead;
+  live.flip();
+  return live;
+}
+
+bool has_dead(const std::vector<bool>& dead) {
+  return std::find(dead.begin(), dead.end(), true) != dead.end();
 }
 
 bool trim_loop(Op* op) {
   const auto dead = dead_carried(op);
-  bool any = false;
-  for (bool d : dead) any = any || d;
-  if (!any) return false;
+  if (!has_dead(dead)) return false;
   Op* fresh = rebuild(op, dead, dead);
   Region& condition = fresh->region(0);
   Region& body = fresh->region(1);
@@ -146,13 +148,9 @@ bool trim_loop(Op* op) {
 }
 
 bool trim_branch(Op* op) {
-  std::vector<bool> dead(op->result_count());
-  bool any = false;
-  for (int i = 0; i < op->result_count(); ++i) {
-    dead[i] = op->result(i)->unused();
-    any = any || dead[i];
-  }
-  if (!any) return false;
+  std::vector<bool> dead;
+  for (const Value* result : op->results()) dead.push_back(result->unused());
+  if (!has_dead(dead)) return false;
   Op* fresh = rebuild(op, std::vector<bool>(op->operand_count(), false), dead);
   for (const auto& region : fresh->regions()) drop_returned(*region, dead);
   op->erase();
@@ -187,7 +185,6 @@ bool sweep(Region& region) {
 
 Status eliminate_dead_code(ir::Module& module) {
   for (const auto& function : module.functions) {
-    if (function->is_declaration) continue;
     while (sweep(function->body)) {
     }
   }

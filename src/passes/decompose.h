@@ -1,18 +1,18 @@
-// Rules of decompose(): each replaces one op by others, or leaves it and returns false.
+// Rules of decompose(): each replaces one op by others, or leaves it.
 // Stateless functions; one thread per module.
 #pragma once
+
+#include <unordered_map>
 
 #include "ir/module.h"
 
 namespace jaxmps::passes {
 
-// The rules of one op id. `add` is called once per rule when the table is built.
-using DecomposeRule = bool (*)(ir::Op* op);
-using AddRule = void (*)(void* table, ir::OpId id, DecomposeRule rule);
+using DecomposeRules = std::unordered_map<ir::OpId, void (*)(ir::Op* op)>;
 
-void add_collective_rules(AddRule add, void* table);
-void add_dot_rules(AddRule add, void* table);
-void add_dynamic_rules(AddRule add, void* table);
-void add_norm_rules(AddRule add, void* table);
+DecomposeRules collective_decompositions();
+DecomposeRules dot_decompositions();
+DecomposeRules dynamic_decompositions();
+DecomposeRules norm_decompositions();
 
 }  // namespace jaxmps::passes

@@ -50,32 +50,25 @@ std::optional<ir::DType> product_type(const Op& op) {
 }
 
 // Operands are converted to one type, what comes out is rounded once to the result's.
-bool convert_operands(Op* op) {
+void convert_operands(Op* op) {
   const ir::Type& result = op->result()->type;
   const bool quantized =
       result.quantization || op->operand(0)->type.quantization || op->operand(1)->type.quantization;
   const auto type = product_type(*op);
-  if (quantized || !type) return false;
-  bool changed = false;
-  for (int i = 0; i < 2; ++i) {
-    if (op->operand(i)->type.dtype == *type) continue;
-    op->set_operand(i, Builder(op).convert(op->operand(i), *type));
-    changed = true;
-  }
+  if (quantized || !type) return;
+  for (int i = 0; i < 2; ++i) op->set_operand(i, Builder(op).convert(op->operand(i), *type));
   const ir::DType sum = is_half(*type) && result.dtype != *type ? ir::DType::f32 : *type;
-  if (result.dtype == sum) return changed;
+  if (result.dtype == sum) return;
   Value* product = Builder(op).value(op->id, op->operands(), result.with(sum), op->attrs);
   replace(op, Builder(op).convert(product, result.dtype));
-  return true;
 }
 
-bool dot(Op* op) {
+void dot(Op* op) {
   Value *lhs = op->operand(0), *rhs = op->operand(1);
   Value* product =
       dot_general(op, lhs, rhs, op->result()->type, {}, {}, {lhs->type.rank() - 1}, {0});
   replace(op, product);
   convert_operands(product->op());
-  return true;
 }
 
 bool distinct(std::string_view labels) {
@@ -119,37 +112,35 @@ bool replace_if_equal(Op* op, Value* value) {
   return true;
 }
 
-bool unary_einsum(Op* op) {
+void unary_einsum(Op* op) {
   std::string config = op->text("einsum_config");
   const size_t arrow = config.find("->");
   std::string in = config.substr(0, arrow);
   const std::string out = config.substr(arrow + 2);
-  if (!distinct(in) || !distinct(out) || !op->operand(0)->type.is_static()) return false;
-  if (static_cast<int64_t>(in.size()) != op->operand(0)->type.rank()) return false;
+  if (!distinct(in) || !distinct(out) || !op->operand(0)->type.is_static()) return;
+  if (static_cast<int64_t>(in.size()) != op->operand(0)->type.rank()) return;
   const Builder build(op);
   for (char label : out) {
-    if (in.find(label) == std::string::npos) return false;
+    if (in.find(label) == std::string::npos) return;
   }
   Value* value = sum_out(build, op->operand(0), in, out);
-  return replace_if_equal(op, arrange(build, value, in, out));
+  replace_if_equal(op, arrange(build, value, in, out));
 }
 
-bool einsum(Op* op) {
+void einsum(Op* op) {
   const std::string& config = op->text("einsum_config");
   const size_t comma = config.find(','), arrow = config.find("->");
-  if (comma == std::string::npos || comma > arrow) return false;
+  if (comma == std::string::npos || comma > arrow) return;
   std::string left = config.substr(0, comma), right = config.substr(comma + 1, arrow - comma - 1);
   const std::string out = config.substr(arrow + 2);
-  if (!distinct(left) || !distinct(right) || !distinct(out)) return false;
+  if (!distinct(left) || !distinct(right) || !distinct(out)) return;
   Value *lhs = op->operand(0), *rhs = op->operand(1);
-  if (!lhs->type.is_static() || !rhs->type.is_static()) return false;
-  if (static_cast<int64_t>(out.size()) != op->result()->type.rank()) return false;
-  if (static_cast<int64_t>(left.size()) != lhs->type.rank() ||
-      static_cast<int64_t>(right.size()) != rhs->type.rank()) {
-    return false;
-  }
+  if (!lhs->type.is_static() || !rhs->type.is_static()) return;
+  if (static_cast<int64_t>(out.size()) != op->result()->type.rank()) return;
+  if (static_cast<int64_t>(left.size()) != lhs->type.rank()) return;
+  if (static_cast<int64_t>(right.size()) != rhs->type.rank()) return;
   for (char label : out) {
-    if ((left + right).find(label) == std::string::npos) return false;
+    if ((left + right).find(label) == std::string::npos) return;
   }
   const Builder build(op);
   const std::string all_left = left;
@@ -172,28 +163,27 @@ bool einsum(Op* op) {
     if (left.find(label) == std::string::npos) free += label;
   }
   const std::string labels = batch + free;
-  if (!is_permutation(labels, out)) return false;
+  if (!is_permutation(labels, out)) return;
   Dims dims;
   for (char label : labels) dims.push_back(op->result()->type.dims[out.find(label)]);
   Value* product = dot_general(op, lhs, rhs, op->result()->type.with(dims), lhs_batch, rhs_batch,
                                lhs_contract, rhs_contract);
   if (!ir::rules::check_op(*product->op()).empty()) {
     product->op()->erase();
-    return false;
+    return;
   }
-  if (!replace_if_equal(op, arrange(build, product, labels, out))) return false;
+  if (!replace_if_equal(op, arrange(build, product, labels, out))) return;
   convert_operands(product->op());
-  return true;
 }
 
 }  // namespace
 
-void add_dot_rules(AddRule add, void* table) {
-  add(table, OpId::convolution, convert_operands);
-  add(table, OpId::dot, dot);
-  add(table, OpId::dot_general, convert_operands);
-  add(table, OpId::einsum, einsum);
-  add(table, OpId::unary_einsum, unary_einsum);
+DecomposeRules dot_decompositions() {
+  return {
+      {OpId::convolution, convert_operands}, {OpId::dot, dot},
+      {OpId::dot_general, convert_operands}, {OpId::einsum, einsum},
+      {OpId::unary_einsum, unary_einsum},
+  };
 }
 
 }  // namespace jaxmps::passes

@@ -48,15 +48,14 @@ class Norm {
   double epsilon_ = 0;
 };
 
-bool inference(Op* op) {
-  if (!op->operand(0)->type.is_static()) return false;
+void inference(Op* op) {
+  if (!op->operand(0)->type.is_static()) return;
   const auto in = op->operands();
   replace(op, Norm(op).normalized(in[0], in[1], in[2], in[3], in[4]));
-  return true;
 }
 
-bool training(Op* op) {
-  if (!op->operand(0)->type.is_static()) return false;
+void training(Op* op) {
+  if (!op->operand(0)->type.is_static()) return;
   const Norm norm(op);
   Value* input = op->operand(0);
   Value* mean = norm.mean(input);
@@ -64,11 +63,10 @@ bool training(Op* op) {
   Value* variance = norm.mean(norm.mul(centered, centered));
   replace(op,
           {norm.normalized(input, op->operand(1), op->operand(2), mean, variance), mean, variance});
-  return true;
 }
 
-bool gradient(Op* op) {
-  if (!op->operand(0)->type.is_static()) return false;
+void gradient(Op* op) {
+  if (!op->operand(0)->type.is_static()) return;
   const Norm norm(op);
   Value *input = op->operand(0), *scale = op->operand(1), *mean = op->operand(2),
         *variance = op->operand(3), *grad = op->operand(4);
@@ -84,15 +82,14 @@ bool gradient(Op* op) {
   Value* difference = norm.sub(norm.sub(scaled, norm.wide(grad_offset)), slope);
   Value* factor = norm.div(norm.div(scale, deviation), norm.like(scale, norm.count()));
   replace(op, {norm.mul(norm.wide(factor), difference), grad_scale, grad_offset});
-  return true;
 }
 
 }  // namespace
 
-void add_norm_rules(AddRule add, void* table) {
-  add(table, OpId::batch_norm_inference, inference);
-  add(table, OpId::batch_norm_training, training);
-  add(table, OpId::batch_norm_grad, gradient);
+DecomposeRules norm_decompositions() {
+  return {{OpId::batch_norm_inference, inference},
+          {OpId::batch_norm_training, training},
+          {OpId::batch_norm_grad, gradient}};
 }
 
 }  // namespace jaxmps::passes

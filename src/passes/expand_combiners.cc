@@ -25,12 +25,6 @@ using Combine = std::function<Values(const Values&)>;
 constexpr int64_t kMostPositions = std::numeric_limits<int32_t>::max();
 constexpr int64_t kUnrolled = 16;  // cells along an axis of windows that are folded by doubling
 
-int64_t op_count(const Region& region) {
-  int64_t count = 0;
-  for ([[maybe_unused]] const Op* op : region) ++count;
-  return count;
-}
-
 Combine lifted(const Builder& build, const Region& region) {
   return [&build, &region](const Values& v) { return lift(build, region, v, v[0]->type.dims); };
 }
@@ -44,10 +38,7 @@ Value* part(const Builder& build, Value* v, size_t axis, int64_t start, int64_t 
   to[axis] = start + (count - 1) * step + 1;
   strides[axis] = step;
   dims[axis] = count;
-  return build.value(OpId::slice, {v}, v->type.with(dims),
-                     attributes({{"start_indices", Attr(from)},
-                                 {"limit_indices", Attr(to)},
-                                 {"strides", Attr(strides)}}));
+  return build.slice(v, v->type.with(dims), from, to, strides);
 }
 
 Values parts(const Builder& build, const Values& v, size_t axis, int64_t start, int64_t step,
@@ -76,13 +67,7 @@ Values fold(std::vector<Values> all, const Combine& combine) {
 
 // Behind it nothing is computed once more for each of its readers.
 Values computed(const Builder& build, const Values& v) {
-  std::vector<Type> types;
-  types.reserve(v.size());
-  for (const Value* value : v) types.push_back(value->type);
-  Op* barrier = build.op(OpId::optimization_barrier, v, types);
-  Values results;
-  for (int i = 0; i < barrier->result_count(); ++i) results.push_back(barrier->result(i));
-  return results;
+  return build.op(OpId::optimization_barrier, v, ir::types_of(v))->results();
 }
 
 // --- reduce -------------------------------------------------------------------------------------
@@ -244,7 +229,7 @@ void expand_reduce(Op* op, bool in_order) {
   }
   const Combine combine = lifted(build, region);
   constexpr int64_t kOps = 160;  // of one step
-  const int64_t each = std::clamp<int64_t>(kOps / op_count(region), 4, 64);
+  const int64_t each = std::clamp<int64_t>(kOps / region.op_count(), 4, 64);
   Values v(operands.begin(), operands.begin() + count), init;
   Ints axes = op->ints("dimensions");
   std::sort(axes.rbegin(), axes.rend());
@@ -269,20 +254,14 @@ bool are_many(const WindowDims& windows) {
 // What the windows touch, with dilation and padding filled by `value`.
 Value* padded(const Builder& build, Value* v, Value* value, const WindowDims& windows) {
   Ints low, high, interior;
-  Dims dims;
   bool changes = false;
   for (const WindowDim& w : windows) {
     low.push_back(w.pad_low);
     high.push_back(w.reach() - w.pad_low - ((w.in - 1) * w.base_dilation + 1));
     interior.push_back(w.base_dilation - 1);
-    dims.push_back(w.reach());
     changes |= low.back() != 0 || high.back() != 0 || interior.back() != 0;
   }
-  if (!changes) return v;
-  return build.value(OpId::pad, {v, value}, v->type.with(dims),
-                     attributes({{"edge_padding_low", Attr(low)},
-                                 {"edge_padding_high", Attr(high)},
-                                 {"interior_padding", Attr(interior)}}));
+  return changes ? build.pad(v, value, low, high, interior) : v;
 }
 
 // Cell by cell in row-major order, onto `total` if it is not empty.

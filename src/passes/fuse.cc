@@ -69,8 +69,7 @@ bool RegionFuser::found(int index) {
   IndexMap map = fusion::identity_map(g.shape.size());
   if (info.kind == FuseClass::reduce) {
     g.shape = op.operand(0)->type.dims;
-    g.reduced.assign(g.shape.size(), false);
-    for (int64_t d : op.ints("dimensions")) g.reduced[static_cast<size_t>(d)] = true;
+    g.reduced = reduced_dims(op);
     map = kept_map(g.reduced);
   }
   if (ir::element_count(g.shape) == 0) return false;
@@ -274,9 +273,7 @@ void RegionFuser::note(const Op& op, std::string_view text) {
 
 Status fuse(ir::Module& module, const ir::Target& target, const FuseOptions& options) {
   for (auto& function : module.functions) {
-    if (!function->is_declaration) {
-      CHECK_OK(RegionFuser(&function->body, target, options).run());
-    }
+    CHECK_OK(RegionFuser(&function->body, target, options).run());
   }
   return {};
 }

@@ -1,23 +1,15 @@
 #include "passes/fuse_classify.h"
 
 #include "ir/combiner.h"
+#include "ir/match.h"
 #include "scalar/scalar.h"
 
 namespace jaxmps::passes {
 
 namespace {
 
-bool plain_types(const ir::Op& op) {
-  auto plain = [](const ir::Type& t) {
-    return t.is_tensor() && t.is_static() && !t.quantization && t.dtype != ir::DType::tf32;
-  };
-  for (int i = 0; i < op.operand_count(); ++i) {
-    if (!plain(op.operand(i)->type)) return false;
-  }
-  for (int i = 0; i < op.result_count(); ++i) {
-    if (!plain(op.result(i)->type)) return false;
-  }
-  return true;
+bool is_plain(const ir::Type& t) {
+  return t.is_tensor() && t.is_static() && !t.quantization && t.dtype != ir::DType::tf32;
 }
 
 bool is_simple_reduce(const ir::Op& op) {
@@ -40,7 +32,7 @@ constexpr size_t kMaxComponents = 4;
 FuseClass classify(const ir::Op& op, std::string_view* why) {
   *why = "not an op of fusions";
   if (op.result_count() == 0) return FuseClass::none;
-  if (!plain_types(op)) {
+  if (!ir::all_types(op, is_plain)) {
     *why = "types of tokens, tuples or dynamic shapes";
     return FuseClass::none;
   }

@@ -52,11 +52,16 @@ std::optional<RegionFuser::Reading> RegionFuser::reading_of(const Op& op, const 
   return all;
 }
 
+std::vector<bool> reduced_dims(const Op& reduce) {
+  std::vector<bool> reduced(reduce.operand(0)->type.dims.size(), false);
+  for (int64_t d : reduce.ints("dimensions")) reduced[static_cast<size_t>(d)] = true;
+  return reduced;
+}
+
 // Makes a loop over a reduction's result a walk over its operand.
 bool RegionFuser::walk_reduction(const Op& op, Group* g) {
   const ir::Dims& shape = op.operand(0)->type.dims;
-  std::vector<bool> reduced(shape.size(), false);
-  for (int64_t d : op.ints("dimensions")) reduced[static_cast<size_t>(d)] = true;
+  const std::vector<bool> reduced = reduced_dims(op);
   int64_t count = 1;
   for (size_t d = 0; d < shape.size(); ++d) count *= reduced[d] ? shape[d] : 1;
   // Work on the results of short rows is done one element at a time.
@@ -92,8 +97,7 @@ bool RegionFuser::fits_reduce(const Op& op, Group* g, const std::optional<IndexM
   const ir::Dims& shape = op.operand(0)->type.dims;
   refusal_ = "the reduction is read at moved positions";
   if (!map) return false;
-  std::vector<bool> reduced(shape.size(), false);
-  for (int64_t d : op.ints("dimensions")) reduced[static_cast<size_t>(d)] = true;
+  const std::vector<bool> reduced = reduced_dims(op);
   if (shape == g->shape) {
     refusal_ = "another reduction of the group has other dimensions";
     if (!g->reduced.empty() && g->reduced != reduced) return false;

@@ -105,6 +105,7 @@ class RegionFuser {
   bool refused_group_ = false;   // of several ops
 };
 
+std::vector<bool> reduced_dims(const ir::Op& reduce);
 // The walked dimensions that are not reduced, as the map of a reduction's result.
 IndexMap kept_map(const std::vector<bool>& reduced);
 

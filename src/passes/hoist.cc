@@ -77,9 +77,7 @@ void visit(Region& region) {
 }  // namespace
 
 Status hoist_loop_invariants(ir::Module& module) {
-  for (const auto& function : module.functions) {
-    if (!function->is_declaration) visit(function->body);
-  }
+  for (const auto& function : module.functions) visit(function->body);
   return {};
 }
 

@@ -20,6 +20,7 @@ class Call {
 
   const Builder build;
 
+  Values operands() const { return op_->operands(); }
   // A matrix as it is meant: the kernel takes the memory of a row-major one for columns.
   Value* in(int i) const {
     Value* value = op_->operand(i);
@@ -54,6 +55,18 @@ class Call {
   }
   Value* zeros(int i) const { return build.splat(type(i), 0); }
 
+  // What our own target makes of the same operands. It has no info about what cannot fail.
+  void become(std::string target, std::string words = "") const {
+    Values inputs;
+    for (int i = 0; i < op_->operand_count(); ++i) inputs.push_back(in(i));
+    std::vector<Type> types = ir::types_of(op_->results());
+    const bool lacks_info = target == "mps.hessenberg" || target == "mps.tridiagonal";
+    if (lacks_info) types.pop_back();
+    Values results = run(std::move(target), inputs, types, std::move(words));
+    if (lacks_info) results.push_back(zeros(static_cast<int>(types.size())));
+    give(std::move(results));
+  }
+
   void give(Values results) const {
     for (int i = 0; i < op_->result_count(); ++i) {
       const Type& wanted = type(i);
@@ -67,6 +80,8 @@ class Call {
   // Without layouts arrays are row-major; then the last two dimensions of a matrix, which has as
   // many as the largest operand, hold columns.
   bool is_reread(std::string_view layouts, int i, const Type& type) const {
+    // What takes no matrices has no layouts.
+    if (op_->text("call_target_name").starts_with("cu_")) return false;
     size_t rank = 2;
     for (const Value* operand : op_->operands()) rank = std::max(rank, operand->type.dims.size());
     if (type.dims.size() != rank) return false;
@@ -107,26 +122,19 @@ void potrf(const Call& call) {
   call.give({call.build.select(own, l[0], a), l[1]});
 }
 
-void geqrf(const Call& call) {
-  Value* a = call.in(0);
-  call.give(call.run("Qr", {a}, {a->type, call.type(1)}));
-}
-
-void geqp3(const Call& call) {
-  Value* a = call.in(0);
-  call.give(call.run("mps.geqp3", {a, call.in(1)}, {a->type, call.type(1), call.type(2)}));
-}
-
-void orgqr(const Call& call) {
-  Value* a = call.in(0);
-  call.give(call.run("ProductOfElementaryHouseholderReflectors", {a, call.in(1)}, {a->type}));
-}
+void geqrf(const Call& call) { call.become("Qr"); }
+void geqp3(const Call& call) { call.become("mps.geqp3"); }
+void orgqr(const Call& call) { call.become("ProductOfElementaryHouseholderReflectors"); }
+void syevd(const Call& call) { call.become("mps.eigh", word("lower", call.lower()) + " info=1"); }
+void gehrd(const Call& call) { call.become("mps.hessenberg"); }
+void sytrd(const Call& call) { call.become("mps.tridiagonal", word("lower", call.lower())); }
+void perturbed(const Call& call) { call.become("mps.tridiagonal_solve", "perturb=1"); }
+void cusparse_gtsv(const Call& call) { call.become("mps.tridiagonal_solve"); }
+void permutation(const Call& call) { call.become("mps.permutation"); }
 
 void ormqr(const Call& call) {
-  Value* c = call.in(2);
-  call.give(
-      call.run("mps.ormqr", {call.in(0), call.in(1), c}, {c->type},
-               word("left", call.flag("left")) + " " + word("transpose", call.flag("transpose"))));
+  call.become("mps.ormqr",
+              word("left", call.flag("left")) + " " + word("transpose", call.flag("transpose")));
 }
 
 void getrf(const Call& call) {
@@ -137,12 +145,6 @@ void getrf(const Call& call) {
       call.run("mps.lu", {a}, {a->type, call.type(1), permutation, call.type(2)}, "info=1");
   Value* one = call.build.splat(lu[1]->type, 1);
   call.give({lu[0], call.build.binary(OpId::add, lu[1], one), lu[3]});  // LAPACK counts from 1
-}
-
-void syevd(const Call& call) {
-  Value* a = call.in(0);
-  call.give(call.run("mps.eigh", {a}, {a->type, call.type(1), call.type(2)},
-                     word("lower", call.lower()) + " info=1"));
 }
 
 void gesdd(const Call& call) {
@@ -202,32 +204,12 @@ void gees(const Call& call) {
   call.give(results);
 }
 
-void gehrd(const Call& call) {
-  Value* a = call.in(0);
-  const Values h = call.run("mps.hessenberg", {a}, {a->type, call.type(1)});
-  call.give({h[0], h[1], call.zeros(2)});
-}
-
-void sytrd(const Call& call) {
-  Value* a = call.in(0);
-  const Values t =
-      call.run("mps.tridiagonal", {a}, {a->type, call.type(1), call.type(2), call.type(3)},
-               word("lower", call.lower()));
-  call.give({t[0], t[1], t[2], t[3], call.zeros(4)});
-}
-
 void gtsv(const Call& call) {
   Value* b = call.in(3);
   const Values diagonals{call.in(0), call.in(1), call.in(2)};
   const Values x = call.run("mps.tridiagonal_solve", {diagonals[0], diagonals[1], diagonals[2], b},
                             {b->type, call.info_type()}, "info=1");
   call.give({diagonals[0], diagonals[1], diagonals[2], x[0], x[1]});
-}
-
-void perturbed(const Call& call) {
-  Value* b = call.in(3);
-  call.give(call.run("mps.tridiagonal_solve", {call.in(0), call.in(1), call.in(2), b}, {b->type},
-                     "perturb=1"));
 }
 
 void trsm(const Call& call) {
@@ -249,15 +231,9 @@ void trsm(const Call& call) {
                    Attr(ir::Enum{ir::Enum::Kind::transpose, static_cast<uint8_t>(transpose)})}}))});
 }
 
-// What takes no matrices has no layouts.
-void replace_plain(Op* op, std::string_view target) {
-  const Call call(op);
-  if (target == "cu_lu_pivots_to_permutation") {
-    replace(op, call.run("mps.permutation", op->operands(), {call.type(0)}));
-  } else if (target == "cu_threefry2x32_ffi") {
-    const std::vector<Type> types{call.type(0), call.type(1)};
-    replace(op, call.build.op(OpId::threefry2x32, op->operands(), types, {})->results());
-  }
+void threefry(const Call& call) {
+  call.give(
+      call.build.op(OpId::threefry2x32, call.operands(), {call.type(0), call.type(1)})->results());
 }
 
 // Singular values, U and V^T if they are wanted, and info.
@@ -296,11 +272,6 @@ void cusolver_gesvdj(const Call& call) {
   call.give({call.in(0), s[0], s[1], v, s[3]});
 }
 
-void cusparse_gtsv(const Call& call) {
-  Value* b = call.in(3);
-  call.give(call.run("mps.tridiagonal_solve", {call.in(0), call.in(1), call.in(2), b}, {b->type}));
-}
-
 using Rewrite = void (*)(const Call& call);
 
 // By the whole name, or that of LAPACK without the letter of the type. What a function takes and
@@ -326,6 +297,8 @@ Rewrite find_rewrite(std::string_view target) {
       {"cusolver_gesvd_ffi", cusolver_gesvd},
       {"cusolver_gesvdj_ffi", cusolver_gesvdj},
       {"cusparse_gtsv2_ffi", cusparse_gtsv},
+      {"cu_lu_pivots_to_permutation", permutation},
+      {"cu_threefry2x32_ffi", threefry},
   };
   if (!ir::has_custom_call_rule(target)) return nullptr;
   if (const auto found = whole->find(target); found != whole->end()) return found->second;
@@ -337,29 +310,13 @@ Rewrite find_rewrite(std::string_view target) {
   return found == table->end() ? nullptr : found->second;
 }
 
-bool has_known_sizes(const Op& op) {
-  for (const Value* operand : op.operands()) {
-    if (!operand->type.is_static()) return false;
-  }
-  for (int i = 0; i < op.result_count(); ++i) {
-    if (!op.result(i)->type.is_static()) return false;
-  }
-  return true;
-}
-
 }  // namespace
 
 Status recognize_lapack(ir::Module& module) {
   walk(module, [](Op* op) {
-    if (op->id != OpId::custom_call) return;
-    if (!has_known_sizes(*op)) return;
-    const std::string target(op->text("call_target_name"));
-    const Rewrite rewrite = find_rewrite(target);
-    if (rewrite) {
-      rewrite(Call(op));
-    } else {
-      replace_plain(op, target);
-    }
+    const auto has_known_sizes = [](const Type& type) { return type.is_static(); };
+    if (op->id != OpId::custom_call || !ir::all_types(*op, has_known_sizes)) return;
+    if (const Rewrite rewrite = find_rewrite(op->text("call_target_name"))) rewrite(Call(op));
   });
   return {};
 }

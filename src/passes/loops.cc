@@ -70,20 +70,6 @@ std::optional<int64_t> trip_count(const Op& loop) {
   return trips;
 }
 
-void count(ir::Region& region) {
-  for (Op* op : region) {
-    for (const auto& nested : op->regions()) count(*nested);
-    if (op->id != OpId::while_) continue;
-    // Whoever sent the program may have noted anything.
-    std::erase_if(op->discardable, [](const auto& attr) { return attr.name == "mps.trip_count"; });
-    if (auto trips = trip_count(*op)) {
-      op->discardable.push_back({"mps.trip_count", ir::Attr(*trips)});
-      Op* end = op->region(0).terminator();
-      end->set_operand(0, Builder(end).splat({ir::DType::pred, {}}, 1));
-    }
-  }
-}
-
 }  // namespace
 
 std::optional<int64_t> step_of(const ir::Region& body, int carried) {
@@ -95,10 +81,15 @@ std::optional<int64_t> step_of(const ir::Region& body, int carried) {
   return std::nullopt;
 }
 
-void count_loops(ir::Module& module) {
-  for (const auto& function : module.functions) {
-    if (!function->is_declaration) count(function->body);
-  }
+Status count_loops(ir::Module& module) {
+  walk(module, [](Op* op) {
+    const auto trips = op->id == OpId::while_ ? trip_count(*op) : std::nullopt;
+    if (!trips) return;
+    op->discardable.push_back({"mps.trip_count", ir::Attr(*trips)});
+    Op* end = op->region(0).terminator();
+    end->set_operand(0, Builder(end).splat({ir::DType::pred, {}}, 1));
+  });
+  return {};
 }
 
 }  // namespace jaxmps::passes

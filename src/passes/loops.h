@@ -8,7 +8,7 @@
 namespace jaxmps::passes {
 
 // Marks counted `while` ops with their trip count.
-void count_loops(ir::Module& module);
+Status count_loops(ir::Module& module);
 // By how much each trip changes the carried integer, if by a constant.
 std::optional<int64_t> step_of(const ir::Region& body, int carried);
 

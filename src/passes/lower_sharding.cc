@@ -4,40 +4,12 @@
 #include <algorithm>
 #include <string_view>
 
+#include "ir/custom_call.h"
 #include "passes/pass.h"
 #include "passes/rewrite.h"
 
 namespace jaxmps::passes {
 namespace {
-
-bool starts_with(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
-
-// Custom calls that only say where values live, how they are laid out and when they are computed;
-// on one device collectives are among them.
-bool is_placement(std::string_view target) {
-  constexpr std::string_view kTargets[] = {"Sharding",
-                                           "SPMDFullToShardShape",
-                                           "SPMDShardToFullShape",
-                                           "LayoutConstraint",
-                                           "MoveToHost",
-                                           "MoveToDevice",
-                                           "annotate_device_placement",
-                                           "control_dep",
-                                           "all-gather-start",
-                                           "all-gather-done",
-                                           "all-reduce-start",
-                                           "all-reduce-done",
-                                           "all-to-all-start",
-                                           "all-to-all-done",
-                                           "reduce-scatter-start",
-                                           "reduce-scatter-done",
-                                           "collective-permute-start",
-                                           "collective-permute-done"};
-  return std::find(std::begin(kTargets), std::end(kTargets), target) != std::end(kTargets) ||
-         starts_with(target, "xla.sdy.");
-}
 
 class Lowering {
  public:
@@ -64,10 +36,10 @@ class Lowering {
       case OpId::sdy_named_computation:
         return inline_body(op);
       case OpId::sdy_manual_computation:
-        if (keeps_types(op) && manual_devices(*op) == 1) return inline_body(op);
+        if (takes_whole(op) && manual_devices(*op) == 1) return inline_body(op);
         return refuse(*op, "manual computations over several devices are not supported");
       case OpId::custom_call:
-        if (is_placement(op->text("call_target_name"))) lower_placement(op);
+        if (ir::is_placement(op->text("call_target_name"))) lower_placement(op);
         return;
       default:
         return;
@@ -79,11 +51,7 @@ class Lowering {
     if (receives_nothing(*op)) {
       return replace(op, Builder(op).splat(op->result()->type, 0));
     }
-    bool same = op->result_count() == op->operand_count();
-    for (int i = 0; same && i < op->result_count(); ++i) {
-      same = op->operand(i)->type == op->result(i)->type;
-    }
-    if (same) return replace(op, op->operands());
+    if (passes::keeps_types(*op)) return replace(op, op->operands());
     refuse(*op, "it splits data over several devices, which is not supported");
   }
 
@@ -101,15 +69,12 @@ class Lowering {
     return attr ? attr->get_if<ir::AttrDict>() : nullptr;
   }
 
-  static bool keeps_types(Op* op) {
+  static bool takes_whole(Op* op) {
     const ir::Region& body = op->region();
     for (int i = 0; i < op->operand_count(); ++i) {
       if (!(body.arg(i)->type == op->operand(i)->type)) return false;
     }
-    for (int i = 0; i < op->result_count(); ++i) {
-      if (!(body.terminator()->operand(i)->type == op->result(i)->type)) return false;
-    }
-    return true;
+    return ir::types_of(body.terminator()->operands()) == ir::types_of(op->results());
   }
 
   // The largest number of devices that the manual axes may span in any mesh of the module.

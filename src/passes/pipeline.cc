@@ -11,11 +11,6 @@ struct Pass {
   Status (*run)(ir::Module& module);
 };
 
-Status count_all_loops(ir::Module& module) {
-  count_loops(module);
-  return {};
-}
-
 // What passes note on ops is theirs to say.
 Status forget_notes(ir::Module& module) {
   walk(module, [](ir::Op* op) {
@@ -41,7 +36,7 @@ constexpr Pass kPasses[] = {
     {"cse", eliminate_common_subexpressions},
     {"dce", eliminate_dead_code},
     {"sink", sink_constants},
-    {"loops", count_all_loops},
+    {"loops", count_loops},
     {"dce", eliminate_dead_code},
     {"loop_storage", share_loop_storage},
 };

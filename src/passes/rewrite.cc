@@ -108,6 +108,26 @@ Value* Builder::convert(Value* v, DType dtype) const {
   return v->type.dtype == dtype ? v : value(OpId::convert, {v}, v->type.with(dtype));
 }
 
+Value* Builder::slice(Value* v, Type type, Ints start, Ints limit, Ints strides) const {
+  return value(OpId::slice, {v}, std::move(type),
+               slice_attributes(std::move(start), std::move(limit), std::move(strides)));
+}
+
+Value* Builder::element(Value* vector, int64_t i) const {
+  return reshape(slice(vector, vector->type.with(Dims{1}), {i}, {i + 1}, {1}), {});
+}
+
+Value* Builder::pad(Value* v, Value* fill, Ints low, Ints high, Ints interior) const {
+  Dims dims = v->type.dims;
+  for (size_t d = 0; d < dims.size(); ++d) {
+    dims[d] += low[d] + high[d] + std::max<int64_t>(dims[d] - 1, 0) * interior[d];
+  }
+  return value(OpId::pad, {v, fill}, v->type.with(std::move(dims)),
+               {{"edge_padding_high", Attr(std::move(high))},
+                {"edge_padding_low", Attr(std::move(low))},
+                {"interior_padding", Attr(std::move(interior))}});
+}
+
 void Builder::add_combiner(Op* op, OpId combiner, const Type& scalar) const {
   Region* body = op->add_region();
   Value* arguments[] = {body->add_arg(scalar), body->add_arg(scalar)};
@@ -124,9 +144,7 @@ Value* Builder::reduce(OpId combiner, Value* v, double init, Ints dimensions) co
 Value* Builder::reduce_onto(Value* init, OpId combiner, Value* v, Ints dimensions) const {
   Dims dims;
   for (int64_t i = 0; i < v->type.rank(); ++i) {
-    if (std::find(dimensions.begin(), dimensions.end(), i) == dimensions.end()) {
-      dims.push_back(v->type.dims[i]);
-    }
+    if (!ir::contains(dimensions, i)) dims.push_back(v->type.dims[i]);
   }
   Op* reduction = op(OpId::reduce, {v, init}, {v->type.with(std::move(dims))},
                      {{"dimensions", Attr(std::move(dimensions))}});
@@ -134,10 +152,10 @@ Value* Builder::reduce_onto(Value* init, OpId combiner, Value* v, Ints dimension
   return reduction->result();
 }
 
-AttrDict attributes(std::vector<ir::NamedAttr> list) {
-  std::sort(list.begin(), list.end(),
-            [](const ir::NamedAttr& a, const ir::NamedAttr& b) { return a.name < b.name; });
-  return list;
+AttrDict slice_attributes(Ints start, Ints limit, Ints strides) {
+  return {{"limit_indices", Attr(std::move(limit))},
+          {"start_indices", Attr(std::move(start))},
+          {"strides", Attr(std::move(strides))}};
 }
 
 Dense make_splat(const Type& type, double number) {
@@ -196,11 +214,7 @@ bool keeps_scalars(const Op& op) {
 }
 
 bool is_liftable(const Op& op) {
-  const auto is_scalar = [](const Value* value) { return value->type.is_scalar(); };
-  const auto operands = op.operands();
-  bool scalar = std::all_of(operands.begin(), operands.end(), is_scalar);
-  for (int i = 0; i < op.result_count(); ++i) scalar = scalar && is_scalar(op.result(i));
-  return scalar &&
+  return ir::all_types(op, [](const Type& type) { return type.is_scalar(); }) &&
          (op.is(ir::traits::elementwise) || op.id == OpId::constant || op.id == OpId::select ||
           op.id == OpId::clamp || op.id == OpId::bitcast_convert || keeps_scalars(op));
 }

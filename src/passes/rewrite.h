@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "ir/lists.h"
 #include "ir/match.h"
 #include "passes/pass.h"
 
@@ -30,6 +31,12 @@ class Builder {
   ir::Value* transpose(ir::Value* value, ir::Ints permutation) const;
   ir::Value* broadcast(ir::Value* value, ir::Dims dims, ir::Ints broadcast_dimensions) const;
   ir::Value* convert(ir::Value* value, ir::DType dtype) const;
+  ir::Value* slice(ir::Value* value, ir::Type type, ir::Ints start, ir::Ints limit,
+                   ir::Ints strides) const;
+  // One element of a vector, as a scalar.
+  ir::Value* element(ir::Value* vector, int64_t i) const;
+  ir::Value* pad(ir::Value* value, ir::Value* fill, ir::Ints low, ir::Ints high,
+                 ir::Ints interior) const;
   // Reduces over `dimensions` with a binary op.
   ir::Value* reduce_onto(ir::Value* init, ir::OpId combiner, ir::Value* value,
                          ir::Ints dimensions) const;
@@ -42,8 +49,8 @@ class Builder {
   const ir::Location* location_;
 };
 
-// Attributes from a list in any order.
-ir::AttrDict attributes(std::vector<ir::NamedAttr> list);
+using ir::attributes;
+ir::AttrDict slice_attributes(ir::Ints start, ir::Ints limit, ir::Ints strides);
 
 // A splat; the number is converted to the element type.
 ir::Dense make_splat(const ir::Type& type, double number);
@@ -54,6 +61,10 @@ void store_integer(ir::DType dtype, uint8_t* at, int64_t number);
 
 ir::Ints iota(int64_t count, int64_t start = 0);
 bool is_identity(const ir::Ints& permutation);
+// Whether the results have the types of the operands.
+inline bool keeps_types(Op& op) {
+  return ir::types_of(op.operands()) == ir::types_of(op.results());
+}
 // 16 bits wide.
 inline bool is_half(DType dtype) { return dtype == DType::f16 || dtype == DType::bf16; }
 

@@ -66,18 +66,13 @@ void write_out(Op* op) {
              &steps = op->ints("window_strides"), &reversal = op->ints("window_reversal");
   const auto rank = static_cast<size_t>(input->type.rank());
   Ints low(rank, 0), high(rank, 0), strides(rank, 1);
-  Dims padded_dims = input->type.dims;
   for (size_t k = 0; k < spatial.size(); ++k) {
     const auto d = static_cast<size_t>(spatial[k]);
     low[d] = padding[2 * k], high[d] = padding[2 * k + 1];
     strides[d] = steps[k];
-    padded_dims[d] += low[d] + high[d];
   }
-  Value* padded = build.value(OpId::pad, {input, build.splat(input->type.with(Dims{}), 0)},
-                              input->type.with(std::move(padded_dims)),
-                              attributes({{"edge_padding_high", Attr(high)},
-                                          {"edge_padding_low", Attr(low)},
-                                          {"interior_padding", Attr(Ints(rank, 0))}}));
+  Value* padded =
+      build.pad(input, build.splat(input->type.with(Dims{}), 0), low, high, Ints(rank, 0));
   const ir::Type& result = op->result()->type;
   Value* sum = nullptr;
   Ints tap(rank, 0);  // in the kernel's dimensions
@@ -92,14 +87,9 @@ void write_out(Op* op) {
       end.push_back(first[d] + (result.dims[d] - 1) * strides[d] + 1);
       ++after[d];
     }
-    Value* moved = build.value(OpId::slice, {padded}, result,
-                               attributes({{"limit_indices", Attr(std::move(end))},
-                                           {"start_indices", Attr(std::move(first))},
-                                           {"strides", Attr(strides)}}));
-    Value* weight = build.value(OpId::slice, {kernel}, kernel->type.with(Dims(rank, 1)),
-                                attributes({{"limit_indices", Attr(std::move(after))},
-                                            {"start_indices", Attr(tap)},
-                                            {"strides", Attr(Ints(rank, 1))}}));
+    Value* moved = build.slice(padded, result, std::move(first), std::move(end), strides);
+    Value* weight =
+        build.slice(kernel, kernel->type.with(Dims(rank, 1)), tap, std::move(after), Ints(rank, 1));
     Value* spread = build.broadcast(build.reshape(weight, {}), result.dims, {});
     Value* term = build.binary(OpId::multiply, moved, spread);
     sum = sum ? build.binary(OpId::add, sum, term) : term;

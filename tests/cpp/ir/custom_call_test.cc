@@ -199,8 +199,8 @@ TEST(CustomCall, ApproximateTopK) {
   expect(approx_top_k(operands, results, 2, 2), "reduction_dim is 2");
   expect(approx_top_k(operands, results, 1, 3), "cannot hold the 3 values");
   expect(approx_top_k(operands, {f32(4, 10), s32(4, 10)}, 1, 10), "top_k is 10");
-  expect(approx_top_k(operands, results, 1, 2, s32()), "argument of @larger (0) must be f32[]");
-  expect(approx_top_k(operands, results, 1, 2, f32(), f32()), "result of @larger (0)");
+  expect(approx_top_k(operands, results, 1, 2, s32()), "argument 0 of @larger must be f32[]");
+  expect(approx_top_k(operands, results, 1, 2, f32(), f32()), "result 0 of @larger");
   expect(failure({"ApproxTopK", operands, results}), "needs 1 called computations, has 0");
 }
 
