@@ -373,12 +373,13 @@ struct PJRT_Buffer_DonateWithControlDependency_Callback_Args {
 
 // ---- argument structs and the function table, both from slots.def ----
 
-#define PJRT_SLOT(name, last, ...) \
+#define PJRT_ARGS(name, last, ...) \
   struct PJRT_##name##_Args {      \
     PJRT_HEAD;                     \
     __VA_ARGS__                    \
   };
-#define PJRT_VOID_SLOT PJRT_SLOT
+#define PJRT_SLOT PJRT_ARGS
+#define PJRT_VOID_SLOT PJRT_ARGS
 #include "pjrt/slots.def"
 #undef PJRT_VOID_SLOT
 #undef PJRT_SLOT

@@ -94,121 +94,38 @@ struct PJRT_Profiler_Extension {
   int64_t traceme_context_id;
 };
 
-// ---- Layouts ----
+// ---- Layouts, Shardings, MemoryDescriptions ----
 
 struct PJRT_Layouts_MemoryLayout;
 struct PJRT_Layouts_SerializedLayout;
-
-struct PJRT_Layouts_MemoryLayout_Destroy_Args {
-  PJRT_HEAD;
-  PJRT_Layouts_MemoryLayout* layout;
-};
-struct PJRT_Layouts_MemoryLayout_Serialize_Args {
-  PJRT_HEAD;
-  PJRT_Layouts_MemoryLayout* layout;
-  /*out*/ const char* serialized_bytes;
-  /*out*/ size_t serialized_bytes_size;
-  /*out*/ PJRT_Layouts_SerializedLayout* serialized_layout;
-  /*out*/ void (*serialized_layout_deleter)(PJRT_Layouts_SerializedLayout* layout);
-};
-struct PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args {
-  PJRT_HEAD;
-  PJRT_Client* client;
-  PJRT_Buffer_Type type;
-  const int64_t* dims;
-  size_t num_dims;
-  /*out*/ PJRT_Layouts_MemoryLayout* layout;
-};
-struct PJRT_Layouts_PJRT_Buffer_MemoryLayout_Args {
-  PJRT_HEAD;
-  PJRT_Buffer* buffer;
-  /*out*/ PJRT_Layouts_MemoryLayout* layout;
-};
-struct PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args {
-  PJRT_HEAD;
-  PJRT_TopologyDescription* topology_description;
-  PJRT_Buffer_Type type;
-  const int64_t* dims;
-  size_t num_dims;
-  /*out*/ PJRT_Layouts_MemoryLayout* layout;
-};
-struct PJRT_Layouts_PJRT_Executable_GetOutputLayouts_Args {
-  PJRT_HEAD;
-  PJRT_Executable* executable;
-  /*out*/ size_t num_outputs;
-  /*out*/ PJRT_Layouts_MemoryLayout** layouts;
-};
-struct PJRT_Layouts_PJRT_Executable_GetParameterLayouts_Args {
-  PJRT_HEAD;
-  PJRT_Executable* executable;
-  /*out*/ size_t num_parameters;
-  /*out*/ PJRT_Layouts_MemoryLayout** layouts;
-};
-
-struct PJRT_Layouts_Extension {
-  PJRT_Extension_Base base;
-#define PJRT_LAYOUTS_FUNCTION(name) \
-  PJRT_Error* (*PJRT_Layouts_##name)(PJRT_Layouts_##name##_Args * args)
-  PJRT_LAYOUTS_FUNCTION(MemoryLayout_Destroy);
-  PJRT_LAYOUTS_FUNCTION(MemoryLayout_Serialize);
-  PJRT_LAYOUTS_FUNCTION(PJRT_Client_GetDefaultLayout);
-  PJRT_LAYOUTS_FUNCTION(PJRT_Buffer_MemoryLayout);
-  PJRT_LAYOUTS_FUNCTION(PJRT_Topology_GetDefaultLayout);
-  PJRT_LAYOUTS_FUNCTION(PJRT_Executable_GetOutputLayouts);
-  PJRT_LAYOUTS_FUNCTION(PJRT_Executable_GetParameterLayouts);
-#undef PJRT_LAYOUTS_FUNCTION
-};
-
-// ---- Shardings ----
-
-struct PJRT_Shardings_PJRT_Executable_ParameterShardings_Args {
-  PJRT_HEAD;
-  PJRT_Executable* executable;
-  /*out*/ size_t num_parameters;
-  /*out*/ const char* const* shardings;
-  /*out*/ const size_t* sharding_sizes;
-};
-struct PJRT_Shardings_PJRT_Executable_OutputShardings_Args {
-  PJRT_HEAD;
-  PJRT_Executable* executable;
-  /*out*/ size_t num_outputs;
-  /*out*/ const char* const* shardings;
-  /*out*/ const size_t* sharding_sizes;
-};
-
-struct PJRT_Shardings_Extension {
-  PJRT_Extension_Base base;
-  PJRT_Error* (*PJRT_Shardings_PJRT_Executable_ParameterShardings)(
-      PJRT_Shardings_PJRT_Executable_ParameterShardings_Args* args);
-  PJRT_Error* (*PJRT_Shardings_PJRT_Executable_OutputShardings)(
-      PJRT_Shardings_PJRT_Executable_OutputShardings_Args* args);
-};
-
-// ---- MemoryDescriptions ----
-
 struct PJRT_MemoryDescription;
 
-struct PJRT_DeviceDescription_MemoryDescriptions_Args {
-  PJRT_HEAD;
-  PJRT_DeviceDescription* device_description;
-  /*out*/ const PJRT_MemoryDescription* const* memory_descriptions;
-  /*out*/ size_t num_memory_descriptions;
-  /*out*/ size_t default_memory_index;
-};
-struct PJRT_MemoryDescription_Kind_Args {
-  PJRT_HEAD;
-  const PJRT_MemoryDescription* memory_description;
-  /*out*/ const char* kind;
-  /*out*/ size_t kind_size;
-  /*out*/ int kind_id;
-};
+#define PJRT_SLOT PJRT_ARGS
+#include "pjrt/extension_slots.def"
+#undef PJRT_SLOT
 
+#define PJRT_FUNCTION(name) PJRT_Error* (*PJRT_##name)(PJRT_##name##_Args * args)
+struct PJRT_Layouts_Extension {
+  PJRT_Extension_Base base;
+  PJRT_FUNCTION(Layouts_MemoryLayout_Destroy);
+  PJRT_FUNCTION(Layouts_MemoryLayout_Serialize);
+  PJRT_FUNCTION(Layouts_PJRT_Client_GetDefaultLayout);
+  PJRT_FUNCTION(Layouts_PJRT_Buffer_MemoryLayout);
+  PJRT_FUNCTION(Layouts_PJRT_Topology_GetDefaultLayout);
+  PJRT_FUNCTION(Layouts_PJRT_Executable_GetOutputLayouts);
+  PJRT_FUNCTION(Layouts_PJRT_Executable_GetParameterLayouts);
+};
+struct PJRT_Shardings_Extension {
+  PJRT_Extension_Base base;
+  PJRT_FUNCTION(Shardings_PJRT_Executable_ParameterShardings);
+  PJRT_FUNCTION(Shardings_PJRT_Executable_OutputShardings);
+};
 struct PJRT_MemoryDescriptions_Extension {
   PJRT_Extension_Base base;
-  PJRT_Error* (*PJRT_DeviceDescription_MemoryDescriptions)(
-      PJRT_DeviceDescription_MemoryDescriptions_Args* args);
-  PJRT_Error* (*PJRT_MemoryDescription_Kind)(PJRT_MemoryDescription_Kind_Args* args);
+  PJRT_FUNCTION(DeviceDescription_MemoryDescriptions);
+  PJRT_FUNCTION(MemoryDescription_Kind);
 };
+#undef PJRT_FUNCTION
 
 static_assert(sizeof(PLUGIN_Profiler_Api) == 104);
 static_assert(sizeof(PJRT_Profiler_Extension) == 40);

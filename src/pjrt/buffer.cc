@@ -20,26 +20,7 @@ constexpr auto kDescending = [] {
   return order;
 }();
 
-Status destroy(PJRT_Buffer_Destroy_Args& args) {
-  delete args.buffer;
-  return {};
-}
-
-Status element_type(PJRT_Buffer_ElementType_Args& args) {
-  REQUIRE(args.buffer);
-  args.type = args.buffer->is_token
-                  ? PJRT_Buffer_Type_TOKEN
-                  : static_cast<PJRT_Buffer_Type>(ir::pjrt_type(args.buffer->type().dtype));
-  return {};
-}
-
-Status dynamic_dimensions(PJRT_Buffer_DynamicDimensionIndices_Args& args) {
-  REQUIRE(args.buffer);
-  static constexpr size_t none = 0;
-  args.dynamic_dim_indices = &none;
-  args.num_dynamic_dims = 0;
-  return {};
-}
+constexpr size_t kNoDimension = 0;
 
 Status memory_layout(PJRT_Buffer_GetMemoryLayout_Args& args) {
   REQUIRE(args.buffer);
@@ -61,19 +42,6 @@ Status is_on_cpu(PJRT_Buffer_IsOnCpu_Args& args) {
   const exec::Buffer& buffer = *args.buffer->value;
   args.is_on_cpu =
       buffer.device()->target().host_memory || buffer.memory() != exec::MemoryKind::device;
-  return {};
-}
-
-Status unsafe_pointer(PJRT_Buffer_UnsafePointer_Args& args) {
-  REQUIRE(args.buffer);
-  TRY(void* data, args.buffer->value->host_pointer());
-  args.buffer_pointer = reinterpret_cast<uintptr_t>(data);
-  return {};
-}
-
-Status data_pointer(PJRT_Buffer_OpaqueDeviceMemoryDataPointer_Args& args) {
-  REQUIRE(args.buffer);
-  TRY(args.device_memory_ptr, args.buffer->value->host_pointer());
   return {};
 }
 
@@ -145,12 +113,13 @@ void alias(const exec::PayloadPtr& source, const exec::PayloadPtr& target, const
 }
 
 void bind_buffer(PJRT_Api& api) {
-  bind<destroy>(api.PJRT_Buffer_Destroy);
-  bind<element_type>(api.PJRT_Buffer_ElementType);
+  ANSWER_ANY(api, PJRT_Buffer_Destroy, delete args.buffer);
+  ANSWER(api, PJRT_Buffer_ElementType, buffer, args.type = client_type(it.type(), it.is_token));
   ANSWER(api, PJRT_Buffer_Dimensions, buffer, give(it.type().dims, args.dims, args.num_dims));
   ANSWER(api, PJRT_Buffer_UnpaddedDimensions, buffer,
          give(it.type().dims, args.unpadded_dims, args.num_dims));
-  bind<dynamic_dimensions>(api.PJRT_Buffer_DynamicDimensionIndices);
+  ANSWER(api, PJRT_Buffer_DynamicDimensionIndices, buffer, args.dynamic_dim_indices = &kNoDimension;
+         args.num_dynamic_dims = 0);
   bind<memory_layout>(api.PJRT_Buffer_GetMemoryLayout);
   ANSWER(api, PJRT_Buffer_OnDeviceSizeInBytes, buffer,
          args.on_device_size_in_bytes = it.type().byte_count());
@@ -160,8 +129,10 @@ void bind_buffer(PJRT_Api& api) {
   ANSWER(api, PJRT_Buffer_IsDeleted, buffer, args.is_deleted = it.value->is_deleted());
   bind<is_on_cpu>(api.PJRT_Buffer_IsOnCpu);
   ANSWER(api, PJRT_Buffer_ReadyEvent, buffer, args.event = new_event(it.value->ready_event()));
-  bind<unsafe_pointer>(api.PJRT_Buffer_UnsafePointer);
-  bind<data_pointer>(api.PJRT_Buffer_OpaqueDeviceMemoryDataPointer);
+  ANSWER(api, PJRT_Buffer_UnsafePointer, buffer, TRY(void* data, it.value->host_pointer());
+         args.buffer_pointer = reinterpret_cast<uintptr_t>(data));
+  ANSWER(api, PJRT_Buffer_OpaqueDeviceMemoryDataPointer, buffer,
+         TRY(args.device_memory_ptr, it.value->host_pointer()));
   bind<increase_references>(api.PJRT_Buffer_IncreaseExternalReferenceCount);
   bind<decrease_references>(api.PJRT_Buffer_DecreaseExternalReferenceCount);
 }

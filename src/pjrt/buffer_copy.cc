@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "kernels/cpu/strided_copy.h"
 #include "pjrt/bindings.h"
 #include "pjrt/buffer.h"
 #include "pjrt/entry.h"
@@ -24,8 +25,9 @@ Event copy_in_order(const PJRT_Buffer& buffer, char* dst, const MinorToMajor& or
         if (!status.ok()) return done.follow(status);
         try {
           const int64_t item = ir::byte_size(type.dtype);
-          copy_strided(dense->data(), dense_strides(type.dims, row_major(type.dims.size()), item),
-                       dst, dense_strides(type.dims, order, item), type.dims, item);
+          cpu::StridedCopy(type.dims, dense_strides(type), dense_strides(type.dims, order, item),
+                           item)
+              .copy(dense->data(), dst);
           done.set();
         } catch (...) {
           done.set(exec::current_exception_as_error());

@@ -2,6 +2,7 @@
 // fulfilled later.
 
 #include "exec/memory.h"
+#include "kernels/cpu/strided_copy.h"
 #include "pjrt/bindings.h"
 #include "pjrt/buffer.h"
 #include "pjrt/entry.h"
@@ -28,8 +29,7 @@ struct HostData {
 
 Result<HostData> read_host_data(const PJRT_Client_BufferFromHostBuffer_Args& args) {
   TRY(ir::Type type, read_shape(args.type, args.dims, args.num_dims));
-  const auto dense =
-      dense_strides(type.dims, row_major(type.dims.size()), ir::byte_size(type.dtype));
+  const auto dense = dense_strides(type);
   HostData out{std::move(type), dense, true};
   if (!args.data && out.type.size() > 0) return invalid("argument `data` is null");
   if (!args.byte_strides || args.num_byte_strides == 0) return out;
@@ -93,10 +93,9 @@ Status from_host(PJRT_Client_BufferFromHostBuffer_Args& args) {
   }
   TRY(auto value, allocate(device, host.type));
   if (host.type.size() > 0) {
-    const int64_t item = ir::byte_size(host.type.dtype);
-    copy_strided(static_cast<const char*>(args.data), host.strides, value.data<char>(),
-                 dense_strides(host.type.dims, row_major(host.type.dims.size()), item),
-                 host.type.dims, item);
+    cpu::StridedCopy(host.type.dims, host.strides, dense_strides(host.type),
+                     ir::byte_size(host.type.dtype))
+        .copy(args.data, value.data<char>());
     if (lacks_sign_bits(host.type.dtype)) {
       extend_signs(host.type.dtype, value.data<int8_t>(), host.type.size());
     }

@@ -1,9 +1,8 @@
 #include "pjrt/client.h"
 
-#include <charconv>
-
 #include "base/event.h"
 #include "base/log.h"
+#include "base/parse.h"
 #include "exec/device.h"
 #include "exec/interrupt.h"
 #include "exec/program.h"
@@ -45,8 +44,7 @@ Result<int64_t> integer(const PJRT_NamedValue& option) {
   std::string_view text;
   if (option.type == PJRT_NamedValue_kString) text = view(option.string_value, option.value_size);
   int64_t value = 0;
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (text.empty() || error != std::errc() || end != text.data() + text.size()) {
+  if (!parse_number(text, &value)) {
     return invalid(
         str("client option `", view(option.name, option.name_size), "` must be an integer"));
   }
@@ -98,22 +96,6 @@ Status create(PJRT_Client_Create_Args& args) {
   return {};
 }
 
-Status destroy(PJRT_Client_Destroy_Args& args) {
-  delete args.client;
-  return {};
-}
-
-Status platform_name(PJRT_Client_PlatformName_Args& args) {
-  args.platform_name = kPlatformName.data();
-  args.platform_name_size = kPlatformName.size();
-  return {};
-}
-
-Status process_index(PJRT_Client_ProcessIndex_Args& args) {
-  args.process_index = 0;
-  return {};
-}
-
 Status lookup_device(PJRT_Client_LookupDevice_Args& args) {
   REQUIRE(args.client);
   args.device = args.client->device(args.id);
@@ -149,9 +131,6 @@ Status default_assignment(PJRT_Client_DefaultDeviceAssignment_Args& args) {
   return {};
 }
 
-// Arrives whenever the processes of a job change; there is one process.
-Status update_process_info(PJRT_Client_UpdateGlobalProcessInfo_Args&) { return {}; }
-
 }  // namespace
 
 Result<TopologyFacts> local_topology(const PJRT_NamedValue* options, size_t num_options) {
@@ -174,9 +153,10 @@ Result<Memory*> choose_memory(PJRT_Device* device, PJRT_Memory* memory) {
 
 void bind_client(PJRT_Api& api) {
   bind<create>(api.PJRT_Client_Create);
-  bind<destroy>(api.PJRT_Client_Destroy);
-  bind<platform_name>(api.PJRT_Client_PlatformName);
-  bind<process_index>(api.PJRT_Client_ProcessIndex);
+  ANSWER_ANY(api, PJRT_Client_Destroy, delete args.client);
+  ANSWER_ANY(api, PJRT_Client_PlatformName,
+             give(kPlatformName, args.platform_name, args.platform_name_size));
+  ANSWER_ANY(api, PJRT_Client_ProcessIndex, args.process_index = 0);
   ANSWER(
       api, PJRT_Client_PlatformVersion, client,
       give(it.topology.facts.platform_version, args.platform_version, args.platform_version_size));
@@ -190,7 +170,8 @@ void bind_client(PJRT_Api& api) {
   bind<lookup_device>(api.PJRT_Client_LookupDevice);
   bind<lookup_addressable>(api.PJRT_Client_LookupAddressableDevice);
   bind<default_assignment>(api.PJRT_Client_DefaultDeviceAssignment);
-  bind<update_process_info>(api.PJRT_Client_UpdateGlobalProcessInfo);
+  // Arrives whenever the processes of a job change; there is one process.
+  ANSWER_ANY(api, PJRT_Client_UpdateGlobalProcessInfo);
 }
 
 }  // namespace jaxmps::pjrt

@@ -58,11 +58,6 @@ Status attributes(PJRT_Device_GetAttributes_Args& args) {
   return {};
 }
 
-Status destroy_tracking_event(PJRT_AsyncTrackingEvent_Destroy_Args& args) {
-  delete args.event;
-  return {};
-}
-
 }  // namespace
 
 void bind_device(PJRT_Api& api) {
@@ -77,7 +72,7 @@ void bind_device(PJRT_Api& api) {
   bind<attributes>(api.PJRT_Device_GetAttributes);
   ANSWER(api, PJRT_Device_CreateAsyncTrackingEvent, device,
          args.event = new PJRT_AsyncTrackingEvent);
-  bind<destroy_tracking_event>(api.PJRT_AsyncTrackingEvent_Destroy);
+  ANSWER_ANY(api, PJRT_AsyncTrackingEvent_Destroy, delete args.event);
 }
 
 }  // namespace jaxmps::pjrt

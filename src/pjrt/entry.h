@@ -10,7 +10,7 @@
 #include <string_view>
 #include <utility>
 
-#include "pjrt/abi.h"
+#include "pjrt/abi_extensions.h"
 #include "pjrt/error.h"
 
 namespace jaxmps::pjrt {
@@ -29,6 +29,7 @@ struct ArgsInfo;  // slot name; size up to the last field, as clients announce i
   };
 // NOLINTEND(bugprone-sizeof-expression)
 #define PJRT_VOID_SLOT PJRT_SLOT
+#include "pjrt/extension_slots.def"
 #include "pjrt/slots.def"
 #undef PJRT_VOID_SLOT
 #undef PJRT_SLOT
@@ -77,17 +78,6 @@ Struct full_copy(const Struct& given) {
   return copy;
 }
 
-// For functions of extensions, which slots.def does not list; `last` as there.
-// NOLINTBEGIN(bugprone-sizeof-expression)
-#define PJRT_EXTENSION_FUNCTION(function, last)                          \
-  template <>                                                            \
-  struct ArgsInfo<function##_Args> {                                     \
-    static constexpr const char* name = #function;                       \
-    static constexpr size_t size =                                       \
-        offsetof(function##_Args, last) + sizeof(function##_Args::last); \
-  }
-// NOLINTEND(bugprone-sizeof-expression)
-
 template <typename Args, typename Function>
 PJRT_Error* entry(Args* args) noexcept {
   using Info = ArgsInfo<Args>;
@@ -124,15 +114,16 @@ void bind(PJRT_Error* (*&slot)(Args*)) {
     if (!(pointer)) return invalid("argument `" #pointer "` is null"); \
   } while (false)
 
-// A slot that only answers, as a row of bind_...(PJRT_Api& api): what it does with its `args` and
-// with `it`, the object that `args.object` points to.
-#define ANSWER(table, slot, object, ...)                 \
-  answer((table).slot, [](slot##_Args& args) -> Status { \
-    REQUIRE(args.object);                                \
-    [[maybe_unused]] auto& it = *args.object;            \
-    __VA_ARGS__;                                         \
-    return {};                                           \
+// A slot that only answers, as a row of bind_...(PJRT_Api& api): what it does with its `args`.
+#define ANSWER_ANY(table, slot, ...)                                      \
+  answer((table).slot, []([[maybe_unused]] slot##_Args& args) -> Status { \
+    __VA_ARGS__;                                                          \
+    return {};                                                            \
   })
+// The same with `it`, the object that `args.object` points to.
+#define ANSWER(table, slot, object, ...)                                                  \
+  ANSWER_ANY(table, slot, REQUIRE(args.object); [[maybe_unused]] auto& it = *args.object; \
+             __VA_ARGS__)
 
 // A list, or a text, as the two fields that a struct of C has for it.
 template <typename List, typename Pointer, typename Count>

@@ -6,37 +6,11 @@
 namespace jaxmps::pjrt {
 namespace {
 
-Status destroy(PJRT_Event_Destroy_Args& args) {
-  delete args.event;
-  return {};
-}
-
-Status is_ready(PJRT_Event_IsReady_Args& args) {
-  REQUIRE(args.event);
-  args.is_ready = args.event->event.is_set();
-  return {};
-}
-
-Status error(PJRT_Event_Error_Args& args) {
-  REQUIRE(args.event);
-  return args.event->event.await();
-}
-
-Status await(PJRT_Event_Await_Args& args) {
-  REQUIRE(args.event);
-  return args.event->event.await();
-}
-
 Status on_ready(PJRT_Event_OnReady_Args& args) {
   REQUIRE(args.event);
   REQUIRE(args.callback);
   args.event->event.on_ready([callback = args.callback, user_arg = args.user_arg](
                                  const Status& status) { callback(new_error(status), user_arg); });
-  return {};
-}
-
-Status create(PJRT_Event_Create_Args& args) {
-  args.event = new_event(Event::distant());
   return {};
 }
 
@@ -57,12 +31,12 @@ Status set(PJRT_Event_Set_Args& args) {
 }  // namespace
 
 void bind_event(PJRT_Api& api) {
-  bind<destroy>(api.PJRT_Event_Destroy);
-  bind<is_ready>(api.PJRT_Event_IsReady);
-  bind<error>(api.PJRT_Event_Error);
-  bind<await>(api.PJRT_Event_Await);
+  ANSWER_ANY(api, PJRT_Event_Destroy, delete args.event);
+  ANSWER(api, PJRT_Event_IsReady, event, args.is_ready = it.event.is_set());
+  ANSWER(api, PJRT_Event_Error, event, CHECK_OK(it.event.await()));
+  ANSWER(api, PJRT_Event_Await, event, CHECK_OK(it.event.await()));
   bind<on_ready>(api.PJRT_Event_OnReady);
-  bind<create>(api.PJRT_Event_Create);
+  ANSWER_ANY(api, PJRT_Event_Create, args.event = new_event(Event::distant()));
   bind<set>(api.PJRT_Event_Set);
 }
 

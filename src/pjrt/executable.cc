@@ -44,11 +44,6 @@ int64_t total_bytes(const std::vector<ir::Type>& types) {
 
 // ---- slots ----
 
-Status destroy(PJRT_Executable_Destroy_Args& args) {
-  delete args.executable;
-  return {};
-}
-
 // Called twice: with null code for the size, then with room for it. The artifact stands for the
 // optimised program, because clients read StableHLO and not this plugin's own form.
 Status optimized_program(PJRT_Executable_OptimizedProgram_Args& args) {
@@ -106,9 +101,7 @@ ExecutableState::ExecutableState(exec::ProgramPtr compiled, CompileOptions given
       result_bytes(total_bytes(info().results)) {
   for (size_t i = 0; i < info().results.size(); ++i) {
     const ir::Type& type = info().results[i];
-    result_types.push_back(info().tokens[i]
-                               ? PJRT_Buffer_Type_TOKEN
-                               : static_cast<PJRT_Buffer_Type>(ir::pjrt_type(type.dtype)));
+    result_types.push_back(client_type(type, info().tokens[i]));
     result_dims.insert(result_dims.end(), type.dims.begin(), type.dims.end());
     result_ranks.push_back(type.dims.size());
   }
@@ -117,7 +110,7 @@ ExecutableState::ExecutableState(exec::ProgramPtr compiled, CompileOptions given
 }
 
 void bind_executable(PJRT_Api& api) {
-  bind<destroy>(api.PJRT_Executable_Destroy);
+  ANSWER_ANY(api, PJRT_Executable_Destroy, delete args.executable);
   ANSWER(api, PJRT_Executable_Name, executable,
          give(it.state->info().name, args.executable_name, args.executable_name_size));
   ANSWER(api, PJRT_Executable_NumReplicas, executable,

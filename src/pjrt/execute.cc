@@ -82,22 +82,12 @@ Status execute(PJRT_LoadedExecutable_Execute_Args& args) {
   return {};
 }
 
-Status create_context(PJRT_ExecuteContext_Create_Args& args) {
-  args.context = new PJRT_ExecuteContext;
-  return {};
-}
-
-Status destroy_context(PJRT_ExecuteContext_Destroy_Args& args) {
-  delete args.context;
-  return {};
-}
-
 }  // namespace
 
 void bind_execute(PJRT_Api& api) {
   bind<execute>(api.PJRT_LoadedExecutable_Execute);
-  bind<create_context>(api.PJRT_ExecuteContext_Create);
-  bind<destroy_context>(api.PJRT_ExecuteContext_Destroy);
+  ANSWER_ANY(api, PJRT_ExecuteContext_Create, args.context = new PJRT_ExecuteContext);
+  ANSWER_ANY(api, PJRT_ExecuteContext_Destroy, delete args.context);
 }
 
 }  // namespace jaxmps::pjrt

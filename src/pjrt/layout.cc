@@ -1,7 +1,6 @@
 #include "pjrt/layout.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
 #include <numeric>
 
@@ -49,67 +48,6 @@ Result<MinorToMajor> read_strides(const PJRT_Buffer_MemoryLayout_Strides& stride
     }
   }
   return order;
-}
-
-struct Axis {
-  int64_t count, src, dst;
-};
-
-// Drops axes of one element and joins neighbours that both sides walk in one stride.
-std::vector<Axis> simplify(const std::vector<int64_t>& src_strides,
-                           const std::vector<int64_t>& dst_strides, const ir::Dims& dims) {
-  std::vector<Axis> axes;
-  for (size_t i = 0; i < dims.size(); ++i) {
-    if (dims[i] != 1) axes.push_back({dims[i], src_strides[i], dst_strides[i]});
-  }
-  // Writing in order is kinder to the caches than reading in order.
-  std::stable_sort(axes.begin(), axes.end(),
-                   [](const Axis& a, const Axis& b) { return std::abs(a.dst) > std::abs(b.dst); });
-  std::vector<Axis> joined;
-  for (const Axis& axis : axes) {
-    if (!joined.empty() && joined.back().src == axis.src * axis.count &&
-        joined.back().dst == axis.dst * axis.count) {
-      joined.back() = {joined.back().count * axis.count, axis.src, axis.dst};
-    } else {
-      joined.push_back(axis);
-    }
-  }
-  return joined;
-}
-
-template <int64_t kSize>
-void copy_row(const char* src, char* dst, const Axis& axis) {
-  for (int64_t i = 0; i < axis.count; ++i) {
-    std::memcpy(dst, src, kSize);
-    src += axis.src;
-    dst += axis.dst;
-  }
-}
-
-void copy_innermost(const char* src, char* dst, const Axis& axis, int64_t item_size) {
-  if (axis.src == item_size && axis.dst == item_size) {
-    std::memcpy(dst, src, axis.count * item_size);
-    return;
-  }
-  switch (item_size) {
-    case 1:
-      return copy_row<1>(src, dst, axis);
-    case 2:
-      return copy_row<2>(src, dst, axis);
-    case 4:
-      return copy_row<4>(src, dst, axis);
-    case 8:
-      return copy_row<8>(src, dst, axis);
-    default:
-      return copy_row<16>(src, dst, axis);
-  }
-}
-
-void copy_axes(const char* src, char* dst, const Axis* axis, size_t count, int64_t item_size) {
-  if (count == 1) return copy_innermost(src, dst, *axis, item_size);
-  for (int64_t i = 0; i < axis->count; ++i) {
-    copy_axes(src + i * axis->src, dst + i * axis->dst, axis + 1, count - 1, item_size);
-  }
 }
 
 }  // namespace
@@ -169,15 +107,6 @@ Result<ir::Type> read_shape(PJRT_Buffer_Type type, const int64_t* dims, size_t n
     bytes *= std::max<int64_t>(dim, 1);
   }
   return shape;
-}
-
-void copy_strided(const char* src, const std::vector<int64_t>& src_strides, char* dst,
-                  const std::vector<int64_t>& dst_strides, const ir::Dims& dims,
-                  int64_t item_size) {
-  if (std::find(dims.begin(), dims.end(), 0) != dims.end()) return;
-  std::vector<Axis> axes = simplify(src_strides, dst_strides, dims);
-  if (axes.empty()) axes.push_back({1, item_size, item_size});
-  copy_axes(src, dst, axes.data(), axes.size(), item_size);
 }
 
 }  // namespace jaxmps::pjrt

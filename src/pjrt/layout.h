@@ -1,4 +1,4 @@
-// Shapes and layouts as they cross the interface, and copies between differently strided arrays.
+// Shapes and layouts as they cross the interface.
 // Everything inside the plugin is dense and row-major; only the host side of a transfer may differ.
 // Free functions and values; any thread.
 #pragma once
@@ -24,12 +24,17 @@ Result<MinorToMajor> read_layout(const PJRT_Buffer_MemoryLayout* layout, const i
 // Byte strides, by dimension, of a dense array in that order.
 std::vector<int64_t> dense_strides(const ir::Dims& dims, const MinorToMajor& order,
                                    int64_t item_size);
+// Of the type, as it is kept here.
+inline std::vector<int64_t> dense_strides(const ir::Type& type) {
+  return dense_strides(type.dims, row_major(type.dims.size()), ir::byte_size(type.dtype));
+}
 
+// What clients call the element type of a value.
+inline PJRT_Buffer_Type client_type(const ir::Type& type, bool is_token) {
+  return is_token ? PJRT_Buffer_Type_TOKEN
+                  : static_cast<PJRT_Buffer_Type>(ir::pjrt_type(type.dtype));
+}
 // The type of a shape given as arguments; an error names what is wrong with it.
 Result<ir::Type> read_shape(PJRT_Buffer_Type type, const int64_t* dims, size_t num_dims);
-
-// Copies every element from src to dst, each with byte strides of its own (any sign, or zero).
-void copy_strided(const char* src, const std::vector<int64_t>& src_strides, char* dst,
-                  const std::vector<int64_t>& dst_strides, const ir::Dims& dims, int64_t item_size);
 
 }  // namespace jaxmps::pjrt

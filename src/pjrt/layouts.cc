@@ -7,36 +7,10 @@
 #include "pjrt/executable.h"
 
 namespace jaxmps::pjrt {
-
-PJRT_EXTENSION_FUNCTION(PJRT_Layouts_MemoryLayout_Destroy, layout);
-PJRT_EXTENSION_FUNCTION(PJRT_Layouts_MemoryLayout_Serialize, serialized_layout_deleter);
-PJRT_EXTENSION_FUNCTION(PJRT_Layouts_PJRT_Client_GetDefaultLayout, layout);
-PJRT_EXTENSION_FUNCTION(PJRT_Layouts_PJRT_Buffer_MemoryLayout, layout);
-PJRT_EXTENSION_FUNCTION(PJRT_Layouts_PJRT_Topology_GetDefaultLayout, layout);
-PJRT_EXTENSION_FUNCTION(PJRT_Layouts_PJRT_Executable_GetOutputLayouts, layouts);
-PJRT_EXTENSION_FUNCTION(PJRT_Layouts_PJRT_Executable_GetParameterLayouts, layouts);
-
 namespace {
 
 PJRT_Layouts_MemoryLayout* new_layout(size_t rank) {
   return new PJRT_Layouts_MemoryLayout{print_layout(row_major(rank))};
-}
-
-Status destroy(PJRT_Layouts_MemoryLayout_Destroy_Args& args) {
-  delete args.layout;
-  return {};
-}
-
-// The layout is the same for every shape; what cannot be stored is refused where it is to be
-// stored, because JAX ends the process if it gets no layout.
-Status client_default(PJRT_Layouts_PJRT_Client_GetDefaultLayout_Args& args) {
-  args.layout = new_layout(args.num_dims);
-  return {};
-}
-
-Status topology_default(PJRT_Layouts_PJRT_Topology_GetDefaultLayout_Args& args) {
-  args.layout = new_layout(args.num_dims);
-  return {};
 }
 
 }  // namespace
@@ -45,14 +19,18 @@ PJRT_Extension_Base* layouts_extension() {
   static PJRT_Layouts_Extension node = [] {
     PJRT_Layouts_Extension made{};
     made.base = {sizeof(made), PJRT_Extension_Type_Layouts, nullptr};
-    bind<destroy>(made.PJRT_Layouts_MemoryLayout_Destroy);
+    ANSWER_ANY(made, PJRT_Layouts_MemoryLayout_Destroy, delete args.layout);
     ANSWER(made, PJRT_Layouts_MemoryLayout_Serialize, layout,
            hand_out(it.text, args.serialized_bytes, args.serialized_bytes_size,
                     args.serialized_layout, args.serialized_layout_deleter));
-    bind<client_default>(made.PJRT_Layouts_PJRT_Client_GetDefaultLayout);
+    // The layout is the same for every shape; what cannot be stored is refused where it is to be
+    // stored, because JAX ends the process if it gets no layout.
+    ANSWER_ANY(made, PJRT_Layouts_PJRT_Client_GetDefaultLayout,
+               args.layout = new_layout(args.num_dims));
     ANSWER(made, PJRT_Layouts_PJRT_Buffer_MemoryLayout, buffer,
            args.layout = new_layout(it.type().dims.size()));
-    bind<topology_default>(made.PJRT_Layouts_PJRT_Topology_GetDefaultLayout);
+    ANSWER_ANY(made, PJRT_Layouts_PJRT_Topology_GetDefaultLayout,
+               args.layout = new_layout(args.num_dims));
     ANSWER(made, PJRT_Layouts_PJRT_Executable_GetOutputLayouts, executable,
            give(it.state->results.layout_pointers, args.layouts, args.num_outputs));
     ANSWER(made, PJRT_Layouts_PJRT_Executable_GetParameterLayouts, executable,

@@ -136,13 +136,6 @@ Status client_compile(PJRT_Client_Compile_Args& args) {
   return {};
 }
 
-Status serialize(PJRT_Executable_Serialize_Args& args) {
-  REQUIRE(args.executable);
-  hand_out(write_blob(*args.executable->state), args.serialized_bytes, args.serialized_bytes_size,
-           args.serialized_executable, args.serialized_executable_deleter);
-  return {};
-}
-
 Status deserialize(PJRT_Executable_DeserializeAndLoad_Args& args) {
   REQUIRE(args.client);
   TRY(Blob blob, read_blob(view(args.serialized_executable, args.serialized_executable_size)));
@@ -166,19 +159,10 @@ Status client_load(PJRT_Client_Load_Args& args) {
   return {};
 }
 
-Status destroy(PJRT_LoadedExecutable_Destroy_Args& args) {
-  delete args.executable;
-  return {};
-}
-
-Result<StatePtr> live_state(const PJRT_LoadedExecutable& executable) {
-  if (StatePtr state = executable.state()) return state;
-  return invalid("the executable has been deleted");
-}
-
 Status executable_of(PJRT_LoadedExecutable_GetExecutable_Args& args) {
   REQUIRE(args.loaded_executable);
-  TRY(StatePtr state, live_state(*args.loaded_executable));
+  StatePtr state = args.loaded_executable->state();
+  if (!state) return invalid("the executable has been deleted");
   args.executable = new PJRT_Executable{std::move(state)};
   return {};
 }
@@ -226,10 +210,12 @@ Result<PJRT_LoadedExecutable*> compile(PJRT_Client& client, std::string_view cod
 
 void bind_loaded_executable(PJRT_Api& api) {
   bind<client_compile>(api.PJRT_Client_Compile);
-  bind<serialize>(api.PJRT_Executable_Serialize);
+  ANSWER(api, PJRT_Executable_Serialize, executable,
+         hand_out(write_blob(*it.state), args.serialized_bytes, args.serialized_bytes_size,
+                  args.serialized_executable, args.serialized_executable_deleter));
   bind<deserialize>(api.PJRT_Executable_DeserializeAndLoad);
   bind<client_load>(api.PJRT_Client_Load);
-  bind<destroy>(api.PJRT_LoadedExecutable_Destroy);
+  ANSWER_ANY(api, PJRT_LoadedExecutable_Destroy, delete args.executable);
   bind<executable_of>(api.PJRT_LoadedExecutable_GetExecutable);
   ANSWER(api, PJRT_LoadedExecutable_AddressableDevices, executable,
          give(it.devices, args.addressable_devices, args.num_addressable_devices));

@@ -33,14 +33,6 @@ const PJRT_Memory_FunctionTable kTable = {
     .set_user_data = store_user_data,
 };
 
-Status kind(PJRT_Memory_Kind_Args& args) {
-  REQUIRE(args.memory);
-  std::string_view kind = memory_of(args.memory).kind();
-  args.kind = kind.data();
-  args.kind_size = kind.size();
-  return {};
-}
-
 }  // namespace
 
 Memory::Memory(PJRT_Device* owner, int32_t device_id, int index)
@@ -58,7 +50,8 @@ Memory::~Memory() {
 
 void bind_memory(PJRT_Api& api) {
   ANSWER(api, PJRT_Memory_Id, memory, args.id = memory_of(&it).id);
-  bind<kind>(api.PJRT_Memory_Kind);
+  ANSWER(api, PJRT_Memory_Kind, memory,
+         give(kMemoryKinds[memory_of(&it).kind_index], args.kind, args.kind_size));
   ANSWER(api, PJRT_Memory_Kind_Id, memory, args.kind_id = memory_of(&it).kind_index);
   ANSWER(api, PJRT_Memory_DebugString, memory,
          give(memory_of(&it).to_string, args.debug_string, args.debug_string_size));

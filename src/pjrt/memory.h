@@ -23,8 +23,6 @@ struct Memory : PJRT_Memory {
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  std::string_view kind() const { return kMemoryKinds[kind_index]; }
-
   PJRT_Device* device;
   int kind_index;  // also the kind id
   int32_t id;      // unique in the client

@@ -10,31 +10,11 @@ struct PJRT_MemoryDescription {
 };
 
 namespace jaxmps::pjrt {
-
-PJRT_EXTENSION_FUNCTION(PJRT_DeviceDescription_MemoryDescriptions, default_memory_index);
-PJRT_EXTENSION_FUNCTION(PJRT_MemoryDescription_Kind, kind_id);
-
 namespace {
 
 constexpr PJRT_MemoryDescription kDescriptions[kNumMemoryKinds] = {{0}, {1}, {2}};
 constexpr const PJRT_MemoryDescription* kPointers[kNumMemoryKinds] = {
     &kDescriptions[0], &kDescriptions[1], &kDescriptions[2]};
-
-Status descriptions(PJRT_DeviceDescription_MemoryDescriptions_Args& args) {
-  args.memory_descriptions = kPointers;
-  args.num_memory_descriptions = kNumMemoryKinds;
-  args.default_memory_index = kDeviceMemory;
-  return {};
-}
-
-Status kind(PJRT_MemoryDescription_Kind_Args& args) {
-  REQUIRE(args.memory_description);
-  std::string_view name = kMemoryKinds[args.memory_description->kind];
-  args.kind = name.data();
-  args.kind_size = name.size();
-  args.kind_id = args.memory_description->kind;
-  return {};
-}
 
 }  // namespace
 
@@ -42,8 +22,12 @@ PJRT_Extension_Base* memory_descriptions_extension() {
   static PJRT_MemoryDescriptions_Extension node = [] {
     PJRT_MemoryDescriptions_Extension made{};
     made.base = {sizeof(made), PJRT_Extension_Type_MemoryDescriptions, nullptr};
-    bind<descriptions>(made.PJRT_DeviceDescription_MemoryDescriptions);
-    bind<kind>(made.PJRT_MemoryDescription_Kind);
+    ANSWER_ANY(made, PJRT_DeviceDescription_MemoryDescriptions,
+               give(kPointers, args.memory_descriptions, args.num_memory_descriptions);
+               args.default_memory_index = kDeviceMemory);
+    ANSWER(made, PJRT_MemoryDescription_Kind, memory_description,
+           give(kMemoryKinds[it.kind], args.kind, args.kind_size);
+           args.kind_id = it.kind);
     return made;
   }();
   return &node.base;

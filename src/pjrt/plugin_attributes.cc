@@ -8,10 +8,8 @@
 namespace jaxmps::pjrt {
 namespace {
 
-Status initialize(PJRT_Plugin_Initialize_Args&) { return {}; }
-
-Status attributes(PJRT_Plugin_Attributes_Args& args) {
-  static const Attributes* list = [] {
+const Attributes& facts() {
+  static const auto* list = [] {
     auto* made = new Attributes;
     // Clients serialise programs to this version of StableHLO, or to their own if it is lower.
     made->add("stablehlo_current_version", std::vector<int64_t>{1, 22, 0});
@@ -19,16 +17,14 @@ Status attributes(PJRT_Plugin_Attributes_Args& args) {
     made->add("supports_executable_serialization", true);
     return made;
   }();
-  args.attributes = list->data();
-  args.num_attributes = list->size();
-  return {};
+  return *list;
 }
 
 }  // namespace
 
 void bind_plugin(PJRT_Api& api) {
-  bind<initialize>(api.PJRT_Plugin_Initialize);
-  bind<attributes>(api.PJRT_Plugin_Attributes);
+  ANSWER_ANY(api, PJRT_Plugin_Initialize);
+  ANSWER_ANY(api, PJRT_Plugin_Attributes, give(facts(), args.attributes, args.num_attributes));
 }
 
 }  // namespace jaxmps::pjrt

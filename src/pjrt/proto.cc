@@ -70,20 +70,9 @@ Status read_repeated(const ProtoField& field, std::string_view message, std::vec
   ProtoReader reader(field.bytes, message);
   if (field.wire != Wire::bytes) return reader.wrong_type(field);
   // A packed list is a run of varints without tags.
-  std::string_view rest = field.bytes;
-  while (!rest.empty()) {
-    uint64_t value = 0;
-    size_t used = 0;
-    for (bool more = true; more; ++used) {
-      if (used == rest.size() || used == 10) {
-        return invalid(str(message, ": a packed list ends inside a number"));
-      }
-      auto byte = static_cast<unsigned char>(rest[used]);
-      value |= static_cast<uint64_t>(byte & 0x7f) << (7 * used);
-      more = byte >= 0x80;
-    }
+  while (!reader.at_end()) {
+    TRY(const uint64_t value, reader.varint());
     out.push_back(static_cast<int64_t>(value));
-    rest.remove_prefix(used);
   }
   return {};
 }

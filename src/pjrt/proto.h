@@ -30,12 +30,12 @@ class ProtoReader {
 
   bool at_end() const { return offset_ == bytes_.size(); }
   Result<ProtoField> next();
+  Result<uint64_t> varint();
 
   // The error that field `field` is of a wrong type.
   Error wrong_type(const ProtoField& field) const;
 
  private:
-  Result<uint64_t> varint();
   Result<uint64_t> fixed(size_t width);
   Error fail(std::string_view what) const;
 

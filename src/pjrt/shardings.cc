@@ -7,11 +7,6 @@
 
 namespace jaxmps::pjrt {
 
-PJRT_EXTENSION_FUNCTION(PJRT_Shardings_PJRT_Executable_ParameterShardings, sharding_sizes);
-PJRT_EXTENSION_FUNCTION(PJRT_Shardings_PJRT_Executable_OutputShardings, sharding_sizes);
-
-namespace {}  // namespace
-
 PJRT_Extension_Base* shardings_extension() {
   static PJRT_Shardings_Extension node = [] {
     PJRT_Shardings_Extension made{};

@@ -1,7 +1,6 @@
 #include "pjrt/topology.h"
 
-#include <charconv>
-
+#include "base/parse.h"
 #include "pjrt/bindings.h"
 #include "pjrt/client.h"
 #include "pjrt/entry.h"
@@ -16,12 +15,6 @@ std::string serialize_facts(const TopologyFacts& facts) {
              "\n");
 }
 
-template <typename T>
-bool parse_number(std::string_view text, T& out) {
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  return error == std::errc() && end == text.data() + text.size();
-}
-
 Result<TopologyFacts> parse_facts(std::string_view bytes) {
   std::vector<std::string_view> lines;
   while (!bytes.empty()) {
@@ -32,7 +25,7 @@ Result<TopologyFacts> parse_facts(std::string_view bytes) {
   }
   TopologyFacts facts;
   if (lines.size() != 4 || !bytes.empty() || lines[0] != kMagic ||
-      !parse_number(lines[3], facts.num_devices) || facts.num_devices < 1 ||
+      !parse_number(lines[3], &facts.num_devices) || facts.num_devices < 1 ||
       facts.num_devices > kMaxDevices) {
     return invalid("serialized topology: not made by this plugin");
   }
@@ -41,22 +34,9 @@ Result<TopologyFacts> parse_facts(std::string_view bytes) {
   return facts;
 }
 
-// ---- topology ----
-
 Status create(PJRT_TopologyDescription_Create_Args& args) {
   TRY(TopologyFacts facts, local_topology(args.create_options, args.num_options));
   args.topology = new PJRT_TopologyDescription(std::move(facts));
-  return {};
-}
-
-Status destroy(PJRT_TopologyDescription_Destroy_Args& args) {
-  delete args.topology;
-  return {};
-}
-
-Status platform_name(PJRT_TopologyDescription_PlatformName_Args& args) {
-  args.platform_name = kPlatformName.data();
-  args.platform_name_size = kPlatformName.size();
   return {};
 }
 
@@ -67,14 +47,7 @@ Status deserialize(PJRT_TopologyDescription_Deserialize_Args& args) {
   return {};
 }
 
-Status memory_space_kind_ids(PJRT_TopologyDescription_GetMemorySpaceKindIds_Args& args) {
-  static constexpr int ids[kNumMemoryKinds] = {0, 1, 2};
-  args.memory_space_kind_ids = ids;
-  args.num_memory_space_kind_ids = kNumMemoryKinds;
-  return {};
-}
-
-// ---- device descriptions ----
+constexpr int kMemoryKindIds[kNumMemoryKinds] = {0, 1, 2};
 
 }  // namespace
 
@@ -86,8 +59,9 @@ uint64_t stable_hash(std::string_view bytes) {
 
 void bind_topology(PJRT_Api& api) {
   bind<create>(api.PJRT_TopologyDescription_Create);
-  bind<destroy>(api.PJRT_TopologyDescription_Destroy);
-  bind<platform_name>(api.PJRT_TopologyDescription_PlatformName);
+  ANSWER_ANY(api, PJRT_TopologyDescription_Destroy, delete args.topology);
+  ANSWER_ANY(api, PJRT_TopologyDescription_PlatformName,
+             give(kPlatformName, args.platform_name, args.platform_name_size));
   ANSWER(api, PJRT_TopologyDescription_PlatformVersion, topology,
          give(it.facts.platform_version, args.platform_version, args.platform_version_size));
   ANSWER(api, PJRT_TopologyDescription_GetDeviceDescriptions, topology,
@@ -100,7 +74,8 @@ void bind_topology(PJRT_Api& api) {
          give(it.attributes, args.attributes, args.num_attributes));
   ANSWER(api, PJRT_TopologyDescription_Fingerprint, topology,
          args.fingerprint = stable_hash(it.serialized));
-  bind<memory_space_kind_ids>(api.PJRT_TopologyDescription_GetMemorySpaceKindIds);
+  ANSWER_ANY(api, PJRT_TopologyDescription_GetMemorySpaceKindIds,
+             give(kMemoryKindIds, args.memory_space_kind_ids, args.num_memory_space_kind_ids));
   ANSWER(api, PJRT_DeviceDescription_Id, device_description, args.id = it.id);
   ANSWER(api, PJRT_DeviceDescription_ProcessIndex, device_description,
          args.process_index = it.process_index);

@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "kernels/cpu/strided_copy.h"
 #include "pjrt/bindings.h"
 #include "pjrt/buffer.h"
 #include "pjrt/entry.h"
@@ -62,11 +63,6 @@ Status create(PJRT_Client_CreateBuffersForAsyncHostToDevice_Args& args) {
   return {};
 }
 
-Status destroy(PJRT_AsyncHostToDeviceTransferManager_Destroy_Args& args) {
-  delete args.transfer_manager;
-  return {};
-}
-
 Result<Slot*> slot_of(Manager& manager, int index) {
   if (index >= 0 && index < static_cast<int>(manager.slots.size())) return &manager.slots[index];
   return invalid(
@@ -116,9 +112,8 @@ Status transfer_literal(PJRT_AsyncHostToDeviceTransferManager_TransferLiteral_Ar
   if (slot->bytes > 0) {
     REQUIRE(args.data);
     const int64_t item = ir::byte_size(type.dtype);
-    copy_strided(static_cast<const char*>(args.data), dense_strides(type.dims, order, item),
-                 slot->value->data<char>(),
-                 dense_strides(type.dims, row_major(type.dims.size()), item), type.dims, item);
+    cpu::StridedCopy(type.dims, dense_strides(type.dims, order, item), dense_strides(type), item)
+        .copy(args.data, slot->value->data<char>());
   }
   finish(*slot);
   args.done_with_h2d_transfer = new_event(Event::ready());
@@ -137,13 +132,6 @@ Status retrieve(PJRT_AsyncHostToDeviceTransferManager_RetrieveBuffer_Args& args)
   return {};
 }
 
-Status buffer_size(PJRT_AsyncHostToDeviceTransferManager_BufferSize_Args& args) {
-  REQUIRE(args.transfer_manager);
-  TRY(Slot * slot, slot_of(*args.transfer_manager, args.buffer_index));
-  args.buffer_size = slot->bytes;
-  return {};
-}
-
 Status set_error(PJRT_AsyncHostToDeviceTransferManager_SetBufferError_Args& args) {
   REQUIRE(args.transfer_manager);
   std::lock_guard lock(args.transfer_manager->mutex);
@@ -154,14 +142,11 @@ Status set_error(PJRT_AsyncHostToDeviceTransferManager_SetBufferError_Args& args
   return {};
 }
 
-// Hints about the transfers; there is nothing to do with them.
-Status add_metadata(PJRT_AsyncHostToDeviceTransferManager_AddMetadata_Args&) { return {}; }
-
 }  // namespace
 
 void bind_transfer_manager(PJRT_Api& api) {
   bind<create>(api.PJRT_Client_CreateBuffersForAsyncHostToDevice);
-  bind<destroy>(api.PJRT_AsyncHostToDeviceTransferManager_Destroy);
+  ANSWER_ANY(api, PJRT_AsyncHostToDeviceTransferManager_Destroy, delete args.transfer_manager);
   bind<transfer_data>(api.PJRT_AsyncHostToDeviceTransferManager_TransferData);
   bind<transfer_literal>(api.PJRT_AsyncHostToDeviceTransferManager_TransferLiteral);
   bind<retrieve>(api.PJRT_AsyncHostToDeviceTransferManager_RetrieveBuffer);
@@ -169,9 +154,12 @@ void bind_transfer_manager(PJRT_Api& api) {
          args.device_out = it.memory->device);
   ANSWER(api, PJRT_AsyncHostToDeviceTransferManager_BufferCount, transfer_manager,
          args.buffer_count = it.slots.size());
-  bind<buffer_size>(api.PJRT_AsyncHostToDeviceTransferManager_BufferSize);
+  ANSWER(api, PJRT_AsyncHostToDeviceTransferManager_BufferSize, transfer_manager,
+         TRY(const Slot* slot, slot_of(it, args.buffer_index));
+         args.buffer_size = slot->bytes);
   bind<set_error>(api.PJRT_AsyncHostToDeviceTransferManager_SetBufferError);
-  bind<add_metadata>(api.PJRT_AsyncHostToDeviceTransferManager_AddMetadata);
+  // Hints about the transfers; there is nothing to do with them.
+  ANSWER_ANY(api, PJRT_AsyncHostToDeviceTransferManager_AddMetadata);
 }
 
 }  // namespace jaxmps::pjrt

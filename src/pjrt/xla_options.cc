@@ -1,10 +1,10 @@
 #include "pjrt/xla_options.h"
 
-#include <charconv>
 #include <cstdlib>
 #include <limits>
 
 #include "base/log.h"
+#include "base/parse.h"
 
 namespace jaxmps::pjrt {
 namespace {
@@ -215,8 +215,7 @@ std::string_view type_of(std::string_view name) {
 template <typename T>
 bool is_number(std::string_view text) {
   T value;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return error == std::errc() && end == text.data() + text.size();
+  return parse_number(text, &value);
 }
 
 bool is_float(const std::string& text) {

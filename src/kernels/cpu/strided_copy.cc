@@ -56,7 +56,9 @@ StridedCopy::StridedCopy(const ir::Dims& extents, const ir::Dims& from_strides,
   if (axes_.back().from == run_ && axes_.back().to == run_) {
     run_ *= axes_.back().extent;
     axes_.pop_back();
-  } else if (axes_.back().to == run_) {
+  } else if (axes_.back().to == run_ && std::all_of(axes_.begin(), axes_.end(), [&](const Axis& a) {
+               return a.from % run_ == 0 && a.to % run_ == 0;
+             })) {
     for (size_t d = axes_.size() - 1; d-- > 0 && turned_ == kMaxRank;) {
       if (axes_[d].from == run_) turned_ = d;
     }
@@ -128,7 +130,9 @@ void StridedCopy::copy(const void* source, void* target) const {
   }
   with_item(static_cast<size_t>(run_), [&](auto item) {
     using T = decltype(item);
-    if (turned_ != kMaxRank) {
+    // A client's arrays may lie anywhere.
+    const auto places = reinterpret_cast<uintptr_t>(from) | reinterpret_cast<uintptr_t>(to);
+    if (turned_ != kMaxRank && places % sizeof(T) == 0) {
       copy_turned(static_cast<const T*>(source), static_cast<T*>(target));
     } else {
       copy_lines(from, to, copy_line<T>);
