@@ -1,5 +1,6 @@
 #include "scalar/scalar.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -344,8 +345,11 @@ Result<ScalarValue> ScalarBuilder::apply_real(const ir::Op& op, std::span<const 
     case OpId::compare:
       return compare(op, x, in[1]);
     case OpId::reduce_precision: {
-      const uint64_t imm =
-          static_cast<uint64_t>(op.i64("exponent_bits") << 8 | op.i64("mantissa_bits"));
+      // No type has more than 255 of either.
+      const auto bits = [&](std::string_view name) {
+        return static_cast<uint64_t>(std::min<int64_t>(op.i64(name), 0xff));
+      };
+      const uint64_t imm = bits("exponent_bits") << 8 | bits("mantissa_bits");
       return finish({out, emit(Opcode::reduce_precision, type, x.re, -1, -1, imm), -1});
     }
     default:

@@ -209,7 +209,7 @@ row("stablehlo.bitcast_convert", lambda x: lax.bitcast_convert_type(x, jnp.float
     check=lambda got, want, arguments: np.testing.assert_array_equal(got[0].view(np.uint32), want[0].view(np.uint32)))
 row("stablehlo.bitcast_convert", lambda x: lax.bitcast_convert_type(x, jnp.uint4), [R], ("uint8", "int16"), "bitcast-to-4-bits", vmap=False)
 row("stablehlo.bitcast_convert", lambda x: lax.bitcast_convert_type(x, jnp.int8), [full_range(3, 2)], "int4", "bitcast-from-4-bits", vmap=False)
-for exponent, mantissa in ((5, 10), (8, 7), (4, 3), (5, 2), (8, 23), (2, 0)):
+for exponent, mantissa in ((5, 10), (8, 7), (4, 3), (5, 2), (8, 23), (2, 0), (8, 256)):
     row(
         "stablehlo.reduce_precision",
         lambda x, e=exponent, m=mantissa: lax.reduce_precision(x, e, m),
