@@ -10,17 +10,18 @@
 namespace jaxmps::passes {
 namespace {
 
-bool is_plain(const ir::Type& type) {
+bool is_known_float(const ir::Type& type) {
   return type.is_tensor() && type.is_static() && !type.quantization && type.size() > 0 &&
          (type.dtype == DType::f32 || is_half(type.dtype));
 }
 
 // Those of an algorithm are MLX's to refuse.
-bool is_plain(const Op& dot) {
+bool is_default_product(const Op& dot) {
   const Attr* sum = dot.find("accumulation_type");
   const auto* type = sum ? sum->get_if<ir::Type>() : nullptr;
-  return (!sum || (type && type->kind == ir::Type::Kind::none)) && is_plain(dot.result()->type) &&
-         is_plain(dot.operand(0)->type) && is_plain(dot.operand(1)->type);
+  return (!sum || (type && type->kind == ir::Type::Kind::none)) &&
+         is_known_float(dot.result()->type) && is_known_float(dot.operand(0)->type) &&
+         is_known_float(dot.operand(1)->type);
 }
 
 bool is_vector(const Op& dot, int operand) {
@@ -72,7 +73,7 @@ void keep_apart(Op* user, int operand) {
 }
 
 void expand(Op* dot) {
-  if (dot->id != OpId::dot_general || !is_plain(*dot)) return;
+  if (dot->id != OpId::dot_general || !is_default_product(*dot)) return;
   const int vector = is_vector(*dot, 1) ? 1 : 0;
   if (!is_vector(*dot, vector)) return;
   const auto at = place_of_contracted(*dot, 1 - vector);
