@@ -32,7 +32,7 @@ class StridedCopy {
   }
 
  private:
-  static constexpr size_t kMaxRank = 32;
+  static constexpr size_t kMaxRank = 64;  // as that of artifacts and of what clients give
   struct Axis {
     int64_t extent, from, to;
   };
