@@ -427,6 +427,24 @@ def test_compiling_beside_goes_on_in_the_child_of_a_fork():
     assert (code, got) == (0, "0 0\n"), error
 
 
+def test_python_ends_after_calls_of_the_generator():
+    # One that wants Python's lock when Python has ended would take the process down.
+    code, got, error = run("""
+    import threading, time
+    from jax_plugins.mps import machine_code
+
+    machine_code._table.inside = 1
+    end = threading.Thread(target=machine_code._close)
+    end.start()
+    time.sleep(0.1)
+    waits = end.is_alive() and not machine_code._table.open
+    machine_code._table.inside = 0
+    end.join(10)
+    print(waits, end.is_alive())
+    """)
+    assert (code, got) == (0, "True False\n"), error
+
+
 def test_object_code_is_kept_in_the_cache_of_jax(tmp_path):
     env = {"JAX_MPS_LLVM": "2", "JAX_COMPILATION_CACHE_DIR": str(tmp_path), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1000"}
     _, want, error = run(LONG.format(before=""), **env)

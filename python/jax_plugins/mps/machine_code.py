@@ -52,7 +52,8 @@ class _Table(ctypes.Structure):
     _fields_ = [
         ("compile", _COMPILE),
         ("release", _RELEASE),
-        ("open", ctypes.c_int),
+        ("inside", ctypes.c_int64),
+        ("open", ctypes.c_int32),
     ]
 
 
@@ -209,7 +210,7 @@ def _start():
         _worker.start()
 
 
-_table = _Table(_COMPILE(_compile), _RELEASE(_release), 1)
+_table = _Table(_COMPILE(_compile), _RELEASE(_release), 0, 1)
 # The plugin may look at them, and run the code, until the very end of the process.
 for _kept in (_table, _engines):
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(_kept))
@@ -217,14 +218,17 @@ for _kept in (_table, _engines):
 
 @atexit.register
 def _close():
-    # Whoever is inside gets out first.
+    # Whoever is inside gets out first, and who waits for the interpreter's lock to get in.
     with _lock:
         _table.open = 0
+    while _table.inside:
+        time.sleep(0.001)
 
 
 def _after_fork():
     # The thread is gone; what it was to do waits for the next one.
     global _worker, _wake
+    _table.inside = 0
     _worker, _wake = None, threading.Semaphore(len(_soon) + len(_later))
     _lock.release()
 

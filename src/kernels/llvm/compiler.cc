@@ -13,6 +13,27 @@ namespace {
 
 const CodeGenerator* generator = nullptr;
 
+// A call of the generator's functions, which does not end meanwhile: a thread that waited for the
+// interpreter's lock then would take the process down. Not possible (false) once it is ending.
+class Visit {
+ public:
+  Visit() : generator_(generator) {
+    if (generator_) ++generator_->inside;
+  }
+  ~Visit() {
+    if (generator_) --generator_->inside;
+  }
+  Visit(const Visit&) = delete;
+  explicit operator bool() const { return generator_ && generator_->open; }
+
+ private:
+  const CodeGenerator* const generator_;
+};
+
+void release(int64_t handle) {
+  if (const Visit visit; visit) generator->release(handle);
+}
+
 // Of all texts that are in use; the keys are the texts of the codes themselves.
 struct Cache {
   std::mutex mutex;
@@ -51,10 +72,12 @@ MachineCode::~MachineCode() {
       cache().codes.erase(found);
     }
   }
-  if (address() && generator->open) generator->release(handle_);
+  if (address()) release(handle_);
 }
 
-void MachineCode::start(When when, void* sink, CodeGenerator::Done done) const {
+bool MachineCode::start(When when, void* sink, CodeGenerator::Done done) const {
+  const Visit visit;
+  if (!visit) return false;
   std::vector<const char*> names;
   std::vector<const void*> addresses;
   for (const LlvmSymbol& symbol : module_.symbols) {
@@ -64,28 +87,31 @@ void MachineCode::start(When when, void* sink, CodeGenerator::Done done) const {
   generator->compile(module_.text.data(), static_cast<int64_t>(module_.text.size()), module_.name,
                      names.data(), addresses.data(), static_cast<int64_t>(names.size()), when, done,
                      sink);
+  return true;
 }
 
 void MachineCode::take(const void* address, int64_t handle) {
   const std::lock_guard lock(mutex_);
-  if (this->address()) return generator->release(handle);  // compiled twice at the same time
+  if (this->address()) return release(handle);  // compiled twice at the same time
   handle_ = handle;
   address_.store(address, std::memory_order_release);
 }
 
 Status MachineCode::compile() {
   if (address()) return {};
-  if (!has_code_generator()) return unimplemented("there is no code generator");
   struct Now {
     MachineCode* code;
     std::string message;
   } now{this, {}};
-  start(When::now, &now,
-        [](void* sink, const void* address, int64_t handle, const char* message, int64_t size) {
-          auto* now = static_cast<Now*>(sink);
-          if (address) return now->code->take(address, handle);
-          now->message.assign(message, static_cast<size_t>(size));
-        });
+  const bool is_asked =
+      has_code_generator() &&
+      start(When::now, &now,
+            [](void* sink, const void* address, int64_t handle, const char* message, int64_t size) {
+              auto* now = static_cast<Now*>(sink);
+              if (address) return now->code->take(address, handle);
+              now->message.assign(message, static_cast<size_t>(size));
+            });
+  if (!is_asked) return unimplemented("there is no code generator");
   if (!address()) return internal(str("LLVM: ", now.message));
   return {};
 }
@@ -95,12 +121,13 @@ void MachineCode::request(When when) {
   using Self = std::shared_ptr<MachineCode>;
   auto* self = new (std::nothrow) Self(shared_from_this());
   if (!self) return;
-  start(when, self,
-        [](void* sink, const void* address, int64_t handle, const char* message, int64_t size) {
-          const std::unique_ptr<Self> self(static_cast<Self*>(sink));
-          if (address) return (*self)->take(address, handle);
-          log(Level::debug, "LLVM: ", std::string_view(message, static_cast<size_t>(size)));
-        });
+  const auto done = [](void* sink, const void* address, int64_t handle, const char* message,
+                       int64_t size) {
+    const std::unique_ptr<Self> self(static_cast<Self*>(sink));
+    if (address) return (*self)->take(address, handle);
+    log(Level::debug, "LLVM: ", std::string_view(message, static_cast<size_t>(size)));
+  };
+  if (!start(when, self, done)) delete self;
 }
 
 }  // namespace jaxmps::kernels

@@ -27,8 +27,10 @@ struct CodeGenerator {
   void (*compile)(const char* text, int64_t size, const char* name, const char* const* symbols,
                   const void* const* addresses, int64_t count, When when, Done done, void* sink);
   void (*release)(int64_t handle);
-  // 0 once the interpreter is shutting down: then nothing here may be called.
-  int32_t open;
+  // How many calls of these functions are under way; the interpreter ends after them.
+  mutable std::atomic<int64_t> inside;
+  // 0 once the interpreter is shutting down: then nothing here may be called. Looked at inside.
+  std::atomic<int32_t> open;
 };
 
 void set_code_generator(const CodeGenerator* generator);
@@ -65,7 +67,8 @@ class MachineCode : public std::enable_shared_from_this<MachineCode> {
  private:
   explicit MachineCode(LlvmModule module) : module_(std::move(module)) {}
   void take(const void* address, int64_t handle);
-  void start(When when, void* sink, CodeGenerator::Done done) const;
+  // False where there is no generator: then `done` is not called.
+  bool start(When when, void* sink, CodeGenerator::Done done) const;
 
   const LlvmModule module_;
   std::atomic<double> spent_{0};
