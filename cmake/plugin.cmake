@@ -1,18 +1,13 @@
-# The plugin: one shared library that exports GetPjrtApi and, on Linux, the BLAS functions of MLX
-# that it replaces. In a wheel it lies in jax_plugins/mps and finds MLX beside it in mlx/lib.
-set(exports GetPjrtApi)
+# The plugin: one shared library that exports GetPjrtApi. In a wheel it lies in jax_plugins/mps and
+# finds MLX beside it in mlx/lib.
 if(APPLE)
   # Everything is compiled with hidden visibility; the list also hides what headers make visible.
-  list(TRANSFORM exports PREPEND "_" OUTPUT_VARIABLE symbols)
-  list(JOIN symbols "\n" symbols)
   set(exports_file "${CMAKE_BINARY_DIR}/exported_symbols.txt")
-  file(WRITE "${exports_file}" "${symbols}\n")
+  file(WRITE "${exports_file}" "_GetPjrtApi\n")
   set(origin "@loader_path")
 else()
-  list(APPEND exports cblas_sgemm cblas_dgemm cblas_cgemm)
-  list(JOIN exports "; " symbols)
   set(exports_file "${CMAKE_BINARY_DIR}/exported_symbols.map")
-  file(WRITE "${exports_file}" "{ global: ${symbols}; local: *; };\n")
+  file(WRITE "${exports_file}" "{ global: GetPjrtApi; local: *; };\n")
   set(origin "$ORIGIN")
 endif()
 

@@ -95,8 +95,7 @@ def check_linux(path: pathlib.Path, wheel: pathlib.Path, tag: str, mlx: pathlib.
     expect(library.header.machine_type == machine[tag.split("_", 3)[3]], "its library is for another processor")
     expect(not list(library.symtab_symbols), "its library is not stripped")
     exported = {s.name for s in library.exported_symbols}
-    wanted = {"GetPjrtApi", "cblas_sgemm", "cblas_dgemm", "cblas_cgemm"}
-    expect(exported == wanted, f"its library exports {sorted(exported)}, not {sorted(wanted)}")
+    expect(exported == {"GetPjrtApi"}, f"its library exports {sorted(exported)}, not GetPjrtApi alone")
     paths = [e.paths for e in library.dynamic_entries
              if isinstance(e, lief.ELF.DynamicEntryRunPath | lief.ELF.DynamicEntryRpath)]  # fmt: skip
     expect(paths == [[f"$ORIGIN/{MLX_PATH}"]], f"its run path is {paths}")

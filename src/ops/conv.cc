@@ -320,6 +320,7 @@ ANY_DTYPE_OP(convolution) {
   const ConvDims dims = conv_dims(ctx.op);
   if (ctx.target.runs_native) {
     if (auto lowering = native_conv(ctx, dims)) return std::move(*lowering);
+    return ctx.fail("products of these types are not supported");
   }
   mx::Shape output;
   for (int d : dims.output) output.push_back(ctx.out_shape()[d]);

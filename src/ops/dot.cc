@@ -238,6 +238,7 @@ ANY_DTYPE_OP(dot_general) {
   TRY(ProductType type, product_type(ctx));
   if (ctx.target.runs_native) {
     if (auto lowering = native_dot(ctx, dims)) return std::move(*lowering);
+    return ctx.fail("products of these types are not supported");
   }
   return graph([=, shape = ctx.out_shape(), merges = !ctx.target.strided_batches](Inputs in) {
     const auto a = arrange(in[0], dims.lhs_batch, dims.lhs_free, dims.lhs_contract, merges);

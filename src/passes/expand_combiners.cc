@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <unordered_map>
 
 #include "ir/combiner.h"
@@ -415,7 +416,7 @@ void expand_select_and_scatter(Op* op) {
   replace(op, build.convert(build.reshape(scatter->result(), type.dims), type.dtype));
 }
 
-// --- types that MLX has not ---------------------------------------------------------------------
+// --- types of products, and those that MLX has not ----------------------------------------------
 
 bool is_narrow(DType dtype) {
   return ir::is_small_float(dtype) || (ir::is_int(dtype) && ir::bit_width(dtype) < 8);
@@ -427,6 +428,42 @@ void widen_result(Op* op, DType wide) {
   const Builder build(op);
   replace(op, build.convert(build.value(op->id, op->operands(), type.with(wide), op->attrs),
                             type.dtype));
+}
+
+// The type in which a product of integers or truth values, for which there is no kernel, is
+// computed: float64 where it holds every sum of small integers, else the result's, in whose
+// arithmetic it wraps. That there is any product of truth values does not get lost in float32.
+std::optional<DType> product_type(const Op& op) {
+  constexpr int kDigits = 53;
+  const DType out = op.result()->type.dtype;
+  int64_t terms = std::numeric_limits<int64_t>::max();  // of a sum, at most
+  int widest = 0, bits = 0;
+  for (const Value* operand : op.operands()) {
+    const Type& type = operand->type;
+    const bool is_pred = type.dtype == DType::pred;
+    const bool is_taken = is_pred || (out != DType::pred && ir::is_int(type.dtype));
+    if (!is_taken || type.quantization) return std::nullopt;
+    terms = std::min(terms, type.size());
+    const int width = is_pred ? 1 : ir::bit_width(type.dtype);
+    widest = std::max(widest, width);
+    bits += width;
+  }
+  if (out == DType::pred) return DType::f32;
+  if (!ir::is_int(out)) return std::nullopt;
+  if (widest <= 16 && terms <= int64_t{1} << (kDigits - bits)) return DType::f64;
+  return !is_narrow(out) ? out : ir::is_signed_int(out) ? DType::s8 : DType::u8;
+}
+
+void give_product_type(Op* op) {
+  const auto wide = product_type(*op);
+  if (!wide) return;
+  const Type type = op->result()->type;
+  const Builder build(op);
+  for (int i = 0; i < 2; ++i) op->set_operand(i, build.convert(op->operand(i), *wide));
+  Value* product = build.value(op->id, op->operands(), type.with(*wide), op->attrs);
+  // What the result cannot hold wraps.
+  if (*wide == DType::f64) product = build.convert(product, DType::s64);
+  replace(op, build.convert(product, type.dtype));
 }
 
 // What a GPU's part of a program leaves to MLX.
@@ -455,6 +492,8 @@ class Expander {
         if (!has_kernel_(*op, target)) expand_select_and_scatter(op);
       } else if (!target.runs_native) {
         give_known_type(op);
+      } else if (op->id == OpId::dot_general || op->id == OpId::convolution) {
+        if (!has_kernel_(*op, target)) give_product_type(op);
       }
     }
   }

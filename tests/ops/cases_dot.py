@@ -36,6 +36,9 @@ row(ROW, dot(((1,), (0,))), [normal(0, 3), normal(3, 5)], "float32", "rows-empty
 row(ROW, dot(((1,), (0,))), [full_range(9, 40), full_range(40, 11)], INTS, "integers")
 row(ROW, dot(((1,), (0,))), [normal(9, 40).of("bool"), normal(40, 11).of("bool")], BOOL, "bools", vmap=False)
 row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.int32), [full_range(9, 700), full_range(700, 11)], ("int8", "uint8"), "integers-widened")
+for other in ("int8", "uint8", "int16", "bool"):
+    row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.int32), [full_range(9, 700), full_range(700, 11).of(other)], ("int8", "uint16", "int32"), f"integers-with-{other}", oracle="cpu", vmap=False)
+row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.int64), [full_range(9, 70), full_range(70, 11)], ("int8", "uint32"), "integers-into-int64", oracle="cpu")
 row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.float32), [normal(9, 40), normal(40, 11)], ("int8", "uint8", "int16", "int32", "uint32"), "integers-into-floats", ulps=16, floor=1, oracle="cpu")
 row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.complex128), [normal(9, 40), normal(40, 11)], ("complex64",), "complex-widened", ulps=16, floor=1, oracle="cpu")
 row(ROW, dot(((1,), (0,)), preferred_element_type=jnp.float32), [normal(9, 40), normal(40, 11)], ("bfloat16", "float16"), "floats-widened", ulps=16, floor=1, oracle="cpu")

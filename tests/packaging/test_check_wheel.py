@@ -53,10 +53,7 @@ def library(path, text, *options):
 EXPORT = 'extern "C" __attribute__((visibility("default"))) '
 GOOD = 'extern "C" char* getenv(const char*);\n' + EXPORT + """void _ZN3mlx4core3addEv();
 int* made() { return getenv("HOME") ? new int : nullptr; }
-""" + "\n".join(
-    EXPORT + f"void {name}() {{ _ZN3mlx4core3addEv(); delete made(); }}"
-    for name in ("GetPjrtApi", "cblas_sgemm", "cblas_dgemm", "cblas_cgemm")
-)  # fmt: skip
+""" + EXPORT + "void GetPjrtApi() { _ZN3mlx4core3addEv(); delete made(); }\n"
 
 
 def make(folder, mlx, text=GOOD, run_path="$ORIGIN/../../mlx/lib", options=(), name=NAME, tag=TAG, extra=(),
@@ -89,7 +86,7 @@ DAMAGES = {
              .replace("delete", "_ZN3mlx4core4loseEv(); delete")),
         "MLX's library has no"),
     "an export too many": (dict(text=GOOD + EXPORT + "void helper() {}"), "its library exports"),
-    "an export too few": (dict(text=GOOD.replace("cblas_cgemm", "cgemm")), "its library exports"),
+    "an export too few": (dict(text=GOOD.replace("GetPjrtApi", "PjrtApi")), "its library exports"),
     "another library": (dict(options=("-Wl,--no-as-needed", "-lresolv")), "its library loads"),
     "a file elsewhere": (dict(extra={"jax/stray.py": ""}), "folders of others"),
     "an MLX that is not pinned": (dict(needs=">=0.32"), "it requires"),

@@ -51,6 +51,25 @@ TEST(Plan, AGraphIsTakenApartOnce) {
   EXPECT_EQ(null.held, 4);
 }
 
+// MLX's own, which use the reference BLAS of its wheel.
+TEST(Plan, NoProductOnTheCpuIsOneOfMlx) {
+  using enum ir::DType;
+  const ir::DType types[] = {pred, s4, u4, s8, u8, s16, u16, s32, u32, s64, u64};
+  for (const ir::DType lhs : types) {
+    for (const ir::DType rhs : types) {
+      for (const ir::DType out : types) {
+        if (out == pred && (lhs != pred || rhs != pred)) continue;
+        Program p;
+        Value *a = p.arg(ir::Type(lhs, {2, 3})), *b = p.arg(ir::Type(rhs, {3, 4}));
+        p.ret({p.product(a, b, ir::Type(out, {2, 4}), 1, 0)});
+        ASSERT_TRUE(fuse_module(p.module, ir::kCpu).ok());
+        const auto plan = plan_of(p, ir::kCpu);
+        EXPECT_EQ(count(*plan).calls, 0) << print(*plan);
+      }
+    }
+  }
+}
+
 TEST(Plan, PrimitivesGiveTheValuesOfTheirGraph) {
   Program program;
   Value* x = program.arg(f32(2, 3));
