@@ -30,11 +30,11 @@ FN u32 m_clz(u64 x) { return (u32)__clzll(x); }
 FN f32 m_fma(f32 a, f32 b, f32 c) { return fmaf(a, b, c); }
 FN f32 m_sqrt(f32 x) { return sqrtf(x); }
 FN f32 m_rint(f32 x) { return rintf(x); }
-FN f32 f16_decode(u16 h) { f32 r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(h)); return r; }
-FN u16 f16_encode(f32 x) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+FN f32 m_from_f16(u16 h) { f32 r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(h)); return r; }
+FN u16 m_to_f16(f32 x) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
 #if __CUDA_ARCH__ >= 800
 #define HAS_BF16
-FN u16 bf16_encode(f32 x) { u16 r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+FN u16 m_to_bf16(f32 x) { u16 r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
 #endif
 template <typename T> FN T shuffle(T v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 FN u8 shuffle(u8 v, int mask) { return (u8)__shfl_xor_sync(0xffffffffu, (u32)v, mask); }
@@ -67,8 +67,8 @@ FN u32 m_clz(u64 x) { return (u32)metal::clz(x); }
 FN f32 m_fma(f32 a, f32 b, f32 c) { return metal::fma(a, b, c); }
 FN f32 m_sqrt(f32 x) { return metal::precise::sqrt(x); }
 FN f32 m_rint(f32 x) { return metal::rint(x); }
-FN f32 f16_decode(u16 h) { return (f32)as_type<half>(h); }
-FN u16 f16_encode(f32 x) { return as_type<ushort>((half)x); }
+FN f32 m_from_f16(u16 h) { return (f32)as_type<half>(h); }
+FN u16 m_to_f16(f32 x) { return as_type<ushort>((half)x); }
 FN f32 shuffle(f32 v, ushort mask) { return metal::simd_shuffle_xor(v, mask); }
 FN u32 shuffle(u32 v, ushort mask) { return metal::simd_shuffle_xor(v, mask); }
 FN s32 shuffle(s32 v, ushort mask) { return metal::simd_shuffle_xor(v, mask); }

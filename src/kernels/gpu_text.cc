@@ -77,13 +77,20 @@ template <typename To> FN To f_to_i(f32 x) {
   if (x <= (f32)Traits<To>::low()) return Traits<To>::low();
   return (To)x;
 }
-FN f32 bf16_decode(u16 h) { return from_bits((u32)h << 16); }
 #ifndef HAS_BF16
-FN u16 bf16_encode(f32 x) {
-  u32 u = bits_of(x);
-  return x != x ? (u16)((u >> 16) | 0x40) : (u16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
-}
+FN u16 m_to_bf16(f32 x) { const u32 u = bits_of(x); return (u16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16); }
 #endif
+// NaN keeps its sign and first bits, which a GPU's conversions do not: total orders see them.
+FN f32 bf16_decode(u16 h) { return from_bits((u32)h << 16); }
+FN u16 bf16_encode(f32 x) { return x != x ? (u16)(bits_of(x) >> 16 | 0x40u) : m_to_bf16(x); }
+FN f32 f16_decode(u16 h) {
+  const f32 r = m_from_f16(h);
+  return r != r ? from_bits((u32)(h & 0x8000u) << 16 | 0x7f800000u | (u32)(h & 0x3ffu) << 13) : r;
+}
+FN u16 f16_encode(f32 x) {
+  const u32 u = bits_of(x);
+  return x != x ? (u16)((u >> 16 & 0x8000u) | 0x7e00u | (u >> 13 & 0x1ffu)) : m_to_f16(x);
+}
 // Floats of 8 bits and less: E exponent and M mantissa bits. `top`: 0 has infinities, 1 has NaN of all
 // ones instead, 2 has NaN of -0, 3 has neither. NaN is what ir::encode_float makes it.
 template <int E, int M, int bias, int top> FN u8 small_encode(f32 x) {
