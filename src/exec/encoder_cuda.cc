@@ -185,20 +185,6 @@ class CudaEncoder final : public GpuEncoder {
   std::vector<void*> addresses_, parameters_;
 };
 
-// "sm_90" of the device.
-Result<std::string> architecture() {
-  const auto& info = mx::device_info(mx::Device(mx::Device::gpu));
-  auto number = [&](const char* key) -> int64_t {
-    auto found = info.find(key);
-    const auto* value = found == info.end() ? nullptr : std::get_if<size_t>(&found->second);
-    return value ? static_cast<int64_t>(*value) : -1;
-  };
-  const int64_t major = number("compute_capability_major"),
-                minor = number("compute_capability_minor");
-  if (major < 0 || minor < 0) return internal("MLX does not tell the GPU's compute capability");
-  return str("sm_", major, minor);
-}
-
 class Cuda final : public Gpu {
  public:
   const kernels::Dialect& dialect() const override { return kernels::cuda_dialect(); }
@@ -210,8 +196,27 @@ class Cuda final : public Gpu {
   std::unique_ptr<Encoder> make_encoder(mx::Stream stream) const override {
     return std::make_unique<CudaEncoder>(stream);
   }
+  std::string compute_capability() const override {
+    const auto& info = mx::device_info(mx::Device(mx::Device::gpu));
+    std::string version;
+    for (const char* part : {"compute_capability_major", "compute_capability_minor"}) {
+      const auto found = info.find(part);
+      const auto* number = found == info.end() ? nullptr : std::get_if<size_t>(&found->second);
+      if (!number) return "";
+      version += str(version.empty() ? "" : ".", *number);
+    }
+    return version;
+  }
 
  private:
+  // "sm_90" of the device.
+  Result<std::string> architecture() const {
+    std::string version = compute_capability();
+    if (version.empty()) return internal("MLX does not tell the GPU's compute capability");
+    version.erase(version.find('.'), 1);
+    return "sm_" + version;
+  }
+
   // Code that is loaded stays for the life of the process.
   Result<std::vector<Function>> build(const std::string& source, const Kernels& kernels) override {
     TRY(const std::string arch, architecture());

@@ -32,6 +32,8 @@ class Gpu {
   // Where MLX's primitives run, and what the device is called.
   virtual mx::Device device() const { return mx::Device::gpu; }
   virtual std::string kind() const { return gpu_name(); }
+  // "9.0" of an NVIDIA GPU; empty for those that have none, and where MLX does not tell it.
+  virtual std::string compute_capability() const { return ""; }
   // What is known to be wrong on some machines, looked for once, before the first device.
   virtual Status check() const { return {}; }
   // Why no kernels can be compiled here and what helps; empty if they can.

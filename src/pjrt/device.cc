@@ -1,5 +1,6 @@
 #include "pjrt/device.h"
 
+#include "exec/gpu.h"
 #include "pjrt/attributes.h"
 #include "pjrt/bindings.h"
 #include "pjrt/entry.h"
@@ -51,6 +52,11 @@ Status attributes(PJRT_Device_GetAttributes_Args& args) {
   auto* made = new PJRT_Device_Attributes;
   made->list.add("memory_bytes", args.device->memory_bytes);
   made->list.add("unified_memory", static_cast<int64_t>(device.target().host_memory));
+  if (const exec::Gpu* gpu = exec::gpu_of(device.target())) {
+    // Its name and form are those of JAX's own GPUs, which libraries ask for.
+    const std::string version = gpu->compute_capability();
+    if (!version.empty()) made->list.add("compute_capability", version);
+  }
   args.attributes = made->list.data();
   args.num_attributes = made->list.size();
   args.device_attributes = made;

@@ -1,6 +1,7 @@
 """The PJRT surface as JAX uses it: transfers, donation, failures, several devices, the end."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -99,6 +100,16 @@ def test_memory_kinds(mps):
     there = jax.device_put(x, place)
     assert there.sharding.memory_kind == "pinned_host"
     assert np.asarray(there).tolist() == [0, 1, 2, 3]
+
+
+def test_devices_describe_themselves(mps):
+    assert mps.memory_bytes > 0
+    if mps.device_kind == "cpu":
+        assert mps.unified_memory == 1
+    if mps.device_kind.startswith("NVIDIA"):  # as on JAX's own GPUs
+        assert re.fullmatch(r"\d+\.\d", mps.compute_capability)
+    else:
+        assert not hasattr(mps, "compute_capability")
 
 
 def test_to_and_from_the_cpu_backend(mps, cpu):
