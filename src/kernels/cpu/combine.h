@@ -18,6 +18,7 @@ struct ComplexProduct {
   }
 };
 
+// with_combiner of a combiner that is known when this is compiled.
 template <typename R, Opcode op, typename G>
 R with_combiner_of(DType dtype, G g) {
   return with_element(dtype, [&](auto element) -> R {
@@ -26,13 +27,20 @@ R with_combiner_of(DType dtype, G g) {
     constexpr bool kOrder = op == Opcode::max || op == Opcode::min;
     if constexpr (op == Opcode::mul && kComplex<T>) {
       return g(ComplexProduct(), element);
-    } else if constexpr (kArithmetic || (kOrder && !kComplex<T>) || std::is_integral_v<T>) {
+    } else if constexpr (std::is_integral_v<T> && !kOrder) {
+      // Alike with and without sign.
+      return g(scalar::Function<op>(), std::make_unsigned_t<T>());
+    } else if constexpr (kArithmetic || (kOrder && !kComplex<T>)) {
       return g(scalar::Function<op>(), element);
     } else {
       return R();
     }
   });
 }
+
+// Whether F combines numbers of any type, or else the bits of integers.
+template <typename F>
+inline constexpr bool kCombinesNumbers = requires { F::call(0.0f, 0.0f); };
 
 // g(f, T()) with T the C++ type of the elements and f::call(a, b) what combines two of their
 // Computed<T>; R() if the opcode combines no elements of the type.
@@ -45,8 +53,6 @@ R with_combiner(Opcode op, DType dtype, G g) {
   case Opcode::combining:                      \
     return with_combiner_of<R, Opcode::combining>(dtype, g);
 #include "ir/scalar_ops.def"
-    case Opcode::sub:
-      return with_combiner_of<R, Opcode::sub>(dtype, g);
     default:
       return R();
   }

@@ -132,7 +132,7 @@ ReduceWindow make_reduce_window(Opcode op, DType type, const WindowDims& dims) {
     using F = decltype(f);
     using T = decltype(element);
     // Of integers only those that are truth values are combined bit by bit.
-    if constexpr (std::is_same_v<T, uint8_t> || requires { F::call(0.0f, 0.0f); }) {
+    if constexpr (std::is_same_v<T, uint8_t> || kCombinesNumbers<F>) {
       return [dims](const void* in, const void* init, void* out) {
         reduce<F, T>(dims, in, init, out);
       };

@@ -112,8 +112,13 @@ void scan(int64_t outer, int64_t n, int64_t inner, bool reverse, const void* fro
 }  // namespace
 
 ScanKernel scan_kernel(scalar::Opcode op, ir::DType dtype) {
-  return with_combiner<ScanKernel>(
-      op, dtype, [](auto f, auto element) { return scan<decltype(f), decltype(element)>; });
+  return with_combiner<ScanKernel>(op, dtype, [](auto f, auto element) -> ScanKernel {
+    using F = decltype(f);
+    using T = decltype(element);
+    // Of integers only those that are truth values are combined bit by bit.
+    if constexpr (std::is_same_v<T, uint8_t> || kCombinesNumbers<F>) return scan<F, T>;
+    return nullptr;
+  });
 }
 
 }  // namespace jaxmps::cpu

@@ -41,8 +41,11 @@ ScatterKernel scatter_kernel(const ir::Combination& how, ir::DType dtype) {
   }
   const auto op = scalar::opcode_of(how.op);
   if (!op) return nullptr;
-  return with_combiner<ScatterKernel>(
-      *op, dtype, [](auto f, auto element) { return kernel<decltype(f), decltype(element)>; });
+  auto kernel_of = [](auto f, auto element) -> ScatterKernel {
+    return kernel<decltype(f), decltype(element)>;
+  };
+  if (op == Opcode::sub) return with_combiner_of<ScatterKernel, Opcode::sub>(dtype, kernel_of);
+  return with_combiner<ScatterKernel>(*op, dtype, kernel_of);
 }
 
 ScatterPlan::ScatterPlan(StartIndices starts, const ir::Dims& sizes,
