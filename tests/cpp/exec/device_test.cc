@@ -54,7 +54,7 @@ TEST(DeviceDeathTest, RestsBeforeAnythingIsTornDown) {
         while (!is_running) std::this_thread::yield();
         std::exit(0);
       },
-      testing::ExitedWithCode(0), "");
+      ::testing::ExitedWithCode(0), "");
 }
 
 }  // namespace

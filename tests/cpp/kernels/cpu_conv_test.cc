@@ -8,13 +8,12 @@
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/conv_plan.h"
 #include "kernels/cpu/threads.h"
+#include "kernels/support.h"
 
 namespace jaxmps::cpu {
 namespace {
 
-int pick(std::mt19937& rng, int low, int high) {
-  return low + static_cast<int>(rng() % static_cast<uint32_t>(high - low + 1));
-}
+using test::pick;
 
 // Dense strides in a random dimension order.
 template <typename... Ends>

@@ -10,17 +10,15 @@
 #include "kernels/cpu/dtype.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/threads.h"
+#include "kernels/support.h"
 
 namespace jaxmps::cpu {
 namespace {
 
+using test::pick;
 using ir::CompareDirection;
 using ir::DType;
 using scalar::Opcode;
-
-int pick(std::mt19937& rng, int low, int high) {
-  return low + static_cast<int>(rng() % static_cast<uint32_t>(high - low + 1));
-}
 
 template <typename T>
 T value_of(int value) {

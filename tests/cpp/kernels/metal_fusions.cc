@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <set>
 
-#include "kernels/cpu/tile.h"
+#include "kernels/support.h"
 
 namespace jaxmps::test {
 
@@ -74,20 +74,6 @@ std::vector<Buffer> run_metal(metal::Library& library, const PrintedFusion& p,
 
 namespace {
 
-std::vector<Buffer> run_tile(const Fusion& f, const std::vector<Buffer>& inputs) {
-  auto kernel = cpu::compile_tile(f);
-  EXPECT_TRUE(kernel.ok());
-  std::vector<const void*> in;
-  std::vector<void*> out;
-  std::vector<Buffer> results;
-  for (const Buffer& b : inputs) in.push_back(b.data());
-  for (const auto& o : f.outputs)
-    results.emplace_back(static_cast<size_t>(o.type.byte_count()), 0xee);
-  for (Buffer& b : results) out.push_back(b.data());
-  kernel->run(in.data(), out.data());
-  return results;
-}
-
 // NaNs of floats are alike.
 void expect_same_bits(const Type& type, const Buffer& want, const Buffer& have,
                       const std::string& what) {
@@ -122,7 +108,9 @@ void check(const MetalProgram& program, bool checks_accesses,
     std::mt19937 rng(++seed);
     std::vector<Buffer> inputs;
     for (const Type& type : p.fusion.inputs) inputs.push_back(input(type, rng));
-    const auto want = run_tile(p.fusion, inputs);
+    const auto kernel = cpu::compile_tile(p.fusion);
+    ASSERT_TRUE(kernel.ok()) << kernel.error().text;
+    const auto want = run(*kernel, p.fusion, inputs);
     const auto have = run_metal(**library, p, inputs);
     for (size_t o = 0; o < want.size(); ++o) {
       const std::string what = p.what + "\n" + print(p.fusion) +

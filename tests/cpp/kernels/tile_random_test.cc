@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "kernels/cpu/threads.h"
-#include "kernels/cpu/tile.h"
 #include "kernels/cpu/vec.h"
+#include "kernels/support.h"
 #include "passes/fuse.h"
 #include "support/graph.h"
 #include "support/random_fusion.h"
@@ -16,7 +16,7 @@ namespace {
 using cpu::TileKernel;
 
 // What a small kernel consists of gives the same bits as the kernel.
-void expect_calls(const TileKernel& kernel, const std::vector<const void*>& in,
+void expect_calls(const TileKernel& kernel, const std::vector<Buffer>& inputs,
                   const std::vector<Buffer>& want, const std::string& what) {
   auto calls = kernel.calls();
   if (!calls) return;
@@ -31,7 +31,7 @@ void expect_calls(const TileKernel& kernel, const std::vector<const void*>& in,
       case In::nothing:
         return nullptr;
       case In::input:
-        return const_cast<char*>(static_cast<const char*>(in[index])) + place.offset;
+        return reinterpret_cast<char*>(const_cast<uint8_t*>(inputs[index].data())) + place.offset;
       case In::output:
         return reinterpret_cast<char*>(have[index].data()) + place.offset;
       case In::memory:
@@ -47,22 +47,15 @@ void expect_calls(const TileKernel& kernel, const std::vector<const void*>& in,
   EXPECT_EQ(want, have) << what;
 }
 
-std::vector<Buffer> run_tile(const kernels::Fusion& f, const std::vector<Buffer>& inputs,
-                             const cpu::VecTable* table = nullptr) {
+std::vector<Buffer> run_checked(const kernels::Fusion& f, const std::vector<Buffer>& inputs,
+                                const cpu::VecTable* table = nullptr) {
   auto kernel = cpu::compile_tile(f, table);
   if (!kernel.ok()) {
     ADD_FAILURE() << kernel.error().text << print(f);
     return {};
   }
-  std::vector<const void*> in;
-  std::vector<void*> out;
-  std::vector<Buffer> results;
-  for (const Buffer& b : inputs) in.push_back(b.data());
-  for (const auto& o : f.outputs)
-    results.emplace_back(static_cast<size_t>(o.type.byte_count()), 0xee);
-  for (Buffer& b : results) out.push_back(b.data());
-  kernel->run(in.data(), out.data());
-  expect_calls(*kernel, in, results, print(f));
+  std::vector<Buffer> results = run(*kernel, f, inputs);
+  expect_calls(*kernel, inputs, results, print(f));
   return results;
 }
 
@@ -77,7 +70,7 @@ void check(Graph& g, uint32_t seed, double tolerance = 1e-5) {
   for (const char* isa : {"base", "avx2", "avx512"}) {
     const cpu::VecTable* table = cpu::vec_table(isa);
     if (!table) continue;
-    const auto have = run_tile(*fusion, inputs, table);
+    const auto have = run_checked(*fusion, inputs, table);
     ASSERT_EQ(want.size(), have.size());
     for (size_t o = 0; o < want.size(); ++o) {
       expect_equal(fusion->outputs[o].type, want[o], have[o], tolerance,
@@ -124,10 +117,10 @@ TEST(Tile, ResultsDoNotDependOnTheNumberOfThreads) {
   std::mt19937 rng(1);
   const std::vector<Buffer> inputs = {random_buffer(x->type, rng)};
   cpu::set_thread_count(1);
-  const auto one = run_tile(*f, inputs);
+  const auto one = run_checked(*f, inputs);
   for (int threads : {2, 3, 7}) {
     cpu::set_thread_count(threads);
-    EXPECT_EQ(one, run_tile(*f, inputs)) << threads;
+    EXPECT_EQ(one, run_checked(*f, inputs)) << threads;
   }
   cpu::set_thread_count(0);
 }
@@ -160,7 +153,7 @@ TEST(Tile, AnOutputMayOverwriteAnInputReadAtTheSameElement) {
   std::mt19937 rng(2);
   std::vector<Buffer> in;
   for (V v : {m, grad, p}) in.push_back(random_buffer(v->type, rng));
-  const auto want = run_tile(*f, in);
+  const auto want = run_checked(*f, in);
   ASSERT_TRUE(kernel->may_alias(0, 0));
   ASSERT_TRUE(kernel->may_alias(2, 1));
   const void* inputs[] = {in[0].data(), in[1].data(), in[2].data()};
@@ -200,7 +193,7 @@ TEST(Tile, GatheredInputsAreNotOverwritten) {
   std::mt19937 rng(5);
   std::vector<Buffer> in;
   for (V v : {x, i, y}) in.push_back(random_buffer(v->type, rng));
-  const auto want = run_tile(*f, in);
+  const auto want = run_checked(*f, in);
   const void* inputs[] = {in[0].data(), in[1].data(), in[2].data()};
   void* outputs[] = {in[1].data()};
   kernel->run(inputs, outputs);
@@ -225,7 +218,7 @@ TEST(Tile, EmptyArrays) {
   const float init = 2;
   Buffer b(4);
   std::memcpy(b.data(), &init, 4);
-  const auto out = run_tile(*f, {{}, b});
+  const auto out = run_checked(*f, {{}, b});
   for (int i = 0; i < 5; ++i)
     EXPECT_EQ(0, std::memcmp(&out[0][static_cast<size_t>(i) * 4], &init, 4));
 }
