@@ -53,31 +53,33 @@ FloatFormat float_format(DType dtype) {
   }
 }
 
-FloatCodec::FloatCodec(const FloatFormat& f)
-    : ones(f.ones()),
-      sign_bit(f.sign_bit()),
-      zero_sign(f.top == FloatFormat::uz ? 0 : f.sign_bit()),
-      sign_shift(static_cast<uint32_t>(31 - f.exponent - f.mantissa)),
-      shift(static_cast<uint32_t>(kMantissa - f.mantissa)),
-      half(shift == 0 ? 0 : (1u << (shift - 1)) - 1),
-      odd(shift == 0 ? 0 : 1),
-      rebias(static_cast<uint32_t>(kBias - f.bias) << f.mantissa),
-      fractions((1u << f.mantissa) - 1),
-      smallest_normal(power(1 - f.bias)),
-      magic(power(1 - f.bias - f.mantissa + kMantissa)),
-      unit(power(1 - f.bias - f.mantissa)),
-      largest(f.largest()),
-      overflow(f.overflow()),
-      nan(f.nan()),
-      infinity(f.top == FloatFormat::ieee ? f.infinity() : kNone),
-      minus_nan(f.top == FloatFormat::uz ? f.sign_bit() : kNone) {}
+FloatCodec codec_of(const FloatFormat& f) {
+  const auto shift = static_cast<uint32_t>(kMantissa - f.mantissa);
+  return {.ones = f.ones(),
+          .sign_bit = f.sign_bit(),
+          .zero_sign = f.top == FloatFormat::uz ? 0 : f.sign_bit(),
+          .sign_shift = static_cast<uint32_t>(31 - f.exponent - f.mantissa),
+          .shift = shift,
+          .half = shift == 0 ? 0 : (1u << (shift - 1)) - 1,
+          .odd = shift == 0 ? 0 : 1u,
+          .rebias = static_cast<uint32_t>(kBias - f.bias) << f.mantissa,
+          .fractions = (1u << f.mantissa) - 1,
+          .smallest_normal = power(1 - f.bias),
+          .magic = power(1 - f.bias - f.mantissa + kMantissa),
+          .unit = power(1 - f.bias - f.mantissa),
+          .largest = f.largest(),
+          .overflow = f.overflow(),
+          .nan = f.nan(),
+          .infinity = f.top == FloatFormat::ieee ? f.infinity() : kNone,
+          .minus_nan = f.top == FloatFormat::uz ? f.sign_bit() : kNone};
+}
 
 uint32_t encode_float(float x, const FloatFormat& format) {
-  return format.has_sign ? encode_signed(x, FloatCodec(format)) : encode_power(x);
+  return format.has_sign ? encode_signed(x, codec_of(format)) : encode_power(x);
 }
 
 float decode_float(uint32_t code, const FloatFormat& format) {
-  return format.has_sign ? decode_signed(code, FloatCodec(format)) : decode_power(code);
+  return format.has_sign ? decode_signed(code, codec_of(format)) : decode_power(code);
 }
 
 }  // namespace jaxmps::ir

@@ -34,18 +34,6 @@ bool is_small_float(DType dtype);
 // Of these, float16, bfloat16 and tf32; float32's for all other types.
 FloatFormat float_format(DType dtype);
 
-// A format as float_codec.h computes with it: numbers of bits to shift by, and words.
-struct FloatCodec {
-  explicit FloatCodec(const FloatFormat& format);
-
-  uint32_t ones, sign_bit, zero_sign, sign_shift;  // codes; float32's sign is shifted down
-  uint32_t shift, half, odd, rebias;               // of float32's magnitude, rounding it
-  uint32_t fractions;                              // the code of the largest subnormal number
-  uint32_t smallest_normal, magic, unit;           // bits of float32
-  uint32_t largest, overflow, nan, infinity;       // codes; an infinity of ~0 is none
-  uint32_t minus_nan;                              // the code of -0 where that is NaN, else ~0
-};
-
 // The code of the nearest number, ties to even (powers of two: up).
 uint32_t encode_float(float x, const FloatFormat& format);
 // What the code means.

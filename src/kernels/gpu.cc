@@ -60,13 +60,13 @@ Status GpuPrinter::define(int32_t v) {
     return {};
   }
   if (i.op == Opcode::threefry) {
-    line(str("const Words w", v, " = threefry(", value(i.a, s), ", ", value(i.b, s), ", ",
-             value(i.c, s), ", ", value(i.d, s), ");"));
-    line(str("const u32 v", v, " = w", v, ".first;"));
+    line(str("const ThreefryWords w", v, " = threefry_of(", value(i.a, s), ", ", value(i.b, s),
+             ", ", value(i.c, s), ", ", value(i.d, s), ");"));
+    line(str("const u32 v", v, " = w", v, ".x0;"));
     return {};
   }
   if (i.op == Opcode::threefry_second) {
-    line(str("const u32 v", v, " = w", i.a, ".second;"));
+    line(str("const u32 v", v, " = w", i.a, ".x1;"));
     return {};
   }
   TRY(std::string text, gpu_expression(f_.program, i, value(i.a, s), value(i.b, s), value(i.c, s)));

@@ -8,13 +8,12 @@
 namespace jaxmps::kernels {
 namespace {
 
-// m_* are functions of the library that round correctly; f_* are those of scalar programs.
+// m_* are functions of the library that round correctly; *_of are those of scalar programs.
 constexpr std::string_view kCuda =
     R"(typedef signed char s8; typedef short s16; typedef int s32; typedef long long s64;
 typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32;
 typedef unsigned long long u64; typedef float f32;
 #define FN static __device__ __forceinline__
-#define MEMBER static __device__
 #define KERNEL(name, threads) extern "C" __global__ void __launch_bounds__(threads) name
 #define IN(T, name, number) const T* __restrict__ name
 #define OUT(T, name, number) T* __restrict__ name
@@ -33,14 +32,24 @@ FN f32 m_rint(f32 x) { return rintf(x); }
 FN f32 m_from_f16(u16 h) { f32 r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(h)); return r; }
 FN u16 m_to_f16(f32 x) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
 #if __CUDA_ARCH__ >= 800
-#define HAS_BF16
-FN u16 m_to_bf16(f32 x) { u16 r; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x)); return r; }
+#define encode_bf16 own_encode_bf16
 #endif
 template <typename T> FN T shuffle(T v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
 FN u8 shuffle(u8 v, int mask) { return (u8)__shfl_xor_sync(0xffffffffu, (u32)v, mask); }
 FN s8 shuffle(s8 v, int mask) { return (s8)__shfl_xor_sync(0xffffffffu, (int)v, mask); }
 FN u16 shuffle(u16 v, int mask) { return (u16)__shfl_xor_sync(0xffffffffu, (u32)v, mask); }
 FN s16 shuffle(s16 v, int mask) { return (s16)__shfl_xor_sync(0xffffffffu, (int)v, mask); }
+)";
+
+// Where there is an instruction for it.
+constexpr std::string_view kCudaEncode = R"(#ifdef encode_bf16
+#undef encode_bf16
+FN u16 encode_bf16(f32 x) {
+  u16 r;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(r) : "f"(x));
+  return x != x ? own_encode_bf16(x) : r;
+}
+#endif
 )";
 
 constexpr std::string_view kMetal = R"(#include <metal_stdlib>
@@ -50,7 +59,6 @@ using namespace metal;
 typedef char s8; typedef short s16; typedef int s32; typedef long s64;
 typedef uchar u8; typedef ushort u16; typedef uint u32; typedef ulong u64; typedef float f32;
 #define FN static inline __attribute__((always_inline))
-#define MEMBER static
 #define KERNEL(name, threads) [[kernel, max_total_threads_per_threadgroup(threads)]] void name
 #define IN(T, name, number) const device T* name [[buffer(number)]]
 #define OUT(T, name, number) device T* name [[buffer(number)]]
@@ -78,12 +86,10 @@ FN u16 shuffle(u16 v, ushort mask) { return (u16)shuffle((u32)v, mask); }
 FN s16 shuffle(s16 v, ushort mask) { return (s16)shuffle((s32)v, mask); }
 FN u64 shuffle(u64 v, ushort mask) { return (u64)shuffle((u32)(v >> 32), mask) << 32 | shuffle((u32)v, mask); }
 FN s64 shuffle(s64 v, ushort mask) { return (s64)shuffle((u64)v, mask); }
-FN f32 f_ceil(f32 x) { return metal::ceil(x); }
-FN f32 f_floor(f32 x) { return metal::floor(x); }
-FN f32 f_round_afz(f32 x) { return metal::round(x); }
-FN f32 f_round_even(f32 x) { return metal::rint(x); }
-FN f32 f_sqrt(f32 x) { return m_sqrt(x); }
-FN f32 f_rsqrt(f32 x) { return 1.0f / m_sqrt(x); }
+FN f32 ceil_of(f32 x) { return metal::ceil(x); }
+FN f32 floor_of(f32 x) { return metal::floor(x); }
+FN f32 round_afz_of(f32 x) { return metal::round(x); }
+FN f32 round_even_of(f32 x) { return metal::rint(x); }
 )";
 
 // The name in CUDA's library, of the function of float64.
@@ -124,35 +130,35 @@ bool is_inexact_in_cuda(Opcode op) {
 // Our functions, among which those of the library take the place of theirs.
 std::string cuda_functions() {
   std::string ours, theirs =
-                        "#define F1(name, f) FN f32 f_##name(f32 a) { return f(a); }\n"
-                        "#define F2(name, f) FN f32 f_##name(f32 a, f32 b) { return f(a, b); }\n";
+                        "#define F1(name, f) FN f32 name##_of(f32 a) { return f(a); }\n"
+                        "#define F2(name, f) FN f32 name##_of(f32 a, f32 b) { return f(a, b); }\n";
   for (int code = 0; code < kOpcodeCount; ++code) {
     const Opcode op = static_cast<Opcode>(code);
     const OpClass c = class_of(op);
     const bool is_unary = c == OpClass::real_unary || c == OpClass::trig_unary;
     const bool is_binary = c == OpClass::real_binary || op == Opcode::rem;
     if (is_inexact_in_cuda(op) || (!is_unary && !is_binary)) continue;
-    ours += str("#define f_", name(op), " own_", name(op), "\n");
-    theirs += str("#undef f_", name(op), "\n");
+    ours += str("#define ", name(op), "_of own_", name(op), "\n");
+    theirs += str("#undef ", name(op), "_of\n");
     if (op == Opcode::logistic) continue;
     theirs += str(is_unary ? "F1(" : "F2(", name(op), ", ", cuda_function(op), "f)\n");
   }
-  return str(ours, gpu_float32_text(), gpu_trigonometric_text(), theirs,
-             "FN f32 f_logistic(f32 x) { const f32 e = expf(-absolute(x)); "
+  return str(ours, gpu_math_text(), gpu_float32_text(), gpu_trigonometric_text(), theirs,
+             "FN f32 logistic_of(f32 x) { const f32 e = expf(-absolute(x)); "
              "return (x < 0 ? e : 1.0f) / (1.0f + e); }\n");
 }
 
 }  // namespace
 
 const Dialect& cuda_dialect() {
-  static const std::string prelude = str(kCuda, gpu_text(), cuda_functions());
+  static const std::string prelude = str(kCuda, gpu_text(), kCudaEncode, cuda_functions());
   static const Dialect dialect = {ir::kCuda, prelude};
   return dialect;
 }
 
 const Dialect& metal_dialect() {
   static const std::string prelude =
-      str(kMetal, gpu_text(), gpu_float32_text(), gpu_trigonometric_text());
+      str(kMetal, gpu_text(), gpu_math_text(), gpu_float32_text(), gpu_trigonometric_text());
   static const Dialect dialect = {ir::kMetal, prelude};
   return dialect;
 }

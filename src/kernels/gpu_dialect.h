@@ -18,9 +18,10 @@ struct Dialect {
 const Dialect& cuda_dialect();
 const Dialect& metal_dialect();
 
-// Parts of preludes. What every dialect says in the same words:
+// Parts of preludes. What C++ says in the same words, functions of float32 apart:
 std::string_view gpu_text();
-// float32 functions made of additions, products and fma, within the ulps of ir/scalar_ops.def, for
+std::string_view gpu_math_text();
+// More of these, made of additions, products and fma, within the ulps of ir/scalar_ops.def, for
 // dialects whose library lacks them or is less exact.
 std::string_view gpu_float32_text();
 std::string_view gpu_trigonometric_text();

@@ -1,6 +1,9 @@
 #include "kernels/gpu_expression.h"
 
-#include "scalar/scalar_int.h"
+#include <array>
+#include <bit>
+
+#include "ir/float_codec.h"
 
 namespace jaxmps::kernels {
 
@@ -43,150 +46,63 @@ std::string constant_text(DType type, uint64_t bits) {
   return str("(", gpu_type(type), ")", gpu_hex(bits));
 }
 
-// The functions of a narrow float's bits, up to "encode" and "decode", and the parameters.
-struct Codec {
-  std::string_view name;
-  std::string parameters;
-};
-Codec codec_of(DType narrow) {
-  auto small = [](int exponent, int mantissa, int bias, int top) {
-    return Codec{"small", str("<", exponent, ", ", mantissa, ", ", bias, ", ", top, ">")};
-  };
-  switch (narrow) {
-    case DType::f16:
-      return {"f16", ""};
-    case DType::bf16:
-      return {"bf16", ""};
-    case DType::f8e8m0fnu:
-      return {"power", ""};
+std::string convert(DType type, DType from, const std::string& a) {
+  if (type == DType::pred) return str("(u8)(", a, " != 0)");
+  if (from == DType::f32 && type != from) return str("truncated<", gpu_type(type), ">(", a, ")");
+  return str("(", gpu_type(type), ")", a);
+}
+
+std::string bitcast(DType type, DType from, const std::string& a) {
+  if (type == DType::f32) return str("from_bits((u32)", a, ")");
+  return str("(", gpu_type(type), ")", from == DType::f32 ? "bits_of" : "", "(", a, ")");
+}
+
+std::string narrow(const ScalarInstr& i, const std::string& a) {
+  const auto dtype = static_cast<DType>(i.imm);
+  const ir::FloatFormat format = ir::float_format(dtype);
+  std::string name(format.has_sign ? "signed" : "power"), codec;
+  if (!ir::is_small_float(dtype)) name = ir::name(dtype);
+  if (ir::is_small_float(dtype) && format.has_sign) {
+    const ir::FloatCodec words = codec_of(format);
+    for (const uint32_t word : std::bit_cast<std::array<uint32_t, sizeof words / 4>>(words))
+      codec += str(codec.empty() ? ", FloatCodec{" : ", ", gpu_hex(word), "u");
+    codec += "}";
+  }
+  const std::string code = i.op == Opcode::decode ? a : str("encode_", name, "(", a, codec, ")");
+  return i.op == Opcode::encode ? str("(", gpu_type(i.type), ")", code)
+                                : str("decode_", name, "(", code, codec, ")");
+}
+
+// An instruction whose operands are text, the first of type `from`.
+Result<std::string> expression(const ScalarInstr& i, DType from, const std::string& a,
+                               const std::string& b, const std::string& c) {
+  const std::string type = gpu_type(i.type);
+  switch (i.op) {
+    case Opcode::constant:
+      return constant_text(i.type, i.imm);
+    case Opcode::convert:
+      return convert(i.type, from, a);
+    case Opcode::bitcast:
+      return bitcast(i.type, from, a);
+    case Opcode::encode:
+    case Opcode::decode:
+    case Opcode::round_to:
+      return narrow(i, a);
+    case Opcode::wrap:
+      return str("wrap_of<", type, ">(", a, ", ", i.imm, ")");
+    case Opcode::reduce_precision:
+      return str("reduce_precision_of(", a, ", ", i.imm, ")");
+    case Opcode::select:
+      return str("(", a, " ? ", b, " : ", c, ")");
     default:
       break;
   }
-  const FloatFormat f = float_format(narrow);
-  return small(f.exponent, f.mantissa, f.bias, f.top);
+  if (class_of(i.op) == OpClass::structural || is_reduction(i.op))
+    return unimplemented(str("no GPU form for ", name(i.op)));
+  // Those of floats are no templates on GPUs.
+  const std::string of = from == DType::f32 ? "" : str("<", gpu_type(from), ">");
+  return str(name(i.op), "_of", of, "(", a, b.empty() ? "" : ", ", b, ")");
 }
-
-// One instruction as an expression, its operands already being text.
-class Expression {
- public:
-  // `from` is the type of a.
-  Expression(const ScalarInstr& i, DType from, std::string a, std::string b, std::string c)
-      : i_(i), from_(from), a_(std::move(a)), b_(std::move(b)), c_(std::move(c)) {}
-
-  Result<std::string> text() const {
-    const bool real = i_.type == DType::f32;
-    switch (class_of(i_.op)) {
-      case OpClass::structural:
-        return structural();
-      case OpClass::equality:
-      case OpClass::order:
-        return str("(u8)(", a_, " ", sign(), " ", b_, ")");
-      case OpClass::bits_binary:
-        if (sign().empty()) return int_call();
-        return str("(", t(), ")(", a_, " ", sign(), " ", b_, ")");
-      case OpClass::bits_unary:
-        return i_.op == Opcode::bit_not ? str("(", t(), ")(~", a_, ")") : int_call();
-      case OpClass::int_binary:
-        return int_call();
-      case OpClass::number_unary:
-        if (!real) return int_call();
-        return i_.op == Opcode::neg ? str("(-", a_, ")") : real_call();
-      case OpClass::wrapping_binary:
-      case OpClass::number_binary:
-        if (!real) return int_call();
-        return sign().empty() ? real_call() : str("(", a_, " ", sign(), " ", b_, ")");
-      case OpClass::real_test:
-      case OpClass::real_unary:
-      case OpClass::trig_unary:
-      case OpClass::real_binary:
-        return real_call();
-      case OpClass::reduction:
-        break;
-    }
-    return unimplemented(str("no GPU form for ", name(i_.op)));
-  }
-
- private:
-  std::string t() const { return gpu_type(i_.type); }
-  std::string convert() const {
-    if (i_.type == DType::pred) return str("(u8)(", a_, " != 0)");
-    if (from_ == DType::f32 && i_.type != DType::f32) return str("f_to_i<", t(), ">(", a_, ")");
-    return str("(", t(), ")", a_);
-  }
-  std::string bitcast() const {
-    if (i_.type == DType::f32) return str("from_bits((u32)", a_, ")");
-    return from_ == DType::f32 ? str("(", t(), ")bits_of(", a_, ")") : str("(", t(), ")", a_);
-  }
-  std::string narrow() const {
-    const Codec codec = codec_of(static_cast<DType>(i_.imm));
-    auto call = [&](std::string_view direction, const std::string& x) {
-      return str(codec.name, "_", direction, codec.parameters, "(", x, ")");
-    };
-    if (i_.op == Opcode::encode) return call("encode", a_);
-    return call("decode", i_.op == Opcode::decode ? a_ : call("encode", a_));
-  }
-  Result<std::string> structural() const {
-    switch (i_.op) {
-      case Opcode::constant:
-        return constant_text(i_.type, i_.imm);
-      case Opcode::convert:
-        return convert();
-      case Opcode::bitcast:
-        return bitcast();
-      case Opcode::encode:
-      case Opcode::decode:
-      case Opcode::round_to:
-        return narrow();
-      case Opcode::wrap: {
-        const std::string drop = str(8 - static_cast<int>(i_.imm));
-        return str("(", t(), ")((", t(), ")((u8)", a_, " << ", drop, ") >> ", drop, ")");
-      }
-      case Opcode::reduce_precision:
-        return str("reduce_precision(", a_, ", ", i_.imm >> 8, ", ", i_.imm & 0xff, ")");
-      case Opcode::select:
-        return str("(", a_, " ? ", b_, " : ", c_, ")");
-      default:
-        return unimplemented(str("no GPU form for ", name(i_.op)));
-    }
-  }
-  // The operator of the language for the op, if it has one with the meaning of ours.
-  std::string_view sign() const {
-    switch (i_.op) {
-      case Opcode::add:
-        return "+";
-      case Opcode::sub:
-        return "-";
-      case Opcode::mul:
-        return "*";
-      case Opcode::div:
-        return "/";
-      case Opcode::eq:
-        return "==";
-      case Opcode::ne:
-        return "!=";
-      case Opcode::lt:
-        return "<";
-      case Opcode::le:
-        return "<=";
-      case Opcode::bit_and:
-        return "&";
-      case Opcode::bit_or:
-        return "|";
-      case Opcode::bit_xor:
-        return "^";
-      default:
-        return "";
-    }
-  }
-  std::string operands() const { return b_.empty() ? a_ : str(a_, ", ", b_); }
-  // Functions of the prelude are named after the opcode.
-  std::string real_call() const { return str("f_", name(i_.op), "(", operands(), ")"); }
-  std::string int_call() const { return str("i_", name(i_.op), "<", t(), ">(", operands(), ")"); }
-
-  const ScalarInstr& i_;
-  const DType from_;
-  std::string a_, b_, c_;
-};
 
 }  // namespace
 
@@ -194,11 +110,11 @@ Result<std::string> gpu_expression(const ScalarProgram& program, const ScalarIns
                                    const std::string& a, const std::string& b,
                                    const std::string& c) {
   const DType from = instr.a < 0 ? instr.type : program.instrs[static_cast<size_t>(instr.a)].type;
-  return Expression(instr, from, a, b, c).text();
+  return expression(instr, from, a, b, c);
 }
 
 std::string gpu_combine(Opcode reduce, DType type, const std::string& a, const std::string& b) {
-  return Expression({combining(reduce), type}, type, a, b, "").text().value();
+  return expression({combining(reduce), type}, type, a, b, "").value();
 }
 
 std::string gpu_neutral(Opcode reduce, DType type) {

@@ -1,5 +1,5 @@
-// Scalar instructions as text of a GPU kernel, the same in every dialect. Pure functions; the
-// semantics are those of scalar_math.h and scalar_int.h.
+// Scalar instructions as text of a GPU kernel, the same in every dialect: calls of functions that
+// are named as in C++, most of which have one text (scalar/portable.def). Pure functions.
 #pragma once
 
 #include <string>

@@ -1,77 +1,12 @@
-// Functions of float32 without float64. exp, log, logistic, erf and erf_inv are those of
-// scalar/scalar_math.h, word by word. Those that run in float64 there carry what a float32 leaves
-// over in a second one (T. J. Dekker, "A floating-point technique for extending the available
-// precision", 1971).
+// Functions of float32 without float64: those that run in float64 in scalar/scalar_math.h carry
+// what a float32 leaves over in a second one (T. J. Dekker, "A floating-point technique for
+// extending the available precision", 1971).
 #include "kernels/gpu_dialect.h"
 
 namespace jaxmps::kernels {
 
 std::string_view gpu_float32_text() {  // NOLINT(readability-function-size): one text
-  return R"(FN f32 exp_range(f32 x) { x = x < -104.0f ? -104.0f : x; return x > 89.0f ? 89.0f : x; }
-// e^(r + n * log(2)) of the magic sum of n; 2^n in two factors: n reaches -150 and 128.
-FN f32 exp_scaled(f32 r, u32 t) {
-  const f32 p = 1.0f + (r + r * r * (0.499999934f + r * (0.166665201f + r * (0.0416683943f + r * (0.00836878062f + r * 0.00138144648f)))));
-  const s32 k = (s32)(t - 0x4b400000u), half_k = k >> 1;
-  return p * from_bits((u32)(half_k + 127) << 23) * from_bits((u32)(k - half_k + 127) << 23);
-}
-FN f32 f_exp(f32 x) {
-  x = exp_range(x);
-  const f32 t = x * 1.44269504f + 12582912.0f, n = t - 12582912.0f;
-  f32 r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
-  return exp_scaled(r, bits_of(t));
-}
-FN f32 f_log(f32 x) {
-  const bool tiny = x < 1.17549435e-38f;
-  const f32 scaled = tiny ? x * 8388608.0f : x;
-  const u32 u = bits_of(scaled) - 0x3f3504f3u;
-  const s32 e = (s32)u >> 23;
-  const f32 f = from_bits(bits_of(scaled) - ((u32)e << 23)) - 1.0f;
-  const f32 n = (f32)e - (tiny ? 23.0f : 0.0f), z = f * f;
-  f32 r = f * z * (0.333333126f + f * (-0.250000096f + f * (0.200021187f + f * (-0.166679957f + f * (0.142195509f +
-      f * (-0.124055914f + f * (0.118881746f + f * (-0.116756413f + f * 0.0674660123f))))))));
-  r = r + n * -2.12194440e-4f;
-  r = r - 0.5f * z;
-  r = (r + f) + n * 0.693359375f;
-  r = x == infinity() ? x : r;
-  r = x == 0.0f ? -infinity() : r;
-  return x < 0.0f || x != x ? not_a_number() : r;
-}
-FN f32 f_tanh(f32 x) {
-  const f32 a = absolute(x), z = a * a;
-  const f32 low = a + a * (z * (-0.333333308f + z * (0.13333206f + z * (-0.0539467627f + z * (0.0217007016f + z * (-0.0081773946f + z * 0.00214295876f))))));
-  const f32 high = 1.0f - 2.0f / (f_exp(a + a) + 1.0f);
-  return with_sign(a < 0.625f ? low : high, x);
-}
-FN f32 f_logistic(f32 x) {
-  const f32 e = f_exp(-absolute(x));
-  return (x < 0.0f ? e : 1.0f) / (1.0f + e);
-}
-FN f32 f_erf(f32 x) {
-  const f32 a = absolute(x), z = a * a;
-  const f32 low = a + a * (0.128379167f + z * (-0.376126384f + z * (0.11283782f + z * (-0.0268654f + z * (0.00522094542f +
-      z * (-0.000848282872f + z * (0.00011256947f + z * -9.64151346e-06f)))))));
-  const f32 t = a > 4.0f ? 4.0f : a;
-  const f32 high = 1.0f - f_exp(0.000191308953f + t * (-1.12959483f + t * (-0.633184522f + t * (-0.108461361f + t * (0.0252399939f +
-      t * (-0.00421934198f + t * (0.000445555052f + t * (-2.23614522e-05f + t * 4.62632636e-08f))))))));
-  const f32 r = with_sign(a < 1.0f ? low : high, x);
-  return x != x ? x : r;
-}
-FN f32 f_erf_inv(f32 x) {
-  const f32 w = -f_log((1.0f - x) * (1.0f + x));
-  const bool centre = w < 5.0f;
-  const f32 v = centre ? w - 2.5f : m_sqrt(w) - 3.0f;
-  const f32 c[10] = {1.50140936f, 0.246640286f, -0.00417738678f, -0.00125274188f, 0.000218344439f,
-      -4.96334786e-06f, -3.46270476e-06f, 4.66170664e-07f, 2.32326444e-08f, -8.79105649e-09f};
-  const f32 d[10] = {2.83297681f, 1.00167485f, 0.00944483836f, -0.00763548555f, 0.00569070891f,
-      -0.00360539566f, 0.00147579217f, -4.28946312e-05f, -0.000302605054f, 0.000107216372f};
-  f32 p = centre ? c[9] : d[9];
-#pragma unroll
-  for (int i = 8; i >= 0; --i) p = p * v + (centre ? c[i] : d[i]);
-  const f32 r = p * x;
-  return absolute(x) == 1.0f ? x * infinity() : r;
-}
-struct Two { f32 hi, lo; };
+  return R"(struct Two { f32 hi, lo; };
 FN Two two(f32 hi, f32 lo) { Two r = {hi, lo}; return r; }
 FN Two ordered_sum(f32 a, f32 b) { const f32 s = a + b; return two(s, b - (s - a)); }  // |a| >= |b|
 FN Two sum_of(f32 a, f32 b) { const f32 s = a + b, v = s - a; return two(s, (a - (s - v)) + (b - v)); }
@@ -91,9 +26,9 @@ FN Two root_of(Two a) {
 FN f32 exp_two(Two x) {
   const f32 a = exp_range(x.hi), t = m_fma(a, 1.44269504f, 12582912.0f), n = t - 12582912.0f;
   const f32 r = m_fma(n, 2.12194440e-4f, m_fma(n, -0.693359375f, a)) + x.lo;
-  return exp_scaled(r, bits_of(t));
+  return exp_scaled(r, t);
 }
-FN f32 f_erfc(f32 x) {
+FN f32 erfc_of(f32 x) {
   const f32 a = absolute(x) > 12.0f ? 12.0f : absolute(x);
   const f32 c[12] = {-0.139621124f, 0.0153796254f, 0.0680971593f, -0.10103818f, 0.0937317088f, -0.0663412511f,
       0.0371662974f, -0.0161425862f, 0.0050877342f, -0.000842542388f, -0.000371095783f, 8.05003947e-05f};
@@ -123,7 +58,7 @@ FN Two log1p_two(Two x) {
   u.lo += x.lo;
   return plus(log_two(u.hi), u.lo / u.hi);
 }
-FN f32 f_log1p(f32 x) {
+FN f32 log1p_of(f32 x) {
   const f32 r = log1p_two(two(x, 0)).hi;
   f32 f = x == -1.0f ? -infinity() : r;
   f = x < -1.0f ? not_a_number() : f;
@@ -137,41 +72,41 @@ FN Two expm1_two(f32 x) {
   const Two e = plus(r, r.hi * r.hi * q), scale = two(from_bits((u32)((s32)n + 127) << 23), 0);
   return plus(two(e.hi * scale.hi, e.lo * scale.hi), sum_of(scale.hi, -1.0f));
 }
-FN f32 f_expm1(f32 x) {
+FN f32 expm1_of(f32 x) {
   const Two r = expm1_two(x);
-  return x == 0.0f || x != x || absolute(x) < 1e-30f ? x : x > 64.0f ? f_exp(x) : r.hi + r.lo;
+  return x == 0.0f || x != x || absolute(x) < 1e-30f ? x : x > 64.0f ? exp_of(x) : r.hi + r.lo;
 }
-FN f32 f_sinh(f32 x) {
+FN f32 sinh_of(f32 x) {
   const f32 a = absolute(x);
   const f32 half_exp = exp_two(plus(two(a < 100.0f ? a : 100.0f, 0), two(-0.693147182f, 1.90465421e-9f)));
   const Two e = expm1_two(a), r = plus(e, over(e, plus(e, 1.0f)));
   return x != x ? x : with_sign(a < 1e-4f ? a : a > 60.0f ? half_exp : 0.5f * r.hi, x);
 }
-FN f32 f_cosh(f32 x) {
+FN f32 cosh_of(f32 x) {
   const f32 a = absolute(x);
   const f32 half_exp = exp_two(plus(two(a < 100.0f ? a : 100.0f, 0), two(-0.693147182f, 1.90465421e-9f)));
   const Two e = plus(expm1_two(a), 1.0f);
   return x != x ? x : a > 60.0f ? half_exp : 0.5f * plus(e, over(two(1, 0), e)).hi;
 }
-FN f32 f_asinh(f32 x) {
+FN f32 asinh_of(f32 x) {
   const f32 a = absolute(x), b = a > 1e9f ? 1.0f : a;
   const Two square = product_of(b, b), root = root_of(plus(square, 1.0f));
-  const f32 r = log1p_two(plus(over(square, plus(root, 1.0f)), b)).hi, f = a > 1e9f ? f_log(a) + 0.693147182f : r;
+  const f32 r = log1p_two(plus(over(square, plus(root, 1.0f)), b)).hi, f = a > 1e9f ? log_of(a) + 0.693147182f : r;
   return x != x || a == infinity() || a < 1e-5f ? x : with_sign(f, x);
 }
-FN f32 f_acosh(f32 x) {
+FN f32 acosh_of(f32 x) {
   const f32 b = x > 1e9f ? 2.0f : x, t = b - 1.0f;
   const Two root = root_of(times(sum_of(t, 2.0f), t));
-  const f32 r = log1p_two(plus(root, t)).hi, f = x > 1e9f ? f_log(x) + 0.693147182f : r;
+  const f32 r = log1p_two(plus(root, t)).hi, f = x > 1e9f ? log_of(x) + 0.693147182f : r;
   return x < 1.0f ? not_a_number() : x == infinity() || x != x ? x : f;
 }
-FN f32 f_atanh(f32 x) {
+FN f32 atanh_of(f32 x) {
   const f32 a = absolute(x);
   f32 f = 0.5f * log1p_two(over(two(a + a, 0), sum_of(1.0f, -a))).hi;
   f = a == 1.0f ? infinity() : a > 1.0f ? not_a_number() : a < 1e-5f ? a : f;
   return x != x ? x : with_sign(f, x);
 }
-FN f32 f_pow(f32 x, f32 y) {
+FN f32 pow_of(f32 x, f32 y) {
   const f32 a = absolute(x);
   const bool tiny = a < 1.17549435e-38f;
   Two l = log_two(tiny ? a * 16777216.0f : a);
@@ -189,7 +124,7 @@ FN f32 f_pow(f32 x, f32 y) {
   r = x < 0.0f && !whole && a != infinity() ? not_a_number() : r;
   return (x != x && y != 0.0f) || (y != y && x != 1.0f) ? not_a_number() : r;
 }
-FN f32 f_cbrt(f32 x) {
+FN f32 cbrt_of(f32 x) {
   const f32 a = absolute(x);
   const bool tiny = a < 1.17549435e-38f;
   const f32 m = tiny ? a * 16777216.0f : a;
@@ -200,7 +135,7 @@ FN f32 f_cbrt(f32 x) {
   t = t - ((cube.hi - m) + cube.lo) / (3.0f * t * t);
   return x == 0.0f || a == infinity() || x != x ? x : with_sign(tiny ? t * 0.00390625f : t, x);
 }
-FN f32 f_hypot(f32 x, f32 y) {
+FN f32 hypot_of(f32 x, f32 y) {
   const f32 a = absolute(x), b = absolute(y), top = a > b ? a : b;
   const f32 up = top > 1e15f ? 8.47032947e-22f : top < 1e-15f ? 1.23794004e27f : 1.0f;
   const f32 down = top > 1e15f ? 1.18059162e21f : top < 1e-15f ? 8.07793567e-28f : 1.0f;
@@ -209,7 +144,7 @@ FN f32 f_hypot(f32 x, f32 y) {
   return a == infinity() || b == infinity() ? infinity() : x != x || y != y ? not_a_number() : f;
 }
 // Exact: the quotient is divided out of the mantissas.
-FN f32 f_rem(f32 x, f32 y) {
+FN f32 rem_of(f32 x, f32 y) {
   const u32 ux = bits_of(x) & 0x7fffffffu, uy = bits_of(y) & 0x7fffffffu;
   if (ux >= 0x7f800000u || uy > 0x7f800000u || uy == 0u) return not_a_number();
   if (ux < uy) return x;

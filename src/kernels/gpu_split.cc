@@ -56,8 +56,8 @@ Status GpuPrinter::add_up_piece(const BlockSplit& s) {
     const ScalarInstr& i = instr(v);
     line(str(gpu_type(i.type), " part", v, " = ", gpu_neutral(i.op, i.type), ";"));
   }
-  line(str("const ", index, " end = i_min<", index == "int" ? "s32" : index, ">(", s.length,
-           ", (piece + 1) * ", s.piece, ");"));
+  line(str("const ", index, " end = min_of<", index, ">(", s.length, ", (piece + 1) * ", s.piece,
+           ");"));
   line("#pragma unroll 4");
   line(str("for (", index, " r = piece * ", s.piece, " + lane; r < end; r += ", s.lanes, ") {"));
   ++depth_;

@@ -52,9 +52,9 @@ FN Turn turn_of(f32 x) {
   return turn;
 }
 FN bool has_angle(f32 x) { return absolute(x) < infinity(); }
-FN f32 f_sin(f32 x) { return absolute(x) < 1e-4f ? x : has_angle(x) ? turn_of(x).sine.hi : not_a_number(); }
-FN f32 f_cos(f32 x) { return has_angle(x) ? turn_of(x).cosine.hi : not_a_number(); }
-FN f32 f_tan(f32 x) {
+FN f32 sin_of(f32 x) { return absolute(x) < 1e-4f ? x : has_angle(x) ? turn_of(x).sine.hi : not_a_number(); }
+FN f32 cos_of(f32 x) { return has_angle(x) ? turn_of(x).cosine.hi : not_a_number(); }
+FN f32 tan_of(f32 x) {
   const Turn turn = turn_of(x);
   return absolute(x) < 1e-4f ? x : has_angle(x) ? over(turn.sine, turn.cosine).hi : not_a_number();
 }
@@ -75,7 +75,7 @@ FN f32 angle_of(Two y, Two x, bool y_negative, bool x_negative) {
   if (x_negative) r = plus(two(3.14159274f, -8.74227766e-8f), two(-r.hi, -r.lo));
   return y_negative ? -r.hi : r.hi;
 }
-FN f32 f_atan2(f32 y, f32 x) {
+FN f32 atan2_of(f32 y, f32 x) {
   f32 a = absolute(y), b = absolute(x);
   const f32 top = a > b ? a : b;
   if (a == infinity() || b == infinity()) { a = a == infinity() ? 1.0f : 0.0f; b = b == infinity() ? 1.0f : 0.0f; }
@@ -85,14 +85,14 @@ FN f32 f_atan2(f32 y, f32 x) {
   const f32 r = angle_of(two(a, 0), two(b, 0), bits_of(y) >> 31, bits_of(x) >> 31);
   return y != y || x != x ? not_a_number() : r;
 }
-FN f32 f_atan(f32 x) { return absolute(x) < 1e-4f ? x : f_atan2(x, 1.0f); }
+FN f32 atan_of(f32 x) { return absolute(x) < 1e-4f ? x : atan2_of(x, 1.0f); }
 // The root of 1 - x * x.
 FN Two other_side(f32 x) { const Two s = product_of(x, x); return root_of(plus(sum_of(1.0f, -s.hi), -s.lo)); }
-FN f32 f_asin(f32 x) {
+FN f32 asin_of(f32 x) {
   const f32 r = angle_of(two(absolute(x), 0), other_side(x), bits_of(x) >> 31, false);
   return absolute(x) < 1e-4f ? x : absolute(x) <= 1.0f ? r : not_a_number();
 }
-FN f32 f_acos(f32 x) {
+FN f32 acos_of(f32 x) {
   const f32 r = angle_of(other_side(x), two(absolute(x), 0), false, bits_of(x) >> 31);
   return absolute(x) <= 1.0f ? r : not_a_number();
 }

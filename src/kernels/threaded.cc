@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ir/float_format.h"
 #include "kernels/cpu/vec.h"
 #include "scalar/functions.h"
 
@@ -80,9 +81,7 @@ const Op* precision(const Op* op, uint64_t* r) {
 }
 template <typename T>
 const Op* wrap_byte(const Op* op, uint64_t* r) {
-  const int drop = 8 - static_cast<int>(op->imm);
-  const T up = static_cast<T>(static_cast<uint8_t>(read<uint8_t>(r, op->a) << drop));
-  write(r, op->d, static_cast<T>(up >> drop));
+  write(r, op->d, wrap_of(read<T>(r, op->a), op->imm));
   JAXMPS_NEXT;
 }
 const Op* encode_byte(const Op* op, uint64_t* r) {
@@ -95,7 +94,7 @@ const Op* decode_byte(const Op* op, uint64_t* r) {
   JAXMPS_NEXT;
 }
 const Op* round_byte(const Op* op, uint64_t* r) {
-  const FloatFormat format = float_format(static_cast<DType>(op->imm));
+  const ir::FloatFormat format = float_format(static_cast<DType>(op->imm));
   write(r, op->d, decode_float(encode_float(read<float>(r, op->a), format), format));
   JAXMPS_NEXT;
 }

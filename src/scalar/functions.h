@@ -3,8 +3,9 @@
 // Stateless functions; any thread.
 #pragma once
 
-#include "scalar/scalar.h"
-#include "scalar/scalar_int.h"
+#include "scalar/half.h"
+#include "scalar/machine_type.h"
+#include "scalar/scalar_math.h"
 
 namespace jaxmps::scalar {
 namespace {

@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "ir/float_format.h"
 #include "scalar/functions.h"
 
 namespace jaxmps::scalar {
@@ -20,7 +21,7 @@ uint64_t pack(T value) {
 
 uint64_t narrow_op(const ScalarInstr& i, uint64_t a) {
   const DType narrow = static_cast<DType>(i.imm);
-  const FloatFormat format = float_format(narrow);
+  const ir::FloatFormat format = float_format(narrow);
   const float x = unpack<float>(a);
   const bool bf16 = narrow == DType::bf16, f16 = narrow == DType::f16;
   switch (i.op) {
@@ -34,12 +35,9 @@ uint64_t narrow_op(const ScalarInstr& i, uint64_t a) {
     case Opcode::round_to:
       if (bf16) return pack(round_bf16(x));
       return pack(f16 ? round_f16(x) : decode_float(encode_float(x, format), format));
-    default: {  // wrap
-      const int drop = 8 - static_cast<int>(i.imm);
-      const uint8_t up = static_cast<uint8_t>(a << drop);
-      return i.type == DType::s8 ? static_cast<uint8_t>(static_cast<int8_t>(up) >> drop)
-                                 : up >> drop;
-    }
+    default:  // wrap
+      return i.type == DType::s8 ? pack(wrap_of(static_cast<int8_t>(a), i.imm))
+                                 : wrap_of(static_cast<uint8_t>(a), i.imm);
   }
 }
 

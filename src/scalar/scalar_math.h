@@ -1,18 +1,16 @@
-// The arithmetic behind each opcode of a scalar program, as branch-free inline functions.
+// The functions of scalar programs that GPUs have other texts of, as branch-free inline functions:
+// those of float32 run in float64 and round once, those of float64 are the C library's. The others
+// are in portable.def.
 //
 // Included by the interpreter and, once per instruction set, by the vector loops; everything is in
 // an unnamed namespace so that each file keeps code for its own instruction set. Pure functions.
-// float32 functions follow Cody and Waite's range reductions ("Software Manual for the Elementary
-// Functions", 1980) with minimax polynomials fitted for this file, or run in float64 and round
-// once.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <type_traits>
 
-#include "scalar/half.h"
+#include "scalar/portable.h"
 
 namespace jaxmps::scalar {
 namespace {
@@ -24,9 +22,6 @@ namespace {
 #else
 #define JAXMPS_NO_CONTRACT
 #endif
-
-JAXMPS_INLINE float square_root(float x) { return __builtin_sqrtf(x); }
-JAXMPS_INLINE double square_root(double x) { return __builtin_sqrt(x); }
 
 // sum(c[i] * x^i), highest power first to evaluate.
 template <typename T, int n>
@@ -52,14 +47,14 @@ JAXMPS_INLINE double exp_d(double x) {
                                  1. / 24,    1. / 120,    1. / 720,    1. / 5040,
                                  1. / 40320, 1. / 362880, 1. / 3628800};
   const double p = horner(r, c);
-  return p * from_bits((bits(t) + 1023) << 52);
+  return p * from_bits((bits_of(t) + 1023) << 52);
 }
 
 // x positive and normal in float64; 0, infinity and NaN are the callers' concern.
 JAXMPS_INLINE double log_d(double x) {
-  const uint64_t u = bits(x) - 0x3fe6a09e667f3bcdull;  // sqrt(1/2)
+  const uint64_t u = bits_of(x) - 0x3fe6a09e667f3bcdull;  // sqrt(1/2)
   const uint64_t e = u & 0xfff0000000000000ull;
-  const double m = from_bits(bits(x) - e);
+  const double m = from_bits(bits_of(x) - e);
   // The exponent, without a 64-bit integer conversion: its bits on top of 1.5 * 2^52.
   const uint64_t biased = (e >> 52) ^ 0x800;
   const double n = from_bits(0x4330000000000000ull | biased) - (0x1p52 + 2048);
@@ -94,12 +89,12 @@ JAXMPS_INLINE double atan2_d(double y, double x) {
   const double big = ay > ax ? ay : ax, small = ay > ax ? ax : ay;
   double ratio = small / big;
   ratio = big == 0 ? 0 : ratio;
-  ratio = small == kInf<double> ? 1 : ratio;
+  ratio = small == infinity() ? 1 : ratio;
   double r = atan_unit_d(ratio);
   r = ay > ax ? 1.57079632679489661923 - r : r;
-  r = bits(x) >> 63 ? 3.14159265358979323846 - r : r;
+  r = bits_of(x) >> 63 ? 3.14159265358979323846 - r : r;
   r = with_sign(r, y);
-  return (x != x || y != y) ? kNan<double> : r;
+  return (x != x || y != y) ? not_a_number() : r;
 }
 
 struct SinCos {
@@ -120,85 +115,12 @@ JAXMPS_INLINE SinCos sin_cos_d(double x) {
   static constexpr double c[] = {1,          -1. / 2,        1. / 24,        -1. / 720,
                                  1. / 40320, -1. / 3628800., 1. / 479001600.};
   const double sine = r * horner(z, s), cosine = horner(z, c);
-  const uint64_t q = bits(t);
+  const uint64_t q = bits_of(t);
   const double a = (q & 1) ? cosine : sine, b = (q & 1) ? sine : cosine;
-  return {from_bits(bits(a) ^ ((q & 2) << 62)), from_bits(bits(b) ^ (((q + 1) & 2) << 62))};
+  return {from_bits(bits_of(a) ^ ((q & 2) << 62)), from_bits(bits_of(b) ^ (((q + 1) & 2) << 62))};
 }
 
-// --- float32 ------------------------------------------------------------------------------------
-
-JAXMPS_INLINE float exp_f(float x) {
-  x = x < -104.0f ? -104.0f : x;
-  x = x > 89.0f ? 89.0f : x;
-  const float magic = 12582912.0f;  // 1.5 * 2^23
-  const float t = x * 1.44269504f + magic;
-  const float n = t - magic;
-  float r = x - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
-  static constexpr float c[] = {0.499999934f, 0.166665201f, 0.0416683943f, 0.00836878062f,
-                                0.00138144648f};
-  const float p = 1.0f + (r + r * r * horner(r, c));
-  // 2^n in two factors: n reaches -150 for subnormal results and 128 for infinity.
-  const int32_t k = static_cast<int32_t>(bits(t) - bits(magic));
-  const int32_t half = k >> 1;
-  return p * from_bits(static_cast<uint32_t>(half + 127) << 23) *
-         from_bits(static_cast<uint32_t>(k - half + 127) << 23);
-}
-
-JAXMPS_INLINE float log_f(float x) {
-  const bool tiny = x < 1.17549435e-38f;
-  const float scaled = tiny ? x * 8388608.0f : x;
-  const uint32_t u = bits(scaled) - 0x3f3504f3u;  // sqrt(1/2)
-  const int32_t e = static_cast<int32_t>(u) >> 23;
-  const float f = from_bits(bits(scaled) - (static_cast<uint32_t>(e) << 23)) - 1.0f;
-  const float n = static_cast<float>(e) - (tiny ? 23.0f : 0.0f);
-  static constexpr float c[] = {0.333333126f,  -0.250000096f, 0.200021187f,
-                                -0.166679957f, 0.142195509f,  -0.124055914f,
-                                0.118881746f,  -0.116756413f, 0.0674660123f};
-  const float z = f * f;
-  float r = f * z * horner(f, c);
-  r = r + n * -2.12194440e-4f;
-  r = r - 0.5f * z;
-  r = (r + f) + n * 0.693359375f;
-  r = x == kInf<float> ? x : r;
-  r = x == 0.0f ? -kInf<float> : r;
-  return (x < 0.0f || x != x) ? kNan<float> : r;
-}
-
-// (1 - e^-2a) / (1 + e^-2a), with e^-2a = 2^n (1 + p): numerator and denominator are rounded once.
-JAXMPS_INLINE float tanh_f(float x) {
-  float a = absolute(x);
-  a = a > 10.0f ? 10.0f : a;
-  const float magic = 12582912.0f;  // 1.5 * 2^23
-  const float t = a * -2.88539008f + magic;
-  const float n = t - magic;
-  float r = -2.0f * a - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
-  static constexpr float c[] = {0.499999981f, 0.166665427f, 0.041667204f, 0.00836664694f,
-                                0.00138824949f};
-  const float p = r + r * r * horner(r, c);
-  const float scale = from_bits((bits(t) << 23) + 0x3f800000u);
-  return with_sign((scale * p + (scale - 1.0f)) / (scale * p + (scale + 1.0f)), x);
-}
-
-JAXMPS_INLINE float logistic_f(float x) {
-  const float e = exp_f(-absolute(x));
-  return (x < 0.0f ? e : 1.0f) / (1.0f + e);
-}
-
-JAXMPS_INLINE float erf_f(float x) {
-  const float a = absolute(x), z = a * a;
-  static constexpr float c[] = {-0.376126384f,    0.11283782f,    -0.0268654f,     0.00522094542f,
-                                -0.000848282872f, 0.00011256947f, -9.64151346e-06f};
-  const float small = a + a * (0.128379167f + z * horner(z, c));
-  const float t = a > 4.0f ? 4.0f : a;
-  static constexpr float d[] = {0.000191308953f, -1.12959483f,     -0.633184522f,
-                                -0.108461361f,   0.0252399939f,    -0.00421934198f,
-                                0.000445555052f, -2.23614522e-05f, 4.62632636e-08f};
-  const float big = 1.0f - exp_f(horner(t, d));
-  const float r = with_sign(a < 1.0f ? small : big, x);
-  return x != x ? x : r;
-}
+// --- functions of float32 -----------------------------------------------------------------------
 
 JAXMPS_INLINE float erfc_f(float value) {
   const double x = value, a = absolute(x) > 12.0 ? 12.0 : absolute(x);
@@ -213,32 +135,13 @@ JAXMPS_INLINE float erfc_f(float value) {
   return value != value ? value : static_cast<float>(x < 0 ? 2 - r : r);
 }
 
-// Polynomials in w = -log(1 - x^2) near the centre and in sqrt(w) towards the ends, the split of
-// M. Giles, "Approximating the erfinv function", 2010.
-JAXMPS_INLINE float erf_inv_f(float x) {
-  const float w = -log_f((1.0f - x) * (1.0f + x));
-  static constexpr float c[] = {
-      1.50140936f,      0.246640286f,     -0.00417738678f, -0.00125274188f, 0.000218344439f,
-      -4.96334786e-06f, -3.46270476e-06f, 4.66170664e-07f, 2.32326444e-08f, -8.79105649e-09f};
-  static constexpr float d[] = {2.83297681f,      1.00167485f,     0.00944483836f, -0.00763548555f,
-                                0.00569070891f,   -0.00360539566f, 0.00147579217f, -4.28946312e-05f,
-                                -0.000302605054f, 0.000107216372f};
-  const bool centre = w < 5.0f;
-  const float v = centre ? w - 2.5f : square_root(w) - 3.0f;
-  float p = centre ? c[9] : d[9];
-#pragma GCC unroll 16
-  for (int i = 8; i >= 0; --i) p = p * v + (centre ? c[i] : d[i]);
-  const float r = p * x;
-  return absolute(x) == 1.0f ? x * kInf<float> : r;
-}
-
 // By base-2 logarithm and exponential in float64, relative errors 2e-11 and 2e-9, in pairs so that
 // few steps wait for each other: a single power in a loop is all waiting. The tests have no `&&`,
 // which compilers make branches of that keep a loop from being one of vectors.
 JAXMPS_INLINE float pow_f(float base, float exponent) {
-  const double x = base, y = exponent, a = absolute(x);
-  const uint64_t e = (bits(a) - 0x3fe6a09e667f3bcdull) & 0xfff0000000000000ull;  // from sqrt(1/2)
-  const double f = from_bits(bits(a) - e) - 1, f2 = f * f, f4 = f2 * f2;
+  const double x = base, y = exponent, a = absolute(x), inf = infinity();
+  const uint64_t e = (bits_of(a) - 0x3fe6a09e667f3bcdull) & 0xfff0000000000000ull;  // sqrt(1/2)
+  const double f = from_bits(bits_of(a) - e) - 1, f2 = f * f, f4 = f2 * f2;
   const double whole_log = from_bits(0x4330000000000000ull | ((e >> 52) ^ 0x800)) - (0x1p52 + 2048);
   const double l03 = (1.442695040939418 - 0.7213475252165282 * f) +
                      f2 * (0.48089832069383176 - 0.36067279999925045 * f);
@@ -255,25 +158,25 @@ JAXMPS_INLINE float pow_f(float base, float exponent) {
   const double size = absolute(y);
   const double whole = size < 0x1p52 ? (size + 0x1p52) - 0x1p52 : size;
   const bool is_whole = whole == size;
-  const uint64_t odd = (is_whole & (size < 0x1p24)) ? bits(size + 0x1p52) << 63 : 0;
-  const uint64_t sign = bits(x) & odd;
-  const double power = (e03 + (r2 * r2) * e46) * from_bits(((bits(t) + 1023) << 52) | sign);
+  const uint64_t odd = (is_whole & (size < 0x1p24)) ? bits_of(size + 0x1p52) << 63 : 0;
+  const uint64_t sign = bits_of(x) & odd;
+  const double power = (e03 + (r2 * r2) * e46) * from_bits(((bits_of(t) + 1023) << 52) | sign);
 
   // What those do not know: zeros, infinities, NaN and what is far beyond float32.
   const bool nan =
-      ((x != x) & (y != 0)) | ((y != y) & (x != 1)) | ((x < 0) & !is_whole & (a != kInf<double>));
-  double known = (a > 1) == (y > 0) ? kInf<double> : 0;
+      ((x != x) & (y != 0)) | ((y != y) & (x != 1)) | ((x < 0) & !is_whole & (a != inf));
+  double known = (a > 1) == (y > 0) ? inf : 0;
   known = ((a == 1) | (y == 0)) ? 1 : known;
-  known = nan ? kNan<double> : known;
-  const bool is_power = (absolute(p) < 1000) & (a != 0) & (a != kInf<double>)&(y != 0) & !nan;
-  return static_cast<float>(is_power ? power : from_bits(bits(known) ^ sign));
+  known = nan ? not_a_number() : known;
+  const bool is_power = (absolute(p) < 1000) & (a != 0) & (a != inf) & (y != 0) & !nan;
+  return static_cast<float>(is_power ? power : from_bits(bits_of(known) ^ sign));
 }
 
 JAXMPS_INLINE float cbrt_f(float x) {
   const double a = absolute(static_cast<double>(x));
   const double r = exp_d(log_d(a) * (1.0 / 3));
   const float f = with_sign(static_cast<float>(r), x);
-  return (x == 0.0f || a == kInf<double> || x != x) ? x : f;
+  return (x == 0.0f || a == infinity() || x != x) ? x : f;
 }
 
 JAXMPS_INLINE float expm1_f(float x) {
@@ -284,9 +187,9 @@ JAXMPS_INLINE float expm1_f(float x) {
 JAXMPS_INLINE float log1p_f(float x) {
   const double r = log1p_d(x);
   float f = static_cast<float>(r);
-  f = x == -1.0f ? -kInf<float> : f;
-  f = x < -1.0f ? kNan<float> : f;
-  return (x == 0.0f || x == kInf<float> || x != x) ? x : f;
+  f = x == -1.0f ? -infinity() : f;
+  f = x < -1.0f ? not_a_number() : f;
+  return (x == 0.0f || x == infinity() || x != x) ? x : f;
 }
 
 JAXMPS_INLINE float sinh_f(float x) {
@@ -302,45 +205,41 @@ JAXMPS_INLINE float cosh_f(float x) {
 
 JAXMPS_INLINE float asinh_f(float x) {
   const double a = absolute(static_cast<double>(x));
-  const float f = static_cast<float>(log1p_d(a + a * a / (1 + square_root(1 + a * a))));
-  return (x != x || a == kInf<double>) ? x : with_sign(f, x);
+  const float f = static_cast<float>(log1p_d(a + a * a / (1 + m_sqrt(1 + a * a))));
+  return (x != x || a == infinity()) ? x : with_sign(f, x);
 }
 
 JAXMPS_INLINE float acosh_f(float x) {
   const double t = static_cast<double>(x) - 1;
-  const float f = static_cast<float>(log1p_d(t + square_root(t * (t + 2))));
-  const float r = x < 1.0f ? kNan<float> : f;
-  return (x == kInf<float> || x != x) ? x : r;
+  const float f = static_cast<float>(log1p_d(t + m_sqrt(t * (t + 2))));
+  const float r = x < 1.0f ? not_a_number() : f;
+  return (x == infinity() || x != x) ? x : r;
 }
 
 JAXMPS_INLINE float atanh_f(float x) {
   const double a = absolute(static_cast<double>(x));
   float f = static_cast<float>(0.5 * log1p_d(2 * a / (1 - a)));
-  f = a == 1 ? kInf<float> : f;
-  f = a > 1 ? kNan<float> : f;
+  f = a == 1 ? infinity() : f;
+  f = a > 1 ? not_a_number() : f;
   return x != x ? x : with_sign(f, x);
 }
 
 JAXMPS_INLINE float asin_f(float x) {
   const double d = x;
-  return static_cast<float>(atan2_d(d, square_root((1 - d) * (1 + d))));
+  return static_cast<float>(atan2_d(d, m_sqrt((1 - d) * (1 + d))));
 }
 JAXMPS_INLINE float acos_f(float x) {
   const double d = x;
-  return static_cast<float>(atan2_d(square_root((1 - d) * (1 + d)), d));
+  return static_cast<float>(atan2_d(m_sqrt((1 - d) * (1 + d)), d));
 }
 
 #define JAXMPS_FLOAT_UNARY(name, f32_body, f64_body)          \
   JAXMPS_INLINE float name##_of(float x) { return f32_body; } \
   JAXMPS_INLINE double name##_of(double x) { return f64_body; }
-JAXMPS_FLOAT_UNARY(exp, exp_f(x), std::exp(x))
 JAXMPS_FLOAT_UNARY(expm1, expm1_f(x), std::expm1(x))
-JAXMPS_FLOAT_UNARY(log, log_f(x), std::log(x))
 JAXMPS_FLOAT_UNARY(log1p, log1p_f(x), std::log1p(x))
-JAXMPS_FLOAT_UNARY(tanh, tanh_f(x), std::tanh(x))
 JAXMPS_FLOAT_UNARY(sin, static_cast<float>(sin_cos_d(x).sin), std::sin(x))
 JAXMPS_FLOAT_UNARY(cos, static_cast<float>(sin_cos_d(x).cos), std::cos(x))
-JAXMPS_FLOAT_UNARY(erf, erf_f(x), std::erf(x))
 JAXMPS_FLOAT_UNARY(erfc, erfc_f(x), std::erfc(x))
 JAXMPS_FLOAT_UNARY(sinh, sinh_f(x), std::sinh(x))
 JAXMPS_FLOAT_UNARY(cosh, cosh_f(x), std::cosh(x))
@@ -351,8 +250,6 @@ JAXMPS_FLOAT_UNARY(asinh, asinh_f(x), std::asinh(x))
 JAXMPS_FLOAT_UNARY(acosh, acosh_f(x), std::acosh(x))
 JAXMPS_FLOAT_UNARY(atanh, atanh_f(x), std::atanh(x))
 JAXMPS_FLOAT_UNARY(cbrt, cbrt_f(x), std::cbrt(x))
-JAXMPS_FLOAT_UNARY(sqrt, square_root(x), square_root(x))
-JAXMPS_FLOAT_UNARY(rsqrt, 1.0f / square_root(x), 1.0 / square_root(x))
 JAXMPS_FLOAT_UNARY(ceil, __builtin_ceilf(x), __builtin_ceil(x))
 JAXMPS_FLOAT_UNARY(floor, __builtin_floorf(x), __builtin_floor(x))
 JAXMPS_FLOAT_UNARY(round_even, __builtin_rintf(x), __builtin_rint(x))
@@ -364,20 +261,13 @@ JAXMPS_INLINE float tan_of(float x) {
 }
 JAXMPS_INLINE double tan_of(double x) { return std::tan(x); }
 
-JAXMPS_INLINE float logistic_of(float x) { return logistic_f(x); }
-JAXMPS_INLINE double logistic_of(double x) {
-  const double e = std::exp(-absolute(x));
-  return (x < 0 ? e : 1.0) / (1.0 + e);
-}
-
-JAXMPS_INLINE float erf_inv_of(float x) { return erf_inv_f(x); }
 // Two Newton steps from the float32 value, on erfc near the ends where erf has no digits left.
 JAXMPS_INLINE double erf_inv_of(double x) {
   const double a = absolute(x);
-  if (!(a < 1)) return a == 1 ? x * kInf<double> : kNan<double>;
+  if (!(a < 1)) return a == 1 ? x * infinity() : not_a_number();
   const double w = -std::log1p(-a * a);
-  double y = a < 0.9999 ? static_cast<double>(erf_inv_f(static_cast<float>(a)))
-                        : square_root(w - 0.5 * std::log(w * 3.14159265358979323846));
+  double y = a < 0.9999 ? static_cast<double>(erf_inv_of(static_cast<float>(a)))
+                        : m_sqrt(w - 0.5 * std::log(w * 3.14159265358979323846));
   for (int i = 0; i < 4; ++i) {
     const double error = a < 0.5 ? std::erf(y) - a : (1 - a) - std::erfc(y);
     const double step = error / (1.12837916709551257390 * std::exp(-y * y));
@@ -396,31 +286,25 @@ JAXMPS_INLINE T round_afz_of(T x) {
 
 JAXMPS_INLINE float pow_of(float x, float y) { return pow_f(x, y); }
 JAXMPS_INLINE double pow_of(double x, double y) { return std::pow(x, y); }
-// Integers: wrapping square-and-multiply; a negative exponent gives 0 unless |x| is 1.
-template <typename T>
-requires(std::is_integral_v<T>) JAXMPS_INLINE T pow_of(T x, T y) {
-  using U = std::make_unsigned_t<T>;
-  if (std::is_signed_v<T> && y < 0) {
-    if (x == T(1)) return 1;
-    if (x == T(-1)) return (y & 1) ? T(-1) : T(1);
-    return 0;
-  }
-  uint64_t result = 1, factor = static_cast<U>(x);
-  for (U e = static_cast<U>(y); e; e = static_cast<U>(e >> 1)) {
-    if (e & 1) result *= factor;
-    factor *= factor;
-  }
-  return static_cast<T>(result);
-}
-
+JAXMPS_INLINE float rem_of(float x, float y) { return std::fmod(x, y); }
+JAXMPS_INLINE double rem_of(double x, double y) { return std::fmod(x, y); }
 JAXMPS_INLINE float atan2_of(float y, float x) { return static_cast<float>(atan2_d(y, x)); }
 JAXMPS_INLINE double atan2_of(double y, double x) { return std::atan2(y, x); }
 JAXMPS_INLINE float hypot_of(float a, float b) {
   const double x = a, y = b;
-  const float r = static_cast<float>(square_root(x * x + y * y));
-  return (absolute(a) == kInf<float> || absolute(b) == kInf<float>) ? kInf<float> : r;
+  const float r = static_cast<float>(m_sqrt(x * x + y * y));
+  return (absolute(a) == infinity() || absolute(b) == infinity()) ? infinity() : r;
 }
 JAXMPS_INLINE double hypot_of(double a, double b) { return std::hypot(a, b); }
+
+template <typename To, typename From>
+JAXMPS_INLINE To convert_of(From x) {
+  if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+    return truncated<To>(x);
+  } else {
+    return static_cast<To>(x);
+  }
+}
 
 }  // namespace
 }  // namespace jaxmps::scalar

@@ -8,7 +8,7 @@
 
 #include "ir/type.h"
 #include "scalar/half.h"
-#include "scalar/scalar_int.h"
+#include "scalar/machine_type.h"
 
 namespace jaxmps::cpu {
 

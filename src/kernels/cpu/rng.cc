@@ -7,7 +7,7 @@
 
 #include "base/fork.h"
 #include "kernels/cpu/threads.h"
-#include "scalar/scalar_int.h"
+#include "scalar/portable.h"
 
 namespace jaxmps::cpu {
 namespace {

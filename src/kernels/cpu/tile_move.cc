@@ -3,7 +3,7 @@
 
 #include "kernels/cpu/tile_context.h"
 #include "kernels/cpu/transpose_block.h"
-#include "scalar/scalar_int.h"
+#include "scalar/machine_type.h"
 
 namespace jaxmps::cpu {
 namespace {

@@ -120,21 +120,21 @@ void small_loop(void* dst, const void* pa, int64_t n, Fn fn) {
 }
 void encode_small_loop(void* dst, const void* a, const void*, const void*, int64_t n,
                        uint64_t imm) {
-  const FloatFormat format = float_format(static_cast<ir::DType>(imm));
-  const ir::FloatCodec c(format);
+  const ir::FloatFormat format = ir::float_format(static_cast<ir::DType>(imm));
+  const ir::FloatCodec c = codec_of(format);
   if (!format.has_sign) return small_loop<uint8_t, float>(dst, a, n, ir::encode_power);
   small_loop<uint8_t, float>(dst, a, n, [c](float x) { return ir::encode_signed(x, c); });
 }
 void decode_small_loop(void* dst, const void* a, const void*, const void*, int64_t n,
                        uint64_t imm) {
-  const FloatFormat format = float_format(static_cast<ir::DType>(imm));
-  const ir::FloatCodec c(format);
+  const ir::FloatFormat format = ir::float_format(static_cast<ir::DType>(imm));
+  const ir::FloatCodec c = codec_of(format);
   if (!format.has_sign) return small_loop<float, uint8_t>(dst, a, n, ir::decode_power);
   small_loop<float, uint8_t>(dst, a, n, [c](uint8_t x) { return ir::decode_signed(x, c); });
 }
 void round_small_loop(void* dst, const void* a, const void*, const void*, int64_t n, uint64_t imm) {
-  const FloatFormat format = float_format(static_cast<ir::DType>(imm));
-  const ir::FloatCodec c(format);
+  const ir::FloatFormat format = ir::float_format(static_cast<ir::DType>(imm));
+  const ir::FloatCodec c = codec_of(format);
   if (!format.has_sign) {
     return small_loop<float, float>(dst, a, n,
                                     [](float x) { return ir::decode_power(ir::encode_power(x)); });
@@ -146,11 +146,8 @@ template <typename T>
 void wrap_loop(void* dst, const void* pa, const void*, const void*, int64_t n, uint64_t imm) {
   const T* a = static_cast<const T*>(pa);
   T* d = static_cast<T*>(dst);
-  const int drop = 8 - static_cast<int>(imm);
   JAXMPS_LOOP
-  for (int64_t i = 0; i < n; ++i) {
-    d[i] = static_cast<T>(static_cast<T>(static_cast<uint8_t>(a[i]) << drop) >> drop);
-  }
+  for (int64_t i = 0; i < n; ++i) d[i] = wrap_of(a[i], imm);
 }
 
 // A large argument goes through the C library; a block without is free of branches.
@@ -177,20 +174,20 @@ constexpr bool kIsMin = std::is_same_v<Fn, Function<Opcode::min>>;
 // is a NaN is asked once, of what is largest as bits without a sign: no lane waits for it.
 template <typename T, typename Fn, int kLanes>
 int64_t extremum_lanes(T* lanes, const T* a, int64_t n) {
-  using Bits = decltype(bits(T()));
+  using Bits = decltype(bits_of(T()));
   Bits largest[kLanes];
-  for (int j = 0; j < kLanes; ++j) largest[j] = bits(lanes[j]) << 1;
+  for (int j = 0; j < kLanes; ++j) largest[j] = bits_of(lanes[j]) << 1;
   int64_t i = kLanes;
   for (; i + kLanes <= n; i += kLanes) {
     for (int j = 0; j < kLanes; ++j) {
       const T x = a[i + j];
-      lanes[j] = from_bits(extremum_bits<kIsMax<Fn>>(lanes[j], x));
-      largest[j] = std::max<Bits>(largest[j], bits(x) << 1);
+      lanes[j] = kIsMax<Fn> ? larger(lanes[j], x) : smaller(lanes[j], x);
+      largest[j] = std::max<Bits>(largest[j], bits_of(x) << 1);
     }
   }
   Bits all = 0;
   for (int j = 0; j < kLanes; ++j) all = std::max(all, largest[j]);
-  if (all > bits(kInf<T>) << 1) lanes[0] = kNan<T>;
+  if (all > bits_of(T(infinity())) << 1) lanes[0] = not_a_number();
   return i;
 }
 

@@ -1,4 +1,5 @@
-// Conversions from and to narrow floats and integers: ir/float_codec.h and scalar/half.h as text.
+// Conversions from and to narrow floats and integers, for LLVM: what ir/float_codec.def and
+// scalar/half.h do.
 #include "ir/float_codec.h"
 #include "kernels/llvm/text.h"
 
@@ -98,7 +99,7 @@ std::string LlvmText::narrow(std::string* to, const ScalarInstr& instr, const st
   }
   const auto narrow = static_cast<DType>(instr.imm);
   const ir::FloatFormat format = ir::float_format(narrow);
-  const ir::FloatCodec codec(format);
+  const ir::FloatCodec codec = ir::codec_of(format);
   const bool has_payload = narrow == DType::f16 || narrow == DType::bf16;
   const char* stored = llvm_type(storage_machine_type(narrow));
   std::string code;

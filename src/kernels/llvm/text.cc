@@ -387,8 +387,7 @@ std::string LlvmText::saturate(std::string* to, DType type, DType from, const st
   const bool has_sign = ir::is_signed_int(type);
   const int digits = width_of(type) - (has_sign ? 1 : 0);
   auto constant = [&](double x) {
-    return llvm_constant(
-        from, from == DType::f32 ? scalar::bits(static_cast<float>(x)) : scalar::bits(x));
+    return llvm_constant(from, from == DType::f32 ? bits_of(static_cast<float>(x)) : bits_of(x));
   };
   const std::string low = constant(has_sign ? -std::ldexp(1.0, digits) : 0.0);
   const std::string top = constant(std::ldexp(1.0, digits));

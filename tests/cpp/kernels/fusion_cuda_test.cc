@@ -145,7 +145,7 @@ TEST(Cuda, TheTextOfAnElementwiseFusion) {
   g.ret({g.same(OpId::multiply, {g.same(OpId::tanh, {x}), x})});
   const GpuKernel k = text_of(g);
   EXPECT_EQ(std::string::npos, k.source.find("#include"));
-  EXPECT_NE(std::string::npos, k.source.find("f_tanh(v0)")) << k.source;
+  EXPECT_NE(std::string::npos, k.source.find("tanh_of(v0)")) << k.source;
   EXPECT_NE(std::string::npos, k.source.find("if (place < 1000) out0[")) << k.source;
   EXPECT_EQ(4, k.blocks);
   EXPECT_EQ(k.source, text_of(g).source);
@@ -167,7 +167,7 @@ TEST(Cuda, AGatherIsAnIndex) {
   g.ret({g.same(OpId::sine, {g.take(g.arg(DType::f32, {300, 70}), indices, 0)})});
   const GpuKernel k = text_of(g);
   for (const char* text :
-       {"const s32 v0 = in0[0 + i0];", "i_max<s32>(v0, v1)", "in1[0 + i1 + v6]"}) {
+       {"const s32 v0 = in0[0 + i0];", "max_of<s32>(v0, v1)", "in1[0 + i1 + v6]"}) {
     EXPECT_NE(std::string::npos, k.source.find(text)) << text << "\n" << k.source;
   }
 }
