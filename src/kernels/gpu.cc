@@ -201,6 +201,12 @@ void GpuPrinter::reduce_block(int32_t v, const BlockWalk& w) {
   line(str("const ", type, " v", v, " = ", gpu_combine(i.op, i.type, init, part), ";"));
 }
 
+std::vector<bool> GpuPrinter::elements_of(int stage) const {
+  return schedule_.elements_of(
+      stage, f_, [&](int32_t v) { return is_kept(v); },
+      [&](int32_t v) { return instr(v).operands(); });
+}
+
 Status GpuPrinter::stage(int s, const BlockWalk& w) {
   const int64_t length = schedule_.length();
   std::vector<int32_t> reductions;
@@ -218,8 +224,7 @@ Status GpuPrinter::stage(int s, const BlockWalk& w) {
   ++depth_;
   const std::string inside = within("r", str("lane + j * ", w.lanes), length, w.per_lane * w.lanes);
   axes("r", f_.reduced_begin, f_.reduced_end);
-  const std::vector<bool> elements = schedule_.elements_of(
-      s, f_, [&](int32_t v) { return is_kept(v); }, [&](int32_t v) { return instr(v).operands(); });
+  const std::vector<bool> elements = elements_of(s);
   for (int32_t v = 0; v < schedule_.size(); ++v) {
     if (!elements[static_cast<size_t>(v)] || (is_kept(v) && schedule_[v].stage < s)) continue;
     CHECK_OK(define(v));
@@ -339,7 +344,11 @@ Result<GpuFusion> GpuPrinter::print() {
   std::iota(kernel.outputs.begin(), kernel.outputs.end(), 0);
   const auto& w = schedule_.walk();
   CHECK_OK(w ? walk(&kernel, *w) : loop(&kernel));
-  const int walks = w && w->is_repeated ? schedule_.stages() : 1;
+  int walks = 1;
+  for (int s = 1; w && w->is_repeated && s < schedule_.stages(); ++s) {
+    const std::vector<bool> elements = elements_of(s);  // none: only results are left
+    walks += std::find(elements.begin(), elements.end(), true) != elements.end();
+  }
   CHECK_OK(finish(&kernel,
                   !w             ? "loop"
                   : w->is_column ? "columns"

@@ -55,6 +55,7 @@ class GpuPrinter {
   void share(DType type, int32_t v, int64_t count);
   int64_t bytes_of(int input) const;
   Status finish(GpuKernel* kernel, std::string_view kind, double nanoseconds);
+  std::vector<bool> elements_of(int stage) const;
   Status stage(int s, const BlockWalk& w);
   void reduce_block(int32_t v, const BlockWalk& w);
   std::string signature(const GpuKernel& kernel) const;

@@ -194,6 +194,20 @@ TEST(Cuda, ARowIsReadOnce) {
   EXPECT_EQ(1u, reads) << k.source;
 }
 
+// More elements than a thread keeps are walked again, but not by a stage of results alone.
+TEST(Cuda, ReadsAreCountedOncePerWalk) {
+  const Dims dims = {4000, 64};
+  const int64_t bytes = 4000 * 64 * sizeof(float);
+  Graph sums, parts;
+  V x = sums.arg(DType::f32, dims);
+  sums.ret({sums.reduce(OpId::add, x, sums.splat(DType::f32, {}, 0.0f), {0})});
+  EXPECT_EQ((std::vector<int64_t>{bytes}), text_of(sums).reads);
+  V y = parts.arg(DType::f32, dims);
+  V sum = parts.reduce(OpId::add, y, parts.splat(DType::f32, {}, 0.0f), {0});
+  parts.ret({parts.same(OpId::divide, {y, parts.broadcast(sum, dims, {1})})});
+  EXPECT_EQ((std::vector<int64_t>{2 * bytes}), text_of(parts).reads);
+}
+
 TEST(Cuda, LongColumnsAreTwoKernels) {
   Graph g;
   columns(g, {64, 32, 32, 100}, {0, 1, 2}, true);
