@@ -10,17 +10,14 @@
 #include "base/thread.h"
 
 namespace jaxmps {
-namespace {
-std::atomic<std::atomic<int64_t>*> callback_count{nullptr};
-}
 
 // Holds the state: an event may be dropped as soon as it is set.
 struct Event::Waiting {
-  explicit Waiting(bool is_distant) : counted(is_distant ? nullptr : callback_count.load()) {
-    if (counted) ++*counted;
+  explicit Waiting(bool is_distant) : counted(is_distant ? nullptr : interpreter()) {
+    if (counted) ++counted->owed;
   }
   ~Waiting() {
-    if (counted) --*counted;
+    if (counted) --counted->owed;
   }
   Waiting(const Waiting&) = delete;
   static void run(std::unique_ptr<Waiting> waiting);
@@ -28,7 +25,7 @@ struct Event::Waiting {
   Callback callback;
   std::shared_ptr<State> state;
   Waiting* next = nullptr;
-  std::atomic<int64_t>* const counted;
+  const Interpreter* const counted;  // where it is owed
 };
 
 Event::State::~State() {
@@ -263,8 +260,6 @@ void Event::on_ready(Callback callback) const {
 }
 
 void stop_notifier() noexcept { Notifier::instance().stop(); }
-
-void count_callbacks(std::atomic<int64_t>* count) noexcept { callback_count = count; }
 
 Status start_notifier() {
   try {

@@ -26,7 +26,7 @@ class Event {
   // An event that is set from the start.
   static Event ready();
   // An event that may be set late or never, as by the end of what lives as long as the process: its
-  // callbacks are not counted (count_callbacks).
+  // callbacks are none that the interpreter is owed.
   static Event distant();
   static Event failed(Error error);
 
@@ -70,8 +70,5 @@ class Event {
 Status start_notifier();
 // When the process ends: no more callbacks, whose owners may be gone.
 void stop_notifier() noexcept;
-// From now on `count` tells how many callbacks are still to come, for an owner that should not end
-// before them. It lives for ever.
-void count_callbacks(std::atomic<int64_t>* count) noexcept;
 
 }  // namespace jaxmps

@@ -13,9 +13,9 @@
 #include <utility>
 
 #include "base/fork.h"
+#include "base/interpreter.h"
 #include "base/thread.h"
 #include "exec/device.h"
-#include "ops/python_callback.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -63,7 +63,7 @@ constexpr auto kLongestLook = std::chrono::milliseconds(600);
 // Waits until Python's main thread has its exception: JAX cannot bear that what it waits for fails
 // at the same time. The interpreter makes pending calls on that thread, after it has raised what is
 // due for signals. One that takes so long looks for no signals and waits for what is stopped.
-void await_exception(const ops::PythonCallbacks& python) {
+void await_exception(const Interpreter& python) {
   const auto latest = std::chrono::steady_clock::now() + kLongestLook;
   static std::atomic<uintptr_t> asked{0}, answered{0};
   const auto answer = [](void* number) {
@@ -81,9 +81,9 @@ void stop_all(uint64_t last) {
   const auto all = devices();
   if (!all.ok()) return;
   {
-    const ops::PythonCall python;
-    if (!python || !python->raises_interrupt()) return;
-    await_exception(*ops::python_callbacks());
+    const Visit visit;
+    if (!visit || !interpreter()->raises_interrupt()) return;
+    await_exception(*interpreter());
   }
   for (Device* device : **all) device->interrupt(last);
 }
@@ -126,14 +126,14 @@ Status start_interrupts() {
   static std::mutex mutex;
   static bool registered = false;
   std::lock_guard lock(mutex);
-  if (write_end >= 0 || !ops::python_callbacks()) return {};
+  if (write_end >= 0 || !interpreter()) return {};
   CHECK_OK(start());
   if (!std::exchange(registered, true)) after_fork_in_child(restart_in_child);
   return {};
 }
 
 bool watch_interrupts() {
-  const ops::PythonCallbacks* python = ops::python_callbacks();
+  const Interpreter* python = interpreter();
   if (write_end < 0 || !python || python->main_thread != this_thread()) return false;
   install();
   return true;

@@ -1,9 +1,8 @@
 #include "ops/python_callback.h"
 
+#include <atomic>
 #include <memory>
 
-#include "base/event.h"
-#include "base/fork.h"
 #include "base/interpreter.h"
 #include "ops/custom_call.h"
 
@@ -11,19 +10,6 @@ namespace jaxmps::ops {
 namespace {
 
 std::atomic<const PythonCallbacks*> callbacks_of_process{nullptr};
-
-thread_local int64_t visits_of_thread = 0;
-
-// The functions answer for the thread that asks: which state it has, and which has the lock. Where
-// these are the same it has the lock.
-void* release_lock() {
-  const PythonCallbacks* python = callbacks_of_process;
-  void* current = python->current_state();
-  return current && current == python->state_of_thread() ? python->release_lock() : nullptr;
-}
-
-constexpr InterpreterLock kLock{release_lock,
-                                [](void* state) { callbacks_of_process.load()->take_lock(state); }};
 
 // Holds a callable for as long as some program may call it.
 class Held {
@@ -34,7 +20,7 @@ class Held {
 
  private:
   void hold(int keep) const {
-    if (const PythonCall python; python) python->hold(id_, keep);
+    if (const Visit visit; visit) python_callbacks()->hold(id_, keep);
   }
   const int64_t id_;
 };
@@ -56,11 +42,11 @@ class Call {
   }
 
   void operator()(const void* const* in, void* const* out) const {
-    const PythonCall python;
-    if (!python) throw Failure{internal("the Python interpreter has ended")};
+    const Visit visit;
+    if (!visit) throw Failure{internal("the Python interpreter has ended")};
     std::string message;
-    if (python->run(id_, in + tokens_, out + tokens_, bytes_.data(),
-                    static_cast<int64_t>(bytes_.size()), &message, keep_message) != 0) {
+    if (python_callbacks()->run(id_, in + tokens_, out + tokens_, bytes_.data(),
+                                static_cast<int64_t>(bytes_.size()), &message, keep_message) != 0) {
       throw Failure{internal("a callback failed: " + message)};
     }
   }
@@ -74,33 +60,9 @@ class Call {
 
 }  // namespace
 
-void set_python_callbacks(const PythonCallbacks* callbacks) {
-  if (callbacks_of_process.exchange(callbacks)) return;
-  set_interpreter_lock(&kLock);
-  count_callbacks(&callbacks->owed);
-  // Visits of lost threads never end.
-  after_fork_in_child([] { python_callbacks()->inside = visits_of_thread; });
-}
+void set_python_callbacks(const PythonCallbacks* callbacks) { callbacks_of_process = callbacks; }
 
 const PythonCallbacks* python_callbacks() { return callbacks_of_process; }
-
-PythonCall::PythonCall() : python_(callbacks_of_process) {
-  if (!python_) return;
-  ++python_->inside;
-  ++visits_of_thread;
-  if (python_->open) return;
-  end();
-  python_ = nullptr;
-}
-
-PythonCall::~PythonCall() {
-  if (python_) end();
-}
-
-void PythonCall::end() const {
-  --visits_of_thread;
-  --python_->inside;
-}
 
 // The target of our own rules in python/jax_plugins/mps/callbacks.py. A token goes first, if any.
 CUSTOM_CALL(python_callback, kPythonCallback) {

@@ -1,6 +1,7 @@
 #include "pjrt/client.h"
 
 #include "base/event.h"
+#include "base/interpreter.h"
 #include "base/log.h"
 #include "base/parse.h"
 #include "exec/device.h"
@@ -51,6 +52,13 @@ Result<int64_t> integer(const PJRT_NamedValue& option) {
   return value;
 }
 
+// Of a table of functions; options have no pointers.
+template <typename Table>
+Result<const Table*> address(const PJRT_NamedValue& option) {
+  TRY(const int64_t value, integer(option));
+  return reinterpret_cast<const Table*>(value);  // NOLINT(performance-no-int-to-ptr)
+}
+
 Status check_options(const PJRT_NamedValue* options, size_t num_options) {
   for (size_t i = 0; i < num_options; ++i) {
     std::string_view name = view(options[i].name, options[i].name_size);
@@ -64,14 +72,15 @@ Status check_options(const PJRT_NamedValue* options, size_t num_options) {
       TRY([[maybe_unused]] int64_t node, integer(options[i]));
     } else if (name == "blas_library" && options[i].type == PJRT_NamedValue_kString) {
       cpu::set_blas_library(std::string(view(options[i].string_value, options[i].value_size)));
+    } else if (name == "interpreter") {
+      TRY(const auto* table, address<Interpreter>(options[i]));
+      set_interpreter(table);
     } else if (name == "python_callbacks") {
-      TRY(const int64_t address, integer(options[i]));
-      // NOLINTNEXTLINE(performance-no-int-to-ptr): options have no pointers
-      ops::set_python_callbacks(reinterpret_cast<const ops::PythonCallbacks*>(address));
+      TRY(const auto* table, address<ops::PythonCallbacks>(options[i]));
+      ops::set_python_callbacks(table);
     } else if (name == "code_generator") {
-      TRY(const int64_t address, integer(options[i]));
-      // NOLINTNEXTLINE(performance-no-int-to-ptr)
-      kernels::set_code_generator(reinterpret_cast<const kernels::CodeGenerator*>(address));
+      TRY(const auto* table, address<kernels::CodeGenerator>(options[i]));
+      kernels::set_code_generator(table);
     } else {
       log(Level::warning, "client option `", name, "` is not known and ignored");
     }

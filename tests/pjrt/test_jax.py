@@ -313,14 +313,14 @@ def test_nothing_is_waited_for_at_the_end_but_work():
     assert run("""
         import time
         import jax, jax.numpy as jnp, numpy as np
-        from jax_plugins.mps import callbacks
+        from jax_plugins.mps import interpreter
         shared = np.ones((512, 512), np.float32)
         kept = [jax.device_put(shared, jax.devices("mps")[0], may_alias=True), jnp.from_dlpack(shared), jax.jit(lambda x: x)(shared)]
         jax.block_until_ready(kept)
         deadline = time.monotonic() + 20
-        while callbacks._table.owed and time.monotonic() < deadline:
+        while interpreter._table.owed and time.monotonic() < deadline:
             time.sleep(0.01)
-        print(callbacks._table.owed)
+        print(interpreter._table.owed)
     """).strip() == "0"
 
 

@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from jax.experimental import io_callback
 
+from jax_plugins.mps import interpreter
+
 
 @pytest.fixture(autouse=True)
 def on_mps(mps):
@@ -474,6 +476,18 @@ def test_callback_that_computes_with_jax():
 
     f = jax.jit(lambda x: jax.pure_callback(host, jax.ShapeDtypeStruct(x.shape, x.dtype), x))
     np.testing.assert_array_equal(f(jnp.arange(5.0)), np.cumsum(np.arange(5.0)))
+
+
+def test_none_is_called_once_python_is_ending():
+    f = jax.jit(lambda x: jax.pure_callback(np.sin, x, x))
+    x = np.ones(3, np.float32)
+    np.testing.assert_array_equal(f(x), np.sin(x))
+    interpreter._table.open = 0
+    try:
+        with pytest.raises(Exception, match="the Python interpreter has ended"):
+            f(x).block_until_ready()
+    finally:
+        interpreter._table.open = 1
 
 
 def test_the_function_may_die_before_its_program_has_run():

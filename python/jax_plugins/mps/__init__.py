@@ -68,13 +68,12 @@ def _load() -> str | None:
 def _client_options() -> dict:
     """What the client is created with; called by JAX when somebody first uses the platform."""
     private.arm_compilation_cache()
-    from jax_plugins.mps import callbacks, machine_code
+    from jax_plugins.mps import callbacks, interpreter, machine_code
 
     callbacks.serve_without_cpu()
-    options = {"python_callbacks": callbacks.address()}
-    code_generator = machine_code.address()
-    if code_generator is not None:
-        options["code_generator"] = code_generator
+    options = {"interpreter": interpreter.address, "python_callbacks": callbacks.address}
+    if machine_code.address is not None:
+        options["code_generator"] = machine_code.address
     if sys.platform == "linux" and not os.environ.get("JAX_MPS_BLAS_LIBRARY"):
         blas = _install.blas_library()
         if blas is not None:

@@ -7,24 +7,18 @@ As on JAX's CPU backend a callable takes jax.Arrays on the CPU device and whatev
 converted. In a process without that device (JAX_PLATFORMS=mps) they are on the first device of ours.
 """
 
-import atexit
-import contextlib
 import ctypes
 import functools
 import itertools
 import logging
-import os
 import secrets
-import signal
-import threading
-import time
 import traceback
 import weakref
 
 import jax
 import numpy as np
 
-from jax_plugins.mps import buffers, private
+from jax_plugins.mps import buffers, interpreter, private
 
 _DEBUG = "jax.debug.callback"
 TARGET = "mps.python_callback"
@@ -207,76 +201,14 @@ def _hold(number, keep):
         _held.pop(number, None)
 
 
-@ctypes.CFUNCTYPE(ctypes.c_int)
-def _raises_interrupt():
-    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
 class _Table(ctypes.Structure):
     """PythonCallbacks of src/ops/python_callback.h."""
 
-    _fields_ = (
-        ("run", type(_run)),
-        ("hold", type(_hold)),
-        ("raises_interrupt", type(_raises_interrupt)),
-        ("current_state", ctypes.c_void_p),
-        ("state_of_thread", ctypes.c_void_p),
-        ("release_lock", ctypes.c_void_p),
-        ("take_lock", ctypes.c_void_p),
-        ("add_pending_call", ctypes.c_void_p),
-        ("main_thread", ctypes.c_uint64),
-        ("inside", ctypes.c_int64),
-        ("owed", ctypes.c_int64),
-        ("open", ctypes.c_int32),
-    )
+    _fields_ = (("run", type(_run)), ("hold", type(_hold)))
 
 
-def _interpreter(*names):
-    """The address of the first of the interpreter's functions that it has."""
-    found = next(name for name in names if hasattr(ctypes.pythonapi, name))
-    return ctypes.cast(getattr(ctypes.pythonapi, found), ctypes.c_void_p).value
-
-
-_table = _Table(
-    _run,
-    _hold,
-    _raises_interrupt,
-    _interpreter("PyThreadState_GetUnchecked", "_PyThreadState_UncheckedGet"),
-    _interpreter("PyGILState_GetThisThreadState"),
-    _interpreter("PyEval_SaveThread"),
-    _interpreter("PyEval_RestoreThread"),
-    _interpreter("Py_AddPendingCall"),
-    threading.main_thread().ident,
-    0,
-    0,
-    1,
-)
-# The plugin may look at it until the very end of the process.
-ctypes.pythonapi.Py_IncRef(ctypes.py_object(_table))
-
-
-@atexit.register
-def _close():
-    """Threads that are inside of Python when it ends, or that want its lock then, would take the process down."""
-    with contextlib.suppress(Exception):
-        jax.effects_barrier()
-    _table.open = 0
-    deadline = time.monotonic() + 5
-    time.sleep(0)
-    while (_table.inside or _table.owed) and time.monotonic() < deadline:
-        time.sleep(0.001)
-
-
-def _in_child():
-    _table.main_thread = threading.main_thread().ident
-
-
-os.register_at_fork(after_in_child=_in_child)
-
-
-def address() -> int:
-    """The table of C functions that the plugin calls."""
-    return ctypes.addressof(_table)
+# The C functions that the plugin calls.
+address = interpreter.keep(_Table(_run, _hold))
 
 
 def register(platform: str, name: str) -> None:

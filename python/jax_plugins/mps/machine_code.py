@@ -7,7 +7,6 @@ in the folder `mps_code` of `jax_compilation_cache_dir`.
 """
 
 import _thread
-import atexit
 import collections
 import contextlib
 import ctypes
@@ -22,7 +21,9 @@ import time
 
 import jax
 
-_lock = threading.RLock()  # of LLVM
+from jax_plugins.mps import interpreter
+
+_lock = interpreter.lock  # of LLVM
 _numbers = itertools.count(1)
 _engines = {}  # number -> the engine that owns the code
 _soon, _later = collections.deque(), collections.deque()  # what the thread has yet to compile
@@ -46,15 +47,11 @@ _COMPILE = ctypes.CFUNCTYPE(
 )
 _RELEASE = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 
+
 class _Table(ctypes.Structure):
     """CodeGenerator in src/kernels/llvm/compiler.h."""
 
-    _fields_ = [
-        ("compile", _COMPILE),
-        ("release", _RELEASE),
-        ("inside", ctypes.c_int64),
-        ("open", ctypes.c_int32),
-    ]
+    _fields_ = (("compile", _COMPILE), ("release", _RELEASE))
 
 
 class _Processor:
@@ -149,6 +146,8 @@ def _cached(text, make):
 def _generate(text, name, symbols):
     """The number of the engine and the address of the function."""
     with _lock:
+        if not interpreter.is_open():
+            raise RuntimeError("the Python interpreter is ending")
         processor = _processor()
         for symbol, address in symbols:
             processor.llvm.add_symbol(symbol.decode(), address)
@@ -197,7 +196,7 @@ def _work():
         start = time.monotonic()
         # Who leaves waits for what is under way, not for more.
         with _lock:
-            if _table.open:
+            if interpreter.is_open():
                 _finish(*job)
         if not soon:
             time.sleep(time.monotonic() - start)  # half of the time is the program's
@@ -210,36 +209,18 @@ def _start():
         _worker.start()
 
 
-_table = _Table(_COMPILE(_compile), _RELEASE(_release), 0, 1)
-# The plugin may look at them, and run the code, until the very end of the process.
-for _kept in (_table, _engines):
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_kept))
-
-
-@atexit.register
-def _close():
-    # Whoever is inside gets out first, and who waits for the interpreter's lock to get in.
-    with _lock:
-        _table.open = 0
-    while _table.inside:
-        time.sleep(0.001)
-
-
 def _after_fork():
     # The thread is gone; what it was to do waits for the next one.
     global _worker, _wake
-    _table.inside = 0
     _worker, _wake = None, threading.Semaphore(len(_soon) + len(_later))
     _lock.release()
 
 
-if hasattr(os, "register_at_fork"):
-    # Not amidst an import or LLVM's work.
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)
+# Not amidst an import or LLVM's work.
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_after_fork)
 
-
-def address() -> int | None:
-    """Of the table of functions for the plugin; None without llvmlite."""
-    if importlib.util.find_spec("llvmlite") is None:
-        return None
-    return ctypes.addressof(_table)
+# The table of functions for the plugin, which may run the code until the very end of the process; None without llvmlite.
+address = None
+if importlib.util.find_spec("llvmlite") is not None:
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(_engines))
+    address = interpreter.keep(_Table(_COMPILE(_compile), _RELEASE(_release)))

@@ -6,29 +6,13 @@
 #include <unordered_map>
 
 #include "base/env.h"
+#include "base/interpreter.h"
 #include "base/log.h"
 
 namespace jaxmps::kernels {
 namespace {
 
 const CodeGenerator* generator = nullptr;
-
-// A call of the generator's functions, which does not end meanwhile: a thread that waited for the
-// interpreter's lock then would take the process down. Not possible (false) once it is ending.
-class Visit {
- public:
-  Visit() : generator_(generator) {
-    if (generator_) ++generator_->inside;
-  }
-  ~Visit() {
-    if (generator_) --generator_->inside;
-  }
-  Visit(const Visit&) = delete;
-  explicit operator bool() const { return generator_ && generator_->open; }
-
- private:
-  const CodeGenerator* const generator_;
-};
 
 void release(int64_t handle) {
   if (const Visit visit; visit) generator->release(handle);
@@ -48,9 +32,7 @@ Cache& cache() {
 
 void set_code_generator(const CodeGenerator* own) { generator = own; }
 
-bool has_code_generator() {
-  return generator && generator->open && env::flag(env::Var::JAX_MPS_LLVM);
-}
+bool has_code_generator() { return generator && env::flag(env::Var::JAX_MPS_LLVM); }
 
 std::shared_ptr<MachineCode> MachineCode::of(LlvmModule module) {
   const std::lock_guard lock(cache().mutex);

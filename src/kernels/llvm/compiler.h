@@ -2,7 +2,7 @@
 // run as threaded code and fusions in the tile machine.
 //
 // The client gives a table of C functions once, before the first program is compiled; they take the
-// interpreter's lock and may be called from any thread.
+// interpreter's lock and may be called from any thread, in a Visit.
 #pragma once
 
 #include <atomic>
@@ -27,10 +27,6 @@ struct CodeGenerator {
   void (*compile)(const char* text, int64_t size, const char* name, const char* const* symbols,
                   const void* const* addresses, int64_t count, When when, Done done, void* sink);
   void (*release)(int64_t handle);
-  // How many calls of these functions are under way; the interpreter ends after them.
-  mutable std::atomic<int64_t> inside;
-  // 0 once the interpreter is shutting down: then nothing here may be called. Looked at inside.
-  std::atomic<int32_t> open;
 };
 
 void set_code_generator(const CodeGenerator* generator);
