@@ -223,7 +223,7 @@ void Device::enqueue(std::unique_ptr<Work> work) {
   if (!is_current()) wait_for_room(lock);
   work->number_ = ++last_number;
   pending_.fetch_add(1, std::memory_order_acq_rel);
-  if (!work->is_short) ++long_;
+  if (!work->is_short()) ++long_;
   if (is_current()) {
     while (!work->is_ready() && run_first_ready(lock)) continue;
     return run_one(std::move(work), lock);
@@ -373,7 +373,7 @@ void Device::run_one(std::unique_ptr<Work> next, std::unique_lock<std::mutex>& l
   lock.lock();
   std::unique_ptr<Work> done = std::move(running_);
   running_ = std::move(done->next_);
-  if (!done->is_short) --long_;
+  if (!done->is_short()) --long_;
   if (is_sent) {
     sent_nanoseconds_ += done->nanoseconds;
     *sent_end_ = std::move(done);
@@ -408,7 +408,7 @@ void Device::restart_in_child() {
     mx::set_default_stream(stream());
     for (const Work* work = running_.get(); work; work = work->next_.get()) {
       ++running;
-      lasting += work->is_short ? 0 : 1;
+      lasting += work->is_short() ? 0 : 1;
     }
   } else {
     renew(run_mutex_);

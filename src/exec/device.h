@@ -35,6 +35,11 @@ Error unusable_gpu(std::string_view reason);
 
 class Device {
  public:
+  // Nanoseconds. Shorter work runs on the caller's thread when the device is idle: handing it to
+  // another thread, which then wants a core beside the client's and the kernels' own, would take
+  // longer.
+  static constexpr double kShort = 100e3;
+
   Device(int id, const ir::Target& target);
   Device(const Device&) = delete;
   // Makes the stream and the threads, if they are not there: before the first use and in a child.
@@ -44,7 +49,6 @@ class Device {
   const ir::Target& target() const { return target_; }
   const std::string& kind() const { return kind_; }  // "cpu", "NVIDIA H100 80GB HBM3", "Apple M3"
 
-  // A piece of work.
   class Work {
    public:
     explicit Work(bool uses_mlx) : uses_mlx(uses_mlx) {}
@@ -64,14 +68,14 @@ class Device {
     // and whether its results cannot be had again, because its arguments are gone with it.
     bool is_interruptible = false;
     bool is_unique = false;
-    bool is_short = false;  // Set before it is enqueued: others may wait for it.
     std::atomic<bool> is_stopped{false};
-    // How long a GPU is busy with it, at most; what waits for the GPU, or may take long, is
+    // How long the device is busy with it, at most; what waits for others, or may take long, is
     // endless. Set before it is enqueued.
     double nanoseconds = std::numeric_limits<double>::infinity();
 
    private:
     friend class Device;
+    bool is_short() const { return nanoseconds < kShort; }
     std::unique_ptr<Work> next_;
     Encoder::End end_;  // of the first that one marker stands behind
     uint64_t number_ = 0;
@@ -109,7 +113,7 @@ class Device {
   // Called by work while it runs, before it sets its events: it needs MLX no more, so that a fork
   // from then on does not lose MLX for the child.
   void left_mlx();
-  // Whether all that is queued or runs is short.
+  // Whether all that is queued or runs is short, so that one may wait for it.
   bool is_soon_idle() const { return long_.load(std::memory_order_relaxed) == 0; }
   // The number of the piece of work that was enqueued last, on any device.
   static std::atomic<uint64_t> last_number;

@@ -17,10 +17,6 @@
 namespace jaxmps::exec {
 namespace {
 
-// Work shorter than this runs on the caller's thread when the device is idle: handing it to another
-// thread, which then wants a core beside the client's and the kernels' own, would take longer.
-constexpr double kInlineNanoseconds = 100'000;
-
 constexpr std::chrono::milliseconds kInlineWait{2};
 
 double now() {
@@ -183,12 +179,14 @@ bool Program::execute_inline(Run& run, Execution& execution, const Donate& donat
 }
 
 bool Program::is_timed() const {
-  return is_on_cpu_ && plan_->is_native && plan_->nanoseconds >= kInlineNanoseconds;
+  return is_on_cpu_ && plan_->is_native && plan_->nanoseconds >= Device::kShort;
 }
 
-bool Program::is_short(bool is_unique) const {
-  if (!is_timed()) return is_on_cpu_ && plan_->is_native;
-  return !is_unique && took_.load(std::memory_order_relaxed) < kInlineNanoseconds;
+double Program::nanoseconds(bool is_unique) const {
+  constexpr double kEndless = std::numeric_limits<double>::infinity();
+  if (!is_on_cpu_) return gpu_nanoseconds_;
+  if (!is_timed()) return plan_->is_native ? plan_->nanoseconds : kEndless;
+  return is_unique ? kEndless : took_.load(std::memory_order_relaxed);
 }
 
 // Primitives of MLX belong to a stream: another virtual device has a plan of its own, and so has
@@ -259,7 +257,8 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
 
   Execution execution;
   const bool is_unique = std::find(donated.begin(), donated.end(), true) != donated.end();
-  const bool is_brief = is_short(is_unique);
+  const double nanoseconds = this->nanoseconds(is_unique);
+  const bool is_brief = is_on_cpu_ && nanoseconds < Device::kShort;
   const bool cheap = is_brief && std::all_of(run.arguments.begin(), run.arguments.end(),
                                              [](const PayloadPtr& p) { return p->ready.is_set(); });
   if (Status refused; cheap && execute_inline(run, execution, donate, refused)) {
@@ -271,8 +270,7 @@ Result<Program::Execution> Program::execute(Device* device, std::span<const Buff
   auto task = std::make_unique<Task>(std::move(run), shared_from_this());
   task->is_interruptible = watch_interrupts();
   task->is_unique = is_unique;
-  task->nanoseconds = gpu_nanoseconds_;
-  task->is_short = is_brief;
+  task->nanoseconds = nanoseconds;
   CHECK_OK(donate(task->execution));
   // The client may write its memory as soon as this returns.
   for (const PayloadPtr& argument : task->execution.arguments) {

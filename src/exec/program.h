@@ -80,10 +80,11 @@ class Program : public std::enable_shared_from_this<Program> {
   // Runs now, on this thread, if the device is idle.
   template <typename Donate>
   bool execute_inline(Run& run, Execution& execution, const Donate& donate, Status& refused) const;
-  // Too short to be handed to another thread; of what was estimated as longer the last run tells.
-  // Work that cannot be had again takes the way on which interrupts spare it.
+  // How long an execution keeps the device busy, at most. On the CPU the last run tells it of what
+  // was estimated as long (`is_timed`). Of such work that cannot be had again (`is_unique`) nobody
+  // knows: it takes the way on which interrupts spare it.
   bool is_timed() const;
-  bool is_short(bool is_unique) const;
+  double nanoseconds(bool is_unique) const;
   Result<const Plan*> plan_for(const Device& device) const;
   ProgramInfo info_;
   std::shared_ptr<const std::string> artifact_;

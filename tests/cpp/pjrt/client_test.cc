@@ -171,37 +171,14 @@ TEST(PjrtTopology, SurvivesSerialisation) {
 }
 
 TEST(PjrtClient, ProgramsThatAreNoArtifactsAreRefused) {
-  std::string code = "module { }", format = "mlir";
-  PJRT_Program program{};
-  program.struct_size = sizeof(program);
-  program.code = code.data();
-  program.code_size = code.size();
-  program.format = format.data();
-  program.format_size = format.size();
-  PJRT_Client_Compile_Args args{};
-  args.client = client();
-  args.program = &program;
-  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), INVALID_ARGUMENT,
-               "no portable StableHLO artifact");
-  program.code_size = 0;
-  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), INVALID_ARGUMENT, "the program is empty");
-  format = "hlo_";
-  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), UNIMPLEMENTED,
+  EXPECT_FAILS(compile("module { }"), INVALID_ARGUMENT, "no portable StableHLO artifact");
+  EXPECT_FAILS(compile(""), INVALID_ARGUMENT, "the program is empty");
+  EXPECT_FAILS(compile("", nullptr, "", "hlo_"), UNIMPLEMENTED,
                "programs of format `hlo_`; the format must be `mlir`");
-  format = "mlir";
-  const std::string eight = "\x1a\x04\x20\x02\x28\x04";
-  args.compile_options = eight.data();
-  args.compile_options_size = eight.size();
-  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), UNIMPLEMENTED,
+  EXPECT_FAILS(compile("", nullptr, "\x1a\x04\x20\x02\x28\x04"), UNIMPLEMENTED,
                "the program is for 8 devices (2 replicas, 4 partitions); programs for more than "
                "one device are not supported");
-  const std::string elsewhere = "\x1a\x02\x08\x63";
-  args.compile_options = elsewhere.data();
-  args.compile_options_size = elsewhere.size();
-  code = "ML\xefR";
-  program.code = code.data();
-  program.code_size = code.size();
-  EXPECT_FAILS(call(api()->PJRT_Client_Compile, args), INVALID_ARGUMENT,
+  EXPECT_FAILS(compile("ML\xefR", nullptr, "\x1a\x02\x08\x63"), INVALID_ARGUMENT,
                "the program is for device 99; this client has ");
 }
 

@@ -11,7 +11,7 @@ class Calling : public ::testing::Test {
  protected:
   void SetUp() override {
     const auto bytes = bytecode::testing::Artifact().bytes();
-    executable_ = compile(std::string(bytes.begin(), bytes.end()));
+    ASSERT_TRUE(compile(std::string(bytes.begin(), bytes.end()), &executable_).ok());
     options_.struct_size = sizeof(options_);
     call_.executable = executable_;
     call_.options = &options_;

@@ -48,7 +48,7 @@ const Source kRandom{"jax_random.1.10.0.bc", PJRT_Buffer_Type_U32, {{2}}, 3};
 class Executable {
  public:
   explicit Executable(const Source& source) {
-    executable_ = compile(read_file(source.file));
+    EXPECT_TRUE(compile(read_file(source.file), &executable_).ok());
     results_ = source.results;
   }
   Executable(const Executable&) = delete;

@@ -101,9 +101,10 @@ inline Outcome await(PJRT_Event* event, bool destroy = true) {
   return outcome;
 }
 
-// The program of a portable StableHLO artifact; the caller destroys it.
-inline PJRT_LoadedExecutable* compile(std::string code) {
-  const std::string format = "mlir";
+// Compiles a portable StableHLO artifact; the caller destroys the executable. `options` is a
+// serialized CompileOptionsProto.
+inline Outcome compile(std::string code, PJRT_LoadedExecutable** executable = nullptr,
+                       const std::string& options = "", const std::string& format = "mlir") {
   PJRT_Program program{};
   program.struct_size = sizeof(program);
   program.code = code.data();
@@ -113,8 +114,11 @@ inline PJRT_LoadedExecutable* compile(std::string code) {
   PJRT_Client_Compile_Args args{};
   args.client = client();
   args.program = &program;
-  must(api()->PJRT_Client_Compile, args);
-  return args.executable;
+  args.compile_options = options.data();
+  args.compile_options_size = options.size();
+  Outcome outcome = call(api()->PJRT_Client_Compile, args);
+  if (executable) *executable = args.executable;
+  return outcome;
 }
 
 // Owns a PJRT_Buffer.
