@@ -97,7 +97,6 @@ bool takes_turns(const TracedCall& traced) {
   return name.starts_with("Scatter ") && traced.inputs.size() > 2;
 }
 
-// About how long it takes.
 double nanoseconds_of(const TracedCall& traced, const ir::Pace& pace) {
   double flops = 0, bytes = 0, turns = 0;
   for (const mx::array& input : traced.inputs) bytes += static_cast<double>(input.nbytes());

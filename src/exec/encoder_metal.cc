@@ -89,7 +89,6 @@ class AutoreleasePool {
   void* const pool_;
 };
 
-// Sends a message.
 template <typename R, typename... Argument>
 R send_message(const void* object, const char* name, Argument... argument) {
   static const auto selector = objective_c<const void* (*)(const char*)>("sel_registerName");

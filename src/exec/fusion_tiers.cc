@@ -81,7 +81,7 @@ void FusionTiers::print(bool always) {
   if (state_ != State::counting) return;
   State next = State::refused;
   if ((always || is_slow()) && kernels::has_code_generator() && tile_.reduces_one_tile() &&
-      kernels::can_print(*fusion_).ok()) {
+      kernels::can_print(*fusion_)) {
     std::vector<bool> kept(fusion_->inputs.size(), true);
     for (size_t i = 0; i < kept.size(); ++i) {
       for (size_t o = 0; o < fusion_->outputs.size(); ++o) {

@@ -178,9 +178,6 @@ Status LoopBuilder::add_kernel(const Op& op) {
   auto lowering = ops::lower(op, ir::kCpu);
   const bool is_special = lowering.ok() && !lowering->is_general;
   if (is_special && lowering->alias) {
-    if (op.id != OpId::reshape) {
-      return ir::refuse(op, "an alias that is not known to loops");
-    }
     bind_alias(op.operand(0), const_cast<Op&>(op).result());
     return {};
   }
@@ -277,7 +274,7 @@ bool LoopBuilder::prints(const kernels::Fusion& fusion, const cpu::TileKernel& k
   constexpr double kShared = 1e6, kLeast = 60e3;  // nanoseconds
   const int threads = cpu::thread_count();
   if (threads > 1 && kernel.nanoseconds() > std::max(kLeast, kShared / threads)) return false;
-  return kernel.reduces_one_tile() && kernels::can_print(fusion).ok();
+  return kernel.reduces_one_tile() && kernels::can_print(fusion);
 }
 
 void LoopBuilder::append_fusion(std::shared_ptr<const kernels::Fusion> fusion,

@@ -464,7 +464,6 @@ Result<std::shared_ptr<LoopProgram>> LoopBuilder::build(const Op& loop,
   return program_;
 }
 
-// Prints the code.
 Status LoopBuilder::generate(const CodeBlock& block) {
   kernels::LlvmLoop loop;
   int64_t stack = kMostStack;
@@ -497,14 +496,14 @@ Status LoopBuilder::generate(const CodeBlock& block) {
 
 namespace {
 
-// The loop as machine code, if it is worth that; `threaded` is how long it takes so. It is waited
-// for where threaded code would take long and cannot be left.
+// The loop as machine code, or null if it is not worth that; `threaded` is how long it takes so. It
+// is waited for where threaded code would take long and cannot be left.
 Result<std::shared_ptr<LoopProgram>> for_machine(const Op& loop, double threaded, bool can_leave,
                                                  const std::vector<ir::Value*>& captures,
                                                  double* nanoseconds) {
   constexpr double kShort = 20e3;  // nanoseconds
   const bool is_wanted = threaded > kShort || env::number(env::Var::JAX_MPS_LLVM) == 2;
-  if (!kernels::has_code_generator() || !is_wanted) return unimplemented("not worth it");
+  if (!kernels::has_code_generator() || !is_wanted) return std::shared_ptr<LoopProgram>();
   LoopBuilder builder(true);
   TRY(auto program, builder.build(loop, captures));
   *nanoseconds = builder.nanoseconds();
@@ -556,7 +555,7 @@ Result<ops::Lowering> lower_loop(const Op& loop, const std::vector<ir::Value*>& 
     if (is_strict() && machine.error().code == Code::internal) return std::move(machine).error();
     log(Level::debug, "a loop without machine code: ", machine.error().text);
   }
-  if (!threaded.ok() && !machine.ok()) return std::move(threaded).error();
+  if (!threaded.ok() && !(machine.ok() && *machine)) return std::move(threaded).error();
   std::vector<int> reuse(static_cast<size_t>(loop.result_count()));
   std::iota(reuse.begin(), reuse.end(), 0);
   LoopTiers run{

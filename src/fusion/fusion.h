@@ -1,10 +1,10 @@
 // Fusions: scalar arithmetic over index maps, with any number of outputs and reductions.
 //
-// A Fusion is what every printer (CPU tile machine, CUDA) works from. The iteration space `dims` is
-// walked in row-major order. Axes [reduced_begin, reduced_end) are reduced: none for a loop, the
-// innermost for rows (softmax, layer norm: several reductions over the same row, each may use the
-// result of those before), outer ones with kept axes inside them for columns. Values: plain data
-// built once from an `mps.fusion` op, immutable afterwards, shared by threads.
+// A Fusion is what every printer (the tile machine, LLVM's text, GPUs) works from. The iteration
+// space `dims` is walked in row-major order. Axes [reduced_begin, reduced_end) are reduced: none
+// for a loop, the innermost for rows (softmax, layer norm: several reductions over the same row,
+// each may use the result of those before), outer ones with kept axes inside them for columns.
+// Values: plain data built once from an `mps.fusion` op, immutable afterwards, shared by threads.
 #pragma once
 
 #include <cstdint>

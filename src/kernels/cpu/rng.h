@@ -17,7 +17,7 @@ void threefry_bits(const ir::Dims& dims, int element_bytes, const uint64_t* stat
 void philox_bits(int64_t count, int element_bytes, int state_words, const uint64_t* state,
                  uint64_t* new_state, void* out);
 
-// Random bits that no seed repeats: `count` bytes from a generator seeded by the system.
+// Random bits that no seed repeats: `words` of 64, from a generator seeded by the system.
 void system_random(int64_t words, uint64_t* out);
 
 }  // namespace jaxmps::cpu

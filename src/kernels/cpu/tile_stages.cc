@@ -196,12 +196,13 @@ Status TileCompiler::reductions(int s, Local* local) {
     r.size = size_of(v);
     r.fold = k_.table->find(i.op, i.type, i.type, 0);
     r.combine = k_.table->find(kernels::combining(i.op), i.type, i.type, 0);
-    if (!r.fold || !r.combine || r.init < 0) {
+    if (!r.fold || !r.combine) {
       return unimplemented(
           str("no vector loop for ", kernels::name(i.op), " of ", ir::name(i.type)));
     }
-    if (!value(i.b).single)
+    if (r.init < 0 || !value(i.b).single) {
       return unimplemented("a reduction whose initial value is not one value");
+    }
     const int64_t bytes = (row ? 1 : k_.width) * r.size;
     k_.tile_bytes = (k_.tile_bytes + 63) / 64 * 64;
     r.inner = take(&k_.tile_bytes, bytes);

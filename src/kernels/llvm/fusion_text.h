@@ -8,9 +8,10 @@
 
 namespace jaxmps::kernels {
 
-// Why the fusion has no text, if so: too long written out, or a function without text. Reductions
-// are combined as a tile kernel does that holds them in one tile (cpu/tile.h).
-Status can_print(const Fusion& fusion);
+// Whether the fusion has a text: not one that is too long written out, or has a function without
+// text, a reduction of many values or one with a complex result. Reductions are combined as a tile
+// kernel does that holds them in one tile (cpu/tile.h).
+bool can_print(const Fusion& fusion);
 
 // Appends the fusion to a block that goes on behind it. `inputs`, `outputs`: names of the buffers'
 // addresses. An output may be the memory of an input whose elements it overwrites one by one.

@@ -8,7 +8,7 @@
 namespace jaxmps::kernels {
 
 // As can_print and print_fusion. The first axes are walked by whoever gives their indices.
-Status can_print_nest(const Fusion& fusion, size_t given);
+bool can_print_nest(const Fusion& fusion, size_t given);
 // Of axis `cut`, if not -1, only the part in [%begin, %end) is walked.
 void print_nest(LlvmText* text, std::string* to, const Fusion& fusion,
                 const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,

@@ -1,6 +1,7 @@
 #include "exec/device.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -8,6 +9,12 @@
 #include <cstdlib>
 #include <memory>
 #include <thread>
+
+#include "base/interpreter.h"
+#include "bytecode/artifact_builder.h"
+#include "exec/interrupt.h"
+#include "exec/program.h"
+#include "support/null_gpu.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -55,6 +62,57 @@ TEST(DeviceDeathTest, RestsBeforeAnythingIsTornDown) {
         std::exit(0);
       },
       ::testing::ExitedWithCode(0), "");
+}
+
+TEST(DeviceDeathTest, WithoutFilesThereAreNoInterrupts) {
+  EXPECT_EXIT(
+      {
+        static const Interpreter none{};
+        set_interpreter(&none);
+        const rlimit files = {};
+        setrlimit(RLIMIT_NOFILE, &files);
+        const Status started = start_interrupts();
+        if (!started.ok()) std::fprintf(stderr, "%s\n", started.error().text.c_str());
+        _exit(started.ok());
+      },
+      ::testing::ExitedWithCode(0), "no pipe can be made for interrupts");
+}
+
+TEST(Device, WhateverIsThrownIsAnError) {
+  try {
+    throw 7;
+  } catch (...) {
+    EXPECT_EQ(current_exception_as_error().text, "an exception that is no std::exception");
+  }
+}
+
+TEST(Device, KernelsOfGpusAreNoneOfTheCpus) {
+  const auto encoder = make_cpu_encoder(mx::default_stream(mx::Device::cpu));
+  ops::Launch launch;
+  launch.name = "k";
+  try {
+    encoder->send(launch, {}, {}, {});
+    FAIL();
+  } catch (const Failure& failure) {
+    EXPECT_EQ(failure.error.text, "the kernel k is none of the CPU's");
+  }
+}
+
+TEST(Device, ProgramsRunWhereTheirArgumentsAre) {
+  const auto bytes = bytecode::testing::Artifact().bytes();
+  Device* const own = devices().value()->front();
+  const auto program =
+      compile(std::make_shared<const std::string>(bytes.begin(), bytes.end()), {}, own->target());
+  ASSERT_TRUE(program.ok()) << program.error().text;
+  const BufferPtr x = Buffer::ready(own, {ir::DType::f32, {2}}, mx::zeros({2}));
+  const auto said = [&](Device* device) {
+    const auto execution = (*program)->execute(device, {&x, 1});
+    return execution.ok() ? "" : execution.error().text;
+  };
+  EXPECT_EQ(said(new Device(91, own->target())),
+            "argument 0 of main is on device 0, but the program runs on device 91");
+  const testing::NullGpuScope gpu(ir::kMetal, kernels::metal_dialect());
+  EXPECT_EQ(said(new Device(92, ir::kMetal)), "main was compiled for another kind of device");
 }
 
 }  // namespace

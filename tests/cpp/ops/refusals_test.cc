@@ -1,12 +1,16 @@
-// What no plan, no fusion and no scalar program is made of, one row per reason.
+// What no plan, loop, fusion, kernel or scalar program is made of, one row per reason.
 #include <gtest/gtest.h>
 
+#include "exec/loop_program.h"
 #include "exec/plan.h"
 #include "fusion/fusion.h"
 #include "ir/op_text.h"
+#include "kernels/cpu/tile.h"
+#include "kernels/gpu_expression.h"
 #include "ops/op.h"
 #include "scalar/scalar.h"
 #include "support/graph.h"
+#include "support/null_gpu.h"
 
 namespace jaxmps::testing {
 namespace {
@@ -67,6 +71,23 @@ TEST(Refusals, Lowering) {
       });
 }
 
+TEST(Refusals, LoweringForGpus) {
+  const ops::Registration on_cpu_only(OpId::uniform_quantize, ops::Accepts::any,
+                                      [](const ops::OpContext&) -> Result<ops::Lowering> {
+                                        return ops::native([](auto...) {}, 1);
+                                      });
+  expect({{"uniform_quantize f32[2] -> f32[2]", "there is no form of this op for the GPU"}},
+         [](const ir::Region& body) {
+           const auto lowering = ops::lower(*body.first(), ir::kCuda);
+           return lowering.ok() ? "" : lowering.error().text;
+         });
+}
+
+TEST(Refusals, MachineCode) {
+  const auto code = kernels::MachineCode::of({"", "nobody", {}});
+  EXPECT_EQ(code->compile().error().text, "there is no code generator");
+}
+
 TEST(Refusals, Plans) {
   expect({{"negate f32[3000000000] -> f32[3000000000]",
            "the result f32[3000000000] has a dimension larger than 2147483647"}},
@@ -100,7 +121,6 @@ TEST(Refusals, Fusions) {
           {"floor c64[2] -> c64[2]", "no complex form"},
           {"clamp c64[2] c64[2] c64[2] -> c64[2]", "complex order"},
           {"bitcast_convert f32[2] -> f64[2]", "a bitcast that changes the width"},
-
       },
       said);
 }
@@ -151,6 +171,141 @@ TEST(Refusals, FusionsOfReductions) {
     g.ret({y});
     expect_said(g, "a fusion over [4, 6] with a result f32[5]");
   }
+}
+
+TEST(Refusals, FusionsOfMoves) {
+  using test::Graph;
+  const auto expect_said = [](Graph& g, ir::Value* result, std::string_view says) {
+    g.ret({result});
+    const auto fusion = fusion::build_fusion(g.region);
+    EXPECT_NE((fusion.ok() ? "" : fusion.error().text).find(says), std::string::npos) << says;
+  };
+  const auto padded = [](Graph& g, int64_t from, int64_t to) {
+    return g.op(OpId::pad, {g.arg(DType::f32, {from}), g.splat(DType::f32, {}, 0.0f)}, f32(to),
+                {{"edge_padding_high", Attr(Ints{0})},
+                 {"edge_padding_low", Attr(Ints{to - from})},
+                 {"interior_padding", Attr(Ints{0})}});
+  };
+  {
+    Graph g;
+    expect_said(g, g.reshape(padded(g, 5, 8), {2, 4}), "a bound across several axes");
+  }
+  {
+    Graph g;
+    expect_said(g, g.reshape(padded(g, 0, 1), {}), "a bound on a scalar");
+  }
+  {
+    Graph g;
+    auto* x = g.transpose(g.arg(DType::f32, {6, 4}), {1, 0});
+    expect_said(g, g.reshape(x, {3, 8}), "a reshape that is not affine in the fusion's axes");
+  }
+  {
+    Graph g;
+    auto* x = g.transpose(g.arg(DType::f32, {6, 4}), {1, 0});
+    expect_said(g, g.take(x, g.arg(DType::s32, {5}), 0), "an index map of what is gathered");
+  }
+}
+
+// A fusion over 4 elements, as no region gives one.
+fusion::Fusion made_by_hand(fusion::Fusion::Kind kind, std::vector<scalar::ScalarInstr> instrs) {
+  fusion::Fusion f;
+  f.kind = kind;
+  f.dims = {4};
+  const bool is_row = kind == fusion::Fusion::Kind::row;
+  f.reduced_begin = is_row ? 0 : 1;
+  f.reduced_end = 1;
+  f.inputs = {f32(4)};
+  f.accesses = {{{0, {1}}, fusion::Access::Kind::memory, DType::f32, 0, {}}};
+  const auto last = static_cast<int32_t>(instrs.size()) - 1;
+  f.program.instrs = std::move(instrs);
+  f.outputs = {{{0, {is_row ? 0 : 1}}, is_row ? f32() : f32(4), {DType::f32, last, -1}}};
+  return f;
+}
+
+TEST(Refusals, TileKernels) {
+  using Kind = fusion::Fusion::Kind;
+  using enum scalar::Opcode;
+  const auto said = [](Kind kind, std::vector<scalar::ScalarInstr> instrs) {
+    const auto kernel = cpu::compile_tile(made_by_hand(kind, std::move(instrs)));
+    return kernel.ok() ? "" : kernel.error().text;
+  };
+  const scalar::ScalarInstr load_x{load, DType::f32, -1, -1, -1, -1, 0}, zero{constant, DType::f32};
+  EXPECT_EQ(said(Kind::loop, {load_x, {bit_not, DType::f32, 0}}),
+            "no vector loop for bit_not of f32 from f32");
+  EXPECT_EQ(said(Kind::row, {load_x, zero, {reduce_xor, DType::f32, 0, 1}}),
+            "no vector loop for reduce_xor of f32");
+  EXPECT_EQ(said(Kind::row, {load_x, {reduce_add, DType::f32, 0, 0}}),
+            "a reduction whose initial value is not one value");
+}
+
+TEST(Refusals, GpuKernels) {
+  using enum scalar::Opcode;
+  EXPECT_EQ(kernels::gpu_expression({}, {reduce_add, DType::f32}, "a", "b", "").error().text,
+            "no GPU form for reduce_add");
+  const auto said = [](ir::Dims dims) {
+    auto f = made_by_hand(fusion::Fusion::Kind::loop, {{load, DType::f32, -1, -1, -1, -1, 0}});
+    f.dims = std::move(dims);
+    const auto printed = NullGpu(kernels::cuda_dialect()).print(f);
+    return printed.ok() ? "" : printed.error().text;
+  };
+  EXPECT_EQ(said({0}), "a GPU kernel of nothing");
+  EXPECT_EQ(said({int64_t{1} << 60}), "a GPU kernel of more blocks than a launch takes");
+}
+
+// x ↦ while (...) f(x) of one array, on the CPU.
+TEST(Refusals, Loops) {
+  const auto said = [](Type type, const std::function<Value*(Body&, Value*)>& step) {
+    Program p;
+    Op* loop = p.ops(OpId::while_, {p.arg(type)}, {type});
+    p.region(loop, [&](Body& b) {
+      b.arg(type);
+      b.ret({b.splat(pred(), 1)});
+    });
+    p.region(loop, [&](Body& b) { b.ret({step(b, b.arg(type))}); });
+    p.ret({loop->result()});
+    const auto lowering = exec::lower_loop(*loop, {});
+    return lowering.ok() ? "" : lowering.error().text;
+  };
+  const auto expect_said = [&](Type type, const std::function<Value*(Body&, Value*)>& step,
+                               std::string_view says) {
+    EXPECT_NE(said(std::move(type), step).find(says), std::string::npos) << says;
+  };
+  const auto negated = [](Body& b, Value* x) { return b.unary(OpId::negate, x); };
+  expect_said(
+      Type::token(), [](Body&, Value* x) { return x; },
+      "a loop of this form has plain arrays only");
+  expect_said(
+      f32(200'000),
+      [](Body& b, Value* x) {
+        return b.op(OpId::reverse, {x}, x->type, {{"dimensions", Attr(Ints{0})}});
+      },
+      "the arrays are too large");
+  expect_said(
+      s32(100'000),
+      [](Body& b, Value* x) { return b.binary(OpId::add, x, b.ints(x->type, Ints(100'000, 7))); },
+      "the constant is too large");
+  expect_said(
+      f32(),
+      [&](Body& b, Value* x) {
+        for (int k = 0; k < 5000; ++k) x = negated(b, x);
+        return x;
+      },
+      "the loop is too long");
+  expect_said(
+      f32(2),
+      [](Body& b, Value* x) {
+        return b.slice(
+            b.op(OpId::concatenate, Values(30, x), f32(60), {{"dimension", Attr(int64_t{0})}}), {0},
+            {2}, {1});
+      },
+      "too many operands or results");
+  expect_said(
+      f32(2),
+      [](Body& b, Value* x) {
+        return b.op(OpId::custom_call, {x}, x->type,
+                    {{"call_target_name", Attr(std::string("nobody.knows"))}});
+      },
+      "it has no native kernel");
 }
 
 TEST(Refusals, ScalarRegions) {

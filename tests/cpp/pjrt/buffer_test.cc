@@ -3,7 +3,9 @@
 #include <numeric>
 #include <thread>
 
+#include "pjrt/device.h"
 #include "pjrt/support.h"
+#include "support/null_gpu.h"
 
 namespace jaxmps::pjrt::test {
 namespace {
@@ -424,6 +426,12 @@ TEST(PjrtBuffer, ViewsAreReleased) {
   args.num_dims = 2;
   EXPECT_FAILS(call(api()->PJRT_Client_CreateViewOfDeviceBuffer, args), INVALID_ARGUMENT,
                "a view in layout {0,1}; views must be row-major");
+  args.layout = nullptr;
+  const testing::NullGpuScope gpu(ir::kMetal, kernels::metal_dialect());
+  PJRT_Device on_gpu(client(), device()->description, new exec::Device(93, ir::kMetal));
+  args.device = &on_gpu;
+  EXPECT_FAILS(call(api()->PJRT_Client_CreateViewOfDeviceBuffer, args), UNIMPLEMENTED,
+               "views of foreign memory exist on the CPU device only");
 }
 
 TEST(PjrtBuffer, AliasBuffersAreFulfilledLater) {

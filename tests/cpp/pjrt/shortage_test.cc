@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/thread.h"
 #include "kernels/cpu/gemm.h"
 #include "pjrt/executable.h"
 #include "pjrt/faults.h"
@@ -263,6 +264,20 @@ void walk_first_use(const char* kind, int64_t each, int64_t stride) {
   EXPECT_GT(tried, 0) << "no " << kind << " was asked for";
   std::printf("%s: %lld tried\n", kind, static_cast<long long>(tried));
   std::filesystem::remove_all(folder);
+}
+
+TEST(Shortage, OfThreadsIsAnError) {
+  if (!faults::supported()) GTEST_SKIP() << "no faults in this build";
+  const faults::Exempt exempt;
+  faults::arm(Kind::thread, 1);
+  Status started;
+  {
+    const Exposed exposed;
+    started = start_thread([] {});
+  }
+  faults::disarm();
+  ASSERT_FALSE(started.ok());
+  EXPECT_EQ(started.error().text, "no new thread");
 }
 
 TEST(Shortage, ThreadsOfTheFirstStep) { walk_first_use("thread", 40, 1); }
