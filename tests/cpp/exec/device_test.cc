@@ -11,10 +11,7 @@
 #include <thread>
 
 #include "base/interpreter.h"
-#include "bytecode/artifact_builder.h"
 #include "exec/interrupt.h"
-#include "exec/program.h"
-#include "support/null_gpu.h"
 
 namespace jaxmps::exec {
 namespace {
@@ -96,23 +93,6 @@ TEST(Device, KernelsOfGpusAreNoneOfTheCpus) {
   } catch (const Failure& failure) {
     EXPECT_EQ(failure.error.text, "the kernel k is none of the CPU's");
   }
-}
-
-TEST(Device, ProgramsRunWhereTheirArgumentsAre) {
-  const auto bytes = bytecode::testing::Artifact().bytes();
-  Device* const own = devices().value()->front();
-  const auto program =
-      compile(std::make_shared<const std::string>(bytes.begin(), bytes.end()), {}, own->target());
-  ASSERT_TRUE(program.ok()) << program.error().text;
-  const BufferPtr x = Buffer::ready(own, {ir::DType::f32, {2}}, mx::zeros({2}));
-  const auto said = [&](Device* device) {
-    const auto execution = (*program)->execute(device, {&x, 1});
-    return execution.ok() ? "" : execution.error().text;
-  };
-  EXPECT_EQ(said(new Device(91, own->target())),
-            "argument 0 of main is on device 0, but the program runs on device 91");
-  const testing::NullGpuScope gpu(ir::kMetal, kernels::metal_dialect());
-  EXPECT_EQ(said(new Device(92, ir::kMetal)), "main was compiled for another kind of device");
 }
 
 }  // namespace

@@ -248,7 +248,7 @@ TEST(Shortage, DISABLED_FirstUse) {
 // Tries the first `each` counts, then every `stride`th.
 void walk_first_use(const char* kind, int64_t each, int64_t stride) {
   if (!faults::supported()) GTEST_SKIP() << "no faults in this build";
-  std::string folder = testing::TempDir() + "shortageXXXXXX";
+  std::string folder = ::testing::TempDir() + "shortageXXXXXX";
   ASSERT_NE(mkdtemp(folder.data()), nullptr);
   if (std::getenv("JAX_MPS_EVERY_FAULT")) stride = 1;
   int64_t tried = 0;
