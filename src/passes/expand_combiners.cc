@@ -433,7 +433,7 @@ void widen_result(Op* op, DType wide) {
 // The type in which a product of integers or truth values, for which there is no kernel, is
 // computed: float64 where it holds every sum of small integers, else the result's, in whose
 // arithmetic it wraps. That there is any product of truth values does not get lost in float32.
-std::optional<DType> product_type(const Op& op) {
+std::optional<DType> exact_product_type(const Op& op) {
   constexpr int kDigits = 53;
   const DType out = op.result()->type.dtype;
   int64_t terms = std::numeric_limits<int64_t>::max();  // of a sum, at most
@@ -455,7 +455,7 @@ std::optional<DType> product_type(const Op& op) {
 }
 
 void give_product_type(Op* op) {
-  const auto wide = product_type(*op);
+  const auto wide = exact_product_type(*op);
   if (!wide) return;
   const Type type = op->result()->type;
   const Builder build(op);
