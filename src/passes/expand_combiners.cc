@@ -493,12 +493,23 @@ class Expander {
       } else if (!target.runs_native) {
         give_known_type(op);
       } else if (op->id == OpId::dot_general || op->id == OpId::convolution) {
-        if (!has_kernel_(*op, target)) give_product_type(op);
+        if (!has_kernel_(*op, target) && !sums_in_s32(op, target)) give_product_type(op);
       }
     }
   }
 
  private:
+  // Integers of up to 16 bits are what wraps of the sum in 32, where there is a kernel for that.
+  bool sums_in_s32(Op* op, const ir::Target& target) const {
+    const Type type = op->result()->type;
+    if (!ir::is_int(type.dtype) || ir::bit_width(type.dtype) > 16) return false;
+    op->result()->type = type.with(DType::s32);
+    const bool has_kernel = has_kernel_(*op, target);
+    op->result()->type = type;
+    if (has_kernel) widen_result(op, DType::s32);
+    return has_kernel;
+  }
+
   const HasKernel& has_kernel_;
 };
 
