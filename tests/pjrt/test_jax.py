@@ -102,6 +102,7 @@ def test_memory_kinds(mps):
     assert np.asarray(there).tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.skipif(jax.__version_info__ < (0, 7), reason="JAX 0.6 asks devices for no attributes")
 def test_devices_describe_themselves(mps):
     assert mps.memory_bytes > 0
     if mps.device_kind == "cpu":

@@ -428,7 +428,8 @@ TEST(PjrtBuffer, ViewsAreReleased) {
                "a view in layout {0,1}; views must be row-major");
   args.layout = nullptr;
   const testing::NullGpuScope gpu(ir::kMetal, kernels::metal_dialect());
-  PJRT_Device on_gpu(client(), device()->description, new exec::Device(93, ir::kMetal));
+  static auto* const metal = new exec::Device(93, ir::kMetal);  // devices end with the process
+  PJRT_Device on_gpu(client(), device()->description, metal);
   args.device = &on_gpu;
   EXPECT_FAILS(call(api()->PJRT_Client_CreateViewOfDeviceBuffer, args), UNIMPLEMENTED,
                "views of foreign memory exist on the CPU device only");
