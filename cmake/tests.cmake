@@ -12,9 +12,10 @@ function(add_cpp_tests target)
   if(JAXMPS_UNITY)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 6)
   endif()
-  # It defines functions of the C library.
-  set_property(SOURCE "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/faults.cc" PROPERTY SKIP_UNITY_BUILD_INCLUSION ON)
 endfunction()
+
+# It defines functions of the C library.
+set_property(SOURCE "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/faults.cc" PROPERTY SKIP_UNITY_BUILD_INCLUSION ON)
 
 if(JAXMPS_TESTS)
   if(JAXMPS_GTEST_ROOT)

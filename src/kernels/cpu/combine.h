@@ -38,9 +38,10 @@ R with_combiner_of(DType dtype, G g) {
   });
 }
 
-// Whether F combines numbers of any type, or else the bits of integers.
-template <typename F>
-inline constexpr bool kCombinesNumbers = requires { F::call(0.0f, 0.0f); };
+// Whether F combines T as numbers or truth values, not as bits.
+template <typename F, typename T>
+inline constexpr bool kCombinesValues =
+    std::is_same_v<T, uint8_t> || requires { F::call(0.0f, 0.0f); };
 
 // g(f, T()) with T the C++ type of the elements and f::call(a, b) what combines two of their
 // Computed<T>; R() if the opcode combines no elements of the type.

@@ -131,8 +131,7 @@ ReduceWindow make_reduce_window(Opcode op, DType type, const WindowDims& dims) {
   return with_combiner<ReduceWindow>(op, type, [&](auto f, auto element) -> ReduceWindow {
     using F = decltype(f);
     using T = decltype(element);
-    // Of integers only those that are truth values are combined bit by bit.
-    if constexpr (std::is_same_v<T, uint8_t> || kCombinesNumbers<F>) {
+    if constexpr (kCombinesValues<F, T>) {
       return [dims](const void* in, const void* init, void* out) {
         reduce<F, T>(dims, in, init, out);
       };

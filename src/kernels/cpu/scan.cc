@@ -115,8 +115,7 @@ ScanKernel scan_kernel(scalar::Opcode op, ir::DType dtype) {
   return with_combiner<ScanKernel>(op, dtype, [](auto f, auto element) -> ScanKernel {
     using F = decltype(f);
     using T = decltype(element);
-    // Of integers only those that are truth values are combined bit by bit.
-    if constexpr (std::is_same_v<T, uint8_t> || kCombinesNumbers<F>) return scan<F, T>;
+    if constexpr (kCombinesValues<F, T>) return scan<F, T>;
     return nullptr;
   });
 }
