@@ -74,7 +74,7 @@ if(JAXMPS_TESTS)
       "${CMAKE_SOURCE_DIR}/tests/cpp/exec/queue_test.cc" "${CMAKE_SOURCE_DIR}/tests/cpp/kernels/cpu_threads_test.cc"
       "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/event_test.cc" "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/stress_test.cc")
     add_cpp_tests(jaxmps_tests_threads)
-    foreach(name IN ITEMS ir bytecode scalar fusion passes kernels ops)
+    foreach(name IN ITEMS ir bytecode scalar fusion passes kernels loops ops)
       target_sources(jaxmps_tests_threads PRIVATE
         "$<FILTER:$<TARGET_OBJECTS:jaxmps_${name}>,EXCLUDE,/cpu/threads[.]cc>")
     endforeach()
@@ -114,7 +114,7 @@ if(JAXMPS_FUZZ)
     # take half of the time and lead nowhere.
     set(name "$<TARGET_PROPERTY:NAME>")
     target_compile_options(jaxmps_options INTERFACE
-      $<$<NOT:$<STREQUAL:${name},jaxmps_kernels>>:-fsanitize=fuzzer-no-link>
+      $<$<NOT:$<STREQUAL:${name},jaxmps_loops>>:-fsanitize=fuzzer-no-link>
       $<$<NOT:$<STREQUAL:${name},jaxmps_bytecode>>:-fno-sanitize-coverage=trace-cmp>)
   endif()
 endif()

@@ -2,7 +2,26 @@
 
 #include <cstdio>
 
-namespace jaxmps::detail {
+namespace jaxmps {
+
+Error::Error(Code c, std::string t) : code(c), text(std::move(t)) {}
+Error::~Error() = default;
+Error::Error(const Error&) = default;
+Error::Error(Error&&) noexcept = default;
+Error& Error::operator=(const Error&) = default;
+Error& Error::operator=(Error&&) noexcept = default;
+
+Error&& Error::in(std::string_view where) && {
+  text.insert(0, ": ");
+  text.insert(0, where);
+  return std::move(*this);
+}
+
+Error invalid(std::string text) { return Error(Code::invalid_argument, std::move(text)); }
+Error unimplemented(std::string text) { return Error(Code::unimplemented, std::move(text)); }
+Error internal(std::string text) { return Error(Code::internal, std::move(text)); }
+
+namespace detail {
 
 void append(std::string& out, std::string_view part) { out.append(part); }
 void append(std::string& out, bool part) { out += part ? "true" : "false"; }
@@ -16,4 +35,5 @@ void append(std::string& out, double part) {
   out += text;
 }
 
-}  // namespace jaxmps::detail
+}  // namespace detail
+}  // namespace jaxmps

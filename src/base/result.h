@@ -41,14 +41,15 @@ struct Error {
   Code code = Code::internal;
   std::string text;
 
-  Error(Code c, std::string t) : code(c), text(std::move(t)) {}
+  Error(Code c, std::string t);
+  ~Error();
+  Error(const Error&);
+  Error(Error&&) noexcept;
+  Error& operator=(const Error&);
+  Error& operator=(Error&&) noexcept;
 
   // Prefixes the message with where it happened: "where: text".
-  Error&& in(std::string_view where) && {
-    text.insert(0, ": ");
-    text.insert(0, where);
-    return std::move(*this);
-  }
+  Error&& in(std::string_view where) &&;
 };
 
 template <typename... Parts>
@@ -59,9 +60,9 @@ struct Failure {
   Error error;
 };
 
-inline Error invalid(std::string text) { return Error(Code::invalid_argument, std::move(text)); }
-inline Error unimplemented(std::string text) { return Error(Code::unimplemented, std::move(text)); }
-inline Error internal(std::string text) { return Error(Code::internal, std::move(text)); }
+Error invalid(std::string text);
+Error unimplemented(std::string text);
+Error internal(std::string text);
 
 template <typename T>
 class [[nodiscard]] Result {
@@ -74,16 +75,17 @@ class [[nodiscard]] Result {
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
-  T& value() & { return std::get<0>(state_); }
-  const T& value() const& { return std::get<0>(state_); }
-  T&& value() && { return std::get<0>(std::move(state_)); }
+  // Of the two what ok() tells; the other is no object.
+  T& value() & { return *std::get_if<0>(&state_); }
+  const T& value() const& { return *std::get_if<0>(&state_); }
+  T&& value() && { return std::move(*std::get_if<0>(&state_)); }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
-  Error& error() & { return std::get<1>(state_); }
-  const Error& error() const& { return std::get<1>(state_); }
-  Error&& error() && { return std::get<1>(std::move(state_)); }
+  Error& error() & { return *std::get_if<1>(&state_); }
+  const Error& error() const& { return *std::get_if<1>(&state_); }
+  Error&& error() && { return std::move(*std::get_if<1>(&state_)); }
 
  private:
   std::variant<T, Error> state_;
@@ -112,14 +114,13 @@ using Status = Result<void>;
 
 // TRY(auto x, f()): declares x from a Result or returns its error. CHECK_OK(f()): for Status.
 #define TRY(decl, expr) TRY_(JAXMPS_CONCAT(try_result_, __LINE__), decl, expr)
-#define TRY_(tmp, decl, expr)                  \
-  auto tmp = (expr);                           \
+#define TRY_(tmp, decl, expr)                   \
+  auto tmp = (expr);                            \
   if (!tmp.ok()) return std::move(tmp).error(); \
   decl = std::move(tmp).value()
-#define CHECK_OK(expr)                                                   \
-  do {                                                                   \
-    if (auto check_status_ = (expr); !check_status_.ok())                \
-      return std::move(check_status_).error();                           \
+#define CHECK_OK(expr)                                                                             \
+  do {                                                                                             \
+    if (auto check_status_ = (expr); !check_status_.ok()) return std::move(check_status_).error(); \
   } while (false)
 
 namespace detail {
@@ -134,8 +135,7 @@ inline void append(std::string& out, const std::string& part) {
   append(out, std::string_view(part));
 }
 template <typename T>
-  requires(std::is_integral_v<T>)
-void append(std::string& out, T part) {
+requires(std::is_integral_v<T>) void append(std::string& out, T part) {
   if constexpr (std::is_signed_v<T>) {
     append(out, static_cast<int64_t>(part));
   } else {

@@ -12,8 +12,8 @@ enum Mask : uint8_t {
   kSuccessors = 0x08,
   kRegions = 0x10,
   kUseLists = 0x20,
-  kProperties = 0x40,
-  kUnknown = 0x80,
+  kHasProperties = 0x40,
+  kReserved = 0x80,
 };
 
 constexpr size_t kLeastOpBytes = 3;
@@ -68,7 +68,7 @@ Result<OpHeader> BodyReader::header(Cursor& in) {
     const size_t mask_at = in.offset();
     TRY(const uint8_t mask, in.u8("op mask"));
     const uint64_t v = container_.version;
-    if ((mask & kUnknown) || ((mask & kProperties) && v < 5) || ((mask & kUseLists) && v < 3)) {
+    if ((mask & kReserved) || ((mask & kHasProperties) && v < 5) || ((mask & kUseLists) && v < 3)) {
       return malformed(mask_at, "op mask", str(mask, " in bytecode version ", v));
     }
     TRY(const size_t location, in.index("location", container_.attributes.size()));
@@ -77,7 +77,7 @@ Result<OpHeader> BodyReader::header(Cursor& in) {
     if (mask & kDictionary) {
       TRY(dictionary, in.index("attribute dictionary", container_.attributes.size()));
     }
-    if (mask & kProperties) {
+    if (mask & kHasProperties) {
       TRY(property, in.index("properties", container_.properties.size()));
     }
     if (mask & kResults) CHECK_OK(results(in, out));
@@ -94,7 +94,7 @@ Result<OpHeader> BodyReader::header(Cursor& in) {
       out.isolated = regions.flag;
     }
     return attributes(out, registered,
-                      mask & kProperties ? &container_.properties[property] : nullptr,
+                      mask & kHasProperties ? &container_.properties[property] : nullptr,
                       mask & kDictionary ? &dictionary : nullptr);
   };
   if (auto status = rest(); !status.ok()) {

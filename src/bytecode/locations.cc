@@ -5,7 +5,7 @@
 namespace jaxmps::bytecode {
 namespace {
 
-using Kind = ir::Location::Kind;
+using LocationKind = ir::Location::Kind;
 
 enum Code : uint64_t {
   kCallSite = 10,
@@ -13,7 +13,7 @@ enum Code : uint64_t {
   kFused = 12,
   kFusedWithMetadata = 13,
   kName = 14,
-  kUnknown = 15,
+  kUnknownLocation = 15,
   kFileRange = 22,
 };
 
@@ -25,7 +25,7 @@ Result<int64_t> small(Decoder& in, Text field) {
 }
 
 Status file_position(Decoder& in, ir::Location& location) {
-  location.kind = Kind::file;
+  location.kind = LocationKind::file;
   TRY(location.text, in.text_attr("location file"));
   TRY(location.line, small(in, "location line"));
   TRY(location.column, small(in, "location column"));
@@ -35,7 +35,7 @@ Status file_position(Decoder& in, ir::Location& location) {
 }
 
 Status file_range(Decoder& in, ir::Location& out) {
-  out.kind = Kind::file;
+  out.kind = LocationKind::file;
   TRY(out.text, in.text_attr("location file"));
   const size_t at = in.in.offset();
   TRY(const size_t count, in.in.count("location range"));
@@ -79,7 +79,7 @@ Result<Locations::Pending> Locations::decode(size_t index) {
   };
   switch (code) {
     case kCallSite:
-      location.kind = Kind::call_site;
+      location.kind = LocationKind::call_site;
       CHECK_OK(child("callee location"));
       CHECK_OK(child("caller location"));
       break;
@@ -88,7 +88,7 @@ Result<Locations::Pending> Locations::decode(size_t index) {
       break;
     case kFused:
     case kFusedWithMetadata: {
-      location.kind = Kind::fused;
+      location.kind = LocationKind::fused;
       TRY(const size_t count, in.in.count("fused locations"));
       for (size_t i = 0; i < count; ++i) CHECK_OK(child("fused location"));
       if (code == kFusedWithMetadata) {
@@ -97,12 +97,12 @@ Result<Locations::Pending> Locations::decode(size_t index) {
       break;
     }
     case kName: {
-      location.kind = Kind::name;
+      location.kind = LocationKind::name;
       TRY(location.text, in.text_attr("location name"));
       CHECK_OK(child("named location"));
       break;
     }
-    case kUnknown:
+    case kUnknownLocation:
       break;
     case kFileRange:
       CHECK_OK(file_range(in, location));

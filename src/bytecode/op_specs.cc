@@ -7,6 +7,7 @@
 
 namespace jaxmps::bytecode {
 namespace {
+namespace table {  // vhlo.def names the kinds of attributes without their enumeration
 
 using enum AttrKind;
 using ir::OpId;
@@ -64,6 +65,10 @@ const Specs& specs() {
   return *made;
 }
 
+}  // namespace table
+
+using table::specs;
+
 }  // namespace
 
 std::span<const OpSpec> op_specs() { return specs().all; }
@@ -77,7 +82,7 @@ const AttrSpec* OpSpec::find(std::string_view attr_name) const {
 
 void OpSpec::upgrade(ir::AttrDict& values) const {
   for (const AttrSpec& attr : later) {
-    if (auto value = empty_value(attr.kind))
+    if (auto value = table::empty_value(attr.kind))
       ir::set(values, attr.name, ir::Attr(*std::move(value)));
   }
   for (const AttrSpec& attr : ended) {

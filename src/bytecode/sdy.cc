@@ -10,19 +10,19 @@ using Value = ir::Attr::Value;
 
 Result<Attr> list(Decoder& in, Text field) { return attr_of(in.attrs(field)); }
 
-Result<Attr> mesh_axis(Decoder& in) {
+Result<Attr> sdy_mesh_axis(Decoder& in) {
   TRY(std::string name, in.string("axis name"));
   TRY(const int64_t size, in.in.svarint("axis size"));
   return named({{"name", Attr(std::move(name))}, {"size", Attr(size)}});
 }
 
-Result<Attr> mesh(Decoder& in) {
+Result<Attr> sdy_mesh(Decoder& in) {
   TRY(Attr axes, list(in, "mesh axis"));
   TRY(ir::Dims device_ids, in.ints("device ids"));
   return named({{"axes", std::move(axes)}, {"device_ids", Attr(std::move(device_ids))}});
 }
 
-Result<Attr> axis_reference(Decoder& in) {
+Result<Attr> sdy_axis_reference(Decoder& in) {
   TRY(std::string name, in.string("axis name"));
   Attr sub;
   TRY(const bool present, in.optional_attr("sub-axis", &sub));
@@ -104,13 +104,13 @@ Result<Attr> sdy_attribute(Decoder& in) {
     case 0:
       return list(in, "manual axis");
     case 1:
-      return mesh_axis(in);
+      return sdy_mesh_axis(in);
     case 2:
-      return mesh(in);
+      return sdy_mesh(in);
     case 3:
       return in.sub_axis();
     case 4:
-      return axis_reference(in);
+      return sdy_axis_reference(in);
     case 5:
       return dimension_sharding(in);
     case 6:

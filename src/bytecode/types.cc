@@ -9,12 +9,12 @@ namespace jaxmps::bytecode {
 namespace {
 
 using ir::DType;
-using Kind = ir::Type::Kind;
+using TypeKind = ir::Type::Kind;
 
 TypeEntry element(DType dtype) { return {.type = ir::Type(dtype, {}), .element = true}; }
 TypeEntry whole(ir::Type type) { return {.type = std::move(type)}; }
 
-ir::Type of_kind(Kind kind) {
+ir::Type of_kind(TypeKind kind) {
   ir::Type type;
   type.kind = kind;
   return type;
@@ -29,19 +29,19 @@ Result<TypeEntry> complex(Decoder& in) {
 }
 
 Result<TypeEntry> function(Decoder& in) {
-  ir::Type type = of_kind(Kind::function);
+  ir::Type type = of_kind(TypeKind::function);
   TRY(type.elements, in.value_types("function inputs"));
   TRY(type.results, in.value_types("function results"));
   return whole(std::move(type));
 }
 
-Result<TypeEntry> with_elements(Decoder& in, Kind kind) {
+Result<TypeEntry> with_elements(Decoder& in, TypeKind kind) {
   ir::Type type = of_kind(kind);
   TRY(type.elements, in.value_types("element types"));
   return whole(std::move(type));
 }
 
-Result<TypeEntry> shaped(Decoder& in, Kind kind) {
+Result<TypeEntry> shaped(Decoder& in, TypeKind kind) {
   TRY(ir::Dims dims, in.shape("dimensions"));
   TRY(ir::Type type, in.element_type("element type"));
   type.kind = kind;
@@ -51,7 +51,7 @@ Result<TypeEntry> shaped(Decoder& in, Kind kind) {
 
 Result<TypeEntry> unranked(Decoder& in) {
   TRY(ir::Type type, in.element_type("element type"));
-  type.kind = Kind::unranked_tensor;
+  type.kind = TypeKind::unranked_tensor;
   return whole(std::move(type));
 }
 
@@ -59,7 +59,7 @@ Result<TypeEntry> unranked(Decoder& in) {
 Result<TypeEntry> bounded(Decoder& in) {
   const size_t at = in.in.offset();
   TRY(const ir::Attr encoding, in.attr("tensor encoding"));
-  TRY(TypeEntry out, shaped(in, Kind::tensor));
+  TRY(TypeEntry out, shaped(in, TypeKind::tensor));
   const auto* bounds = encoding.get_if<ir::Ints>();
   if (!bounds) return malformed(at, "tensor encoding", "not a list of bounds");
   if (bounds->size() != out.type.dims.size()) {
@@ -193,13 +193,13 @@ Result<TypeEntry> vhlo_type(Decoder& in) {
     case 8:
       return function(in);
     case 20:
-      return shaped(in, Kind::tensor);
+      return shaped(in, TypeKind::tensor);
     case 21:
       return bounded(in);
     case 22:
       return whole(ir::Type::token());
     case 23:
-      return with_elements(in, Kind::tuple);
+      return with_elements(in, TypeKind::tuple);
     case 24:
       return per_tensor(in);
     case 25:
@@ -207,11 +207,11 @@ Result<TypeEntry> vhlo_type(Decoder& in) {
     case 30:
       return per_axis(in);
     case 33:
-      return whole(of_kind(Kind::none));
+      return whole(of_kind(TypeKind::none));
     case 41:
-      return shaped(in, Kind::buffer);
+      return shaped(in, TypeKind::buffer);
     case 42:
-      return with_elements(in, Kind::future);
+      return with_elements(in, TypeKind::future);
     default:
       return malformed(at, "vhlo type code", str("unknown code ", code));
   }
@@ -240,13 +240,13 @@ Result<TypeEntry> builtin_type(Decoder& in) {
     case 9:
       return complex(in);
     case 12:
-      return whole(of_kind(Kind::none));
+      return whole(of_kind(TypeKind::none));
     case 13:
-      return shaped(in, Kind::tensor);
+      return shaped(in, TypeKind::tensor);
     case 14:
       return bounded(in);
     case 15:
-      return with_elements(in, Kind::tuple);
+      return with_elements(in, TypeKind::tuple);
     case 18:
       return unranked(in);
     default:

@@ -85,6 +85,22 @@ bool Dense::operator==(const Dense& other) const {
   return data == other.data || std::equal(mine.begin(), mine.end(), theirs.begin(), theirs.end());
 }
 
+Attr::Attr() = default;
+Attr::~Attr() = default;
+Attr::Attr(const Attr&) = default;
+Attr::Attr(Attr&&) noexcept = default;
+Attr& Attr::operator=(const Attr&) = default;
+Attr& Attr::operator=(Attr&&) noexcept = default;
+Attr::Attr(Value v) : value(std::move(v)) {}
+Attr::Attr(int64_t v) : value(TypedInt{DType::s64, v}) {}
+Attr::Attr(double v) : value(TypedFloat{DType::f64, v}) {}
+Attr::Attr(Ints v) : value(std::move(v)) {}
+Attr::Attr(std::string v) : value(std::move(v)) {}
+Attr::Attr(Dense v) : value(std::move(v)) {}
+Attr::Attr(Type v) : value(std::move(v)) {}
+Attr::Attr(Symbol v) : value(std::move(v)) {}
+Attr::Attr(Enum v) : value(v) {}
+
 bool Attr::operator==(const Attr& other) const { return value == other.value; }
 
 const Attr* find(const AttrDict& dict, std::string_view name) {

@@ -1,7 +1,7 @@
 // Attributes: the constant properties of an op, as plain values.
-// Index lists (dimensions, strides, padding pairs in row-major order, bool lists as 0/1) are `Ints`;
-// constants are `Dense`, which points into the artifact or into storage it keeps alive and holds a
-// splat as a single element. Values; thread-compatible.
+// Index lists (dimensions, strides, padding pairs in row-major order, bool lists as 0/1) are
+// `Ints`; constants are `Dense`, which points into the artifact or into storage it keeps alive and
+// holds a splat as a single element. Values; thread-compatible.
 #pragma once
 
 #include <cstdint>
@@ -45,10 +45,10 @@ struct Enum {
 
 template <typename E>
 struct EnumKind;
-#define JAXMPS_ENUM_KIND(type, name)                      \
-  template <>                                             \
-  struct EnumKind<type> {                                 \
-    static constexpr Enum::Kind kind = Enum::Kind::name;  \
+#define JAXMPS_ENUM_KIND(type, name)                     \
+  template <>                                            \
+  struct EnumKind<type> {                                \
+    static constexpr Enum::Kind kind = Enum::Kind::name; \
   }
 JAXMPS_ENUM_KIND(CompareDirection, compare_direction);
 JAXMPS_ENUM_KIND(CompareType, compare_type);
@@ -131,10 +131,12 @@ struct NamedAttr;
 using AttrDict = std::vector<NamedAttr>;  // sorted by name
 
 struct Attr {
-  using Value = std::variant<Unit, bool, TypedInt, TypedFloat, std::string, Symbol, Type, Enum, Ints,
-                             Dense, Accuracy, OutputOperandAlias, ReplicaGroups, AttrList, AttrDict>;
+  using Value =
+      std::variant<Unit, bool, TypedInt, TypedFloat, std::string, Symbol, Type, Enum, Ints, Dense,
+                   Accuracy, OutputOperandAlias, ReplicaGroups, AttrList, AttrDict>;
   Value value;
 
+  // Defined in one place, as those of Type: a copy of the variant is code for each of its types.
   Attr();
   ~Attr();
   Attr(const Attr&);
@@ -167,22 +169,6 @@ struct NamedAttr {
   Attr value;
   bool operator==(const NamedAttr& other) const = default;
 };
-
-inline Attr::Attr() = default;
-inline Attr::~Attr() = default;
-inline Attr::Attr(const Attr&) = default;
-inline Attr::Attr(Attr&&) noexcept = default;
-inline Attr& Attr::operator=(const Attr&) = default;
-inline Attr& Attr::operator=(Attr&&) noexcept = default;
-inline Attr::Attr(Value v) : value(std::move(v)) {}
-inline Attr::Attr(int64_t v) : value(TypedInt{DType::s64, v}) {}
-inline Attr::Attr(double v) : value(TypedFloat{DType::f64, v}) {}
-inline Attr::Attr(Ints v) : value(std::move(v)) {}
-inline Attr::Attr(std::string v) : value(std::move(v)) {}
-inline Attr::Attr(Dense v) : value(std::move(v)) {}
-inline Attr::Attr(Type v) : value(std::move(v)) {}
-inline Attr::Attr(Symbol v) : value(std::move(v)) {}
-inline Attr::Attr(Enum v) : value(v) {}
 
 const Attr* find(const AttrDict& dict, std::string_view name);
 std::string print(const Attr& attr);

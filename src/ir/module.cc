@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <unordered_map>
 
 #include "ir/lists.h"
 
@@ -166,6 +165,28 @@ int64_t Region::op_count() const {
   return count;
 }
 
+std::unique_ptr<Op> Op::clone(ValueMap& map) const {
+  std::vector<Value*> mapped;
+  for (const Use& use : operands_) {
+    auto found = map.find(use.value);
+    mapped.push_back(found == map.end() ? use.value : found->second);
+  }
+  std::vector<Type> types;
+  for (const Value& result : results_) types.push_back(result.type);
+  auto copy = create(id, mapped, types, attrs, location);
+  copy->discardable = discardable;
+  for (const auto& region : regions_) copy->add_region()->copy_from(*region, map);
+  for (int i = 0; i < result_count(); ++i) {
+    map[result(i)] = copy->result(i);
+  }
+  return copy;
+}
+
+void Region::copy_from(const Region& other, ValueMap& map) {
+  for (int i = 0; i < other.arg_count(); ++i) map[other.arg(i)] = add_arg(other.arg(i)->type);
+  for (Op* op : other) append(op->clone(map));
+}
+
 Op* Region::append(std::unique_ptr<Op> op) { return insert_before(nullptr, std::move(op)); }
 
 Op* Region::insert_before(Op* position, std::unique_ptr<Op> op) {
@@ -176,7 +197,7 @@ Op* Region::insert_before(Op* position, std::unique_ptr<Op> op) {
 
 std::vector<Value*> Region::copy_ops(const Region& other, std::span<Value* const> operands,
                                      Op* position) {
-  std::unordered_map<Value*, Value*> map;
+  ValueMap map;
   for (int i = 0; i < other.arg_count(); ++i) map[other.arg(i)] = operands[static_cast<size_t>(i)];
   for (const Op* op : other) {
     if (op != other.terminator()) insert_before(position, op->clone(map));
@@ -189,7 +210,7 @@ std::vector<Value*> Region::copy_ops(const Region& other, std::span<Value* const
 }
 
 Op* Region::copy_alone(const Op& op, std::span<Value* const> inputs) {
-  std::unordered_map<Value*, Value*> map;
+  ValueMap map;
   for (Value* input : inputs) map.emplace(input, add_arg(input->type));
   Op* copy = append(op.clone(map));
   append(Op::create(OpId::return_, copy->results(), {}));
@@ -210,6 +231,13 @@ void Region::unlink(Op* op) {
   op->next_ = op->previous_ = nullptr;
   op->parent_ = nullptr;
 }
+
+Function::Function() = default;
+Function::~Function() = default;
+Module::Module() = default;
+Module::~Module() = default;
+Module::Module(Module&&) noexcept = default;
+Module& Module::operator=(Module&&) noexcept = default;
 
 Function* Module::find(std::string_view function_name) const {
   for (const auto& function : functions) {

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -72,6 +73,9 @@ class Value {
   int index_ = 0;
   Use* first_use_ = nullptr;
 };
+
+// Values of what is copied, and of the copy.
+using ValueMap = std::unordered_map<const Value*, Value*>;
 
 std::vector<Type> types_of(std::span<Value* const> values);
 
@@ -144,9 +148,8 @@ class Op {
   void erase();
   // Moves before `position`, possibly in another region.
   void move_before(Op* position);
-  // A copy with operands mapped through `map` (Value* -> Value*, unmapped ones stay), regions too.
-  template <typename Map>
-  std::unique_ptr<Op> clone(Map& map) const;
+  // A copy with operands mapped through `map` (unmapped ones stay), regions too.
+  std::unique_ptr<Op> clone(ValueMap& map) const;
 
  private:
   friend class Region;
@@ -183,8 +186,7 @@ class Region {
   Op* append(std::unique_ptr<Op> op);
   Op* insert_before(Op* position, std::unique_ptr<Op> op);
   // Copies args and ops of `other` into this empty region; outer values map through `map`.
-  template <typename Map>
-  void copy_from(const Region& other, Map& map);
+  void copy_from(const Region& other, ValueMap& map);
   // Copies the ops of `other` but the terminator before `position` (null: to the end), its
   // arguments being `operands`; returns what the terminator returns of the copies.
   std::vector<Value*> copy_ops(const Region& other, std::span<Value* const> operands,
@@ -231,6 +233,9 @@ struct Function {
   std::vector<AttrDict> arg_attrs;     // empty, or one per argument
   std::vector<AttrDict> result_attrs;  // empty, or one per result
   const Location* location = nullptr;
+
+  Function();
+  ~Function();
 };
 
 struct MeshAxis {
@@ -252,6 +257,11 @@ class Module {
   std::vector<Mesh> meshes;
   std::shared_ptr<const void> artifact;  // what Dense attributes may point into
 
+  Module();
+  ~Module();
+  Module(Module&&) noexcept;
+  Module& operator=(Module&&) noexcept;
+
   Function* find(std::string_view function_name) const;
   Function* main() const { return find("main"); }
   Function* add_function(std::string function_name);
@@ -271,29 +281,5 @@ Error refuse(const Op& op, std::string_view reason);
 // Checks every op's operands, results, attributes and regions, and function signatures and calls.
 // Behind it, nothing checks again. All failures of a module come as one Error.
 Status verify(const Module& module);
-
-template <typename Map>
-std::unique_ptr<Op> Op::clone(Map& map) const {
-  std::vector<Value*> mapped;
-  for (const Use& use : operands_) {
-    auto found = map.find(use.value);
-    mapped.push_back(found == map.end() ? use.value : found->second);
-  }
-  std::vector<Type> types;
-  for (const Value& result : results_) types.push_back(result.type);
-  auto copy = create(id, mapped, types, attrs, location);
-  copy->discardable = discardable;
-  for (const auto& region : regions_) copy->add_region()->copy_from(*region, map);
-  for (int i = 0; i < result_count(); ++i) {
-    map[const_cast<Value*>(result(i))] = copy->result(i);
-  }
-  return copy;
-}
-
-template <typename Map>
-void Region::copy_from(const Region& other, Map& map) {
-  for (int i = 0; i < other.arg_count(); ++i) map[other.arg(i)] = add_arg(other.arg(i)->type);
-  for (Op* op : other) append(op->clone(map));
-}
 
 }  // namespace jaxmps::ir

@@ -77,17 +77,37 @@ DType real_type(DType dtype) {
 
 int bit_width(DType dtype) {
   switch (dtype) {
-    case DType::pred: return 1;
+    case DType::pred:
+      return 1;
     case DType::s2:
-    case DType::u2: return 2;
+    case DType::u2:
+      return 2;
     case DType::s4:
     case DType::u4:
-    case DType::f4e2m1fn: return 4;
+    case DType::f4e2m1fn:
+      return 4;
     case DType::f6e2m3fn:
-    case DType::f6e3m2fn: return 6;
-    case DType::tf32: return 19;
-    default: return info(dtype).bits;
+    case DType::f6e3m2fn:
+      return 6;
+    case DType::tf32:
+      return 19;
+    default:
+      return info(dtype).bits;
   }
+}
+
+Type::Type() = default;
+Type::Type(DType d, Dims shape) : kind(Kind::tensor), dtype(d), dims(std::move(shape)) {}
+Type::~Type() = default;
+Type::Type(const Type&) = default;
+Type::Type(Type&&) noexcept = default;
+Type& Type::operator=(const Type&) = default;
+Type& Type::operator=(Type&&) noexcept = default;
+
+Type Type::token() {
+  Type type;
+  type.kind = Kind::token;
+  return type;
 }
 
 bool Type::is_static() const {
@@ -126,16 +146,22 @@ bool Type::operator==(const Type& other) const {
 
 std::string print(const Type& type) {
   switch (type.kind) {
-    case Type::Kind::none: return "none";
-    case Type::Kind::token: return "!stablehlo.token";
-    case Type::Kind::tuple: return str("tuple<", print_list(type.elements), ">");
-    case Type::Kind::future: return str("!stablehlo.future<", print_list(type.elements), ">");
+    case Type::Kind::none:
+      return "none";
+    case Type::Kind::token:
+      return "!stablehlo.token";
+    case Type::Kind::tuple:
+      return str("tuple<", print_list(type.elements), ">");
+    case Type::Kind::future:
+      return str("!stablehlo.future<", print_list(type.elements), ">");
     case Type::Kind::function:
       return str("(", print_list(type.elements), ") -> (", print_list(type.results), ")");
-    case Type::Kind::unranked_tensor: return str("tensor<*x", print_element(type), ">");
+    case Type::Kind::unranked_tensor:
+      return str("tensor<*x", print_element(type), ">");
     case Type::Kind::buffer:
       return str("memref<", print_dims(type.dims, 'x', true), print_element(type), ">");
-    case Type::Kind::tensor: break;
+    case Type::Kind::tensor:
+      break;
   }
   return str("tensor<", print_dims(type.dims, 'x', true), print_element(type), ">");
 }

@@ -14,38 +14,38 @@ namespace jaxmps::ir {
 
 // X(name, bits as stored per element on the host (sub-byte types are unpacked: 8), StableHLO text,
 //   PJRT_Buffer_Type number)
-#define JAXMPS_DTYPES(X)      \
-  X(pred, 8, "i1", 1)         \
-  X(s2, 8, "i2", 24)          \
-  X(s4, 8, "i4", 21)          \
-  X(s8, 8, "i8", 2)           \
-  X(s16, 16, "i16", 3)        \
-  X(s32, 32, "i32", 4)        \
-  X(s64, 64, "i64", 5)        \
-  X(u2, 8, "ui2", 25)         \
-  X(u4, 8, "ui4", 22)         \
-  X(u8, 8, "ui8", 6)          \
-  X(u16, 16, "ui16", 7)       \
-  X(u32, 32, "ui32", 8)       \
-  X(u64, 64, "ui64", 9)       \
-  X(f16, 16, "f16", 10)       \
-  X(bf16, 16, "bf16", 13)     \
-  X(f32, 32, "f32", 11)       \
-  X(f64, 64, "f64", 12)       \
-  X(c64, 64, "complex<f32>", 14)   \
-  X(c128, 128, "complex<f64>", 15) \
-  X(f8e5m2, 8, "f8E5M2", 16)  \
-  X(f8e4m3fn, 8, "f8E4M3FN", 17)   \
+#define JAXMPS_DTYPES(X)                   \
+  X(pred, 8, "i1", 1)                      \
+  X(s2, 8, "i2", 24)                       \
+  X(s4, 8, "i4", 21)                       \
+  X(s8, 8, "i8", 2)                        \
+  X(s16, 16, "i16", 3)                     \
+  X(s32, 32, "i32", 4)                     \
+  X(s64, 64, "i64", 5)                     \
+  X(u2, 8, "ui2", 25)                      \
+  X(u4, 8, "ui4", 22)                      \
+  X(u8, 8, "ui8", 6)                       \
+  X(u16, 16, "ui16", 7)                    \
+  X(u32, 32, "ui32", 8)                    \
+  X(u64, 64, "ui64", 9)                    \
+  X(f16, 16, "f16", 10)                    \
+  X(bf16, 16, "bf16", 13)                  \
+  X(f32, 32, "f32", 11)                    \
+  X(f64, 64, "f64", 12)                    \
+  X(c64, 64, "complex<f32>", 14)           \
+  X(c128, 128, "complex<f64>", 15)         \
+  X(f8e5m2, 8, "f8E5M2", 16)               \
+  X(f8e4m3fn, 8, "f8E4M3FN", 17)           \
   X(f8e4m3b11fnuz, 8, "f8E4M3B11FNUZ", 18) \
   X(f8e5m2fnuz, 8, "f8E5M2FNUZ", 19)       \
   X(f8e4m3fnuz, 8, "f8E4M3FNUZ", 20)       \
-  X(f8e4m3, 8, "f8E4M3", 26)  \
-  X(f8e3m4, 8, "f8E3M4", 27)  \
-  X(f8e8m0fnu, 8, "f8E8M0FNU", 28) \
-  X(f4e2m1fn, 8, "f4E2M1FN", 29)   \
-  X(f6e2m3fn, 8, "f6E2M3FN", 32)   \
-  X(f6e3m2fn, 8, "f6E3M2FN", 33)   \
-  X(index, 64, "index", 5)    \
+  X(f8e4m3, 8, "f8E4M3", 26)               \
+  X(f8e3m4, 8, "f8E3M4", 27)               \
+  X(f8e8m0fnu, 8, "f8E8M0FNU", 28)         \
+  X(f4e2m1fn, 8, "f4E2M1FN", 29)           \
+  X(f6e2m3fn, 8, "f6E2M3FN", 32)           \
+  X(f6e3m2fn, 8, "f6E3M2FN", 33)           \
+  X(index, 64, "index", 5)                 \
   X(tf32, 32, "tf32", 0)
 
 enum class DType : uint8_t {
@@ -97,20 +97,21 @@ struct Type {
   enum class Kind : uint8_t { none, tensor, unranked_tensor, token, tuple, buffer, future, function };
 
   Kind kind = Kind::none;
-  DType dtype = DType::f32;  // of tensors and buffers
-  Dims dims;                 // kDynamic where unknown
-  Dims bounds;               // of dynamic dimensions; empty: none
-  std::vector<Type> elements;           // of a tuple or future; the inputs of a function
-  std::vector<Type> results;            // of a function
+  DType dtype = DType::f32;    // of tensors and buffers
+  Dims dims;                   // kDynamic where unknown
+  Dims bounds;                 // of dynamic dimensions; empty: none
+  std::vector<Type> elements;  // of a tuple or future; the inputs of a function
+  std::vector<Type> results;   // of a function
   std::shared_ptr<const Quantization> quantization;
 
-  Type() = default;
-  Type(DType d, Dims shape) : kind(Kind::tensor), dtype(d), dims(std::move(shape)) {}
-  static Type token() {
-    Type type;
-    type.kind = Kind::token;
-    return type;
-  }
+  Type();
+  Type(DType d, Dims shape);
+  ~Type();
+  Type(const Type&);
+  Type(Type&&) noexcept;
+  Type& operator=(const Type&);
+  Type& operator=(Type&&) noexcept;
+  static Type token();
 
   bool is_tensor() const { return kind == Kind::tensor; }
   bool is_static() const;

@@ -100,7 +100,7 @@ Reason collective_permute(const Op& op) {
     NEED((i % 2 ? targets : sources).insert(pairs[i]).second, "device ", pairs[i], " is a ",
          i % 2 ? "target" : "source", " twice");
   }
-  return match("the result", operand_type(op), result_type(op));
+  return match_type("the result", operand_type(op), result_type(op));
 }
 
 }  // namespace

@@ -43,7 +43,7 @@ Reason get_tuple_element(const Op& op) {
   const int64_t index = op.i64("index");
   NEED(index >= 0 && index < static_cast<int64_t>(type.elements.size()), "index is ", index,
        "; the tuple has ", type.elements.size(), " elements");
-  return match("the result", type.elements[index], result_type(op));
+  return match_type("the result", type.elements[index], result_type(op));
 }
 
 // The body takes and returns what the op does (one device: nothing is split).

@@ -14,8 +14,8 @@ using rules::is_known;
 using rules::kAny;
 using rules::kFloat;
 using rules::kInt;
-using rules::match;
 using rules::match_dims;
+using rules::match_type;
 using rules::operand_type;
 using rules::Reason;
 using rules::result_type;
@@ -216,7 +216,7 @@ Reason svd_vectors(const Op& op, int u, int v, bool full, bool transposed = true
     Type expected = result_type(op, i);
     expected.dims[expected.dims.size() - 2] = rows;
     expected.dims.back() = columns;
-    return match(str("result ", i), expected, result_type(op, i));
+    return match_type(str("result ", i), expected, result_type(op, i));
   };
   NEED_OK(check(u, a.m, full ? a.m : rank));
   const int64_t count = full ? a.n : rank;
@@ -269,7 +269,9 @@ Reason results_are(const Op& op, const std::vector<Type>& expected) {
 }
 
 Reason tensors(const Op& op) { return all_tensors(op); }
-Reason identity(const Op& op) { return match("the result", operand_type(op), result_type(op)); }
+Reason identity(const Op& op) {
+  return match_type("the result", operand_type(op), result_type(op));
+}
 
 // On one device a collective gives back what it takes; its combiner is not run.
 std::vector<Signature> reducer_called(const Op& op) {
@@ -286,7 +288,7 @@ Reason placement(const Op& op) {
 
 Reason shape_assertion(const Op& op) {
   NEED(op.operand_count() > 0, "needs an operand");
-  return match("operand 0", Type(DType::pred, {}), operand_type(op));
+  return match_type("operand 0", Type(DType::pred, {}), operand_type(op));
 }
 
 // A token goes first, if any.
@@ -308,8 +310,8 @@ Reason approx_top_k(const Op& op) {
   NEED(in_class(indices.dtype, kInt), "operand 1 must hold integers, is ", brief(indices));
   NEED_OK(match_dims("operand 1", values.dims, indices.dims));
   NEED_OK(rules::check_axis("reduction_dim", dimension, values.rank()));
-  NEED_OK(match("operand 2", values.with(Dims{}), operand_type(op, 2)));
-  NEED_OK(match("operand 3", indices.with(Dims{}), operand_type(op, 3)));
+  NEED_OK(match_type("operand 2", values.with(Dims{}), operand_type(op, 2)));
+  NEED_OK(match_type("operand 3", indices.with(Dims{}), operand_type(op, 3)));
   const int64_t size = values.dims[dimension];
   Dims dims = values.dims;
   const Type& result = result_type(op);
@@ -568,7 +570,7 @@ std::string check_float_function(const Op& op) {
                         (type.dtype == DType::f16 || type.dtype == DType::bf16 ||
                          type.dtype == DType::f32 || type.dtype == DType::f64);
   NEED(is_plain, "operand 0 must hold floats of 16 bits or more, is ", brief(type));
-  return match("the result", type, result_type(op));
+  return match_type("the result", type, result_type(op));
 }
 
 std::string check_top_k(const Op& op, const AttrDict* parameters) {

@@ -15,14 +15,14 @@ template <int classes>
 Reason uniform(const Op& op) {
   for (int i = 0; i < op.operand_count(); ++i) {
     NEED_OK(check_class(operand_type(op, i), classes, str("operand ", i)));
-    NEED_OK(match(str("operand ", i), operand_type(op, 0), operand_type(op, i)));
+    NEED_OK(match_type(str("operand ", i), operand_type(op, 0), operand_type(op, i)));
   }
-  return match("the result", operand_type(op), result_type(op));
+  return match_type("the result", operand_type(op), result_type(op));
 }
 
 // One operand; the result has its shape and the given element type.
 Reason result_with(const Op& op, DType dtype) {
-  return match("the result", operand_type(op).with(dtype), result_type(op));
+  return match_type("the result", operand_type(op).with(dtype), result_type(op));
 }
 
 Reason abs(const Op& op) {
@@ -45,12 +45,12 @@ Reason complex(const Op& op) {
   const Type& part = operand_type(op);
   NEED(part.dtype == DType::f32 || part.dtype == DType::f64, "operand 0 must be f32 or f64, is ",
        brief(part));
-  NEED_OK(match("operand 1", part, operand_type(op, 1)));
+  NEED_OK(match_type("operand 1", part, operand_type(op, 1)));
   return result_with(op, part.dtype == DType::f32 ? DType::c64 : DType::c128);
 }
 
 Reason compare(const Op& op) {
-  NEED_OK(match("operand 1", operand_type(op), operand_type(op, 1)));
+  NEED_OK(match_type("operand 1", operand_type(op), operand_type(op, 1)));
   if (in_class(operand_type(op).dtype, kComplex)) {
     const auto d = op.enum_attr<CompareDirection>("comparison_direction");
     NEED(d == CompareDirection::eq || d == CompareDirection::ne,
@@ -77,15 +77,15 @@ Reason clamp(const Op& op) {
     }
   }
   NEED_OK(check_class(operand_type(op, 1), kPred | kInt | kFloat, "operand 1"));
-  return match("the result", operand_type(op, 1), result_type(op));
+  return match_type("the result", operand_type(op, 1), result_type(op));
 }
 
 Reason select(const Op& op) {
   const Type& pred = operand_type(op, 0);
   NEED(pred.dtype == DType::pred, "operand 0 must be i1, is ", brief(pred));
   if (!pred.is_scalar()) NEED_OK(match_dims("operand 0", operand_type(op, 1).dims, pred.dims));
-  NEED_OK(match("operand 2", operand_type(op, 1), operand_type(op, 2)));
-  return match("the result", operand_type(op, 1), result_type(op));
+  NEED_OK(match_type("operand 2", operand_type(op, 1), operand_type(op, 2)));
+  return match_type("the result", operand_type(op, 1), result_type(op));
 }
 
 Reason reduce_precision(const Op& op) {
@@ -97,7 +97,7 @@ Reason reduce_precision(const Op& op) {
 }
 
 Reason constant(const Op& op) {
-  return match("the result", op.dense("value").type, result_type(op));
+  return match_type("the result", op.dense("value").type, result_type(op));
 }
 
 Reason iota(const Op& op) {

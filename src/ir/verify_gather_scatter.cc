@@ -115,7 +115,7 @@ Reason scatter(const Op& op) {
          brief(operand_type(op, i)), ", are ", brief(updates));
     NEED_OK(check_updates(op, updates, n));
     NEED_OK(widens(str("operand ", i), operand_type(op, i), scalars[i]));
-    NEED_OK(match(str("result ", i), scalars[i].with(input.dims), result_type(op, i)));
+    NEED_OK(match_type(str("result ", i), scalars[i].with(input.dims), result_type(op, i)));
   }
   return {};
 }

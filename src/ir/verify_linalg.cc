@@ -78,7 +78,7 @@ class Shapes {
 
   Reason one(std::string_view what, std::string_view word, const Type& actual) {
     const DType own = operand_type(op_).dtype, real = real_type(own);
-    if (word == "[T]") return match(what, Type(own, Dims()), actual);
+    if (word == "[T]") return match_type(what, Type(own, Dims()), actual);
     const DType dtype = word[0] == 'T'       ? own
                         : word[0] == 'R'     ? real
                         : word[0] == 'I'     ? DType::s32
@@ -101,7 +101,7 @@ class Shapes {
       NEED(same_size(actual.dims[rank - 2], actual.dims[rank - 1]), what, " must be square, is ",
            brief(actual));
     }
-    return match(what, expected, actual);
+    return match_type(what, expected, actual);
   }
 
   // The sizes that follow from others.

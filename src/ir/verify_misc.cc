@@ -50,11 +50,11 @@ Reason rng_bit_generator(const Op& op) {
   }
   NEED(in_class(result_type(op, 1).dtype, kInt | kFloat), "bits of type ",
        name(result_type(op, 1).dtype), " do not exist");
-  return match("result 0", state, result_type(op));
+  return match_type("result 0", state, result_type(op));
 }
 
 Reason device_number(const Op& op) {
-  return match("the result", Type(DType::u32, {}), result_type(op));
+  return match_type("the result", Type(DType::u32, {}), result_type(op));
 }
 
 Reason async_done(const Op& op) {

@@ -93,7 +93,7 @@ Reason select_and_scatter(const Op& op) {
   NEED_OK(check_combiner(op, 1, "the reducer", 1, &accumulators));
   NEED_OK(widens("the source", source, accumulators[0]));
   NEED_OK(widens("the initial value", operand_type(op, 2), accumulators[0]));
-  return match("the result", accumulators[0].with(input.dims), result_type(op));
+  return match_type("the result", accumulators[0].with(input.dims), result_type(op));
 }
 
 Reason sort(const Op& op) {
@@ -144,7 +144,7 @@ Reason cumulative(const Op& op) {
   const std::string& kind = op.text("kind");
   NEED(kind == "add" || kind == "multiply" || kind == "maximum" || kind == "minimum",
        "unknown kind ", kind);
-  return match("the result", operand_type(op), result_type(op));
+  return match_type("the result", operand_type(op), result_type(op));
 }
 
 }  // namespace

@@ -98,7 +98,7 @@ bool compatible(const Type& a, const Type& b) {
   return a.kind == Type::Kind::tuple || a == b;
 }
 
-Reason match(std::string_view what, const Type& expected, const Type& actual) {
+Reason match_type(std::string_view what, const Type& expected, const Type& actual) {
   NEED(compatible(expected, actual), what, " must be ", brief(expected), ", is ", brief(actual));
   return {};
 }
@@ -108,7 +108,7 @@ Reason match_all(std::string_view what, const std::vector<Type>& expected,
   NEED(actual.size() == expected.size(), "needs ", expected.size(), " ", what,
        expected.size() == 1 ? "" : "s", behind, ", has ", actual.size());
   for (size_t i = 0; i < expected.size(); ++i) {
-    NEED_OK(match(str(what, " ", i, behind), expected[i], actual[i]));
+    NEED_OK(match_type(str(what, " ", i, behind), expected[i], actual[i]));
   }
   return {};
 }
@@ -180,13 +180,13 @@ Reason check_region(const Op& op, int index, std::string_view what,
   NEED(region.arg_count() == static_cast<int>(arguments.size()), what, " must take ",
        arguments.size(), " arguments, takes ", region.arg_count());
   for (int i = 0; i < region.arg_count(); ++i) {
-    NEED_OK(match(str(what, ": argument ", i), arguments[i], region.arg(i)->type));
+    NEED_OK(match_type(str(what, ": argument ", i), arguments[i], region.arg(i)->type));
   }
   const Op* end = region.terminator();
   NEED(end->operand_count() == static_cast<int>(results.size()), what, " must return ",
        results.size(), " values, returns ", end->operand_count());
   for (int i = 0; i < end->operand_count(); ++i) {
-    NEED_OK(match(str(what, ": result ", i), results[i], end->operand(i)->type));
+    NEED_OK(match_type(str(what, ": result ", i), results[i], end->operand(i)->type));
   }
   return {};
 }

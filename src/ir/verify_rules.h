@@ -63,7 +63,7 @@ bool same_element(const Type& a, const Type& b);
 // The result has the first operand's element type.
 Reason same_elements(const Op& op);
 // compatible(), or the sentence that says it is not.
-Reason match(std::string_view what, const Type& expected, const Type& actual);
+Reason match_type(std::string_view what, const Type& expected, const Type& actual);
 // The same for lists: "needs 2 results, has 1"; "operand 0 of @f must be ..." with ` of @f` behind.
 Reason match_all(std::string_view what, const std::vector<Type>& expected,
                  const std::vector<Type>& actual, std::string_view behind = {});

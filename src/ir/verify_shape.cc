@@ -89,7 +89,7 @@ Reason dynamic_update_slice(const Op& op) {
     NEED(!is_known(into.dims[i]) || !is_known(update.dims[i]) || update.dims[i] <= into.dims[i],
          "the update is larger than the operand: ", brief(update), " into ", brief(into));
   }
-  return match("the result", into, result_type(op));
+  return match_type("the result", into, result_type(op));
 }
 
 Reason pad(const Op& op) {
@@ -115,7 +115,7 @@ Reason pad(const Op& op) {
 
 Reason reverse(const Op& op) {
   NEED_OK(check_axes("dimensions", op.ints("dimensions"), operand_type(op).rank()));
-  return match("the result", operand_type(op), result_type(op));
+  return match_type("the result", operand_type(op), result_type(op));
 }
 
 Reason transpose(const Op& op) {
@@ -146,7 +146,7 @@ Reason bitcast_convert(const Op& op) {
 
 Reason get_dimension_size(const Op& op) {
   NEED_OK(check_axis("dimension", op.i64("dimension"), operand_type(op).rank()));
-  return match("the result", Type(DType::s32, {}), result_type(op));
+  return match_type("the result", Type(DType::s32, {}), result_type(op));
 }
 
 Reason set_dimension_size(const Op& op) {

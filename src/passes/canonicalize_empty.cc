@@ -14,7 +14,7 @@ bool is_empty(const Value* value) {
 }
 
 // A reduction of nothing is its initial values.
-Replacement reduce(Op* op) {
+Replacement reduce_of_nothing(Op* op) {
   const int inputs = op->operand_count() / 2;
   if (!is_empty(op->operand(0))) return {};
   Replacement values;
@@ -101,7 +101,7 @@ Replacement select_and_scatter(Op* op) {
   return {Builder(op).broadcast(init, type.dims, {})};
 }
 
-Replacement pad(Op* op) {
+Replacement pad_of_nothing(Op* op) {
   if (!is_empty(op->operand(0)) || !op->result()->type.is_static()) return {};
   return {Builder(op).broadcast(op->operand(1), op->result()->type.dims, {})};
 }
@@ -122,14 +122,14 @@ Replacement results_without_elements(Op* op) {
 }
 
 void add_empty_rules(CanonicalRules& rules) {
-  rules.add(OpId::reduce, reduce);
+  rules.add(OpId::reduce, reduce_of_nothing);
   rules.add(OpId::reduce_window, reduce_window);
   rules.add(OpId::dot_general, product);
   rules.add(OpId::convolution, product);
   rules.add(OpId::gather, gather);
   rules.add(OpId::scatter, scatter);
   rules.add(OpId::select_and_scatter, select_and_scatter);
-  rules.add(OpId::pad, pad);
+  rules.add(OpId::pad, pad_of_nothing);
 }
 
 }  // namespace jaxmps::passes

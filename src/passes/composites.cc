@@ -58,7 +58,7 @@ void replace_approx_top_k(Op* op, ir::Module& module) {
   Op* sort = build.op(OpId::sort, operands, {values, operands[1]->type},
                       attributes({{"dimension", *ir::find(options, "reduction_dim")},
                                   {"is_stable", Attr(Attr::Value(true))}}));
-  std::unordered_map<ir::Value*, ir::Value*> map;
+  ir::ValueMap map;
   sort->add_region()->copy_from(module.find(std::get<ir::Symbol>(comparator.value).name)->body,
                                 map);
   std::vector<ir::Value*> best;

@@ -56,7 +56,7 @@ Op* rebuild(Op* op, const std::vector<bool>& dropped_operands,
   auto fresh = Op::create(op->id, operands, types, op->attrs, op->location);
   fresh->discardable = op->discardable;
   for (const auto& region : op->regions()) {
-    std::unordered_map<Value*, Value*> map;
+    ir::ValueMap map;
     fresh->add_region()->copy_from(*region, map);
   }
   Op* placed = op->parent()->insert_before(op, std::move(fresh));

@@ -410,7 +410,7 @@ void expand_select_and_scatter(Op* op) {
   if (widens) {
     build.add_combiner(scatter, OpId::add, result->type.with(Dims{}));
   } else {
-    std::unordered_map<Value*, Value*> map;
+    ir::ValueMap map;
     scatter->add_region()->copy_from(op->region(1), map);
   }
   replace(op, build.convert(build.reshape(scatter->result(), type.dims), type.dtype));

@@ -54,7 +54,7 @@ void RegionFuser::materialize(const Group& g) {
   Op* last = ops_[static_cast<size_t>(g.place)].op;
   auto fusion = Op::create(OpId::fusion, inputs, ir::types_of(outputs), {}, last->location);
   Region* body = fusion->add_region();
-  std::unordered_map<Value*, Value*> map;
+  ir::ValueMap map;
   for (Value* v : inputs) map[v] = body->add_arg(v->type);
   for (int i : order) body->append(ops_[static_cast<size_t>(i)].op->clone(map));
   std::vector<Value*> returned;

@@ -217,14 +217,14 @@ class FusionMerger {
     }
     auto fresh = Op::create(OpId::fusion, inputs, ir::types_of(results), {}, b.location);
     ir::Region* body = fresh->add_region();
-    std::unordered_map<Value*, Value*> outer;  // what the values outside are inside
+    ir::ValueMap outer;  // what the values outside are inside
     for (Value* v : inputs) outer[v] = body->add_arg(v->type);
     for (const Op* op : {&a, &b}) {
       std::vector<Value*> operands = op->operands();
       for (Value*& v : operands) v = outer.at(v);
       const auto inner = body->copy_ops(op->region(), operands);
       for (int r = 0; r < op->result_count(); ++r)
-        outer[const_cast<Value*>(op->result(r))] = inner[static_cast<size_t>(r)];
+        outer[op->result(r)] = inner[static_cast<size_t>(r)];
     }
     std::vector<Value*> returned;
     returned.reserve(results.size());

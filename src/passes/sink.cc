@@ -23,7 +23,7 @@ bool is_splat_array(const Op& constant) {
 }
 
 void close(ir::Region& region, bool only_splats) {
-  std::unordered_map<Value*, Value*> copies;
+  ir::ValueMap copies;
   for (Op* op : region) {
     for (int i = 0; i < op->operand_count(); ++i) {
       Value* operand = op->operand(i);
@@ -32,7 +32,7 @@ void close(ir::Region& region, bool only_splats) {
       if (only_splats && !(op->is(ir::traits::elementwise) && is_splat_array(*source))) continue;
       Value*& copy = copies[operand];
       if (!copy) {
-        std::unordered_map<Value*, Value*> none;
+        ir::ValueMap none;
         copy = region.insert_before(region.first(), source->clone(none))->result();
       }
       op->set_operand(i, copy);

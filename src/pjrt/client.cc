@@ -97,7 +97,7 @@ Status start_threads() {
 
 // ---- slots ----
 
-Status create(PJRT_Client_Create_Args& args) {
+Status create_client(PJRT_Client_Create_Args& args) {
   TRY(TopologyFacts facts, local_topology(args.create_options, args.num_options));
   TRY(const auto* runtime, exec::devices());
   CHECK_OK(start_threads());
@@ -161,7 +161,7 @@ Result<Memory*> choose_memory(PJRT_Device* device, PJRT_Memory* memory) {
 }
 
 void bind_client(PJRT_Api& api) {
-  bind<create>(api.PJRT_Client_Create);
+  bind<create_client>(api.PJRT_Client_Create);
   ANSWER_ANY(api, PJRT_Client_Destroy, delete args.client);
   ANSWER_ANY(api, PJRT_Client_PlatformName,
              give(kPlatformName, args.platform_name, args.platform_name_size));

@@ -45,7 +45,7 @@ void message(const PJRT_Error* error, const char** data, size_t* size) {
 // Our errors carry no payloads.
 void for_each_payload(const PJRT_Error*, PJRT_Error_PayloadVisitor, void*) {}
 
-const PJRT_Error_FunctionTable kTable = {
+const PJRT_Error_FunctionTable kErrorTable = {
     .struct_size = sizeof(PJRT_Error_FunctionTable),
     .instance_size = sizeof(PJRT_Error),
     .extension_start = nullptr,
@@ -56,7 +56,7 @@ const PJRT_Error_FunctionTable kTable = {
 };
 
 PJRT_Error* fixed_error() {
-  out_of_memory.vtable = &kTable;
+  out_of_memory.vtable = &kErrorTable;
   return &out_of_memory;
 }
 
@@ -79,7 +79,7 @@ PJRT_Error* error_payloads(PJRT_Error_ForEachPayload_Args*) { return nullptr; }
 PJRT_Error* new_error(Error error) noexcept {
   try {
     auto* made = new OwnedError(std::move(error));
-    made->vtable = &kTable;
+    made->vtable = &kErrorTable;
     return made;
   } catch (...) {
     return fixed_error();

@@ -67,7 +67,7 @@ Status optimized_program(PJRT_Executable_OptimizedProgram_Args& args) {
   return {};
 }
 
-Status memory_stats(PJRT_Executable_GetCompiledMemoryStats_Args& args) {
+Status compiled_memory_stats(PJRT_Executable_GetCompiledMemoryStats_Args& args) {
   REQUIRE(args.executable);
   const exec::ProgramInfo& info = args.executable->state->info();
   PJRT_Executable_GetCompiledMemoryStats_Args out{};
@@ -138,7 +138,7 @@ void bind_executable(PJRT_Api& api) {
   ANSWER(api, PJRT_Executable_Fingerprint, executable,
          give(it.state->program->fingerprint(), args.executable_fingerprint,
               args.executable_fingerprint_size));
-  bind<memory_stats>(api.PJRT_Executable_GetCompiledMemoryStats);
+  bind<compiled_memory_stats>(api.PJRT_Executable_GetCompiledMemoryStats);
   ANSWER(api, PJRT_Executable_GetCompileOptions, executable,
          hand_out(it.state->options.bytes, args.serialized_bytes, args.serialized_bytes_size,
                   args.serialized_compile_options, args.serialized_compile_options_deleter));

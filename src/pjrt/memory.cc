@@ -25,7 +25,7 @@ void store_user_data(PJRT_Memory* handle, const void* key, void* data, void (*de
   if (old.destructor) old.destructor(old.data);
 }
 
-const PJRT_Memory_FunctionTable kTable = {
+const PJRT_Memory_FunctionTable kMemoryTable = {
     .struct_size = sizeof(PJRT_Memory_FunctionTable),
     .extension_start = nullptr,
     .instance_struct_size = sizeof(PJRT_Memory),
@@ -36,7 +36,7 @@ const PJRT_Memory_FunctionTable kTable = {
 }  // namespace
 
 Memory::Memory(PJRT_Device* owner, int32_t device_id, int index)
-    : PJRT_Memory{&kTable},
+    : PJRT_Memory{&kMemoryTable},
       device(owner),
       kind_index(index),
       id(device_id * kNumMemoryKinds + index),

@@ -34,13 +34,13 @@ Result<TopologyFacts> parse_facts(std::string_view bytes) {
   return facts;
 }
 
-Status create(PJRT_TopologyDescription_Create_Args& args) {
+Status create_topology(PJRT_TopologyDescription_Create_Args& args) {
   TRY(TopologyFacts facts, local_topology(args.create_options, args.num_options));
   args.topology = new PJRT_TopologyDescription(std::move(facts));
   return {};
 }
 
-Status deserialize(PJRT_TopologyDescription_Deserialize_Args& args) {
+Status deserialize_topology(PJRT_TopologyDescription_Deserialize_Args& args) {
   TRY(TopologyFacts facts,
       parse_facts(view(args.serialized_topology, args.serialized_topology_size)));
   args.topology = new PJRT_TopologyDescription(std::move(facts));
@@ -58,7 +58,7 @@ uint64_t stable_hash(std::string_view bytes) {
 }
 
 void bind_topology(PJRT_Api& api) {
-  bind<create>(api.PJRT_TopologyDescription_Create);
+  bind<create_topology>(api.PJRT_TopologyDescription_Create);
   ANSWER_ANY(api, PJRT_TopologyDescription_Destroy, delete args.topology);
   ANSWER_ANY(api, PJRT_TopologyDescription_PlatformName,
              give(kPlatformName, args.platform_name, args.platform_name_size));
@@ -69,7 +69,7 @@ void bind_topology(PJRT_Api& api) {
   ANSWER(api, PJRT_TopologyDescription_Serialize, topology,
          hand_out(it.serialized, args.serialized_bytes, args.serialized_bytes_size,
                   args.serialized_topology, args.serialized_topology_deleter));
-  bind<deserialize>(api.PJRT_TopologyDescription_Deserialize);
+  bind<deserialize_topology>(api.PJRT_TopologyDescription_Deserialize);
   ANSWER(api, PJRT_TopologyDescription_Attributes, topology,
          give(it.attributes, args.attributes, args.num_attributes));
   ANSWER(api, PJRT_TopologyDescription_Fingerprint, topology,

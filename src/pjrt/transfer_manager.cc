@@ -39,7 +39,7 @@ namespace {
 using Manager = PJRT_AsyncHostToDeviceTransferManager;
 using Slot = Manager::Slot;
 
-Status create(PJRT_Client_CreateBuffersForAsyncHostToDevice_Args& args) {
+Status create_buffers(PJRT_Client_CreateBuffersForAsyncHostToDevice_Args& args) {
   REQUIRE(args.memory);
   if (args.num_shape_specs > 0) REQUIRE(args.shape_specs);
   auto manager = std::make_unique<Manager>();
@@ -145,7 +145,7 @@ Status set_error(PJRT_AsyncHostToDeviceTransferManager_SetBufferError_Args& args
 }  // namespace
 
 void bind_transfer_manager(PJRT_Api& api) {
-  bind<create>(api.PJRT_Client_CreateBuffersForAsyncHostToDevice);
+  bind<create_buffers>(api.PJRT_Client_CreateBuffersForAsyncHostToDevice);
   ANSWER_ANY(api, PJRT_AsyncHostToDeviceTransferManager_Destroy, delete args.transfer_manager);
   bind<transfer_data>(api.PJRT_AsyncHostToDeviceTransferManager_TransferData);
   bind<transfer_literal>(api.PJRT_AsyncHostToDeviceTransferManager_TransferLiteral);

@@ -146,7 +146,7 @@ std::unique_ptr<ir::Module> copy_of(const ir::Module& module) {
     made->type = function->type;
     made->arg_attrs = function->arg_attrs;
     made->result_attrs = function->result_attrs;
-    std::unordered_map<ir::Value*, ir::Value*> map;
+    ir::ValueMap map;
     made->body.copy_from(function->body, map);
   }
   return copy;

@@ -13,7 +13,7 @@
 namespace jaxmps::cpu {
 namespace {
 
-constexpr int64_t kBlockRows = 512;  // rows of rhs packed at a time: a panel fits a core's cache
+constexpr int64_t kPanelRows = 512;  // rows of rhs packed at a time: a panel fits a core's cache
 constexpr int64_t kTasks = 16;       // split the sum until there are about so many tasks
 constexpr int64_t kPartialElements = int64_t{1} << 24;
 
@@ -26,8 +26,8 @@ class Columns {
     panels_ = (plan.outs + width_ - 1) / width_;
     first_ = plan.axes[0].dim.kernel;
     rest_ = plan.windows / first_;
-    ins_per_ = std::clamp<int64_t>(kBlockRows / plan.windows, 1, plan.ins);
-    windows_per_ = std::clamp<int64_t>(kBlockRows / rest_, 1, first_);
+    ins_per_ = std::clamp<int64_t>(kPanelRows / plan.windows, 1, plan.ins);
+    windows_per_ = std::clamp<int64_t>(kPanelRows / rest_, 1, first_);
     window_blocks_ = (first_ + windows_per_ - 1) / windows_per_;
     blocks_ = (plan.ins + ins_per_ - 1) / ins_per_ * window_blocks_;
     const int64_t wanted = (kTasks + plan.groups * panels_ - 1) / (plan.groups * panels_);

@@ -12,8 +12,8 @@
 namespace jaxmps::cpu {
 namespace {
 
-constexpr int64_t kGrain = 1 << 13;  // elements of one chunk
-constexpr int kLanes = 64;           // blocks computed together, so that the loops vectorise
+constexpr int64_t kRandomGrain = 1 << 13;  // elements of one chunk
+constexpr int kLanes = 64;                 // blocks computed together, so that the loops vectorise
 
 // The blocks of counters [counter, counter + kLanes) under one key.
 struct ThreefryBlocks {
@@ -80,7 +80,7 @@ void threefry_bits(const ir::Dims& dims, int element_bytes, const uint64_t* stat
   if (element_bytes == 8) {
     const int64_t count = ir::element_count(dims);
     uint64_t* to = static_cast<uint64_t*>(out);
-    parallel_for(count, kGrain, [&](int64_t begin, int64_t end) {
+    parallel_for(count, kRandomGrain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i += kLanes) {
         const ThreefryBlocks blocks(key, counter + static_cast<uint64_t>(i));
         const int64_t n = std::min<int64_t>(kLanes, end - i);
@@ -91,7 +91,7 @@ void threefry_bits(const ir::Dims& dims, int element_bytes, const uint64_t* stat
     return;
   }
   const Pairs pairs(dims);
-  parallel_for(pairs.blocks(), kGrain, [&](int64_t begin, int64_t end) {
+  parallel_for(pairs.blocks(), kRandomGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i += kLanes) {
       const ThreefryBlocks blocks(key, counter + static_cast<uint64_t>(i));
       const int64_t n = std::min<int64_t>(kLanes, end - i);
@@ -113,7 +113,7 @@ void philox_bits(int64_t count, int element_bytes, int state_words, const uint64
   const uint64_t high = state_words > 2 ? state[2] : key;
   const int64_t per_block = element_bytes == 8 ? 2 : 4;
   const int64_t blocks = (count + per_block - 1) / per_block;
-  parallel_for(blocks, kGrain / 4, [&](int64_t begin, int64_t end) {
+  parallel_for(blocks, kRandomGrain / 4, [&](int64_t begin, int64_t end) {
     uint32_t c[4][kLanes];
     for (int64_t i = begin; i < end; i += kLanes) {
       for (int j = 0; j < kLanes; ++j) {

@@ -15,9 +15,9 @@ namespace {
 
 using ir::DType;
 
-constexpr int64_t kSmall = 256;         // below: comparison sort
-constexpr int64_t kParallel = 1 << 16;  // from here on a single row is spread over all cores
-constexpr int64_t kGrain = 1 << 14;     // elements of one chunk of rows
+constexpr int64_t kSmall = 256;          // below: comparison sort
+constexpr int64_t kParallel = 1 << 16;   // from here on a single row is spread over all cores
+constexpr int64_t kSortGrain = 1 << 14;  // elements of one chunk of rows
 
 // Key and position: sorted by key, equal keys by position. Narrow keys are packed into one word.
 struct Packed {
@@ -109,7 +109,8 @@ void parallel_sort(E* a, E* scratch, int64_t n, int bits) {
     std::swap(from, to);
   }
   if (from != a) {
-    parallel_for(n, kGrain, [&](int64_t b, int64_t e) { std::copy(from + b, from + e, a + b); });
+    parallel_for(n, kSortGrain,
+                 [&](int64_t b, int64_t e) { std::copy(from + b, from + e, a + b); });
   }
 }
 
@@ -206,7 +207,7 @@ struct Work {
 };
 
 void for_range(bool parallel, int64_t n, FunctionRef<void(int64_t, int64_t)> body) {
-  if (parallel) return parallel_for(n, kGrain, body);
+  if (parallel) return parallel_for(n, kSortGrain, body);
   body(0, n);
 }
 
@@ -285,7 +286,7 @@ void apply_order(const SortPlan& plan, const std::vector<const void*>& rows, voi
 template <typename Make, typename F>
 void for_rows(const SortPlan& plan, Make make, F&& work) {
   const int64_t rows = plan.outer * plan.inner;
-  parallel_for(rows, std::max<int64_t>(1, kGrain / plan.n), [&](int64_t begin, int64_t end) {
+  parallel_for(rows, std::max<int64_t>(1, kSortGrain / plan.n), [&](int64_t begin, int64_t end) {
     auto state = make();
     for (int64_t row = begin; row < end; ++row) work(row_offset(plan, row), state);
   });
@@ -345,7 +346,7 @@ void top_k(DType dtype, int64_t rows, int64_t n, int64_t k, const void* in, void
   const SortKey key{.operand = 0, .dtype = dtype, .descending = true};
   const int bytes = ir::byte_size(dtype);
   auto select = [&]<typename E>(E) {
-    parallel_for(rows, std::max<int64_t>(1, kGrain / n), [&](int64_t begin, int64_t end) {
+    parallel_for(rows, std::max<int64_t>(1, kSortGrain / n), [&](int64_t begin, int64_t end) {
       std::vector<uint64_t> keys(n);
       std::vector<E> pairs(n);
       std::vector<uint32_t> order(k);

@@ -7,15 +7,13 @@ namespace {
 using In = TilePlace::In;
 using Impl = TileKernel::Impl;
 
-int64_t up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 // Does what run_small does, at compile time. Each method is false if there are no such calls.
 class Lister {
  public:
   explicit Lister(const Impl& k) : k_(k), places_(k.entries.size()) {
-    group_ = up(k.uniform_bytes);
-    tile_ = group_ + up(k.group_bytes);
-    out.memory_bytes = tile_ + up(k.tile_bytes);
+    group_ = whole_lines(k.uniform_bytes);
+    tile_ = group_ + whole_lines(k.group_bytes);
+    out.memory_bytes = tile_ + whole_lines(k.tile_bytes);
     const int64_t areas[] = {0, group_, tile_, 0};
     for (size_t e = 0; e < k.entries.size(); ++e) {
       const Entry& entry = k.entries[e];

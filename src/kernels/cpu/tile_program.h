@@ -127,4 +127,7 @@ struct TileKernel::Impl : kernels::Tiling {
   int64_t groups() const { return outer_count * chunks; }
 };
 
+// Bytes in whole lines of the cache.
+inline int64_t whole_lines(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
 }  // namespace jaxmps::cpu

@@ -192,8 +192,6 @@ void run_small(Context& c) {
 
 // --- the whole run ------------------------------------------------------------------------------
 
-int64_t up(int64_t bytes) { return (bytes + 63) / 64 * 64; }
-
 struct Run {
   const Impl& k;
   const void* const* inputs;
@@ -201,14 +199,14 @@ struct Run {
   char* uniform;
 
   int64_t context_bytes() const {
-    return up(k.group_bytes) + up(k.tile_bytes) +
-           up(static_cast<int64_t>(k.entries.size() * sizeof(char*)));
+    return whole_lines(k.group_bytes) + whole_lines(k.tile_bytes) +
+           whole_lines(static_cast<int64_t>(k.entries.size() * sizeof(char*)));
   }
   // A context in `memory`; with `shared`, its group area is another context's.
   Context context(char* memory, Context* shared) const {
     char* group = shared ? shared->group : memory;
-    char* tile = memory + up(k.group_bytes);
-    char** at = reinterpret_cast<char**>(tile + up(k.tile_bytes));
+    char* tile = memory + whole_lines(k.group_bytes);
+    char** at = reinterpret_cast<char**>(tile + whole_lines(k.tile_bytes));
     Context c{k, inputs, outputs, uniform, group, tile, at, {}};
     c.init();
     if (shared) {
@@ -345,14 +343,16 @@ bool TileKernel::reduces_one_tile() const { return !impl_->has_reductions || imp
 
 int64_t TileKernel::session_bytes() const {
   const Run run{*impl_, nullptr, nullptr, nullptr};
-  return up(static_cast<int64_t>(sizeof(Context))) + up(impl_->uniform_bytes) + run.context_bytes();
+  return whole_lines(static_cast<int64_t>(sizeof(Context))) + whole_lines(impl_->uniform_bytes) +
+         run.context_bytes();
 }
 
 void TileKernel::begin_session(void* session) const {
-  char* memory = static_cast<char*>(session) + up(static_cast<int64_t>(sizeof(Context)));
+  char* memory = static_cast<char*>(session) + whole_lines(static_cast<int64_t>(sizeof(Context)));
   const Run run{*impl_, nullptr, nullptr, memory};
   static_assert(std::is_trivially_destructible_v<Context>);
-  Context* c = new (session) Context(run.context(memory + up(impl_->uniform_bytes), nullptr));
+  Context* c =
+      new (session) Context(run.context(memory + whole_lines(impl_->uniform_bytes), nullptr));
   enter_small(run, *c);
 }
 
@@ -371,18 +371,18 @@ void TileKernel::run(const void* const* inputs, void* const* outputs) const {
   const Impl& k = *impl_;
   if (is_empty(k)) return;
   Run run{k, inputs, outputs, nullptr};
-  const int64_t bytes = up(k.uniform_bytes) + run.context_bytes();
+  const int64_t bytes = whole_lines(k.uniform_bytes) + run.context_bytes();
   constexpr int64_t kStack = 16384;
   const double cost = nanoseconds();
   if (bytes <= kStack) {
     alignas(64) char memory[kStack];
     run.uniform = memory;
-    Context c = run.context(memory + up(k.uniform_bytes), nullptr);
+    Context c = run.context(memory + whole_lines(k.uniform_bytes), nullptr);
     return run_all(run, c, cost);
   }
   Scratch scratch(static_cast<size_t>(bytes));
   run.uniform = scratch.as<char>();
-  Context c = run.context(scratch.as<char>() + up(k.uniform_bytes), nullptr);
+  Context c = run.context(scratch.as<char>() + whole_lines(k.uniform_bytes), nullptr);
   run_all(run, c, cost);
 }
 

@@ -1,6 +1,7 @@
 #include "kernels/llvm/loop_text.h"
 
 #include "kernels/llvm/fusion_text.h"
+#include "kernels/llvm/nest_text.h"
 
 namespace jaxmps::kernels {
 namespace {
@@ -12,7 +13,6 @@ constexpr int64_t kFewTrips = 256;
 // LLVM takes more than in proportion to a function's length: in a longer one fusions of more than a
 // few points are functions of their own, those that do the same being one.
 constexpr size_t kLongText = 64 << 10;
-constexpr int64_t kFewPoints = 16;
 
 class LoopPrinter {
  public:

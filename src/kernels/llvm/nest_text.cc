@@ -10,7 +10,6 @@ namespace jaxmps::kernels {
 namespace {
 
 constexpr int64_t kMostPoints = 64;          // written out
-constexpr int64_t kFewPoints = 16;           // of a whole fusion: no loop at all
 constexpr int64_t kMostInstructions = 6000;  // of the text
 constexpr int64_t kShortAxis = 16, kMostPieces = 12;
 

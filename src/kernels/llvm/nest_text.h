@@ -7,6 +7,9 @@
 
 namespace jaxmps::kernels {
 
+// A fusion of no more points is written out: no loop at all.
+inline constexpr int64_t kFewPoints = 16;
+
 // As can_print and print_fusion. The first axes are walked by whoever gives their indices.
 bool can_print_nest(const Fusion& fusion, size_t given);
 // Of axis `cut`, if not -1, only the part in [%begin, %end) is walked.

@@ -42,7 +42,7 @@ struct Program {
   passes::FuseOptions options;
   Status fuse() {
     ir::Function* main = module.add_function("main");
-    std::unordered_map<ir::Value*, ir::Value*> map;
+    ir::ValueMap map;
     main->body.copy_from(graph.region, map);
     main->type.kind = Type::Kind::function;
     for (int i = 0; i < main->body.arg_count(); ++i)
@@ -283,7 +283,7 @@ TEST(Fuse, ARefusedGroupIsTakenApart) {
   V x = g.arg(DType::f32, {10});
   g.ret({g.same(OpId::tanh, {g.same(OpId::add, {x, x})})});
   ir::Function* main = p.module.add_function("main");
-  std::unordered_map<ir::Value*, ir::Value*> map;
+  ir::ValueMap map;
   main->body.copy_from(g.region, map);
   passes::FuseOptions options;
   options.accept = [](const ir::Op&, const kernels::Fusion&, const ir::Target&) -> Status {
@@ -330,7 +330,7 @@ TEST(Fuse, WithoutItsGatherARefusedGroupIsTriedAgain) {
   V rows = g.take(g.arg(DType::f32, {500, 768}), g.arg(DType::s32, {20}), 0);
   g.ret({g.same(OpId::tanh, {g.same(OpId::add, {rows, rows})})});
   ir::Function* main = p.module.add_function("main");
-  std::unordered_map<ir::Value*, ir::Value*> map;
+  ir::ValueMap map;
   main->body.copy_from(g.region, map);
   p.options.accept = [](const ir::Op& fusion, const kernels::Fusion&, const ir::Target&) -> Status {
     for (const ir::Op* op : fusion.region()) {
