@@ -1,5 +1,6 @@
 """Common to all Python tests: the platform under test is `mps`, JAX's CPU backend is the oracle."""
 
+import importlib.metadata
 import importlib.util
 import os
 import pathlib
@@ -18,11 +19,21 @@ def _plugin_installed() -> bool:
         return False
 
 
+def _oracle_flags() -> str:
+    """XLA:CPU compiles quickly rather than well: most of the time of the tests would be its compiler's."""
+    flags = ["--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true"]
+    # Later ones have no other emitters, and refuse what they do not know.
+    if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < (0, 11):
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    return " ".join(flags)
+
+
 if _plugin_installed():
     # Before anything imports jax: `mps` is the default, `cpu` stays available as the oracle.
     os.environ.setdefault("JAX_PLATFORMS", "mps,cpu")
     os.environ.setdefault("JAX_MPS_STRICT", "1")
     os.environ.setdefault("MLX_ENABLE_TF32", "0")  # products on GPUs as exact as the oracle's
+    os.environ.setdefault("XLA_FLAGS", _oracle_flags())
 
 
 def pytest_addoption(parser):
@@ -36,6 +47,7 @@ def pytest_addoption(parser):
         metavar="K/N",
         help="the Kth (from 0) of N parts of the rows of tests about values, the same parts every time",
     )
+    parser.addoption("--share-of", metavar="TEST,...", help="--ops-share: of these test functions only")
 
 
 def pytest_configure(config):
@@ -51,16 +63,19 @@ def _folder(item) -> str:
 
 
 # Their values hang little on what a version of JAX sends.
-_ABOUT_VALUES = {f"test_{name}" for name in ("complex_plane", "expressions", "indices", "linalg_edges", "regions")}
+_ABOUT_VALUES = {f"test_{name}" for name in ("complex_plane", "empty", "expressions", "indices", "linalg_edges", "regions")}
 
 
-def _is_row(item) -> bool:
+def _is_row(item, functions) -> bool:
+    if functions:
+        return item.originalname in functions.split(",")
     return _folder(item) == "ops" or (item.path.stem in _ABOUT_VALUES and hasattr(item, "callspec"))
 
 
 def _keep_share_of_ops(config, items):
     part, parts = map(int, config.getoption("--ops-share").split("/"))
-    left_out = [i for i in items if _is_row(i) and zlib.crc32(i.nodeid.encode()) % parts != part]
+    functions = config.getoption("--share-of")
+    left_out = [i for i in items if _is_row(i, functions) and zlib.crc32(i.nodeid.encode()) % parts != part]
     config.hook.pytest_deselected(items=left_out)
     names = {i.nodeid for i in left_out}
     items[:] = [i for i in items if i.nodeid not in names]

@@ -9,6 +9,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import pytest
@@ -24,6 +25,8 @@ MLX = [f"mlx-{setup_lib.mlx_wheel()}=={setup_lib.MLX_VERSION}", *(["scipy-openbl
 DEPENDENCIES = ["jax", "numpy", *MLX]
 # The tools that built the wheel, or everything would be compiled again.
 TOOLS = setup_lib.tool_path(setup_lib.build_environment())
+# What is imported again and again, pip and JAX, is compiled once, and not into the folders of the sources.
+BYTECODE = tempfile.TemporaryDirectory()
 if setup_lib.launcher():
     TOOLS["CMAKE_CXX_COMPILER_LAUNCHER"] = "ccache"
 
@@ -66,7 +69,7 @@ def folder(tmp_path_factory):
 def call(*command, cwd=None, **env):
     inherited = {k: v for k, v in TOOLS.items() if not k.startswith(("JAX", "PYTHON", "VIRTUAL_ENV"))}
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=cwd,
-                          env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", **env})  # fmt: skip
+                          env={**inherited, "PYTHONPYCACHEPREFIX": BYTECODE.name, **env})  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     return done.stdout
 
