@@ -42,6 +42,13 @@ const std::string& compiler() {
   return found;
 }
 
+// For macros alone: GCC's starts in a fifth of the time that clang takes.
+const std::string& preprocessor() {
+  static const std::string found =
+      std::system("cpp --version > /dev/null 2>&1") == 0 ? "cpp" : compiler() + " -E";
+  return found;
+}
+
 std::string read(const std::filesystem::path& path) {
   std::ifstream file(path);
   return std::string((std::istreambuf_iterator<char>(file)), {});
@@ -325,7 +332,7 @@ class Compiled : public Library {
   Result<std::string> expand(const std::string& text) const {
     static const std::regex include(R"(#include\s*<metal_\w+>)");
     write("text.cc", std::regex_replace(text, include, ""));
-    CHECK_OK(clang(" -x c++ -std=c++17 -nostdinc -E -P text.cc -o expanded.cc"));
+    CHECK_OK(run(preprocessor() + " -x c++ -std=c++17 -nostdinc -P text.cc -o expanded.cc"));
     return read(folder_ / "expanded.cc");
   }
 
