@@ -125,10 +125,10 @@ ANY_DTYPE_OP(select_and_scatter) {
       ir::simple_combiner(ctx.op.region(1)) == OpId::add && is_mlx_native(ctx.in(0).dtype);
   const auto test = sums ? selection(ctx.op.region(0)) : std::nullopt;
   const auto kernel =
-      test ? cpu::select_and_scatter_kernel(*test, ctx.in(0).dtype) : cpu::SelectAndScatter();
+      test ? cpu::make_select_and_scatter(*test, ctx.in(0).dtype, dims) : cpu::SelectAndScatter();
   if (ctx.target.runs_native && kernel) {
     return native(
-        [=](const void* const* in, void* const* out) { kernel(dims, in[0], in[1], in[2], out[0]); },
+        [kernel](const void* const* in, void* const* out) { kernel(in[0], in[1], in[2], out[0]); },
         3 * cells_of(dims));
   }
   return refused(ctx);

@@ -79,3 +79,8 @@ def test_zeros(mps, cpu, name, dtype):
         nan = np.isnan(g.astype(np.float32))
         np.testing.assert_array_equal(nan, (a == limits.max) | (b == limits.min), f"NaN in result {i}")
         np.testing.assert_array_equal(keys(g, True)[~nan], a[~nan], f"result {i}")
+
+
+def test_a_long_sum_of_negative_zeros_begins_with_zero():
+    got = np.asarray(jax.jit(jnp.cumsum)(np.full(70_000, -0.0, np.float32)))
+    assert not np.signbit(got).any()

@@ -17,14 +17,6 @@ void run_form(const ConvLayout& plan, const T* lhs, const T* rhs, T* out) {
   conv_lanes<T>(plan, lhs, rhs, out);
 }
 
-template <typename Half>
-void run_half(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
-  const Widened wide_lhs(static_cast<const Half*>(lhs), plan.lhs_span);
-  const Widened wide_rhs(static_cast<const Half*>(rhs), plan.rhs_span), sums(plan.out_span);
-  run_form<float>(plan, wide_lhs.data(), wide_rhs.data(), sums.data());
-  convert_items(sums.data(), static_cast<Half*>(out), plan.out_span);
-}
-
 }  // namespace
 
 void run_conv(const ConvLayout& plan, const void* lhs, const void* rhs, void* out) {
@@ -39,18 +31,19 @@ void run_conv(const ConvLayout& plan, const void* lhs, const void* rhs, void* ou
     plan.lhs_copy->copy(lhs, dense.as<void>());
     lhs = dense.as<void>();
   }
-  switch (plan.shape.type) {
-    case DType::bf16:
-      return run_half<BF16>(plan, lhs, rhs, out);
-    case DType::f16:
-      return run_half<F16>(plan, lhs, rhs, out);
-    case DType::f64:
-      return run_form(plan, static_cast<const double*>(lhs), static_cast<const double*>(rhs),
-                      static_cast<double*>(out));
-    default:
-      return run_form(plan, static_cast<const float*>(lhs), static_cast<const float*>(rhs),
-                      static_cast<float*>(out));
+  const DType type = plan.shape.type;
+  if (is_half(type)) {
+    const Widened wide_lhs(type, lhs, plan.lhs_span), wide_rhs(type, rhs, plan.rhs_span);
+    const Widened sums(plan.out_span);
+    run_form<float>(plan, wide_lhs.data(), wide_rhs.data(), sums.data());
+    return sums.narrow(type, out);
   }
+  if (type == DType::f64) {
+    return run_form(plan, static_cast<const double*>(lhs), static_cast<const double*>(rhs),
+                    static_cast<double*>(out));
+  }
+  run_form(plan, static_cast<const float*>(lhs), static_cast<const float*>(rhs),
+           static_cast<float*>(out));
 }
 
 }  // namespace jaxmps::cpu

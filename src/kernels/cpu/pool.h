@@ -26,9 +26,10 @@ ReduceWindow make_reduce_window(scalar::Opcode op, ir::DType type, const WindowD
 // out = init everywhere plus each source element at the place its window selects: a window keeps
 // the first of two elements when `first <select> second`. One that holds no element of the operand
 // scatters nothing. Windows have no dilations; select is an order (ge, gt, le, lt).
-using SelectAndScatter = void (*)(const WindowDims& dims, const void* operand, const void* source,
-                                  const void* init, void* out);
+using SelectAndScatter =
+    std::function<void(const void* operand, const void* source, const void* init, void* out)>;
 // Null for complex numbers and booleans.
-SelectAndScatter select_and_scatter_kernel(ir::CompareDirection select, ir::DType type);
+SelectAndScatter make_select_and_scatter(ir::CompareDirection select, ir::DType type,
+                                         const WindowDims& dims);
 
 }  // namespace jaxmps::cpu

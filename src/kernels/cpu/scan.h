@@ -4,14 +4,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "scalar/scalar.h"
 
 namespace jaxmps::cpu {
 
-// An array [outer][n][inner] is scanned along n.
-using ScanKernel = void (*)(int64_t outer, int64_t n, int64_t inner, bool reverse, const void* in,
-                            void* out);
+// An array [outer][n][inner] is scanned along n; `to` may be `from`.
+using ScanKernel = std::function<void(int64_t outer, int64_t n, int64_t inner, bool reverse,
+                                      const void* from, void* to)>;
 // By what combines two elements; null if there is no such scan of the type.
 ScanKernel scan_kernel(scalar::Opcode op, ir::DType dtype);
 

@@ -1,18 +1,11 @@
 // The loops of one instruction set. Included by vec_base.cc, vec_avx2.cc and vec_avx512.cc only,
 // compiled with -fno-math-errno -fno-trapping-math, never with -ffast-math.
 // Everything is internal to the including file except table_<isa>(). Stateless.
-#if defined(__GNUC__) && !defined(__clang__)
-#define JAXMPS_LOOP _Pragma("GCC ivdep")
-#else
-// Some types have no vector form; that is known.
-#pragma clang diagnostic ignored "-Wpass-failed"
-#define JAXMPS_LOOP _Pragma("clang loop vectorize(assume_safety)")
-#endif
-
 #include <algorithm>
 #include <cstring>
 
 #include "ir/float_codec.h"
+#include "kernels/cpu/loop.h"
 #include "kernels/cpu/vec.h"
 #include "scalar/functions.h"
 

@@ -3,29 +3,23 @@
 
 #include "kernels/cpu/dtype.h"
 #include "kernels/cpu/scratch.h"
-#include "kernels/cpu/threads.h"
 
 namespace jaxmps::cpu {
 
-template <typename From, typename To>
-void convert_items(const From* from, To* to, int64_t n) {
-  parallel_for(n, 1 << 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) to[i] = To(static_cast<float>(from[i]));
-  });
-}
+inline bool is_half(DType type) { return type == DType::f16 || type == DType::bf16; }
 
 class Widened {
  public:
-  // Of so many floats, without values.
-  explicit Widened(int64_t n) : copy_(static_cast<size_t>(n) * sizeof(float)) {}
-  template <typename Half>
-  Widened(const Half* from, int64_t n) : Widened(n) {
-    convert_items(from, data(), n);
-  }
-  float* data() const { return copy_.as<float>(); }
+  // Of n floats, without values.
+  explicit Widened(int64_t n) : n_(n), floats_(static_cast<size_t>(n) * sizeof(float)) {}
+  // Of n elements of a type that is_half.
+  Widened(DType half, const void* from, int64_t n);
+  void narrow(DType half, void* to) const;
+  float* data() const { return floats_.as<float>(); }
 
  private:
-  Scratch copy_;
+  int64_t n_;
+  Scratch floats_;
 };
 
 }  // namespace jaxmps::cpu

@@ -192,7 +192,7 @@ void check_scatter(DType type) {
     for (T& value : operand) value = value_of<T>(pick(rng, 0, 3));
     for (T& value : source) value = value_of<T>(pick(rng, 0, 3));
     const T init = value_of<T>(1);
-    select_and_scatter_kernel(select, type)(dims, operand.data(), source.data(), &init, out.data());
+    make_select_and_scatter(select, type, dims)(operand.data(), source.data(), &init, out.data());
     std::vector<double> want(ins, 1);
     for (int64_t o = 0; o < count; ++o) {
       int64_t place = -1;
