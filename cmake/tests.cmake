@@ -81,8 +81,7 @@ if(JAXMPS_TESTS)
     target_link_libraries(jaxmps_tests_threads PRIVATE mlx)
     target_compile_options(jaxmps_tests_threads PRIVATE -O1 -g1 -UNDEBUG -fsanitize=thread)
     target_link_options(jaxmps_tests_threads PRIVATE -fsanitize=thread)
-    # Files of pjrt and of tests name alike what is theirs alone.
-    set_target_properties(jaxmps_tests_threads PROPERTIES EXCLUDE_FROM_ALL ON UNITY_BUILD OFF)
+    set_target_properties(jaxmps_tests_threads PROPERTIES EXCLUDE_FROM_ALL ON)
   endif()
 endif()
 

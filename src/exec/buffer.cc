@@ -9,9 +9,9 @@ namespace jaxmps::exec {
 namespace {
 
 // What the CPU does with the device's own memory.
-class Access : public Device::Work {
+class HostAccess : public Device::Work {
  public:
-  Access(PayloadPtr source, std::function<Status()> work, Event done)
+  HostAccess(PayloadPtr source, std::function<Status()> work, Event done)
       : Work(true), source_(std::move(source)), work_(std::move(work)), done_(std::move(done)) {}
   bool run() override {
     Status status = source_->ready.await();
@@ -179,7 +179,7 @@ Event Buffer::then(PayloadPtr source, std::function<Status()> work) const {
     return Event::failed(std::move(usable).error());
   }
   Event done;
-  device_->enqueue(std::make_unique<Access>(std::move(source), std::move(work), done));
+  device_->enqueue(std::make_unique<HostAccess>(std::move(source), std::move(work), done));
   return done;
 }
 
