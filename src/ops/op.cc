@@ -13,7 +13,7 @@ struct Entry {
   Lower lower = nullptr;
 };
 
-std::array<Entry, ir::kOpCount>& registry() {
+std::array<Entry, ir::kOpCount>& lowerings() {
   static auto* entries = new std::array<Entry, ir::kOpCount>;
   return *entries;
 }
@@ -43,11 +43,11 @@ std::string refused_type(const ir::Op& op, Accepts accepts) {
 }  // namespace
 
 Registration::Registration(ir::OpId id, Accepts accepts, Lower lower) {
-  registry()[static_cast<size_t>(id)] = {accepts, lower};
+  lowerings()[static_cast<size_t>(id)] = {accepts, lower};
 }
 
 Result<Lowering> lower(const ir::Op& op, const Target& target) {
-  const Entry& entry = registry()[static_cast<size_t>(op.id)];
+  const Entry& entry = lowerings()[static_cast<size_t>(op.id)];
   if (!entry.lower) return ir::refuse(op, "this op is not supported");
   if (auto why = refused_type(op, entry.accepts); !why.empty()) return ir::refuse(op, why);
   try {

@@ -26,7 +26,7 @@ void replace_checked(Op* op, OpId id, const std::vector<Value*>& operands, AttrD
   replace(op, fresh->result());
 }
 
-void broadcast_in_dim(Op* op) {
+void dynamic_broadcast_in_dim(Op* op) {
   if (!is_static(*op)) return;
   replace(op, Builder(op).broadcast(op->operand(0), op->result()->type.dims,
                                     op->ints("broadcast_dimensions")));
@@ -37,12 +37,12 @@ void iota_of(Op* op) {
   replace(op, Builder(op).value(OpId::iota, {}, op->result()->type, op->attrs));
 }
 
-void reshape(Op* op) {
+void dynamic_reshape(Op* op) {
   if (!is_static(*op)) return;
   replace(op, Builder(op).reshape(op->operand(0), op->result()->type.dims));
 }
 
-void pad(Op* op) {
+void dynamic_pad(Op* op) {
   const auto low = constant_ints(op->operand(2)), high = constant_ints(op->operand(3)),
              interior = constant_ints(op->operand(4));
   if (!is_static(*op) || !low || !high || !interior) return;
@@ -52,7 +52,7 @@ void pad(Op* op) {
                                      {"interior_padding", Attr(*interior)}}));
 }
 
-void gather(Op* op) {
+void dynamic_gather(Op* op) {
   const auto sizes = constant_ints(op->operand(2));
   if (!is_static(*op) || !sizes) return;
   return replace_checked(op, OpId::gather, {op->operand(0), op->operand(1)},
@@ -66,7 +66,7 @@ void convolution(Op* op) {
                          with(*op, "padding", *padding));
 }
 
-void slice(Op* op) {
+void real_dynamic_slice(Op* op) {
   const auto start = constant_ints(op->operand(1)), limit = constant_ints(op->operand(2)),
              stride = constant_ints(op->operand(3));
   if (!is_static(*op) || !stride) return;
@@ -92,13 +92,13 @@ void slice(Op* op) {
 
 DecomposeRules dynamic_decompositions() {
   return {
-      {OpId::dynamic_broadcast_in_dim, broadcast_in_dim},
+      {OpId::dynamic_broadcast_in_dim, dynamic_broadcast_in_dim},
       {OpId::dynamic_iota, iota_of},
-      {OpId::dynamic_reshape, reshape},
-      {OpId::dynamic_pad, pad},
-      {OpId::dynamic_gather, gather},
+      {OpId::dynamic_reshape, dynamic_reshape},
+      {OpId::dynamic_pad, dynamic_pad},
+      {OpId::dynamic_gather, dynamic_gather},
       {OpId::dynamic_conv, convolution},
-      {OpId::real_dynamic_slice, slice},
+      {OpId::real_dynamic_slice, real_dynamic_slice},
   };
 }
 

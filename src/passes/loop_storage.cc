@@ -13,9 +13,9 @@
 namespace jaxmps::passes {
 namespace {
 
-class Scan {
+class ScanLoop {
  public:
-  Scan(Op* loop, const ir::Function& function) : loop_(loop), function_(function) {
+  ScanLoop(Op* loop, const ir::Function& function) : loop_(loop), function_(function) {
     if (const ir::Attr* trips = ir::find(loop->discardable, "mps.trip_count")) {
       trips_ = std::get<ir::TypedInt>(trips->value).value;
     }
@@ -151,7 +151,7 @@ Status share_loop_storage(ir::Module& module) {
   if (!env::flag(env::Var::JAX_MPS_REUSE)) return {};
   for (const auto& function : module.functions) {
     walk(function->body, [&](Op* op) {
-      if (op->id == OpId::while_) Scan(op, *function).rewrite();
+      if (op->id == OpId::while_) ScanLoop(op, *function).rewrite();
     });
   }
   return {};

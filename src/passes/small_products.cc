@@ -13,15 +13,15 @@ constexpr int64_t kMostProducts = 128;   // of one result matrix
 constexpr int64_t kMostByVector = 2048;  // of all results, where an operand is a vector
 constexpr int64_t kMostTaps = 9;
 
-bool is_plain(const ir::Type& type) {
+bool is_float_array(const ir::Type& type) {
   return type.is_static() && !type.quantization && type.size() > 0 &&
          (type.dtype == ir::DType::f32 || type.dtype == ir::DType::f64);
 }
 
-bool is_plain(const Op& op) {
+bool is_float_array(const Op& op) {
   const ir::DType dtype = op.result()->type.dtype;
-  return is_plain(op.result()->type) && is_plain(op.operand(0)->type) &&
-         is_plain(op.operand(1)->type) && op.operand(0)->type.dtype == dtype &&
+  return is_float_array(op.result()->type) && is_float_array(op.operand(0)->type) &&
+         is_float_array(op.operand(1)->type) && op.operand(0)->type.dtype == dtype &&
          op.operand(1)->type.dtype == dtype;
 }
 
@@ -48,7 +48,8 @@ bool is_filter(const Op& op) {
   auto same = [&](std::string_view what) {
     return op.i64(str("input_", what)) == op.i64(str("output_", what));
   };
-  return is_plain(op) && op.i64("feature_group_count") == 1 && op.i64("batch_group_count") == 1 &&
+  return is_float_array(op) && op.i64("feature_group_count") == 1 &&
+         op.i64("batch_group_count") == 1 &&
          input->type.dims[op.i64("input_feature_dimension")] == 1 &&
          kernel->type.dims[op.i64("kernel_output_feature_dimension")] == 1 &&
          same("batch_dimension") && same("feature_dimension") &&
@@ -111,7 +112,7 @@ void expand_filters(ir::Module& module) {
 }
 
 bool is_small_product(const Op& op) {
-  if (op.id != OpId::dot_general || !is_plain(op)) return false;
+  if (op.id != OpId::dot_general || !is_float_array(op)) return false;
   const Ints& contracted = op.ints("lhs_contracting_dimensions");
   if (contracted.size() != 1) return false;
   const Value *lhs = op.operand(0), *rhs = op.operand(1);

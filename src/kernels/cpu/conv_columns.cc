@@ -18,9 +18,9 @@ constexpr int64_t kTasks = 16;       // split the sum until there are about so m
 constexpr int64_t kPartialElements = int64_t{1} << 24;
 
 template <typename T>
-class Columns {
+class ColumnPanels {
  public:
-  Columns(const ConvLayout& plan, const T* lhs, const T* rhs, T* out)
+  ColumnPanels(const ConvLayout& plan, const T* lhs, const T* rhs, T* out)
       : plan_(plan), micro_(micro<T>()), lhs_(lhs), rhs_(rhs), out_(out) {
     width_ = micro_.width;
     panels_ = (plan.outs + width_ - 1) / width_;
@@ -185,7 +185,7 @@ class Columns {
 
 template <typename T>
 void conv_columns(const ConvLayout& plan, const T* lhs, const T* rhs, T* out) {
-  Columns<T>(plan, lhs, rhs, out).run();
+  ColumnPanels<T>(plan, lhs, rhs, out).run();
 }
 
 template void conv_columns(const ConvLayout&, const float*, const float*, float*);

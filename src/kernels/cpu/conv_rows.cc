@@ -19,9 +19,9 @@ constexpr int64_t kBlocksPerTask = 8;              // else: blocks per packing o
 constexpr int kMaxWidth = 64;
 
 template <typename T>
-class Rows {
+class ConvRows {
  public:
-  Rows(const ConvLayout& plan, const T* lhs, const T* rhs, T* out)
+  ConvRows(const ConvLayout& plan, const T* lhs, const T* rhs, T* out)
       : plan_(plan), micro_(micro<T>()), lhs_(lhs), rhs_(rhs), out_(out) {
     width_ = micro_.width;
     panels_ = (plan.outs + width_ - 1) / width_;
@@ -74,7 +74,7 @@ class Rows {
   // One block of rows: where each row starts in lhs and out, and the taps they share.
   class Block {
    public:
-    Block(const Rows& of, int64_t index, int64_t group) : of_(of) {
+    Block(const ConvRows& of, int64_t index, int64_t group) : of_(of) {
       const ConvLayout& plan = of.plan_;
       const ConvBlock& block = plan.blocks[index];
       const auto classes = classes_of(plan, block.combination);
@@ -171,7 +171,7 @@ class Rows {
       }
     }
 
-    const Rows& of_;
+    const ConvRows& of_;
     ConvTaps taps_;
     int64_t depth_ = 0;
     std::vector<int64_t> in_, out_;
@@ -220,7 +220,7 @@ class Rows {
 
 template <typename T>
 void conv_rows(const ConvLayout& plan, const T* lhs, const T* rhs, T* out) {
-  Rows<T>(plan, lhs, rhs, out).run();
+  ConvRows<T>(plan, lhs, rhs, out).run();
 }
 
 template void conv_rows(const ConvLayout&, const float*, const float*, float*);

@@ -12,7 +12,7 @@
 namespace jaxmps::cpu {
 namespace {
 
-constexpr double kChunk = 20e3;  // nanoseconds that are worth waking a thread for
+constexpr double kWorthWaking = 20e3;  // nanoseconds that are worth waking a thread for
 
 const FftSet& set_for(const VecTable& vectors) {
   const FftSet* wide = std::string_view(vectors.name) == "base" ? nullptr : fft_set_avx2();
@@ -29,7 +29,7 @@ const FftKernels<T>& kernels_of(const FftSet& set) {
 }
 
 int64_t grain_for(double nanoseconds) {
-  return static_cast<int64_t>(std::max(1.0, kChunk / (nanoseconds + 1)));
+  return static_cast<int64_t>(std::max(1.0, kWorthWaking / (nanoseconds + 1)));
 }
 
 // Lines of real numbers on one side, along the last dimension: n real numbers and n / 2 + 1 complex

@@ -12,7 +12,7 @@
 namespace jaxmps::cpu {
 namespace {
 
-constexpr std::align_val_t kAlign{64};
+constexpr std::align_val_t kTableAlign{64};
 // Beyond this one transform would leave the second cache, in bytes.
 constexpr int64_t kLong = 256 << 10;
 // Lines of fewer elements are rather given a lane each than spread over the lanes.
@@ -73,11 +73,11 @@ std::complex<double> fft_root(int64_t k, int64_t n) {
 
 template <typename T>
 FftTable<T>::FftTable(int64_t size)
-    : data_(static_cast<T*>(::operator new(static_cast<size_t>(size) * sizeof(T), kAlign))) {}
+    : data_(static_cast<T*>(::operator new(static_cast<size_t>(size) * sizeof(T), kTableAlign))) {}
 
 template <typename T>
 void FftTable<T>::Free::operator()(T* data) const {
-  ::operator delete(data, kAlign);
+  ::operator delete(data, kTableAlign);
 }
 
 template <typename T>

@@ -184,7 +184,7 @@ void fold_dimensions(const Fold& fold, const WindowDims& dims, const void* init,
 
 // --- select_and_scatter --------------------------------------------------------------------------
 
-constexpr int64_t kChunk = 64;  // columns selected at once
+constexpr int64_t kSelected = 64;  // columns selected at once
 
 // Rows of elements, `inner` from each to the next, of which `columns` are looked at.
 struct Rows {
@@ -194,8 +194,8 @@ struct Rows {
 };
 // The best of each column and the row it is in.
 struct Kept {
-  alignas(uint64_t) char best[kChunk * sizeof(uint64_t)] = {};
-  int64_t place[kChunk] = {};
+  alignas(uint64_t) char best[kSelected * sizeof(uint64_t)] = {};
+  int64_t place[kSelected] = {};
 };
 // `begins` if none has been kept. Orders are turned round by what is flipped in each element.
 using SelectRows = void (*)(const Rows& rows, bool begins, uint64_t flip, Kept& kept);
@@ -343,14 +343,14 @@ void scatter(const Selection& how, const WindowDims& dims, const void* operand, 
   const Region region = region_of(dims);
   fill(how.bytes, init, region.outer * region.ins * region.inner, out);
   if (region.outer * region.outs * region.inner == 0) return;
-  const int64_t chunks = (region.inner + kChunk - 1) / kChunk;
-  const int64_t each = region.outs * std::min(kChunk, region.inner);
+  const int64_t chunks = (region.inner + kSelected - 1) / kSelected;
+  const int64_t each = region.outs * std::min(kSelected, region.inner);
   parallel_for(region.outer * chunks, std::max<int64_t>(1, 4096 / each),
                [&](int64_t begin, int64_t end) {
                  const Scatter scatter(how, region, operand, source, out);
                  for (int64_t task = begin; task < end; ++task) {
-                   const int64_t j0 = task % chunks * kChunk;
-                   scatter.run(task / chunks, j0, std::min(kChunk, region.inner - j0));
+                   const int64_t j0 = task % chunks * kSelected;
+                   scatter.run(task / chunks, j0, std::min(kSelected, region.inner - j0));
                  }
                });
 }

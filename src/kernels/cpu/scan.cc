@@ -11,9 +11,9 @@
 namespace jaxmps::cpu {
 namespace {
 
-constexpr int64_t kChunk = 1 << 15;  // elements of one row that are scanned in one go
-constexpr int64_t kColumns = 512;    // columns scanned together
-constexpr int64_t kMostBytes = 16;   // of an element
+constexpr int64_t kScanned = 1 << 15;     // elements of one row that are scanned in one go
+constexpr int64_t kScannedColumns = 512;  // columns scanned together
+constexpr int64_t kMostBytes = 16;        // of an element
 
 // Each step waits for the one before, so what changes nothing is seen first.
 template <typename F, typename T>
@@ -96,8 +96,8 @@ void total_rows(const void* from, int64_t n, int64_t apart, void* to) {
 
 // One long row on all cores: the totals of chunks first, then every chunk with what comes before.
 void scan_long_row(const Scan& how, const char* in, char* out, int64_t n, int64_t apart) {
-  const int64_t chunks = (n + kChunk - 1) / kChunk, distance = kChunk * apart * how.bytes;
-  const auto size = [&](int64_t c) { return std::min(kChunk, n - c * kChunk); };
+  const int64_t chunks = (n + kScanned - 1) / kScanned, distance = kScanned * apart * how.bytes;
+  const auto size = [&](int64_t c) { return std::min(kScanned, n - c * kScanned); };
   const Scratch totals(static_cast<size_t>(chunks * how.sum_bytes));
   const auto total = [&](int64_t c) { return totals.as<char>() + c * how.sum_bytes; };
   parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
@@ -123,21 +123,21 @@ void scan(const Scan& how, int64_t outer, int64_t n, int64_t inner, bool reverse
   const auto first = [&](int64_t o, int64_t column) {
     return ((o * n + (reverse ? n - 1 : 0)) * inner + column) * how.bytes;
   };
-  if (inner == 1 && n > kChunk) {
+  if (inner == 1 && n > kScanned) {
     for (int64_t o = 0; o < outer; ++o) {
       scan_long_row(how, in + first(o, 0), out + first(o, 0), n, apart);
     }
     return;
   }
-  const int64_t blocks = (inner + kColumns - 1) / kColumns;
-  const int64_t grain = std::max<int64_t>(1, kChunk / (n * std::min(inner, kColumns)));
+  const int64_t blocks = (inner + kScannedColumns - 1) / kScannedColumns;
+  const int64_t grain = std::max<int64_t>(1, kScanned / (n * std::min(inner, kScannedColumns)));
   parallel_for(outer * blocks, grain, [&](int64_t begin, int64_t end) {
-    alignas(kMostBytes) char sums[kColumns * kMostBytes];
+    alignas(kMostBytes) char sums[kScannedColumns * kMostBytes];
     while (begin < end) {
-      const int64_t column = begin % blocks * kColumns, at = first(begin / blocks, column);
+      const int64_t column = begin % blocks * kScannedColumns, at = first(begin / blocks, column);
       const int64_t count = blocks == 1 ? end - begin : 1;
-      how.rows({count, n * inner, n, apart, std::min(kColumns, inner - column)}, in + at, out + at,
-               true, sums);
+      how.rows({count, n * inner, n, apart, std::min(kScannedColumns, inner - column)}, in + at,
+               out + at, true, sums);
       begin += count;
     }
   });

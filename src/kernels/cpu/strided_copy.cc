@@ -11,8 +11,8 @@
 namespace jaxmps::cpu {
 namespace {
 
-constexpr int64_t kGrainBytes = 1 << 16;  // copied by one chunk
-constexpr int64_t kStream = 32;           // lines of a transposing block
+constexpr int64_t kCopiedBytes = 1 << 16;  // copied by one chunk
+constexpr int64_t kStream = 32;            // lines of a transposing block
 
 bool is_item(int64_t bytes) { return bytes <= 16 && (bytes & (bytes - 1)) == 0; }
 
@@ -71,12 +71,12 @@ template <typename Line>
 void StridedCopy::copy_lines(const char* from, char* to, const Line& line) const {
   const Axis inner = axes_.back();
   if (lines_ == 1) {
-    parallel_for(inner.extent, kGrainBytes / run_, [&](int64_t begin, int64_t end) {
+    parallel_for(inner.extent, kCopiedBytes / run_, [&](int64_t begin, int64_t end) {
       line(from + begin * inner.from, inner.from, to + begin * inner.to, inner.to, end - begin);
     });
     return;
   }
-  parallel_for(lines_, kGrainBytes / (run_ * inner.extent), [&](int64_t begin, int64_t end) {
+  parallel_for(lines_, kCopiedBytes / (run_ * inner.extent), [&](int64_t begin, int64_t end) {
     for_outer(axes_.data(), axes_.size() - 1, begin, end, [&](int64_t at_from, int64_t at_to) {
       line(from + at_from, inner.from, to + at_to, inner.to, inner.extent);
     });
@@ -103,7 +103,7 @@ void StridedCopy::copy_turned(const T* from, T* to) const {
   outer[rank++] = {i_blocks, kStream * i_axis.from, kStream * i_axis.to};
   outer[rank++] = {j_blocks, wide * j_axis.from, wide * j_axis.to};
   const int64_t block_bytes = std::min(kStream, i_axis.extent) * wide * kSize;
-  parallel_for(blocks, kGrainBytes / block_bytes, [&](int64_t begin, int64_t end) {
+  parallel_for(blocks, kCopiedBytes / block_bytes, [&](int64_t begin, int64_t end) {
     int64_t index = begin;
     for_outer(outer, rank, begin, end, [&](int64_t at_from, int64_t at_to) {
       const int64_t i = index / j_blocks % i_blocks * kStream, j = index % j_blocks * wide;
@@ -141,7 +141,7 @@ void StridedCopy::copy(const void* source, void* target) const {
 }
 
 void parallel_copy(void* to, const void* from, int64_t bytes) {
-  parallel_for(bytes, 4 * kGrainBytes, [&](int64_t begin, int64_t end) {
+  parallel_for(bytes, 4 * kCopiedBytes, [&](int64_t begin, int64_t end) {
     std::memcpy(static_cast<char*>(to) + begin, static_cast<const char*>(from) + begin,
                 static_cast<size_t>(end - begin));
   });

@@ -192,7 +192,7 @@ void run_small(Context& c) {
 
 // --- the whole run ------------------------------------------------------------------------------
 
-struct Run {
+struct TileRun {
   const Impl& k;
   const void* const* inputs;
   void* const* outputs;
@@ -301,12 +301,12 @@ bool is_empty(const Impl& k) {
 }
 
 // Axes that are all zero need no further set-up: the group is the first one.
-void enter_small(const Run& run, Context& c) {
+void enter_small(const TileRun& run, Context& c) {
   c.chunk_length = c.k.red_end < static_cast<int>(c.k.dims.size()) ? c.k.inner_count : 1;
   run.set_constants(c);
 }
 
-void run_all(const Run& run, Context& c, double cost) {
+void run_all(const TileRun& run, Context& c, double cost) {
   const Impl& k = run.k;
   if (k.is_small) {
     enter_small(run, c);
@@ -342,14 +342,14 @@ bool TileKernel::is_small() const { return impl_->is_small; }
 bool TileKernel::reduces_one_tile() const { return !impl_->has_reductions || impl_->is_one_tile; }
 
 int64_t TileKernel::session_bytes() const {
-  const Run run{*impl_, nullptr, nullptr, nullptr};
+  const TileRun run{*impl_, nullptr, nullptr, nullptr};
   return whole_lines(static_cast<int64_t>(sizeof(Context))) + whole_lines(impl_->uniform_bytes) +
          run.context_bytes();
 }
 
 void TileKernel::begin_session(void* session) const {
   char* memory = static_cast<char*>(session) + whole_lines(static_cast<int64_t>(sizeof(Context)));
-  const Run run{*impl_, nullptr, nullptr, memory};
+  const TileRun run{*impl_, nullptr, nullptr, memory};
   static_assert(std::is_trivially_destructible_v<Context>);
   Context* c =
       new (session) Context(run.context(memory + whole_lines(impl_->uniform_bytes), nullptr));
@@ -370,7 +370,7 @@ bool TileKernel::may_alias(int input, int output) const {
 void TileKernel::run(const void* const* inputs, void* const* outputs) const {
   const Impl& k = *impl_;
   if (is_empty(k)) return;
-  Run run{k, inputs, outputs, nullptr};
+  TileRun run{k, inputs, outputs, nullptr};
   const int64_t bytes = whole_lines(k.uniform_bytes) + run.context_bytes();
   constexpr int64_t kStack = 16384;
   const double cost = nanoseconds();
