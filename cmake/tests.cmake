@@ -81,7 +81,8 @@ if(JAXMPS_TESTS)
     target_link_libraries(jaxmps_tests_threads PRIVATE mlx)
     target_compile_options(jaxmps_tests_threads PRIVATE -O1 -g1 -UNDEBUG -fsanitize=thread)
     target_link_options(jaxmps_tests_threads PRIVATE -fsanitize=thread)
-    set_target_properties(jaxmps_tests_threads PROPERTIES EXCLUDE_FROM_ALL ON)
+    # CMake links the parts of a unity build behind other objects.
+    set_target_properties(jaxmps_tests_threads PROPERTIES EXCLUDE_FROM_ALL ON UNITY_BUILD OFF)
   endif()
 endif()
 
