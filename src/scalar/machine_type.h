@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "scalar/scalar.h"
+#include "scalar/opcode.h"
 
 namespace jaxmps::scalar {
 namespace {

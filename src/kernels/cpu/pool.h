@@ -10,7 +10,7 @@
 #include <functional>
 
 #include "ir/window.h"
-#include "scalar/scalar.h"
+#include "scalar/opcode.h"
 
 namespace jaxmps::cpu {
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <functional>
 
-#include "scalar/scalar.h"
+#include "scalar/opcode.h"
 
 namespace jaxmps::cpu {
 

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/combine.h"
 #include "kernels/cpu/threads.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::cpu {
 namespace {

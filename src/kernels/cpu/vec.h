@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "scalar/scalar.h"
+#include "scalar/opcode.h"
 
 namespace jaxmps::cpu {
 
