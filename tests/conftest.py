@@ -1,9 +1,12 @@
 """Common to all Python tests: the platform under test is `mps`, JAX's CPU backend is the oracle."""
 
+import gc
 import importlib.metadata
 import importlib.util
 import os
 import pathlib
+import sys
+import threading
 import zlib
 
 import pytest
@@ -94,6 +97,34 @@ def pytest_collection_modifyitems(config, items):
         marked = item.get_closest_marker("needs_plugin")
         if marked or folder not in (*_WITHOUT_PLUGIN, "examples"):
             item.add_marker(skip)
+
+
+def _share_contexts() -> None:
+    """Several programs of a thread are lowered in one MLIR context, as JAX 0.12 does it.
+
+    Versions before make one for each program and load all dialects: a third of the time of these tests.
+    """
+    from jax._src.interpreters import mlir
+
+    programs = 64  # of one context: what it interns it keeps
+    make, own = mlir.make_ir_context, threading.local()
+
+    def shared():
+        if getattr(own, "left", 0) == 0:
+            own.context, own.left = make(), programs
+        own.left -= 1
+        return own.context
+
+    mlir.make_ir_context = shared
+
+
+def pytest_collection_finish(session):
+    if "jax" in sys.modules:
+        _share_contexts()
+    # What is there stays: it need not be looked through with every full collection.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _is_on_gpu() -> bool:
