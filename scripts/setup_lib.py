@@ -105,7 +105,8 @@ def environment(name: str, python: str, requirements, wheel=None, extras="") -> 
 
 
 def pip(interpreter, *arguments) -> None:
-    command = [interpreter, "-m", "pip", "-q", "--disable-pip-version-check", *arguments]
+    # Modules are compiled when they are first imported, which most never are.
+    command = [interpreter, "-m", "pip", "-q", "--disable-pip-version-check", *arguments, "--no-compile"]
     run(command, quiet=True, what=f"pip {' '.join(map(str, arguments))}")
 
 
