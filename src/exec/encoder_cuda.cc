@@ -6,6 +6,8 @@
 
 #include <dlfcn.h>
 
+#include <optional>
+
 #include "exec/encoder_gpu.h"
 #include "exec/gpu.h"
 #include "exec/memory.h"
@@ -137,6 +139,10 @@ class CudaEncoder final : public GpuEncoder {
                      const std::vector<mx::array>& inputs,
                      std::vector<mx::array>& outputs) override {
     mx::cu::CommandEncoder& commands = this->commands();
+    if (launch.has_counters && !counters_) {
+      constexpr uint32_t kZeros[kernels::GpuKernel::kCounters] = {};
+      counters_ = copy(mx::array(kZeros, {kernels::GpuKernel::kCounters}, mx::uint32));
+    }
     addresses_.clear();
     parameters_.clear();
     for (const mx::array& input : inputs) {
@@ -146,6 +152,11 @@ class CudaEncoder final : public GpuEncoder {
     for (const mx::array& output : outputs) {
       commands.set_output_array(output);
       addresses_.push_back(address(output));
+    }
+    if (launch.has_counters) {
+      commands.set_output_array(*counters_);  // MLX puts writers one behind the other
+      addresses_.push_back(address(*counters_));
+      hold(*counters_);
     }
     for (void*& address : addresses_) parameters_.push_back(&address);
     if (launch.pieces > 1) parameters_.push_back(const_cast<uint32_t*>(&blocks.first));
@@ -183,6 +194,7 @@ class CudaEncoder final : public GpuEncoder {
   mx::cu::CommandEncoder* commands_ = nullptr;
   std::vector<mx::array> nothing_;
   std::vector<void*> addresses_, parameters_;
+  std::optional<mx::array> counters_;  // made by the first launch that has some
 };
 
 class Cuda final : public Gpu {

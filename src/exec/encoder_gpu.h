@@ -27,11 +27,13 @@ class GpuEncoder : public Encoder {
 
  protected:
   using Held = std::vector<std::shared_ptr<mx::allocator::Data>>;
+  void hold(const mx::array& array) final { held_.push_back(array.data_shared_ptr()); }
   // Gives the outputs of a launch their memory.
   virtual void allocate(std::vector<mx::array>& outputs) {
     for (mx::array& output : outputs) output.set_data(mx::allocator::malloc(output.nbytes()));
   }
-  // Of a launch in pieces, the number of the first block is the last parameter.
+  // Of a launch in pieces, the number of the first block is the last parameter. Launches with
+  // counters (kernels::GpuKernel) come one behind the other.
   virtual void encode_blocks(const ops::Launch& launch, const Blocks& blocks,
                              const std::vector<mx::array>& inputs,
                              std::vector<mx::array>& outputs) = 0;
@@ -42,8 +44,6 @@ class GpuEncoder : public Encoder {
   virtual void commit(Held held) = 0;
 
  private:
-  void hold(const mx::array& array) final { held_.push_back(array.data_shared_ptr()); }
-
   // All of them have memory before the first is named to MLX: the calls that give memory would take
   // what is named for theirs.
   void encode_launch(const ops::Launch& launch, const std::vector<mx::array>& inputs,

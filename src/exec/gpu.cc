@@ -128,6 +128,7 @@ Result<ops::Lowering> Gpu::lower(const GpuFusion& printed) {
                                  .outputs = kernel.outputs,
                                  .reads_scratch = kernel.reads_scratch,
                                  .scratch_bytes = kernel.scratch_bytes,
+                                 .has_counters = kernel.has_counters,
                                  .reads = kernel.reads,
                                  .nanoseconds = kernel.nanoseconds,
                                  .pieces = kernel.pieces});

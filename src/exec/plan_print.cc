@@ -42,6 +42,7 @@ std::string what(const Step& step) {
   if (step.kind != Step::Kind::launch) return {};
   const ops::Launch& launch = step.launch;
   return str(launch.name, "<<<", launch.blocks, ", ", launch.threads, ">>>",
+             launch.has_counters ? " with counters" : "",
              launch.pieces > 1 ? str(" in ", launch.pieces, " pieces of ") : " of ");
 }
 

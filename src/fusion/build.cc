@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <limits>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "fusion/fusion.h"
 #include "fusion/index_map.h"
@@ -29,10 +30,13 @@ class FusionBuilder {
 
  private:
   Status choose_space();
+  bool is_walked(const ir::Op& reduce) const;
+  bool is_across_rows(const ir::Op& reduce) const;
+  Status find_totals();
   void set_axes(const std::vector<int>& order);
   Affine base(int dim) const;
   Status add_output(const ir::Value* value);
-  Result<IndexMap> output_map(const ir::Type& type);
+  Result<IndexMap> output_map(const ir::Value* value);
 
   Result<ScalarValue> eval(const ir::Value* value, int coord);
   Result<ScalarValue> eval_op(const ir::Op& op, int result, int coord);
@@ -58,8 +62,10 @@ class FusionBuilder {
   const bool turn_short_rows_;
   Fusion f_;
   ScalarBuilder scalar_;
-  ir::Dims shape_;             // the walked shape, in its own order of dimensions
-  std::vector<bool> reduced_;  // per dimension of it
+  ir::Dims shape_;                               // the walked shape, in its own order of dimensions
+  std::vector<bool> reduced_;                    // per dimension of it
+  const ir::Op* walked_ = nullptr;               // a reduction over these
+  std::unordered_set<const ir::Op*> of_totals_;  // what is computed of totals, and these
   std::vector<Axis> axes_;
   std::vector<Coord> coords_;
   std::unordered_multimap<uint64_t, int> coord_index_;
@@ -98,33 +104,67 @@ int FusionBuilder::intern(Coord coord) {
   return id;
 }
 
+bool reduces(const ir::Op& reduce, int64_t d) {
+  const ir::Ints& dims = reduce.ints("dimensions");
+  return std::find(dims.begin(), dims.end(), d) != dims.end();
+}
+
+// Whether the innermost dimension is reduced, those of one element aside.
+bool reduces_rows(const ir::Op& reduce) {
+  const ir::Dims& dims = reduce.operand(0)->type.dims;
+  int64_t innermost = static_cast<int64_t>(dims.size()) - 1;
+  while (innermost > 0 && dims[static_cast<size_t>(innermost)] == 1) --innermost;
+  return reduces(reduce, innermost);
+}
+
+bool FusionBuilder::is_walked(const ir::Op& reduce) const {
+  return reduce.ints("dimensions") == walked_->ints("dimensions");
+}
+
+// Whether it is over all dimensions that rows have not, and no others; those of one element aside.
+bool FusionBuilder::is_across_rows(const ir::Op& reduce) const {
+  for (size_t d = 0; d < shape_.size(); ++d) {
+    if (reduces(reduce, static_cast<int64_t>(d)) == reduced_[d] && shape_[d] != 1) return false;
+  }
+  return f_.kind == Fusion::Kind::row;
+}
+
+// Reductions are all alike, or those of rows with totals: those over all other dimensions.
+Status FusionBuilder::find_totals() {
+  for (const ir::Op* op : region_) {
+    bool is_of_totals = false;
+    for (int i = 0; i < op->operand_count(); ++i)
+      is_of_totals |= of_totals_.count(op->operand(i)->op()) != 0;
+    if (op->id == OpId::reduce) {
+      if (op->operand(0)->type.dims != shape_ || (!is_walked(*op) && !is_across_rows(*op)))
+        return ir::refuse(*op, "reductions of different shapes in one fusion");
+      is_of_totals |= !is_walked(*op);
+    }
+    if (is_of_totals) of_totals_.insert(op);
+  }
+  return {};
+}
+
 // The walked shape is the operand of the reductions, or else the first result.
 Status FusionBuilder::choose_space() {
-  const ir::Op* reduce = nullptr;
   for (const ir::Op* op : region_) {
-    if (op->id != OpId::reduce) continue;
-    if (reduce && (op->operand(0)->type.dims != reduce->operand(0)->type.dims ||
-                   op->ints("dimensions") != reduce->ints("dimensions"))) {
-      return ir::refuse(*op, "reductions of different shapes in one fusion");
-    }
-    if (!reduce) reduce = op;
+    if (op->id == OpId::reduce && (!walked_ || reduces_rows(*op))) walked_ = op;
   }
   std::vector<int> order;
-  if (!reduce) {
+  if (!walked_) {
     shape_ = region_.terminator()->operand(0)->type.dims;
     reduced_.assign(shape_.size(), false);
     for (size_t d = 0; d < shape_.size(); ++d) order.push_back(static_cast<int>(d));
     set_axes(order);
     return {};
   }
-  shape_ = reduce->operand(0)->type.dims;
+  shape_ = walked_->operand(0)->type.dims;
   reduced_.assign(shape_.size(), false);
-  for (int64_t d : reduce->ints("dimensions")) reduced_[static_cast<size_t>(d)] = true;
+  for (int64_t d : walked_->ints("dimensions")) reduced_[static_cast<size_t>(d)] = true;
   const int rank = static_cast<int>(shape_.size());
-  int innermost = rank - 1, first = 0;
-  while (innermost > 0 && shape_[static_cast<size_t>(innermost)] == 1) --innermost;
+  int first = 0;
   while (first < rank && !reduced_[static_cast<size_t>(first)]) ++first;
-  bool row = rank == 0 || reduced_[static_cast<size_t>(innermost)] || first == rank;
+  bool row = first == rank || reduces_rows(*walked_);
   // Many short rows: better many at a time, the rows themselves innermost.
   constexpr int64_t kShortRow = 32, kManyRows = 16;
   int64_t length = 1, rows = 1;
@@ -135,6 +175,7 @@ Status FusionBuilder::choose_space() {
     first = 0;
   }
   f_.kind = row ? Fusion::Kind::row : Fusion::Kind::column;
+  CHECK_OK(find_totals());
   for (int d = 0; d < rank; ++d) {
     if (!reduced_[static_cast<size_t>(d)] && (row || d < first)) order.push_back(d);
   }
@@ -178,22 +219,25 @@ Affine FusionBuilder::base(int dim) const {
   return e;
 }
 
-// The coordinates at which a result of this type is computed: those of the walked shape, or of its
-// kept dimensions, or either under a reshape; or none, for a single value.
-Result<IndexMap> FusionBuilder::output_map(const ir::Type& type) {
+// The coordinates at which a result is computed: those of the walked shape, or of its kept
+// dimensions (the reduced ones, for what is computed of totals), or either under a reshape; or
+// none, for a single value.
+Result<IndexMap> FusionBuilder::output_map(const ir::Value* value) {
+  const ir::Type& type = value->type;
+  const bool is_total = of_totals_.count(value->op()) != 0;
   IndexMap all, kept;
   ir::Dims kept_shape;
   for (size_t d = 0; d < shape_.size(); ++d) {
     all.push_back(base(static_cast<int>(d)));
-    if (!reduced_[d]) {
+    if (reduced_[d] == is_total) {
       kept.push_back(all.back());
       kept_shape.push_back(shape_[d]);
     }
   }
-  if (type.dims == shape_) return all;
+  if (type.dims == shape_ && !is_total) return all;
   if (type.dims == kept_shape && f_.kind != Fusion::Kind::loop) return kept;
   if (type.size() == 1) return IndexMap(type.dims.size(), constant_affine(0, axis_count()));
-  const bool whole = type.size() == ir::element_count(shape_);
+  const bool whole = !is_total && type.size() == ir::element_count(shape_);
   if (!whole && type.size() != ir::element_count(kept_shape)) {
     return unimplemented(str("a fusion over ", shape_, " with a result ", ir::brief(type)));
   }
@@ -205,7 +249,7 @@ Result<IndexMap> FusionBuilder::output_map(const ir::Type& type) {
 }
 
 Status FusionBuilder::add_output(const ir::Value* value) {
-  TRY(IndexMap map, output_map(value->type));
+  TRY(IndexMap map, output_map(value));
   const Affine linear = scaled_sum(map, ir::row_major_strides(value->type.dims), axis_count());
   TRY(ScalarValue v, eval(value, intern({std::move(map), {}})));
   f_.outputs.push_back({linear, value->type, scalar_.to_storage(v)});
@@ -422,7 +466,7 @@ Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
   size_t kept = 0;
   for (size_t d = 0; d < shape_.size(); ++d) {
     in.map.push_back(base(static_cast<int>(d)));
-    if (reduced_[d]) continue;
+    if (reduces(op, static_cast<int64_t>(d))) continue;
     if (!(at.map[kept++] == in.map.back()) && shape_[d] != 1) {
       return ir::refuse(op, "a reduction read at moved positions");
     }
@@ -431,8 +475,17 @@ Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
   TRY(ScalarValue x, eval(op.operand(0), intern(std::move(in))));
   TRY(ScalarValue init, eval(op.operand(1), intern({})));
   const DType type = machine_type(dtype);
-  ScalarValue r{dtype, scalar_.emit(*reduce, type, x.re, init.re), -1};
-  if (ir::is_complex(dtype)) r.im = scalar_.emit(*reduce, type, x.im, init.im);
+  ScalarValue r{dtype, -1, -1};
+  if (is_walked(op)) {
+    r.re = scalar_.emit(*reduce, type, x.re, init.re);
+    if (ir::is_complex(dtype)) r.im = scalar_.emit(*reduce, type, x.im, init.im);
+  } else {
+    const ScalarInstr& zero = scalar_.instr(init.re);
+    if (*reduce != Opcode::reduce_add || ir::is_complex(dtype) || type != DType::f32 ||
+        zero.op != Opcode::constant || zero.imm != 0)
+      return ir::refuse(op, "a reduction across rows that is no sum of floats from 0");
+    r.re = scalar_.emit(Opcode::total, type, x.re);
+  }
   // Sums of narrow types are kept wide and rounded once.
   if (*reduce == Opcode::reduce_add || *reduce == Opcode::reduce_mul) {
     const ScalarValue wide{type == DType::f32 ? DType::f32 : dtype, r.re, r.im};

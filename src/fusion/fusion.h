@@ -4,6 +4,8 @@
 // space `dims` is walked in row-major order. Axes [reduced_begin, reduced_end) are reduced: none
 // for a loop, the innermost for rows (softmax, layer norm: several reductions over the same row,
 // each may use the result of those before), outer ones with kept axes inside them for columns.
+// Beside the reductions of rows there may be totals: sums over all rows, one for each position in
+// them, which nothing inside of the rows depends on.
 // Values: plain data built once from an `mps.fusion` op, immutable afterwards, shared by threads.
 #pragma once
 
@@ -69,7 +71,8 @@ struct Fusion {
   int reduced_begin = 0, reduced_end = 0;
   std::vector<ir::Type> inputs;
   std::vector<Access> accesses;
-  ScalarProgram program;  // `load` and `reduce_*` instead of `input`; `outputs` unused
+  // `load`, `reduce_*` and `total` instead of `input`; `outputs` unused.
+  ScalarProgram program;
   std::vector<FusionOutput> outputs;
 
   int64_t size() const { return ir::element_count(dims); }
@@ -79,7 +82,8 @@ struct Fusion {
 // region one by one). Accepts every elementwise op, broadcast_in_dim, transpose, reshape, slice,
 // reverse, pad without interior padding, concatenate, iota, gather (its operand being an input, or
 // one of elementwise ops of one array), splat constants, and reduce of one operand with a simple
-// combiner; all reductions of a fusion have one operand shape and dimensions.
+// combiner; all reductions of a fusion have one operand shape and dimensions, but beside those of
+// rows there may be sums of float32 (or narrower) over exactly the other dimensions, from 0.
 // With `turn_short_rows`, many rows of up to 32 elements become columns: the rows are then
 // innermost, which suits vectors but not threads.
 Result<Fusion> build_fusion(const ir::Op& fusion_op, bool turn_short_rows = true);

@@ -68,7 +68,17 @@ void FusionSchedule::analyse(const Fusion& fusion) {
       ScheduledValue& from = values_[static_cast<size_t>(operand)];
       x.axes |= from.axes;
       x.stage = std::max(x.stage, from.stage);
-      if (from.level != Level::uniform) x.level = Level::group;
+      if (from.level != Level::uniform) x.level = std::max(x.level, Level::group);
+      if (from.is_total()) x.level = Level::total;
+    }
+    if (i.op == Opcode::total) {
+      x.level = Level::total;
+      x.axes = walked;
+      continue;
+    }
+    if (x.is_total()) {
+      x.stage = 0;
+      continue;
     }
     // Its elements are read in the stage that it ends.
     for (int32_t operand : i.operands()) {
@@ -89,20 +99,23 @@ void FusionSchedule::analyse(const Fusion& fusion) {
   }
 }
 
-// The parts of an output are spread alike.
+// The parts of an output are spread alike, and computed of totals alike.
 void FusionSchedule::spread_parts() {
-  std::vector<bool> spread(static_cast<size_t>(parts_.empty() ? 0 : parts_.back().output + 1));
+  const auto outputs = static_cast<size_t>(parts_.empty() ? 0 : parts_.back().output + 1);
+  std::vector<bool> spread(outputs), total(outputs);
   for (const OutputPart& part : parts_) {
     const auto output = static_cast<size_t>(part.output);
+    if ((*this)[part.value].is_total()) total[output] = true;
     if ((*this)[part.value].is_element()) spread[output] = true;
     for (int a = walk_begin_; a < walk_end_; ++a) {
       if (part.strides[static_cast<size_t>(a)] != 0) spread[output] = true;
     }
   }
   for (OutputPart& part : parts_) {
-    part.is_spread = spread[static_cast<size_t>(part.output)];
+    part.is_total = total[static_cast<size_t>(part.output)];
+    part.is_spread = !part.is_total && spread[static_cast<size_t>(part.output)];
     const auto is_zero = [](int64_t stride) { return stride == 0; };
-    part.is_single = !part.is_spread && groups_ > 1 &&
+    part.is_single = !part.is_total && !part.is_spread && groups_ > 1 &&
                      std::all_of(part.strides.begin(), part.strides.end(), is_zero);
   }
 }
@@ -115,10 +128,33 @@ std::vector<int32_t> FusionSchedule::live() const {
   return values;
 }
 
+bool FusionSchedule::has_totals() const {
+  return std::any_of(parts_.begin(), parts_.end(), [](const auto& part) { return part.is_total; });
+}
+
+std::vector<int32_t> FusionSchedule::behind_walks(const Fusion& fusion) const {
+  std::vector<bool> needed(values_.size());
+  for (const OutputPart& part : parts_) {
+    if (part.is_total) needed[static_cast<size_t>(part.value)] = true;
+  }
+  std::vector<int32_t> values;
+  for (int32_t v = size(); v-- > 0;) {
+    if (!needed[static_cast<size_t>(v)]) continue;
+    values.insert(values.begin(), v);
+    const ScalarInstr& i = fusion.program.instrs[static_cast<size_t>(v)];
+    for (const int32_t operand : i.operands()) {
+      if (operand >= 0 && i.op != Opcode::total) needed[static_cast<size_t>(operand)] = true;
+    }
+  }
+  return values;
+}
+
 double FusionSchedule::count(int32_t v, const ScalarInstr& instr) const {
   const ScheduledValue& x = (*this)[v];
   const auto groups = static_cast<double>(groups_);
-  if (x.is_element() || is_reduction(instr.op)) return groups * static_cast<double>(length_);
+  if (x.is_element() || is_reduction(instr.op) || instr.op == Opcode::total)
+    return groups * static_cast<double>(length_);
+  if (x.is_total()) return static_cast<double>(length_);
   return x.level == ScheduledValue::Level::group ? groups : 1;
 }
 

@@ -16,15 +16,18 @@ namespace jaxmps::fusion {
 
 struct ScheduledValue {
   // uniform: one for the whole fusion; group: one for each group; element: one for each position
-  // of a walk.
-  enum class Level : uint8_t { uniform, group, element };
+  // of a walk; total: one for each position of all walks, computed of totals behind them.
+  enum class Level : uint8_t { uniform, group, element, total };
   bool live = false;     // some output needs it; nothing else is known of values that are not
   bool is_kept = false;  // an element that a later stage reads
   Level level = Level::uniform;
-  int stage = 0;      // the first that has it; a reduction is there in the one that follows it
+  // The first that has it; a reduction is there in the one that follows it, and a total is added to
+  // in its operand's.
+  int stage = 0;
   uint64_t axes = 0;  // that it depends on, as a mask
 
   bool is_element() const { return level == Level::element; }
+  bool is_total() const { return level == Level::total; }
 };
 
 // A real component of an output, and where point i goes in real elements: complex outputs have two.
@@ -33,6 +36,7 @@ struct OutputPart : Affine {
   int32_t value;
   bool is_spread = false;  // there is a place for every walked position, not only every group
   bool is_single = false;  // there is one place for all of several groups
+  bool is_total = false;   // it is computed of totals
 };
 
 // How the tile machine cuts the axes. Outer ones are [0, red_begin), walked ones [red_begin,
@@ -52,10 +56,13 @@ struct Tiling {
 
 // How the threads of a GPU's blocks share whole rows or columns.
 struct BlockWalk {
+  // Blocks that share totals, and how many are added up at once: full teams if there are several.
+  static constexpr int64_t kMaxBlocks = 256, kTeam = 16;
   bool is_column = false;
   int64_t inner = 1;              // columns side by side
   int64_t lanes = 1, groups = 1;  // threads along a row or column, and of these in a block
   int64_t threads = 1, blocks = 1;
+  int64_t tiles = 1;         // of `groups` rows; where there are totals a block may take several
   int64_t per_lane = 1;      // elements
   bool is_repeated = false;  // by each stage, as a thread's elements do not stay in its registers
 };
@@ -80,13 +87,16 @@ class FusionSchedule {
   static FusionSchedule for_tiles(const Fusion& fusion);
   // One kernel, or pieces and their total: rows and columns of the target's longest length, and
   // reductions of any length and along any axes whose elements are not read again with their
-  // result. Refuses others, and float64.
+  // result. Refuses others, float64, and totals that are not those of rows that threads hold.
   static Result<FusionSchedule> for_gpu(const Fusion& fusion, const ir::Target& target);
 
   const ScheduledValue& operator[](int32_t v) const { return values_[static_cast<size_t>(v)]; }
   int32_t size() const { return static_cast<int32_t>(values_.size()); }
   const std::vector<OutputPart>& parts() const { return parts_; }
   std::vector<int32_t> live() const;
+  bool has_totals() const;
+  // What is computed behind the walks: what parts of totals need, down to the totals.
+  std::vector<int32_t> behind_walks(const Fusion& fusion) const;
   int stages() const { return stages_; }
   // Positions of one walk, and the groups that walk.
   int64_t length() const { return length_; }
@@ -113,6 +123,7 @@ class FusionSchedule {
   void mark_live(const Fusion& fusion);
   void analyse(const Fusion& fusion);
   void spread_parts();
+  Status check_totals(const Fusion& fusion, const ir::Target& target) const;
   void plan_walk(const Fusion& fusion, const ir::Target& target);
   void plan_split(const Fusion& fusion, const ir::Target& target);
   double estimate(const Fusion& fusion, const ir::Pace& pace) const;
@@ -143,6 +154,7 @@ std::vector<bool> FusionSchedule::elements_of(int stage, const Fusion& fusion, c
     const ScalarInstr& i = fusion.program.instrs[static_cast<size_t>(v)];
     if (!x.live) continue;
     if (is_reduction(i.op) && x.stage == stage + 1) need(i.a);
+    if (i.op == Opcode::total && x.stage == stage) need(i.a);
     if (x.stage == stage && is_kept(v)) need(v);
     if (!needed[static_cast<size_t>(v)] || (x.stage < stage && is_kept(v))) continue;
     for (const int32_t operand : operands_of(v)) need(operand);

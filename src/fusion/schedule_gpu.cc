@@ -14,8 +14,9 @@ constexpr int64_t kMinColumns = 8;   // that are read at once
 constexpr int64_t kMaxColumns = 32;
 constexpr int64_t kMaxWalk =
     64;  // elements of a thread for which a second launch would take longer
-constexpr int64_t kBlocks = 1024;  // wanted to fill a machine
-constexpr int64_t kMinPiece = 16;  // elements for each lane, at least
+constexpr int64_t kBlocks = 1024;       // wanted to fill a machine
+constexpr int64_t kMinPiece = 16;       // elements for each lane, at least
+constexpr int64_t kShortTotals = 1024;  // positions, whatever the number of rows
 constexpr int64_t kWarp = 32;
 
 int64_t up(int64_t n, int64_t by) { return (n + by - 1) / by; }
@@ -41,12 +42,19 @@ void FusionSchedule::plan_walk(const Fusion& f, const ir::Target& target) {
     w.blocks = blocks();
   } else {
     // Many loads in flight at once, and few threads that meet at a barrier; where rows are few,
-    // threads.
-    const auto wanted = [&] { return w.lanes < kWarp || groups_ < kBlocks ? 4 : 8; };
+    // threads. Totals are the fewer to add up the more rows a block has.
+    const auto wanted = [&] {
+      return w.lanes < kWarp || (groups_ < kBlocks && !has_totals()) ? 4 : 8;
+    };
     while (w.lanes < kMaxThreads && w.lanes * wanted() < length_) w.lanes *= 2;
-    w.groups = std::max<int64_t>(1, (groups_ < kBlocks ? 128 : 256) / w.lanes);
+    const int64_t threads = has_totals() ? kMaxThreads : groups_ < kBlocks ? 128 : 256;
+    w.groups = std::max<int64_t>(1, threads / w.lanes);
     w.threads = w.lanes * w.groups;
-    w.blocks = std::max<int64_t>(1, up(groups_, w.groups));
+    w.tiles = w.blocks = std::max<int64_t>(1, up(groups_, w.groups));
+    if (has_totals()) {
+      w.blocks = up(w.tiles, up(w.tiles, BlockWalk::kMaxBlocks));
+      if (w.blocks > BlockWalk::kTeam) w.blocks = up(w.blocks, BlockWalk::kTeam) * BlockWalk::kTeam;
+    }
   }
   w.per_lane = up(length_, w.lanes);
   w.is_repeated = w.per_lane > kKept;
@@ -96,6 +104,30 @@ double FusionSchedule::estimate(const Fusion& f, const ir::Pace& pace) const {
   return pace.nanoseconds(flops, bytes);
 }
 
+// Rows keep to themselves, and what is computed of totals needs nothing of them.
+Status FusionSchedule::check_totals(const Fusion& f, const ir::Target& target) const {
+  if (!target.ordered_blocks) {
+    return unimplemented(
+        str("sums over all rows beside those of rows in a ", target.name, " kernel"));
+  }
+  for (const int32_t v : behind_walks(f)) {
+    const ScheduledValue& x = (*this)[v];
+    const ScalarInstr& i = f.program.instrs[static_cast<size_t>(v)];
+    const bool is_total = i.op == Opcode::total;
+    const bool is_of_rows =
+        (x.stage > 0 && !is_total) || (x.axes & ((1ull << walk_begin_) - 1)) != 0;
+    const bool is_of_totals = is_total && (*this)[i.a].is_total();
+    if (is_reduction(i.op) || is_of_rows || is_of_totals)
+      return unimplemented("a GPU kernel of rows and their sums of which one needs the other");
+  }
+  // They are added up by single blocks in the end, which takes the longer the longer rows are.
+  if (walk_->is_repeated || length_ > std::max(kShortTotals, 4 * groups_)) {
+    return unimplemented(
+        str("a GPU kernel of sums over ", groups_, " rows of ", length_, " elements"));
+  }
+  return {};
+}
+
 Result<FusionSchedule> FusionSchedule::for_gpu(const Fusion& f, const ir::Target& target) {
   if (f.size() == 0) return unimplemented("a GPU kernel of nothing");
   FusionSchedule s(f);
@@ -109,6 +141,10 @@ Result<FusionSchedule> FusionSchedule::for_gpu(const Fusion& f, const ir::Target
   // cut in pieces, so that it fills the machine.
   const bool rereads = s.stages_ > 2 || s.rereads_elements();
   s.plan_walk(f, target);
+  if (s.has_totals()) {
+    CHECK_OK(s.check_totals(f, target));
+    return s;
+  }
   if (s.length_ <= target.longest_row && (rereads || s.walk_->per_lane <= kMaxWalk)) return s;
   if (rereads) {
     return unimplemented(

@@ -54,6 +54,7 @@ struct Target {
   int max_threads;         // of a block; 0: kernels have no blocks
   int64_t shared_bytes;    // of a block
   bool turns_short_rows;   // many rows of few elements are walked as columns
+  bool ordered_blocks;     // behind a fence a block sees what others of its launch have written
 };
 
 inline constexpr int64_t kAnyLength = std::numeric_limits<int64_t>::max();
@@ -75,7 +76,8 @@ inline constexpr Target kCpu{.name = "cpu",
                              .max_buffers = 33,
                              .max_threads = 0,
                              .shared_bytes = 0,
-                             .turns_short_rows = true};
+                             .turns_short_rows = true,
+                             .ordered_blocks = false};
 
 inline constexpr Target kCuda{.name = "cuda",
                               .float64 = false,
@@ -94,7 +96,8 @@ inline constexpr Target kCuda{.name = "cuda",
                               .max_buffers = 33,
                               .max_threads = 1024,
                               .shared_bytes = 48 << 10,
-                              .turns_short_rows = false};
+                              .turns_short_rows = false,
+                              .ordered_blocks = true};
 
 inline constexpr Target kMetal{.name = "metal",
                                .float64 = false,
@@ -114,7 +117,9 @@ inline constexpr Target kMetal{.name = "metal",
                                .max_buffers = 31,
                                .max_threads = 1024,
                                .shared_bytes = 32 << 10,
-                               .turns_short_rows = false};
+                               .turns_short_rows = false,
+                               // Fences of the whole device begin with version 3.2 of its language.
+                               .ordered_blocks = false};
 
 // Marks an op with regions as the CPU's, whatever the target of its program.
 void run_on_cpu(Op& op);

@@ -118,6 +118,7 @@ std::string GpuPrinter::signature(const GpuKernel& kernel) const {
   if (kernel.reads_scratch) add("IN", "u8", "scratch");
   for (int o : kernel.outputs) add("OUT", type_of(f_.outputs[o].type), str("out", o));
   if (kernel.scratch_bytes) add("OUT", "u8", "scratch");
+  if (kernel.has_counters) add("OUT", "u32", "counters");
   if (kernel.pieces == 1) return str(parameters, " POSITION) {\n  ENTER\n");
   return str(parameters, " FIRST_BLOCK(", number, ") POSITION) {\n  ENTER\n",
              "  block_id += first_block;\n");
@@ -125,12 +126,12 @@ std::string GpuPrinter::signature(const GpuKernel& kernel) const {
 
 void GpuPrinter::store_kept(std::string_view condition) {
   const auto& parts = schedule_.parts();
-  if (std::all_of(parts.begin(), parts.end(), [](const auto& part) { return part.is_spread; }))
-    return;
+  const auto is_elsewhere = [](const OutputPart& part) { return part.is_spread || part.is_total; };
+  if (std::all_of(parts.begin(), parts.end(), is_elsewhere)) return;
   line(str("if (", condition, condition_.empty() ? "" : " && ", condition_, ") {"));
   ++depth_;
   for (const OutputPart& part : parts) {
-    if (!part.is_spread) store(part);
+    if (!is_elsewhere(part)) store(part);
   }
   --depth_;
   line("}");
@@ -236,6 +237,7 @@ Status GpuPrinter::stage(int s, const BlockWalk& w) {
     if (part.is_spread && schedule_[part.value].stage == s) store(part);
   }
   condition_ = outer;
+  add_to_totals(s);
   for (int32_t v : reductions) {
     const ScalarInstr& i = instr(v);
     std::string element = value(i.a, s);
@@ -258,8 +260,11 @@ Status GpuPrinter::walk(GpuKernel* kernel, const BlockWalk& w) {
   const std::string lane = w.is_column ? str(" / ", w.groups) : str(" % ", w.lanes);
   const std::string group = w.is_column ? str(" % ", w.groups) : str(" / ", w.lanes);
   line(str("const int lane = thread_id", lane, ", group = thread_id", group, ";"));
+  if (!totals_.empty()) open_tiles(w);
   const int64_t tiles = w.is_column ? (count + w.groups - 1) / w.groups : 0;
-  const std::string tile = w.is_column ? str("(block_id % ", tiles, ")") : "block_id";
+  const std::string tile = w.is_column       ? str("(block_id % ", tiles, ")")
+                           : totals_.empty() ? "block_id"
+                                             : "tile";
   // Groups beyond the last one repeat it, so that all threads meet at the barriers.
   line(str(index, " at = (", index, ")", tile, " * ", w.groups, " + group;"));
   if (count % w.groups) {
@@ -276,7 +281,7 @@ Status GpuPrinter::walk(GpuKernel* kernel, const BlockWalk& w) {
   for (int s = 0; s < schedule_.stages(); ++s) CHECK_OK(stage(s, w));
   store_kept("lane == 0");
   condition_.clear();
-  return {};
+  return totals_.empty() ? Status() : finish_totals(kernel, w);
 }
 
 // What the kernel in hand reads of an input: elements that several accesses touch come once.
@@ -312,7 +317,8 @@ Status GpuPrinter::finish(GpuKernel* kernel, std::string_view kind, double nanos
   for (const int input : kernel->inputs) kernel->reads.push_back(bytes_of(input));
   kernel->pieces = std::min(kernel->blocks, dialect_.target.pace.pieces(nanoseconds));
   const int buffers = static_cast<int>(kernel->inputs.size() + kernel->outputs.size()) +
-                      kernel->reads_scratch + (kernel->scratch_bytes != 0) + (kernel->pieces > 1);
+                      kernel->reads_scratch + (kernel->scratch_bytes != 0) + kernel->has_counters +
+                      (kernel->pieces > 1);
   if (buffers > dialect_.target.max_buffers) {
     return unimplemented(str("a ", dialect_.target.name, " kernel of ", buffers, " buffers"));
   }
@@ -324,8 +330,10 @@ Status GpuPrinter::finish(GpuKernel* kernel, std::string_view kind, double nanos
   uint64_t hash = 0xcbf29ce484222325ull;
   for (char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ull;
   kernel->name = str("mps_", kind, "_", gpu_hex(hash).substr(2));
-  kernel->source =
-      str(dialect_.prelude, "KERNEL(", kernel->name, ", ", kernel->threads, ")(", text);
+  // Two blocks at once, where registers suffice.
+  const bool is_half = !totals_.empty() && schedule_.walk()->per_lane <= 8;
+  kernel->source = str(dialect_.prelude, "KERNEL(", kernel->name, ", ", kernel->threads,
+                       is_half ? ", 2)(" : ")(", text);
   body_.clear();
   shared_bytes_ = 0;
   return {};

@@ -14,15 +14,19 @@
 namespace jaxmps::kernels {
 
 // Parameters, all of them pointers to dense row-major arrays: the inputs, the scratch memory if it
-// is read, the outputs, the scratch memory if it is written.
+// is read, the outputs, the scratch memory if it is written, the counters if it has them.
 struct GpuKernel {
+  static constexpr int kCounters = 32;
   std::string name;
   std::string source;                // begins with the dialect's prelude
   int64_t blocks = 1;                // along one axis,
   int threads = 256;                 // each of so many
   std::vector<int> inputs, outputs;  // of the fusion
-  int64_t scratch_bytes = 0;         // that it writes for the next kernel
+  int64_t scratch_bytes = 0;         // that it writes for the next kernel, or for its last block
   bool reads_scratch = false;
+  // kCounters u32s that are 0, and are again at its end: which of its blocks have ended. Kernels
+  // that share them must not overlap.
+  bool has_counters = false;
   std::vector<int64_t> reads;  // bytes of each input, as often as it has to come from memory
   // Estimated, on a slow machine. Where that is too long (ir::Pace), the blocks are launched in so
   // many pieces, and the number of a piece's first block is the last parameter, a u32.

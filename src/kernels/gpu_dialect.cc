@@ -14,7 +14,7 @@ constexpr std::string_view kCuda =
 typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32;
 typedef unsigned long long u64; typedef float f32;
 #define FN static __device__ __forceinline__
-#define KERNEL(name, threads) extern "C" __global__ void __launch_bounds__(threads) name
+#define KERNEL(name, ...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__) name
 #define IN(T, name, number) const T* __restrict__ name
 #define OUT(T, name, number) T* __restrict__ name
 #define POSITION
@@ -39,6 +39,23 @@ FN u8 shuffle(u8 v, int mask) { return (u8)__shfl_xor_sync(0xffffffffu, (u32)v, 
 FN s8 shuffle(s8 v, int mask) { return (s8)__shfl_xor_sync(0xffffffffu, (int)v, mask); }
 FN u16 shuffle(u16 v, int mask) { return (u16)__shfl_xor_sync(0xffffffffu, (u32)v, mask); }
 FN s16 shuffle(s16 v, int mask) { return (s16)__shfl_xor_sync(0xffffffffu, (int)v, mask); }
+// Whether the block is the last of `count` to come here: it sees what the others wrote before.
+FN bool is_last(u32* counter, u32 count) {
+  __shared__ bool last;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    __threadfence();
+    last = atomicAdd(counter, 1u) + 1 == count;
+    if (last) *counter = 0;
+    __threadfence();
+  }
+  __syncthreads();
+  return last;
+}
+template <typename T> FN T of_others(const T* p) { return __ldcg(p); }
+FN float4 operator+(float4 a, float4 b) {
+  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
 )";
 
 // Where there is an instruction for it.

@@ -13,7 +13,11 @@ namespace jaxmps::kernels {
 class GpuPrinter {
  public:
   GpuPrinter(const Fusion& f, const Dialect& dialect, FusionSchedule schedule)
-      : f_(f), dialect_(dialect), schedule_(std::move(schedule)) {}
+      : f_(f), dialect_(dialect), schedule_(std::move(schedule)) {
+    for (const int32_t v : schedule_.live()) {
+      if (instr(v).op == Opcode::total) totals_.push_back(v);
+    }
+  }
 
   Result<GpuFusion> print();
 
@@ -58,11 +62,20 @@ class GpuPrinter {
   std::vector<bool> elements_of(int stage) const;
   Status stage(int s, const BlockWalk& w);
   void reduce_block(int32_t v, const BlockWalk& w);
+  void open_tiles(const BlockWalk& w);
+  void add_to_totals(int stage);
+  void leave_totals(const BlockWalk& w);
+  void open_positions(const BlockWalk& w, int64_t count);
+  void close();
+  int64_t stride() const;
+  void add_up_blocks(const BlockWalk& w, std::string_view first, int64_t blocks, int64_t apart);
+  Status finish_totals(GpuKernel* kernel, const BlockWalk& w);
   std::string signature(const GpuKernel& kernel) const;
 
   const Fusion& f_;
   const Dialect& dialect_;
   const FusionSchedule schedule_;
+  std::vector<int32_t> totals_;
   std::string body_;
   int64_t shared_bytes_ = 0;  // of the kernel in hand
   int depth_ = 1;

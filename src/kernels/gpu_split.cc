@@ -18,7 +18,8 @@ int64_t up(int64_t n, int64_t by) { return (n + by - 1) / by; }
 // Values that are one per result, of the given stage.
 Status GpuPrinter::kept_values(int stage) {
   for (const int32_t v : schedule_.live()) {
-    const bool is_one = !schedule_[v].is_element() && !is_reduce(v);
+    const ScheduledValue& x = schedule_[v];
+    const bool is_one = !x.is_element() && !x.is_total() && !is_reduce(v);
     if (is_one && schedule_[v].stage == stage) CHECK_OK(define(v));
   }
   return {};

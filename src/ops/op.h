@@ -57,10 +57,11 @@ struct Launch {
   int64_t blocks = 1;
   int threads = 1;  // of a block
   // Its parameters, in this order: operands, scratch memory that the launch before it has written,
-  // results, scratch memory that it writes.
+  // results, scratch memory that it writes, the encoder's counters.
   std::vector<int> inputs, outputs;
   bool reads_scratch = false;
   int64_t scratch_bytes = 0;
+  bool has_counters = false;
   std::vector<int64_t> reads;  // bytes of each of `inputs`
   // Estimated. What takes long is launched in pieces, each of which is told its first block.
   double nanoseconds = 0;

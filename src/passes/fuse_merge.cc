@@ -107,8 +107,11 @@ class FusionMerger {
     for (Value* operand : op->operands()) {
       if (operand->type.size() != extent_of(*op).walked) continue;
       for (Op* sibling : readers_of(*operand)) {
-        if (place_.at(sibling) <= place_.at(op) || place_.at(sibling) >= first) continue;
-        if (Op* merged = merge(op, sibling, true)) return merged;
+        // What reads no results may move to what is first.
+        const bool is_first = place_.at(sibling) < first;
+        if (place_.at(sibling) <= place_.at(op) || !(is_first || is_available(*sibling, *op)))
+          continue;
+        if (Op* merged = merge(op, sibling, is_first)) return merged;
         break;
       }
     }

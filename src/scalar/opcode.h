@@ -16,7 +16,7 @@ using ir::DType;
   X(input)                                                                                      \
   X(load)                                                                                       \
   X(constant) X(convert) X(bitcast) X(encode) X(decode) X(round_to) X(reduce_precision) X(wrap) \
-      X(select) X(threefry) X(threefry_second)
+      X(select) X(threefry) X(threefry_second) X(total)
 
 // The others stand in ir/scalar_ops.def.
 enum class Opcode : uint8_t {

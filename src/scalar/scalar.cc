@@ -110,6 +110,7 @@ bool is_foldable(Opcode op) {
     case Opcode::constant:
     case Opcode::threefry:
     case Opcode::threefry_second:
+    case Opcode::total:
       return false;
     default:
       return !is_reduction(op);

@@ -38,6 +38,8 @@ std::optional<Opcode> opcode_of(ir::OpId id);
 //   select    a is pred; b where a holds, else c
 //   threefry  (key0, key1, count0, count1: u32) gives word 0; threefry_second(threefry) word 1
 //   reduce_*  over the reduced axes of a fusion, of a, starting with b (only in fusions)
+//   total     the sum over all other axes, of a: f32, one for each reduced position (only in
+//             fusions of rows)
 struct ScalarInstr {
   Opcode op;
   DType type;

@@ -402,6 +402,7 @@ void TileCompiler::place_bindings() {
 }
 
 Status TileCompiler::compile() {
+  if (schedule_.has_totals()) return unimplemented("sums over all rows beside those of rows");
   k_.accesses = f_.accesses;
   analyse();
   find_multiply_adds();

@@ -86,6 +86,36 @@ TEST(Schedule, ComplexOutputsHaveTwoPartsThatAreSpreadAlike) {
   EXPECT_TRUE(s.rereads_elements());
 }
 
+// Of as many rows as columns: what a value is decides where it goes.
+TEST(Schedule, TotalsAreAddedToWhereTheirOperandIsComputed) {
+  Graph g;
+  const Dims s = {64, 64};
+  V x = g.arg(DType::f32, s), p = g.arg(DType::f32, {64}), zero = g.splat(DType::f32, {}, 0.0f);
+  V sum = g.reduce(OpId::add, x, zero, {1});
+  V left = g.same(OpId::subtract, {x, g.broadcast(sum, s, {0})});
+  V total = g.reduce(OpId::add, left, zero, {0});
+  g.ret({left, sum, g.same(OpId::subtract, {p, total})});
+  const Fusion f = describe(g);
+  const FusionSchedule schedule(f);
+  EXPECT_EQ(Fusion::Kind::row, f.kind);
+  EXPECT_TRUE(schedule.has_totals());
+  EXPECT_EQ(2, schedule.stages());
+  const int32_t at = find(f, Opcode::total);
+  EXPECT_EQ(Level::total, schedule[at].level);
+  EXPECT_EQ(1, schedule[at].stage);
+  const auto parts = schedule.parts();
+  ASSERT_EQ(3u, parts.size());
+  EXPECT_TRUE(parts[0].is_spread && !parts[0].is_total);
+  EXPECT_FALSE(parts[1].is_spread || parts[1].is_total);
+  EXPECT_EQ((std::vector<int64_t>{1, 0}), parts[1].strides);
+  EXPECT_TRUE(parts[2].is_total && !parts[2].is_spread);
+  EXPECT_EQ((std::vector<int64_t>{0, 1}), parts[2].strides);
+  EXPECT_EQ(Level::total, schedule[parts[2].value].level);
+  const auto behind = schedule.behind_walks(f);
+  EXPECT_EQ(3u, behind.size());  // the parameter, the total and what is left
+  for (const int32_t v : behind) EXPECT_FALSE(schedule[v].is_kept);
+}
+
 TEST(Schedule, ALoopIsWalkedAsItsPrinterLikes) {
   Graph g;
   V x = g.arg(DType::f32, {64, 1000}), b = g.arg(DType::f32, {64});

@@ -36,6 +36,18 @@ void columns(Graph& g, Dims dims, ir::Ints reduced, bool with_elements) {
   g.ret(results);
 }
 
+// Rows less their mean; the sums of these over all rows, and a parameter that takes a step.
+void centred(Graph& g, const Dims& s, DType t) {
+  V x = g.convert(g.arg(t, s), DType::f32), p = g.arg(t, {s[1]});
+  V zero = g.splat(DType::f32, {}, 0.0f);
+  V mean = g.same(OpId::divide, {g.reduce(OpId::add, x, zero, {1}),
+                                 g.splat(DType::f32, {s[0]}, static_cast<float>(s[1]))});
+  V left = g.same(OpId::subtract, {x, g.broadcast(mean, s, {0})});
+  V total = g.reduce(OpId::add, left, zero, {0});
+  V step = g.same(OpId::subtract, {g.convert(p, DType::f32), total});
+  g.ret({g.convert(left, t), total, g.convert(step, t)});
+}
+
 GpuFusion print(Graph& g) {
   auto fusion = kernels::build_fusion(g.region, false);
   EXPECT_TRUE(fusion.ok());
@@ -135,6 +147,11 @@ std::vector<GpuKernel> kernels_to_compile() {
     Graph h;
     columns(h, l.dims, l.reduced, l.dims.size() > 2);
     for (GpuKernel& k : print(h).kernels) all.push_back(std::move(k));
+  }
+  for (const Dims& dims : {Dims{8192, 768}, Dims{64, 64}, Dims{1, 768}}) {
+    Graph h;
+    centred(h, dims, DType::bf16);
+    all.push_back(text_of(h));
   }
   return all;
 }
@@ -244,6 +261,67 @@ TEST(Cuda, LongColumnsThatAreReadAgainAreRefused) {
                 kernel.error().text);
     }
   }
+}
+
+size_t occurrences(const std::string& text, std::string_view of) {
+  size_t count = 0;
+  for (size_t at = text.find(of); at != std::string::npos; at = text.find(of, at + 1)) ++count;
+  return count;
+}
+
+TEST(Cuda, SumsOverAllRowsAreFoundByTheBlocksThatEndLast) {
+  struct Shape {
+    Dims dims;
+    int64_t blocks;
+    size_t last;  // how often it is asked who comes last
+  };
+  // Blocks of 512 threads; no more than 256 of them, and several teams of 16 are full.
+  for (const auto& [dims, blocks, last] :
+       {Shape{{8192, 768}, 256, 2}, Shape{{513, 769}, 144, 2}, Shape{{64, 64}, 2, 1},
+        Shape{{8, 512}, 1, 0}, Shape{{1, 768}, 1, 0}, Shape{{2100, 8192}, 240, 2}}) {
+    for (const DType t : {DType::f32, DType::bf16}) {
+      Graph g;
+      centred(g, dims, t);
+      const GpuKernel k = text_of(g);
+      const std::string text = k.source.substr(k.source.find("KERNEL(mps"));
+      EXPECT_EQ(blocks, k.blocks) << text;
+      EXPECT_EQ(512, k.threads);
+      EXPECT_EQ(last, occurrences(text, "is_last(")) << text;
+      EXPECT_EQ(last > 0, k.has_counters);
+      EXPECT_EQ(blocks * ((dims[1] + 3) / 4 * 4) * 4, k.scratch_bytes);
+      EXPECT_EQ(1u, occurrences(text, " = in0[")) << text;
+      EXPECT_EQ((std::vector<int>{0, 1, 2}), k.outputs);
+    }
+  }
+}
+
+TEST(Cuda, OtherSumsOverAllRowsAreRefused) {
+  const auto refusal = [](const Graph& g, const kernels::Dialect& dialect) {
+    auto fusion = kernels::build_fusion(g.region, false);
+    EXPECT_TRUE(fusion.ok()) << fusion.error().text;
+    auto kernel = kernels::print_gpu(*fusion, dialect);
+    return kernel.ok() ? "printed" : kernel.error().text;
+  };
+  for (const int64_t rows : {3000, 1000}) {  // too long for registers, and for so few rows
+    const int64_t length = rows == 3000 ? 8193 : 4001;
+    Graph g;
+    centred(g, {rows, length}, DType::f32);
+    EXPECT_EQ(str("a GPU kernel of sums over ", rows, " rows of ", length, " elements"),
+              refusal(g, kernels::cuda_dialect()));
+  }
+  Graph metal;
+  centred(metal, {50, 100}, DType::f32);
+  EXPECT_EQ("sums over all rows beside those of rows in a metal kernel",
+            refusal(metal, kernels::metal_dialect()));
+  // One sum over all rows needs another.
+  Graph twice;
+  const Dims s = {50, 100};
+  V x = twice.arg(DType::f32, s), zero = twice.splat(DType::f32, {}, 0.0f);
+  V mean = twice.broadcast(twice.reduce(OpId::add, x, zero, {0}), s, {1});
+  V left = twice.same(OpId::abs, {twice.same(OpId::subtract, {x, mean})});
+  twice.ret({twice.reduce(OpId::add, x, zero, {1}), twice.reduce(OpId::add, left, zero, {0})});
+  EXPECT_EQ("a GPU kernel of rows and their sums of which one needs the other",
+            refusal(twice, kernels::cuda_dialect()));
 }
 
 TEST(Cuda, NvccCompilesEveryOpOfEveryType) {

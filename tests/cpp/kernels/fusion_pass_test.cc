@@ -5,6 +5,7 @@
 #include <random>
 
 #include "kernels/cpu/tile.h"
+#include "kernels/gpu.h"
 #include "passes/fuse.h"
 #include "support/graph.h"
 
@@ -40,6 +41,11 @@ struct Program {
   std::string dump;
   ir::Target target = walks_short_slices();
   passes::FuseOptions options;
+  std::function<Status(ir::Op&, fusion::Fusion, const ir::Target&)> accept =
+      [](const ir::Op&, const kernels::Fusion& f, const ir::Target&) -> Status {
+    TRY(cpu::TileKernel kernel, cpu::compile_tile(f));
+    return {};
+  };
   Status fuse() {
     ir::Function* main = module.add_function("main");
     ir::ValueMap map;
@@ -49,10 +55,7 @@ struct Program {
       main->type.elements.push_back(main->body.arg(i)->type);
     for (V v : main->body.terminator()->operands()) main->type.results.push_back(v->type);
     options.dump = &dump;
-    options.accept = [](const ir::Op&, const kernels::Fusion& f, const ir::Target&) -> Status {
-      TRY(cpu::TileKernel kernel, cpu::compile_tile(f));
-      return {};
-    };
+    options.accept = accept;
     return passes::fuse(module, target, options);
   }
   ir::Region& body() { return module.main()->body; }
@@ -380,6 +383,39 @@ TEST(Fuse, SumsOverTheSameRowsMerge) {
   g.ret({barrier(g, sum), barrier(g, product)});
   ASSERT_TRUE(p.fuse().ok());
   EXPECT_EQ(1, count(p.body()).fusions) << print(p.module) << p.dump;
+}
+
+Status accept_printed(const ir::Op&, const kernels::Fusion& f, const ir::Target& target) {
+  if (target.runs_native) {
+    TRY(cpu::TileKernel kernel, cpu::compile_tile(f));
+    return {};
+  }
+  TRY(auto kernels, kernels::print_gpu(f, target.ordered_blocks ? kernels::cuda_dialect()
+                                                                : kernels::metal_dialect()));
+  return {};
+}
+
+// Where a block sees what others have written; not on the CPU, nor on Metal. Sums that need nothing
+// of the rows move to them from behind what reads their results.
+TEST(Fuse, SumsOfRowsMergeWithSumsOverAllRows) {
+  for (const ir::Target& target : {ir::kCpu, ir::kCuda, ir::kMetal}) {
+    for (const bool needs_rows : {true, false}) {
+      Program p;
+      p.target = target;
+      p.accept = accept_printed;
+      Graph& g = p.graph;
+      const Dims s = {300, 300};
+      V x = g.arg(DType::f32, s), zero = g.splat(DType::f32, {}, 0.0f);
+      V sum = g.reduce(OpId::add, x, zero, {1});
+      V left = g.same(OpId::subtract, {x, g.broadcast(sum, s, {0})});
+      V behind = barrier(g, left);
+      V total = g.reduce(OpId::add, g.same(OpId::multiply, {needs_rows ? left : x, x}), zero, {0});
+      g.ret({behind, total});
+      ASSERT_TRUE(p.fuse().ok());
+      EXPECT_EQ(target.ordered_blocks ? 1 : 2, count(p.body()).fusions)
+          << print(p.module) << p.dump;
+    }
+  }
 }
 
 // To merge the product into the second fusion would keep one of its arrays until then.

@@ -514,18 +514,22 @@ Count count_calls(const std::filesystem::path& path, const ir::Target& target,
 
 // Every fusion has a kernel on both, those of all programs that benchmarks/ measures among them.
 TEST(SimulatedDevice, ProgramsAskOfMetalWhatTheyAskOfCuda) {
-  // Gradients of convolutions are one call of cuDNN only, and nothing is cut for CUDA.
+  // Gradients of convolutions are one call of cuDNN only, nothing is cut for CUDA, and sums over
+  // all rows go with those of rows there alone.
   ir::Target target = ir::kMetal;
   target.gradient_convolutions = ir::kCuda.gradient_convolutions;
   target.strided_batches = ir::kCuda.strided_batches;
   target.vector_epilogues = ir::kCuda.vector_epilogues;
   target.pace = ir::kCuda.pace;
+  ir::Target apart = ir::kCuda;
+  apart.ordered_blocks = false;
+  const kernels::Dialect dialect{apart, kernels::cuda_dialect().prelude};
   int64_t launches = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(
            JAXMPS_SOURCE_DIR "/tests/cpp/metal/programs")) {
     if (entry.path().extension() != ".bc") continue;
     const Count metal = count_calls(entry.path(), target, kernels::metal_dialect());
-    const Count cuda = count_calls(entry.path(), ir::kCuda, kernels::cuda_dialect());
+    const Count cuda = count_calls(entry.path(), apart, dialect);
     // A kernel of fewer buffers may draw the borders elsewhere.
     EXPECT_LE(metal.launches, cuda.launches) << entry.path();
     EXPECT_GE(metal.launches, cuda.launches - 1) << entry.path();
@@ -558,9 +562,9 @@ TEST(SimulatedDevice, StepsAskForFewLaunches) {
                         {"counted/softmax.bc", 1, 1},
                         {"counted/softmax_gradient.bc", 1, 1},
                         {"counted/layer_norm.bc", 1, 1},
-                        {"counted/layer_norm_gradient.bc", 2, 1.9},
+                        {"counted/layer_norm_gradient.bc", 1, 1.1},
                         {"counted/decode.bc", 10, 1.21},
-                        {"transformer_gradient.bc", 41, 7.83},
+                        {"transformer_gradient.bc", 40, 7.79},
                         {"counted/resnet18_step.bc", 146, 5.91}};
   for (const Most& most : kMost) {
     const Count calls = count_calls(programs / most.name, ir::kCuda, kernels::cuda_dialect());

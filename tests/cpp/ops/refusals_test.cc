@@ -139,14 +139,27 @@ TEST(Refusals, FusionsOfReductions) {
   };
   {
     Graph g;
-    auto* x = g.arg(DType::f32, {4, 6});
-    g.ret({sum(g, x, {0}), sum(g, x, {1})});
+    auto* x = g.arg(DType::f32, {4, 6, 5});
+    g.ret({sum(g, x, {0}), sum(g, x, {2})});
     expect_said(g, "reductions of different shapes in one fusion");
   }
   {
     Graph g;
     auto* x = g.arg(DType::f32, {4, 4});
     g.ret({g.transpose(g.broadcast(sum(g, x, {1}), {4, 4}, {0}), {1, 0})});
+    expect_said(g, "a reduction read at moved positions");
+  }
+  for (const float init : {0.0f, 1.0f}) {
+    Graph g;
+    auto* x = g.arg(DType::f32, {4, 4});
+    g.ret({sum(g, x, {1}),
+           g.reduce(init == 0 ? OpId::maximum : OpId::add, x, g.splat(DType::f32, {}, init), {0})});
+    expect_said(g, "a reduction across rows that is no sum of floats from 0");
+  }
+  {
+    Graph g;  // equal shapes, but one counts rows and the other what is in them
+    auto* x = g.arg(DType::f32, {4, 4});
+    g.ret({g.same(OpId::add, {sum(g, x, {1}), sum(g, x, {0})})});
     expect_said(g, "a reduction read at moved positions");
   }
   {
@@ -236,6 +249,8 @@ TEST(Refusals, TileKernels) {
             "no vector loop for reduce_xor of f32");
   EXPECT_EQ(said(Kind::row, {load_x, {reduce_add, DType::f32, 0, 0}}),
             "a reduction whose initial value is not one value");
+  EXPECT_EQ(said(Kind::row, {load_x, {total, DType::f32, 0}}),
+            "sums over all rows beside those of rows");
 }
 
 TEST(Refusals, GpuKernels) {
