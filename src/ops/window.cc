@@ -8,6 +8,7 @@
 #include "ir/match.h"
 #include "kernels/cpu/pool.h"
 #include "ops/pieces.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::ops {
 

@@ -2,6 +2,7 @@
 
 #include "ir/float_format.h"
 #include "scalar/functions.h"
+#include "scalar/scalar.h"
 
 namespace jaxmps::scalar {
 namespace {
