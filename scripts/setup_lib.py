@@ -105,8 +105,9 @@ def environment(name: str, python: str, requirements, wheel=None, extras="") -> 
 
 
 def pip(interpreter, *arguments) -> None:
-    # Modules are compiled when they are first imported, which most never are.
-    command = [interpreter, "-m", "pip", "-q", "--disable-pip-version-check", *arguments, "--no-compile"]
+    command = [interpreter, "-m", "pip", "-q", "--disable-pip-version-check", *arguments]
+    if arguments[0] == "install":  # modules are compiled when they are first imported, which most never are
+        command.append("--no-compile")
     run(command, quiet=True, what=f"pip {' '.join(map(str, arguments))}")
 
 

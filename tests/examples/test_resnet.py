@@ -12,7 +12,8 @@ import pytest
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "resnet"
 
 # Eight steps of batch 8 on a narrow network: float32 rounding grows with every step, so the first
-# losses are held tighter than the last.
+# losses are held tighter than the last. On an H200, where cuDNN adds up in another order at every run,
+# the last ones of six runs were 1.5 to 2.2 % away.
 PROGRAM = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -39,7 +40,7 @@ def test_losses_equal_the_cpu_backend():
     assert np.isfinite(expected).all()
     np.testing.assert_allclose(actual[:1], expected[:1], rtol=1e-5)
     np.testing.assert_allclose(actual[:4], expected[:4], rtol=1e-3)
-    np.testing.assert_allclose(actual, expected, rtol=2e-2)
+    np.testing.assert_allclose(actual, expected, rtol=4e-2)
 
 
 @pytest.mark.needs_plugin
