@@ -93,22 +93,38 @@ def environment(name: str, python: str, requirements, wheel=None, extras="") -> 
         shutil.rmtree(folder, ignore_errors=True)
         run([python, "-m", "venv", folder], quiet=True, what="python -m venv")
         if requirements:
-            pip(interpreter, "install", *requirements)
+            install(interpreter, *requirements)
         stamp.write_text(wanted)
     if wheel is not None:
         installed, value = folder / "wheel-stamp", digest([wheel])
         if not current(installed, value):
-            pip(interpreter, "install", "--force-reinstall", "--no-deps", wheel)
-            pip(interpreter, "install", f"{wheel}{extras}")
+            name = wheel.name.split("-")[0]
+            install(interpreter, "--reinstall-package", name, f"{name}{extras} @ {wheel.resolve().as_uri()}")
             installed.write_text(value)
     return interpreter
 
 
 def pip(interpreter, *arguments) -> None:
     command = [interpreter, "-m", "pip", "-q", "--disable-pip-version-check", *arguments]
-    if arguments[0] == "install":  # modules are compiled when they are first imported, which most never are
-        command.append("--no-compile")
     run(command, quiet=True, what=f"pip {' '.join(map(str, arguments))}")
+
+
+def install(interpreter, *arguments) -> None:
+    """By uv, which takes a tenth of pip's time: modules are compiled when they are first imported."""
+    run([uv(), "pip", "install", "-q", "--python", interpreter, *arguments], quiet=True,
+        what=f"uv pip install {' '.join(map(str, arguments))}")
+
+
+def uv() -> pathlib.Path:
+    """The one on PATH, or one in build/env/uv."""
+    if found := shutil.which("uv"):
+        return pathlib.Path(found)
+    folder = BUILD / "env" / "uv"
+    program = folder / "bin" / "uv"
+    if not program.exists():
+        run([sys.executable, "-m", "venv", folder], quiet=True, what="python -m venv")
+        pip(folder / "bin" / "python", "install", "uv")
+    return program
 
 
 def build_environment() -> pathlib.Path:
