@@ -7,8 +7,11 @@ function(add_cpp_tests target)
   target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}/tests/cpp")
   target_compile_definitions(${target} PRIVATE JAXMPS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   target_link_libraries(${target} PRIVATE jaxmps_options gtest_main_found)
-  # Sanitized, more time would go into compiling them than into running them.
-  target_compile_options(${target} PRIVATE $<IF:$<BOOL:${JAXMPS_SANITIZE}>,-O0,-O1>)
+  if(JAXMPS_SANITIZE)  # more time would go into compiling them than into running them
+    target_compile_options(${target} PRIVATE -O0)
+  else()
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
   link_folders(${target} ${ARGN})
   if(JAXMPS_UNITY)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
