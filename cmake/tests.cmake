@@ -7,20 +7,13 @@ function(add_cpp_tests target)
   target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}/tests/cpp")
   target_compile_definitions(${target} PRIVATE JAXMPS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   target_link_libraries(${target} PRIVATE jaxmps_options gtest_main_found)
-  if(JAXMPS_SANITIZE)  # more time would go into compiling them than into running them
-    target_compile_options(${target} PRIVATE -O0)
-  else()
-    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
-  endif()
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
   link_folders(${target} ${ARGN})
   if(JAXMPS_UNITY)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
   endif()
 endfunction()
 
-# These run longer: the definition of the Fourier transform, and many programs op by op.
-set_property(SOURCE "${CMAKE_SOURCE_DIR}/tests/cpp/kernels/cpu_fft_test.cc"
-  "${CMAKE_SOURCE_DIR}/tests/cpp/kernels/tile_random_test.cc" APPEND PROPERTY COMPILE_OPTIONS -O1)
 # It defines functions of the C library.
 set_property(SOURCE "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/faults.cc" PROPERTY SKIP_UNITY_BUILD_INCLUSION ON)
 
