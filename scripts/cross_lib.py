@@ -121,10 +121,10 @@ def _compiler(path: pathlib.Path, command: str, before="") -> pathlib.Path:
 def zig() -> pathlib.Path:
     """A compiler for macOS. zig says that libc++ is its own and so has all that its headers know;
     it is the system's, and what macOS 14 lacks must come from the headers. Whatever is linked, such as CMake's
-    first try, zig would compile its libc++ for."""
+    first try, zig would compile its libc++ for. Not told otherwise, it makes debug information."""
     newer = "_LIBCPP_HAS_VENDOR_AVAILABILITY_ANNOTATIONS"
     return _compiler(MACOS.folder / "zig-c++",
-                     f'"{environment()}" -m ziglang c++ -target aarch64-macos.14.0 -U{newer} -D{newer}=1',
+                     f'"{environment()}" -m ziglang c++ -target aarch64-macos.14.0 -g0 -U{newer} -D{newer}=1',
                      before='case " $* " in *" -c "*) ;; *) set -- -nostdlib++ "$@" ;; esac\n')
 
 
