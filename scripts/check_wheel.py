@@ -33,7 +33,9 @@ LIBCXX_KNOWN = re.compile(
     r"__Z(dlPvSt11align_val_t|dlPvm|dlPvRKSt9nothrow_t|nwmSt11align_val_t)$"
     r"|__ZT[IV]NSt3__112bad_weak_ptrE$|__ZNSt3__112bad_weak_ptrD1Ev$|__ZTINSt3__112system_errorE$"
     r"|__ZNSt3__1(5mutex8try_lockEv|6thread6detachEv|9to_stringE[a-z])$"
-    r"|__ZNSt3__112basic_stringIcNS_11char_traitsIcEENS_9allocatorIcEEE6insertENS_11__wrap_iterIPKcEEc$"
+    r"|__ZNK?St3__112basic_stringIcNS_11char_traitsIcEENS_9allocatorIcEEE"
+    r"(6insertENS_11__wrap_iterIPKcEEc|4findEcm|7compareEmmPKc|21__grow_by_and_replaceEmmmmmmPKc"
+    r"|C2ERKS5_mmRKS4_|aSERKS5_)$"
     r"|__ZNSt3__16__sortIRNS_6__lessI(?P<t>[a-z])(?P=t)EEP(?P=t)EEvT0_S5_T_$"
 )
 LIBSYSTEM_KNOWN = {"_" + name for name in (
