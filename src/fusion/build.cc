@@ -32,6 +32,7 @@ class FusionBuilder {
   Status choose_space();
   bool is_walked(const ir::Op& reduce) const;
   bool is_across_rows(const ir::Op& reduce) const;
+  Result<IndexMap> map_of_vector(const ir::Op& reduce, const IndexMap& at) const;
   Status find_totals();
   void set_axes(const std::vector<int>& order);
   Affine base(int dim) const;
@@ -117,8 +118,10 @@ bool reduces_rows(const ir::Op& reduce) {
   return reduces(reduce, innermost);
 }
 
+// Or along what is walked, of an operand that has not all of the kept dimensions.
 bool FusionBuilder::is_walked(const ir::Op& reduce) const {
-  return reduce.ints("dimensions") == walked_->ints("dimensions");
+  return reduce.operand(0)->type.dims != shape_ ||
+         reduce.ints("dimensions") == walked_->ints("dimensions");
 }
 
 // Whether it is over all dimensions that rows have not, and no others; those of one element aside.
@@ -136,7 +139,7 @@ Status FusionBuilder::find_totals() {
     for (int i = 0; i < op->operand_count(); ++i)
       is_of_totals |= of_totals_.count(op->operand(i)->op()) != 0;
     if (op->id == OpId::reduce) {
-      if (op->operand(0)->type.dims != shape_ || (!is_walked(*op) && !is_across_rows(*op)))
+      if (!is_walked(*op) && !is_across_rows(*op))
         return ir::refuse(*op, "reductions of different shapes in one fusion");
       is_of_totals |= !is_walked(*op);
     }
@@ -145,10 +148,13 @@ Status FusionBuilder::find_totals() {
   return {};
 }
 
-// The walked shape is the operand of the reductions, or else the first result.
+// The walked shape is the largest operand of the reductions, or else the first result.
 Status FusionBuilder::choose_space() {
   for (const ir::Op* op : region_) {
-    if (op->id == OpId::reduce && (!walked_ || reduces_rows(*op))) walked_ = op;
+    if (op->id != OpId::reduce) continue;
+    const int64_t larger =
+        walked_ ? op->operand(0)->type.size() - walked_->operand(0)->type.size() : 1;
+    if (larger > 0 || (larger == 0 && reduces_rows(*op))) walked_ = op;
   }
   std::vector<int> order;
   if (!walked_) {
@@ -457,14 +463,48 @@ std::optional<Opcode> reduction_with(OpId combiner, DType dtype) {
   return code ? reduction_of(*code) : std::nullopt;
 }
 
+// Where the operand of a reduction is read that each group does for itself: along what it walks,
+// and for the rest where the result is asked for.
+Result<IndexMap> FusionBuilder::map_of_vector(const ir::Op& op, const IndexMap& at) const {
+  const ir::Dims& dims = op.operand(0)->type.dims;
+  IndexMap in;
+  size_t kept = 0, walked = 0;
+  const auto skip = [&] {
+    while (walked < shape_.size() && (!reduced_[walked] || shape_[walked] == 1)) ++walked;
+  };
+  for (size_t d = 0; d < dims.size(); ++d) {
+    if (!reduces(op, static_cast<int64_t>(d))) {
+      in.push_back(at[kept++]);
+      for (int a = f_.reduced_begin; a < f_.reduced_end; ++a) {
+        if (in.back().strides[static_cast<size_t>(a)] != 0)
+          return ir::refuse(op, "a reduction that differs along what is walked");
+      }
+    } else if (dims[d] == 1) {
+      in.push_back(constant_affine(0, axis_count()));
+    } else {
+      skip();
+      if (walked == shape_.size() || shape_[walked] != dims[d])
+        return ir::refuse(op, "reductions of different shapes in one fusion");
+      in.push_back(base(static_cast<int>(walked++)));
+    }
+  }
+  skip();
+  if (walked < shape_.size()) return ir::refuse(op, "reductions of different shapes in one fusion");
+  return in;
+}
+
 Result<ScalarValue> FusionBuilder::reduce(const ir::Op& op, const Coord& at) {
   const DType dtype = op.result()->type.dtype;
   const auto combiner = ir::simple_combiner(op.region());
   const auto reduce = combiner ? reduction_with(*combiner, dtype) : std::nullopt;
   if (!reduce) return ir::refuse(op, "a reduction whose combiner is not one op");
   Coord in;
+  const bool is_vector = op.operand(0)->type.dims != shape_;
+  if (is_vector) {
+    TRY(in.map, map_of_vector(op, at.map));
+  }
   size_t kept = 0;
-  for (size_t d = 0; d < shape_.size(); ++d) {
+  for (size_t d = 0; !is_vector && d < shape_.size(); ++d) {
     in.map.push_back(base(static_cast<int>(d)));
     if (reduces(op, static_cast<int64_t>(d))) continue;
     if (!(at.map[kept++] == in.map.back()) && shape_[d] != 1) {

@@ -83,7 +83,9 @@ struct Fusion {
 // reverse, pad without interior padding, concatenate, iota, gather (its operand being an input, or
 // one of elementwise ops of one array), splat constants, and reduce of one operand with a simple
 // combiner; all reductions of a fusion have one operand shape and dimensions, but beside those of
-// rows there may be sums of float32 (or narrower) over exactly the other dimensions, from 0.
+// rows there may be sums of float32 (or narrower) over exactly the other dimensions, from 0; and an
+// operand may lack kept dimensions, such as the vector of a product, which each row or column then
+// reduces for itself.
 // With `turn_short_rows`, many rows of up to 32 elements become columns: the rows are then
 // innermost, which suits vectors but not threads.
 Result<Fusion> build_fusion(const ir::Op& fusion_op, bool turn_short_rows = true);

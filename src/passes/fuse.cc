@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "passes/fuse_groups.h"
+#include "passes/rewrite.h"
 
 namespace jaxmps::passes {
 
@@ -189,6 +190,25 @@ bool RegionFuser::visit_recomputed(int index) {
   return true;
 }
 
+// Whether the op is computed of a reduction that nothing else reads: where it is stored anyway, the
+// reduction's kernel does that.
+bool RegionFuser::ends_reduction(const Op& op) const {
+  constexpr int kMaxOps = 8;
+  std::vector<const Op*> pending{&op};
+  for (size_t next = 0; next < pending.size() && pending.size() < kMaxOps; ++next) {
+    for (const Value* value : pending[next]->operands()) {
+      const int source = index_of(value->op());
+      if (source < 0 || !value->has_one_use() || value->type.size() != op.result()->type.size())
+        continue;
+      const OpInfo& info = ops_[static_cast<size_t>(source)];
+      if (info.kind == FuseClass::reduce) return true;
+      if (info.kind == FuseClass::elementwise || info.kind == FuseClass::movement)
+        pending.push_back(info.op);
+    }
+  }
+  return false;
+}
+
 void RegionFuser::visit(int index) {
   OpInfo& info = ops_[static_cast<size_t>(index)];
   const Op& op = *info.op;
@@ -229,13 +249,30 @@ void RegionFuser::visit(int index) {
                    ops_[static_cast<size_t>(user)].groups[0] != group;
       }
     }
-    if (join(index, group, outside)) {
+    const bool is_end = outside && !target_.runs_native && ends_reduction(op);
+    if (!is_end && join(index, group, outside)) {
       info.stays = false;
       return;
     }
     info.why = refusal_;
   }
   if (info.kind != FuseClass::gather) found(index);
+}
+
+// What lies between a fusion and the only one that reads its result has done its work: the groups
+// are made.
+void RegionFuser::open_barriers() {
+  std::vector<Op*> barriers;
+  for (Op* op : region_) {
+    if (op->id == OpId::optimization_barrier) barriers.push_back(op);
+  }
+  for (Op* op : barriers) {
+    const auto is_fusion = [](const Op* other) { return other && other->id == OpId::fusion; };
+    const bool is_between = op->operand_count() == 1 && op->result()->has_one_use() &&
+                            is_fusion(op->operand(0)->op()) &&
+                            is_fusion(op->result()->first_use()->owner);
+    if (is_between) replace(op, op->operands());
+  }
 }
 
 Status RegionFuser::run() {
@@ -263,7 +300,10 @@ Status RegionFuser::run() {
     alone.joins = false;
     CHECK_OK(RegionFuser(&region_, target_, alone).run());
   }
-  if (options_.joins && !target_.runs_native) merge();
+  if (options_.joins && !target_.runs_native) {
+    open_barriers();
+    merge();
+  }
   return {};
 }
 

@@ -86,11 +86,13 @@ class RegionFuser {
   const Member* member(const Group& g, int op) const;
   int index_of(const ir::Op* op) const;
   bool worthwhile(const Group& g) const;
+  bool ends_reduction(const ir::Op& op) const;
   bool is_elsewhere_too(const ir::Op* op) const;
   void materialize();
   void materialize(const Group& g);
   Status describe(ir::Op* fusion);
   void clean_up();
+  void open_barriers();
   void merge();
   void note(const ir::Op& op, std::string_view text);
 

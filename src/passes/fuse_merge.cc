@@ -15,7 +15,11 @@ namespace jaxmps::passes {
 namespace {
 
 constexpr int64_t kSmallBytes = int64_t{1} << 16;  // may be kept for longer
-constexpr int kMaxUses = 32;                       // looked at, of one value
+// A product by a vector makes its vector itself, once for each row or column, where the matrix has
+// so few elements and this takes so little for each: a launch would take longer.
+constexpr int64_t kMatrix = int64_t{1} << 22;
+constexpr double kVectorWork = 2;
+constexpr int kMaxUses = 32;  // looked at, of one value
 constexpr int kNever = std::numeric_limits<int>::max();
 
 // What the elements take, each counted as often as it is computed.
@@ -34,10 +38,12 @@ struct Extent {
 };
 
 Extent extent_of(const Op& fusion) {
+  Extent extent;
   for (const Op* op : fusion.region()) {
-    if (op->id == OpId::reduce) return {op->operand(0)->type.size(), op->result()->type.size()};
+    if (op->id == OpId::reduce && op->operand(0)->type.size() > extent.walked)
+      extent = {op->operand(0)->type.size(), op->result()->type.size()};
   }
-  return {fusion.result()->type.size(), 0};
+  return extent.walked ? extent : Extent{fusion.result()->type.size(), 0};
 }
 
 bool may_be_one(const Extent& a, const Extent& b) {
@@ -170,10 +176,25 @@ class FusionMerger {
     return true;
   }
 
+  // Whether all that the first results in are vectors along what the second walks.
+  bool is_vector_of(const Op& a, const Op& b) const {
+    const Extent first = extent_of(a), second = extent_of(b);
+    if (target_.vector_epilogues || !second.kept || second.walked > kMatrix) return false;
+    const int64_t length = second.walked / second.kept;
+    if (first.walked >= second.walked || first.walked % length != 0) return false;
+    if (first.kept && first.walked != first.kept * length) return false;
+    for (int r = 0; r < a.result_count(); ++r) {
+      if (a.result(r)->type.size() != 1 && !is_read_by_only(*a.result(r), b)) return false;
+    }
+    return true;
+  }
+
   Op* merge(Op* a, Op* b, bool at_second) {
     const Extent first = extent_of(*a), second = extent_of(*b);
+    const bool is_vector = at_second && is_vector_of(*a, *b);
     const bool is_worth_it = first.kept || second.kept || first.walked == 1 || second.walked == 1;
-    if (!is_worth_it || !may_be_one(first, second) || !keeps_little(*a, *b, at_second))
+    if (!is_worth_it || !(is_vector || may_be_one(first, second)) ||
+        !keeps_little(*a, *b, at_second))
       return nullptr;
     if (a->region().op_count() + b->region().op_count() - 2 > options_.max_ops) return nullptr;
     auto [fresh, results] = both(*a, *b);
@@ -182,7 +203,8 @@ class FusionMerger {
     if (!description.ok()) return nullptr;
     const double work = work_of(*description);
     if (is_dear_alone(*a, first, second) || is_dear_alone(*b, second, first)) return nullptr;
-    if (work > 1.01 * (known_work(*a) + known_work(*b))) return nullptr;
+    const double again = is_vector ? kVectorWork * static_cast<double>(second.walked) : 0;
+    if (work > 1.01 * (known_work(*a) + known_work(*b)) + again) return nullptr;
     if (options_.accept && !options_.accept(*fresh, std::move(*description), target_).ok())
       return nullptr;
     Op* const at = at_second ? b : a;

@@ -36,10 +36,12 @@ inline Bytes svarint(int64_t value) {
   return varint(bits << 1 ^ (value < 0 ? ~uint64_t{0} : 0));
 }
 
-inline Bytes operator+(Bytes left, const Bytes& right) {
+inline Bytes& operator+=(Bytes& left, const Bytes& right) {
   left.insert(left.end(), right.begin(), right.end());
   return left;
 }
+
+inline Bytes operator+(Bytes left, const Bytes& right) { return std::move(left += right); }
 
 inline Bytes section(uint8_t id, const Bytes& data) {
   return Bytes{id} + varint(data.size()) + data;
@@ -118,7 +120,7 @@ struct Artifact {
 
   Bytes string_section() const {
     Bytes out = varint(strings.size());
-    for (size_t i = strings.size(); i-- > 0;) out = out + varint(strings[i].size() + 1);
+    for (size_t i = strings.size(); i-- > 0;) out += varint(strings[i].size() + 1);
     for (const auto& text : strings) {
       out.insert(out.end(), text.begin(), text.end());
       out.push_back(0);
@@ -128,10 +130,10 @@ struct Artifact {
 
   Bytes dialect_section() const {
     Bytes out = varint(dialects.size());
-    for (uint64_t name : dialects) out = out + varint(version >= 1 ? name << 1 : name);
-    if (version >= 4) out = out + varint(ops.size());
+    for (uint64_t name : dialects) out += varint(version >= 1 ? name << 1 : name);
+    if (version >= 4) out += varint(ops.size());
     for (const auto& [dialect, name] : ops) {
-      out = out + varint(dialect) + varint(1) + varint(version >= 5 ? name << 1 | 1 : name);
+      out += varint(dialect) + varint(1) + varint(version >= 5 ? name << 1 | 1 : name);
     }
     return out;
   }
@@ -140,7 +142,7 @@ struct Artifact {
     Bytes out = varint(attrs.size()) + varint(types.size());
     for (const auto* table : {&attrs, &types}) {
       for (const Entry& entry : *table) {
-        out = out + varint(entry.dialect) + varint(1) +
+        out += varint(entry.dialect) + varint(1) +
               varint(entry.data.size() << 1 | static_cast<uint64_t>(entry.custom));
       }
     }
@@ -166,7 +168,7 @@ struct Artifact {
   Bytes ir_section() const {
     Bytes function = varint(kFunc) + Bytes{0x50} + varint(0) + varint(1) + varint(1 << 1 | 1) +
                      section(4, function_region());
-    for (const Bytes& op_bytes : more_module_ops) function = function + op_bytes;
+    for (const Bytes& op_bytes : more_module_ops) function += op_bytes;
     const Bytes module_region =
         varint(1) + varint(0) + varint((1 + more_module_ops.size()) << 1) + function;
     return varint(1 << 1) + varint(kModule) + Bytes{0x50} + varint(0) + varint(0) +
@@ -175,7 +177,7 @@ struct Artifact {
 
   Bytes property_section() const {
     Bytes out = varint(properties.size());
-    for (const Bytes& blob : properties) out = out + varint(blob.size()) + blob;
+    for (const Bytes& blob : properties) out += varint(blob.size()) + blob;
     return out;
   }
 
@@ -200,7 +202,7 @@ struct Artifact {
 
   Bytes bytes() const {
     Bytes out = header();
-    for (const Bytes& part : sections()) out = out + part;
+    for (const Bytes& part : sections()) out += part;
     return out;
   }
 };

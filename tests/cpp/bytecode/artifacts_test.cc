@@ -15,6 +15,7 @@ namespace {
 
 using testing::Bytes;
 using testing::operator+;
+using testing::operator+=;
 
 struct File {
   std::string name;

@@ -11,6 +11,7 @@ namespace {
 
 using testing::Bytes;
 using testing::operator+;
+using testing::operator+=;
 
 uint64_t decode(const Bytes& bytes) {
   Cursor in(bytes, 0, bytes.size());

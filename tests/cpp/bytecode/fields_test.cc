@@ -15,6 +15,7 @@ using testing::Artifact;
 using testing::Bytes;
 using testing::Entry;
 using testing::operator+;
+using testing::operator+=;
 using testing::kBuiltin;
 using testing::kFunc;
 using testing::kModule;
@@ -169,7 +170,7 @@ std::string replaced(size_t number, const Bytes& data) {
   const auto parts = artifact.sections();
   Bytes bytes = artifact.header();
   for (size_t i = 0; i < parts.size(); ++i) {
-    bytes = bytes + (i == number ? section(kIds[i], data) : parts[i]);
+    bytes += (i == number ? section(kIds[i], data) : parts[i]);
   }
   return testing::refusal(bytes);
 }

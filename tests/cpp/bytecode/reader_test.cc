@@ -17,6 +17,7 @@ namespace {
 using testing::Artifact;
 using testing::Bytes;
 using testing::operator+;
+using testing::operator+=;
 using testing::kBuiltin;
 using testing::kVhlo;
 using testing::svarint;
@@ -49,7 +50,7 @@ TEST(Reader, OrderAndAbsenceOfSectionsDoNotMatter) {
   ASSERT_EQ(expected.rfind("module", 0), 0u) << expected;
   Bytes reversed = artifact.header();
   const auto sections = artifact.sections();
-  for (size_t i = sections.size(); i-- > 0;) reversed = reversed + sections[i];
+  for (size_t i = sections.size(); i-- > 0;) reversed += sections[i];
   EXPECT_EQ(text_of(reversed), expected);
   Artifact bare;
   bare.resources = false;
@@ -138,7 +139,7 @@ Result<ir::Dense> tensor(uint64_t element, const std::vector<int64_t>& dims, con
   Artifact artifact;
   const uint64_t type = artifact.type({kVhlo, varint(element)});
   Bytes shape = varint(dims.size());
-  for (int64_t dim : dims) shape = shape + svarint(dim);
+  for (int64_t dim : dims) shape += svarint(dim);
   const uint64_t whole = artifact.type({kVhlo, varint(20) + shape + varint(type)});
   TRY(ir::Attr attr,
       read_attribute(artifact, {kVhlo, varint(15) + varint(whole) + varint(blob.size()) + blob}));

@@ -11,6 +11,7 @@ namespace {
 using testing::Artifact;
 using testing::Bytes;
 using testing::operator+;
+using testing::operator+=;
 using testing::kAdd;
 using testing::kBuiltin;
 using testing::kReturn;
@@ -61,7 +62,7 @@ TEST(Refusals, Sections) {
   for (size_t skip = 0; skip < parts.size(); ++skip) {
     Bytes bytes = artifact.header();
     for (size_t i = 0; i < parts.size(); ++i) {
-      if (i != skip) bytes = bytes + parts[i];
+      if (i != skip) bytes += parts[i];
     }
     const std::string message = testing::refusal(bytes);
     const bool is_resource = skip == 4 || skip == 5;
@@ -77,7 +78,7 @@ TEST(Refusals, Sections) {
   EXPECT_NE(testing::refusal(whole + Bytes{0x05, 0x09}).find("exceeds"), std::string::npos);
   Bytes external = artifact.header();
   for (size_t i = 0; i < parts.size(); ++i) {
-    external = external + (i == 4 ? section(6, varint(1)) : parts[i]);
+    external += (i == 4 ? section(6, varint(1)) : parts[i]);
   }
   EXPECT_NE(testing::refusal(external).find("resources are not supported"), std::string::npos);
 }
@@ -89,7 +90,7 @@ TEST(Refusals, CountsInTheContainer) {
     const auto parts = artifact.sections();
     Bytes bytes = artifact.header();
     for (size_t i = 0; i < parts.size(); ++i) {
-      bytes = bytes + (i == number ? section(id, data) : parts[i]);
+      bytes += (i == number ? section(id, data) : parts[i]);
     }
     return testing::refusal(bytes);
   };
@@ -227,7 +228,7 @@ TEST(Refusals, Shapes) {
     return [dims](Artifact& a) { a.types[0].data = varint(20) + dims + varint(2); };
   };
   Bytes deep = varint(65);
-  for (int i = 0; i < 65; ++i) deep = deep + svarint(1);
+  for (int i = 0; i < 65; ++i) deep += svarint(1);
   expect_refused({
       {"negative", shaped(varint(1) + svarint(-2)), "dimensions: negative dimension -2"},
       {"too large", shaped(varint(2) + svarint(int64_t{1} << 40) + svarint(int64_t{1} << 40)),
@@ -243,7 +244,7 @@ TEST(Refusals, Shapes) {
 TEST(Refusals, CyclesAndBombs) {
   const auto array_of = [](const std::vector<uint64_t>& items) {
     Bytes out = varint(1) + varint(items.size());
-    for (uint64_t item : items) out = out + varint(item);
+    for (uint64_t item : items) out += varint(item);
     return testing::Entry{kVhlo, out};
   };
   const auto chain = [&](uint64_t length, bool twice) {
@@ -419,7 +420,7 @@ TEST(Refusals, Functions) {
          for (int i = 0; i < 300; ++i) {
            inner = varint(op) + Bytes{0x14} + varint(0) + varint(1) + varint(0) + varint(1 << 1) +
                    varint(1) + varint(0) + varint((i == 0 ? 1 : 2) << 1) + inner;
-           inner = inner + (varint(kReturn) + Bytes{0x00} + varint(0));
+           inner += (varint(kReturn) + Bytes{0x00} + varint(0));
          }
          a.body.insert(a.body.begin(), inner);
        },

@@ -62,6 +62,39 @@ TEST(FusionMetal, RowsAndColumnsThatAreReadAgainAreTheTileMachines) {
   check(program, true);
 }
 
+// Products by vectors whose rows or columns normalise the vector each for itself.
+TEST(FusionMetal, VectorsThatAreReducedOnTheWayAreTheTileMachines) {
+  struct Product {
+    Dims matrix;
+    std::vector<int64_t> vector, reduced;  // its dimensions in the matrix, and those contracted
+  };
+  const Product kProducts[] = {{{300, 70}, {0}, {0}},       {{70, 300}, {1}, {1}},
+                               {{4, 300, 24}, {0, 1}, {1}}, {{3, 20, 15, 33}, {0, 1, 2}, {1, 2}},
+                               {{8000, 9}, {0}, {0}},       {{3, 5, 1030}, {0, 2}, {2}}};
+  MetalProgram program;
+  for (const Product& p : kProducts) {
+    Graph g;
+    Dims dims;
+    std::vector<int64_t> reduced, kept;
+    for (size_t d = 0; d < p.vector.size(); ++d) {
+      dims.push_back(p.matrix[static_cast<size_t>(p.vector[d])]);
+      const auto at = static_cast<int64_t>(d);
+      const bool is_reduced =
+          std::find(p.reduced.begin(), p.reduced.end(), p.vector[d]) != p.reduced.end();
+      (is_reduced ? reduced : kept).push_back(at);
+    }
+    V x = g.arg(DType::f32, dims), matrix = g.arg(DType::f32, p.matrix);
+    V zero = g.splat(DType::f32, {}, 0.0f);
+    V most = g.broadcast(g.reduce(OpId::maximum, x, zero, reduced), dims, kept);
+    V e = g.same(OpId::exponential, {g.same(OpId::subtract, {x, most})});
+    V sum = g.broadcast(g.reduce(OpId::add, e, zero, reduced), dims, kept);
+    V weights = g.broadcast(g.same(OpId::divide, {e, sum}), p.matrix, p.vector);
+    g.ret({g.reduce(OpId::add, g.same(OpId::multiply, {weights, matrix}), zero, p.reduced)});
+    EXPECT_TRUE(program.add(g, 1e-4, str(p.matrix)));
+  }
+  check(program, true);
+}
+
 // Single numbers beside loops, rows, columns and pieces.
 TEST(FusionMetal, SingleNumbersAreStoredOnce) {
   const std::pair<Dims, std::vector<int64_t>> kShapes[] = {

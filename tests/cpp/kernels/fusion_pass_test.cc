@@ -530,6 +530,49 @@ void check_kernel(const ir::Op& fusion, std::mt19937& rng) {
   }
 }
 
+// A vector that only one product of a small matrix reads is normalised by the product's kernel,
+// where products by vectors are fusions; what else is made of a product and stored is so by its own
+// kernel.
+TEST(Fuse, AProductNormalisesItsVector) {
+  struct Case {
+    int64_t length, columns;
+    bool is_read_twice;
+    ir::Target target;
+    int fusions;
+  };
+  const Case kCases[] = {{300, 70, false, ir::kCuda, 2},
+                         {300, 70, true, ir::kCuda, 3},
+                         {2048, 4096, false, ir::kCuda, 3},
+                         {300, 70, false, ir::kMetal, 3}};
+  for (const Case& c : kCases) {
+    Program p;
+    p.target = c.target;
+    p.accept = accept_printed;
+    Graph& g = p.graph;
+    const Dims s = {20, c.length}, m = {c.length, c.columns};
+    V x = g.arg(DType::f32, {20}), before = g.arg(DType::f32, s),
+      left = g.arg(DType::f32, {c.length});
+    V zero = g.splat(DType::f32, {}, 0.0f);
+    V first =
+        g.reduce(OpId::add, g.same(OpId::multiply, {g.broadcast(x, s, {0}), before}), zero, {0});
+    V sum = g.same(OpId::add, {first, left});
+    V total = g.broadcast(g.reduce(OpId::add, sum, zero, {0}), {c.length}, {});
+    V vector = barrier(g, g.same(OpId::divide, {sum, total}));
+    V second = g.reduce(OpId::add,
+                        g.same(OpId::multiply, {g.broadcast(vector, m, {0}), g.arg(DType::f32, m)}),
+                        zero, {0});
+    std::vector<V> results = {sum, second};
+    if (c.is_read_twice) results.push_back(vector);
+    g.ret(results);
+    ASSERT_TRUE(p.fuse().ok());
+    EXPECT_EQ(c.fusions, count(p.body()).fusions) << print(p.module) << p.dump;
+    std::mt19937 rng(1);
+    for (const ir::Op* op : p.body()) {
+      if (op->id == OpId::fusion && c.columns < 100) check_kernel(*op, rng);
+    }
+  }
+}
+
 TEST(Fuse, FusedProgramsComputeTheSame) {
   int fused = 0;
   for (uint32_t seed = 0; seed < 600; ++seed) {

@@ -457,7 +457,7 @@ Program vector_products(const std::vector<ByVector>& all, std::vector<mx::array>
 }
 
 // A matrix is walked as it lies: by rows, or by columns side by side.
-TEST(SimulatedDevice, ProductsByVectorsAreOneKernelWithWhatIsDoneToTheResult) {
+TEST(SimulatedDevice, ProductsByVectorsAreOneKernelWithWhatIsDoneBeforeAndBehind) {
   if (std::string why = metal::why_unavailable(); !why.empty()) GTEST_SKIP() << why;
   constexpr ir::DType kHalf = ir::DType::bf16;
   const std::vector<ByVector> all{
@@ -487,8 +487,8 @@ TEST(SimulatedDevice, ProductsByVectorsAreOneKernelWithWhatIsDoneToTheResult) {
              [&](const Plan& plan) { EXPECT_GE(count(plan).calls, count_all) << print(plan); });
   const auto ours = run_as(std::move(fused), fusing, *gpu, same, [&](const Plan& plan) {
     EXPECT_EQ(count(plan).calls, 0) << print(plan);
-    // One for each vector, and a second one for the long sum.
-    EXPECT_EQ(count(plan).launches, 2 * count_all + 1) << print(plan);
+    // What is done to the vector is part of it; and a second one for the long sum.
+    EXPECT_EQ(count(plan).launches, count_all + 1) << print(plan);
   });
   for (size_t i = 0; i < all.size(); ++i) {
     const auto wide = [](const mx::array& a) { return mx::astype(a, mx::float32); };
@@ -563,7 +563,7 @@ TEST(SimulatedDevice, StepsAskForFewLaunches) {
                         {"counted/softmax_gradient.bc", 1, 1},
                         {"counted/layer_norm.bc", 1, 1},
                         {"counted/layer_norm_gradient.bc", 1, 1.1},
-                        {"counted/decode.bc", 10, 1.21},
+                        {"counted/decode.bc", 7, 1.21},
                         {"transformer_gradient.bc", 40, 7.79},
                         {"counted/resnet18_step.bc", 146, 5.91}};
   for (const Most& most : kMost) {
