@@ -223,11 +223,8 @@ void expand_reduce(Op* op, bool in_order) {
       return replace(op, results);
     }
   }
-  if (!is_liftable(region)) return;
-  if (in_order) {
-    if (!expand_arg_reduce(op)) fold_in_order(op);
-    return;
-  }
+  if (!is_liftable(region) || expand_arg_reduce(op)) return;
+  if (in_order) return fold_in_order(op);
   const Combine combine = lifted(build, region);
   constexpr int64_t kOps = 160;  // of one step
   const int64_t each = std::clamp<int64_t>(kOps / region.op_count(), 4, 64);
