@@ -64,8 +64,6 @@ constexpr Row kRows[] = {
     {"ArgSort", Operation::sort, true, attributes_of<mx::ArgSort>},
     {"GatherAxis", Operation::pick, true, attributes_of<mx::GatherAxis>},
     {"Gather", Operation::pick, true, attributes_of<mx::Gather>},
-    {"DynamicSliceUpdate", Operation::update, true, attributes_of<mx::DynamicSliceUpdate>},
-    {"DynamicSlice", Operation::pick, true, attributes_of<mx::DynamicSlice>},
     {"ScatterAxis", Operation::update, true, attributes_of<mx::ScatterAxis>},
     {"Scatter", Operation::update, true, attributes_of<mx::Scatter>},
     {"SliceUpdate", Operation::update, true, attributes_of<mx::SliceUpdate>},

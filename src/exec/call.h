@@ -25,7 +25,7 @@ enum class Operation : uint8_t {
   transform,  // Fourier
   scan,
   sort,
-  pick,    // gathers and dynamic slices: reads as much as it writes
+  pick,    // gathers: reads as much as it writes
   update,  // scatters and updates of slices: may change an operand in place
   view,    // an operand's memory, seen another way
   copy,    // to a dense array

@@ -105,8 +105,14 @@ Arrays Encoder::send(const ops::Launch& launch, std::vector<mx::array> inputs,
     for (mx::array& input : inputs) {
       if (!input.flags().row_contiguous) input = dense(std::move(input));
     }
+    for (const kernels::GpuUpdate& update : launch.updates) {
+      mx::array& updated = inputs[update.input];
+      if (!is_exclusive(updated)) updated = copy(std::move(updated));
+    }
     begin();
     std::vector<mx::array> outputs = make(shapes, dtypes, allocation_);
+    for (const kernels::GpuUpdate& update : launch.updates)
+      outputs[update.output].copy_shared_buffer(inputs[update.input]);
     encode_launch(launch, inputs, outputs);
     return finish(inputs, std::move(outputs), overwritten, 0);
   });

@@ -37,7 +37,8 @@ class Encoder {
   ops::Arrays send(const Call& call, std::vector<mx::array> inputs,
                    std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                    const std::vector<bool>& overwritten = {});
-  // One kernel of ours; inputs of any layout.
+  // One kernel of ours; inputs of any layout. What it updates is taken as above, else copied
+  // before.
   ops::Arrays send(const ops::Launch& launch, std::vector<mx::array> inputs,
                    std::span<const mx::Shape> shapes, std::span<const mx::Dtype> dtypes,
                    const std::vector<bool>& overwritten = {});

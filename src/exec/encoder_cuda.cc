@@ -176,12 +176,9 @@ class CudaEncoder final : public GpuEncoder {
 
   // MLX's allocator in the order of the stream is not exported, but a unary primitive asks it for
   // its output, and has nothing else to do for an input that has no elements and is not contiguous.
-  void allocate(std::vector<mx::array>& outputs) override {
-    std::vector<mx::array> one;
-    for (mx::array& output : outputs) {
-      one.assign(1, output);
-      allocation_->eval_gpu(nothing_, one);
-    }
+  void allocate(mx::array& output) override {
+    std::vector<mx::array> one{output};
+    allocation_->eval_gpu(nothing_, one);
   }
 
   bool needs_commit() override { return commands().needs_commit(); }

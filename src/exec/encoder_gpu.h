@@ -28,9 +28,9 @@ class GpuEncoder : public Encoder {
  protected:
   using Held = std::vector<std::shared_ptr<mx::allocator::Data>>;
   void hold(const mx::array& array) final { held_.push_back(array.data_shared_ptr()); }
-  // Gives the outputs of a launch their memory.
-  virtual void allocate(std::vector<mx::array>& outputs) {
-    for (mx::array& output : outputs) output.set_data(mx::allocator::malloc(output.nbytes()));
+  // Gives an output of a launch its memory.
+  virtual void allocate(mx::array& output) {
+    output.set_data(mx::allocator::malloc(output.nbytes()));
   }
   // Of a launch in pieces, the number of the first block is the last parameter. Launches with
   // counters (kernels::GpuKernel) come one behind the other.
@@ -48,7 +48,9 @@ class GpuEncoder : public Encoder {
   // what is named for theirs.
   void encode_launch(const ops::Launch& launch, const std::vector<mx::array>& inputs,
                      std::vector<mx::array>& outputs) final {
-    allocate(outputs);
+    for (mx::array& output : outputs) {
+      if (!output.data_shared_ptr()) allocate(output);
+    }
     const auto begin_of = [&](int64_t piece) {
       return static_cast<uint32_t>(launch.blocks * piece / launch.pieces);
     };

@@ -107,10 +107,6 @@ class MetalEncoder final : public GpuEncoder {
   void encode(mx::Primitive& primitive, const std::vector<mx::array>& inputs,
               std::vector<mx::array>& outputs) override {
     const AutoreleasePool pool;
-    // The place of a dynamic slice may be read after MLX has given its memory away (docs/apple.md):
-    // memory that somebody else holds is not given away.
-    std::optional<mx::array> place;
-    if (std::string_view(primitive.name()).starts_with("DynamicSlice")) place = inputs.back();
     primitive.eval_gpu(inputs, outputs);
   }
 

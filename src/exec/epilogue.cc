@@ -68,6 +68,7 @@ bool is_in_place(const fusion::Affine& where, const ir::Dims& dims) {
 // place.
 std::optional<Joined> joined_sum(const Fusion& fusion, int product) {
   const bool is_plain = fusion.kind == Fusion::Kind::loop && fusion.outputs.size() == 1 &&
+                        fusion.outputs[0].updates < 0 &&
                         is_in_place(fusion.outputs[0], fusion.dims);
   if (!is_plain) return std::nullopt;
   const fusion::FusionOutput& output = fusion.outputs[0];

@@ -134,9 +134,8 @@ Status fuse_module(ir::Module& module, const ir::Target& target, std::string* no
   });
   if (target.runs_native) {
     passes::expand_filters(module);
-  } else {
-    if (uses_kernels() && !target.vector_epilogues) passes::expand_vector_products(module);
-    passes::clamp_starts(module);
+  } else if (uses_kernels() && !target.vector_epilogues) {
+    passes::expand_vector_products(module);
   }
   CHECK_OK(passes::eliminate_dead_code(module));  // operands that a combiner does not read
   CHECK_OK(passes::fuse(module, target, options));

@@ -126,6 +126,7 @@ Result<ops::Lowering> Gpu::lower(const GpuFusion& printed) {
                                  .threads = kernel.threads,
                                  .inputs = kernel.inputs,
                                  .outputs = kernel.outputs,
+                                 .updates = kernel.updates,
                                  .reads_scratch = kernel.reads_scratch,
                                  .scratch_bytes = kernel.scratch_bytes,
                                  .has_counters = kernel.has_counters,

@@ -194,6 +194,17 @@ mx::array share(const mx::array& dense, const mx::Shape& shape, mx::Dtype dtype,
   return view;
 }
 
+// An array is nothing but a shared pointer to its descriptor, and MLX tells the count only together
+// with whether its allocator owns the memory.
+long handle_count(const mx::array& array) {
+  static_assert(sizeof(mx::array) == sizeof(std::shared_ptr<void>));
+  return reinterpret_cast<const std::shared_ptr<void>&>(array).use_count();
+}
+
+bool is_exclusive(const mx::array& array) {
+  return handle_count(array) == 1 && array.data_shared_ptr().use_count() == 1;
+}
+
 bool can_borrow(const void* data) {
   return layout() != BufferLayout::unknown &&
          reinterpret_cast<uintptr_t>(data) % kBorrowedAlignment == 0;

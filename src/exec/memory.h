@@ -34,6 +34,12 @@ mlx::core::array copy_of(const mlx::core::array& dense);
 mlx::core::array share(const mlx::core::array& dense, const mlx::core::Shape& shape,
                        mlx::core::Dtype dtype, int64_t offset = 0);
 
+// How many mx::arrays are the same array: copies share a descriptor, and that one its memory, so
+// counting the memory's users alone would miss them.
+long handle_count(const mlx::core::array& array);
+// Whether nothing but this handle holds the array and its memory.
+bool is_exclusive(const mlx::core::array& array);
+
 // Whether an array may be made over memory of the client at this address.
 bool can_borrow(const void* data);
 // An array over it, for native kernels only; `release` runs when its last user is gone.

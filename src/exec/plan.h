@@ -96,8 +96,10 @@ std::string print(const Plan& plan);
 
 // Whether the step only lets an array see the memory of another, as a rule.
 bool is_view(const Step& step);
-// Whether it changes some elements of operand 0, which nobody reads any more.
-bool updates_in_place(const Step& step);
+// The operand of which result `i` is an update, -1 where it is none; and whether that is in place,
+// as nobody reads the operand any more.
+int updated_operand(const Step& step, size_t i);
+bool updates_in_place(const Step& step, size_t i);
 // Whether the step waits for what was sent to a GPU, or takes the CPU's time.
 bool may_wait(const Step& step);
 // Of result `i` of a step.

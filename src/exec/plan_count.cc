@@ -1,5 +1,6 @@
 // What a plan asks of a device, counted without one.
 #include <algorithm>
+#include <numeric>
 #include <string_view>
 
 #include "exec/plan.h"
@@ -51,15 +52,22 @@ class Counter {
       if (!is_nested) all_.bytes += reads[i];
     }
     for (size_t i = 0; i < step.outputs.size(); ++i) {
-      seen_[step.outputs[i]] = written_[step.outputs[i]] = result_bytes(step, i);
-    }
-    if (updates_in_place(step)) {
-      const int slot = step.outputs[0];
-      written_[slot] = 0;
-      for (size_t i = 1; i < reads.size(); ++i) written_[slot] += reads[i];
-      if (step.inputs[0] >= 0) root_[slot] = root_[step.inputs[0]];
+      const int slot = step.outputs[i];
+      seen_[slot] = written_[slot] = result_bytes(step, i);
+      if (!updates_in_place(step, i)) continue;
+      written_[slot] = updated_bytes(step, i, reads);
+      const Ref whole = step.inputs[static_cast<size_t>(updated_operand(step, i))];
+      if (whole >= 0) root_[slot] = root_[whole];
     }
     for (const int slot : step.outputs) all_.bytes += is_nested ? 0 : written_[slot];
+  }
+
+  // What a call updates is as large as what it reads beside.
+  static int64_t updated_bytes(const Step& step, size_t i, const std::vector<int64_t>& reads) {
+    for (const kernels::GpuUpdate& update : step.launch.updates) {
+      if (update.output == static_cast<int>(i)) return update.bytes;
+    }
+    return std::accumulate(reads.begin() + 1, reads.end(), int64_t{0});
   }
 
   void add_view(const Step& step) {
@@ -88,7 +96,10 @@ class Counter {
     }
     if (step.call.operation == Operation::pick)
       reads[0] = std::min(reads[0], result_bytes(step, 0));
-    if (updates_in_place(step)) reads[0] = 0;
+    for (size_t i = 0; i < step.outputs.size(); ++i) {
+      const int whole = updated_operand(step, i);
+      if (whole >= 0) reads[whole] = updates_in_place(step, i) ? 0 : seen(step.inputs[whole]);
+    }
     return reads;
   }
 
@@ -128,8 +139,17 @@ bool is_view(const Step& step) {
          step.call.operation == Operation::view;
 }
 
-bool updates_in_place(const Step& step) {
-  return step.call.operation == Operation::update && !step.last_read.empty() && step.last_read[0];
+int updated_operand(const Step& step, size_t i) {
+  if (step.call.operation == Operation::update) return 0;
+  for (const kernels::GpuUpdate& update : step.launch.updates) {
+    if (update.output == static_cast<int>(i)) return update.input;
+  }
+  return -1;
+}
+
+bool updates_in_place(const Step& step, size_t i) {
+  const int operand = updated_operand(step, i);
+  return operand >= 0 && !step.last_read.empty() && step.last_read[static_cast<size_t>(operand)];
 }
 
 bool may_wait(const Step& step) {

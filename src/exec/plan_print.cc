@@ -73,6 +73,10 @@ class Printer {
       text += str("  ", text_of(step.outputs[i]), " over ",
                   joined(step.reuse[i], [&](int k) { return text_of(step.inputs[k]); }));
     }
+    for (const kernels::GpuUpdate& update : step.launch.updates) {
+      text += str("  ", text_of(step.outputs[static_cast<size_t>(update.output)]), " in ",
+                  text_of(step.inputs[static_cast<size_t>(update.input)]));
+    }
     if (!step.frees.empty()) text += str("  frees ", joined(step.frees, text_of));
     line(text);
     ++depth_;

@@ -202,7 +202,11 @@ void find_overwritten(Plan& plan) {
     for (const Ref input : step.inputs) {
       step.overwritten.push_back(input >= 0 && overwritten[whole[input]]);
     }
-    if (updates_in_place(step) && step.inputs[0] >= 0) overwritten[whole[step.inputs[0]]] = true;
+    for (size_t i = 0; i < step.outputs.size(); ++i) {
+      if (!updates_in_place(step, i)) continue;
+      const Ref input = step.inputs[static_cast<size_t>(updated_operand(step, i))];
+      if (input >= 0) overwritten[whole[input]] = true;
+    }
   }
 }
 

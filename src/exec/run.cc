@@ -91,20 +91,6 @@ class Runner {
 
   const mx::array& at(Ref ref) const { return ref < 0 ? plan_.constants[~ref] : *frame_[ref]; }
 
-  // How many mx::arrays are the same array: copies share a descriptor, and that one its memory, so
-  // counting the memory's users alone would miss them. An array is nothing but a shared pointer to
-  // its descriptor, and MLX tells the count only together with whether its allocator owns the
-  // memory.
-  static long handle_count(const mx::array& array) {
-    static_assert(sizeof(mx::array) == sizeof(std::shared_ptr<void>));
-    return reinterpret_cast<const std::shared_ptr<void>&>(array).use_count();
-  }
-
-  // Whether nothing but this slot holds the array and its memory.
-  static bool is_exclusive(const mx::array& array) {
-    return handle_count(array) == 1 && array.data_shared_ptr().use_count() == 1;
-  }
-
   // What was sent keeps what it reads. What it writes may have no reader, and whoever is given the
   // memory next, another thread of the client's, say, would not come behind it.
   void drop(std::optional<mx::array>& slot) noexcept {

@@ -60,6 +60,10 @@ struct Access : Affine {
 struct FusionOutput : Affine {
   ir::Type type;
   ScalarValue value;  // storage form
+  // Of an update in place: the instruction that says how many elements further on each point goes
+  // (-1: none), and the input in whose memory, which nothing of the fusion reads.
+  int32_t shift = -1;
+  int updates = -1;
 };
 
 inline constexpr size_t kMaxAxes = 60;
@@ -76,12 +80,19 @@ struct Fusion {
   std::vector<FusionOutput> outputs;
 
   int64_t size() const { return ir::element_count(dims); }
+  // How many elements of the output are written.
+  int64_t written(const FusionOutput& out) const {
+    int64_t count = 1;
+    for (size_t a = 0; a < dims.size(); ++a) count *= out.strides[a] != 0 ? dims[a] : 1;
+    return count;
+  }
 };
 
 // Describes an `mps.fusion` op, or says why no single kernel can do it (then run the ops of its
 // region one by one). Accepts every elementwise op, broadcast_in_dim, transpose, reshape, slice,
-// reverse, pad without interior padding, concatenate, iota, gather (its operand being an input, or
-// one of elementwise ops of one array), splat constants, and reduce of one operand with a simple
+// reverse, pad without interior padding, concatenate, iota, gather and dynamic_slice (the operand
+// being an input, or one of elementwise ops of one array), splat constants, results that are
+// dynamic_update_slice of an input (for GPUs), and reduce of one operand with a simple
 // combiner; all reductions of a fusion have one operand shape and dimensions, but beside those of
 // rows there may be sums of float32 (or narrower) over exactly the other dimensions, from 0; and an
 // operand may lack kept dimensions, such as the vector of a product, which each row or column then

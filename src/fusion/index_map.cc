@@ -145,6 +145,9 @@ std::optional<IndexMap> operand_map(const ir::Op& user, int operand, const Index
     case OpId::gather:
       if (operand == 0 || user.ints("start_index_map").size() > 1) return std::nullopt;
       return indices_map(user, 0, at, axes.size());
+    case OpId::dynamic_update_slice:
+      return operand == 1 ? std::optional(at) : std::nullopt;
+    case OpId::dynamic_slice:
     case OpId::reduce:
     case OpId::pad:
     case OpId::concatenate:

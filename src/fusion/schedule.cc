@@ -35,8 +35,9 @@ FusionSchedule::FusionSchedule(const Fusion& fusion, int walk_begin, int walk_en
   for (size_t o = 0; o < fusion.outputs.size(); ++o) {
     const FusionOutput& out = fusion.outputs[o];
     const int output = static_cast<int>(o);
-    parts_.push_back({out, output, out.value.re});
-    if (out.value.im >= 0) parts_.push_back({{out.offset + 1, out.strides}, output, out.value.im});
+    parts_.push_back({out, output, out.value.re, out.shift});
+    if (out.value.im >= 0)
+      parts_.push_back({{out.offset + 1, out.strides}, output, out.value.im, out.shift});
   }
   mark_live(fusion);
   analyse(fusion);
@@ -44,7 +45,11 @@ FusionSchedule::FusionSchedule(const Fusion& fusion, int walk_begin, int walk_en
 }
 
 void FusionSchedule::mark_live(const Fusion& fusion) {
-  for (const OutputPart& part : parts_) values_[static_cast<size_t>(part.value)].live = true;
+  for (const OutputPart& part : parts_) {
+    for (const int32_t v : {part.value, part.shift}) {
+      if (v >= 0) values_[static_cast<size_t>(v)].live = true;
+    }
+  }
   for (size_t v = values_.size(); v-- > 0;) {
     if (!values_[v].live) continue;
     for (int32_t operand : fusion.program.instrs[v].operands()) {

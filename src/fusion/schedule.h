@@ -34,6 +34,7 @@ struct ScheduledValue {
 struct OutputPart : Affine {
   int output;
   int32_t value;
+  int32_t shift = -1;      // FusionOutput::shift
   bool is_spread = false;  // there is a place for every walked position, not only every group
   bool is_single = false;  // there is one place for all of several groups
   bool is_total = false;   // it is computed of totals

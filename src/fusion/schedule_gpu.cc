@@ -98,8 +98,8 @@ double FusionSchedule::estimate(const Fusion& f, const ir::Pace& pace) const {
     bytes += count(v, i) * (is_alone ? kLine : static_cast<double>(ir::byte_size(i.type)));
   }
   for (const FusionOutput& o : f.outputs) {
-    const auto size = static_cast<double>(o.type.size());
-    bytes += is_scattered(o) ? size * kLine : static_cast<double>(o.type.byte_count());
+    const auto size = static_cast<double>(f.written(o));
+    bytes += size * (is_scattered(o) ? kLine : static_cast<double>(ir::byte_size(o.type.dtype)));
   }
   return pace.nanoseconds(flops, bytes);
 }
@@ -109,6 +109,10 @@ Status FusionSchedule::check_totals(const Fusion& f, const ir::Target& target) c
   if (!target.ordered_blocks) {
     return unimplemented(
         str("sums over all rows beside those of rows in a ", target.name, " kernel"));
+  }
+  for (const OutputPart& part : parts_) {
+    if (part.is_total && part.shift >= 0)
+      return unimplemented("a GPU kernel of sums over all rows that updates an array");
   }
   for (const int32_t v : behind_walks(f)) {
     const ScheduledValue& x = (*this)[v];

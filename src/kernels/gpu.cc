@@ -93,7 +93,8 @@ void GpuPrinter::store(const OutputPart& part) {
       when += str(when.empty() ? "" : " && ", "i", a, " == 0");
   }
   const std::string only = when.empty() ? "" : str("if (", when, ") ");
-  line(str(only, "out", part.output, "[", position(part),
+  const std::string shift = part.shift < 0 ? "" : str(" + ", value(part.shift, 0));
+  line(str(only, "out", part.output, "[", position(part), shift,
            "] = ", value(part.value, schedule_[part.value].stage), ";"));
 }
 
@@ -311,10 +312,28 @@ int64_t GpuPrinter::bytes_of(int input) const {
   return bytes;
 }
 
+// Which outputs are written in the memory of an input.
+void GpuPrinter::note_updates(GpuKernel* kernel) const {
+  for (size_t o = 0; o < kernel->outputs.size(); ++o) {
+    const FusionOutput& out = f_.outputs[static_cast<size_t>(kernel->outputs[o])];
+    if (out.updates < 0) continue;
+    const auto at = std::find(kernel->inputs.begin(), kernel->inputs.end(), out.updates);
+    kernel->updates.push_back({static_cast<int>(o), static_cast<int>(at - kernel->inputs.begin()),
+                               f_.written(out) * ir::byte_size(out.type.dtype)});
+  }
+}
+
 // Names the kernel after its text and closes it.
 Status GpuPrinter::finish(GpuKernel* kernel, std::string_view kind, double nanoseconds) {
   kernel->nanoseconds = nanoseconds;
+  std::erase_if(kernel->inputs, [&](int input) {
+    const bool is_read = body_.find(str("in", input, "[")) != std::string::npos;
+    return !is_read && std::none_of(kernel->outputs.begin(), kernel->outputs.end(), [&](int o) {
+      return f_.outputs[static_cast<size_t>(o)].updates == input;
+    });
+  });
   for (const int input : kernel->inputs) kernel->reads.push_back(bytes_of(input));
+  note_updates(kernel);
   kernel->pieces = std::min(kernel->blocks, dialect_.target.pace.pieces(nanoseconds));
   const int buffers = static_cast<int>(kernel->inputs.size() + kernel->outputs.size()) +
                       kernel->reads_scratch + (kernel->scratch_bytes != 0) + kernel->has_counters +

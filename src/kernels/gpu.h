@@ -13,6 +13,13 @@
 
 namespace jaxmps::kernels {
 
+// An output of a kernel that is the memory of an input, some bytes of which are written. Both are
+// numbers in the kernel's lists.
+struct GpuUpdate {
+  int output, input;
+  int64_t bytes;
+};
+
 // Parameters, all of them pointers to dense row-major arrays: the inputs, the scratch memory if it
 // is read, the outputs, the scratch memory if it is written, the counters if it has them.
 struct GpuKernel {
@@ -21,8 +28,9 @@ struct GpuKernel {
   std::string source;                // begins with the dialect's prelude
   int64_t blocks = 1;                // along one axis,
   int threads = 256;                 // each of so many
-  std::vector<int> inputs, outputs;  // of the fusion
-  int64_t scratch_bytes = 0;         // that it writes for the next kernel, or for its last block
+  std::vector<int> inputs, outputs;  // of the fusion: what it reads, or updates, and writes
+  std::vector<GpuUpdate> updates;
+  int64_t scratch_bytes = 0;  // that it writes for the next kernel, or for its last block
   bool reads_scratch = false;
   // kCounters u32s that are 0, and are again at its end: which of its blocks have ended. Kernels
   // that share them must not overlap.

@@ -58,6 +58,7 @@ class GpuPrinter {
   void store_kept(std::string_view condition);
   void share(DType type, int32_t v, int64_t count);
   int64_t bytes_of(int input) const;
+  void note_updates(GpuKernel* kernel) const;
   Status finish(GpuKernel* kernel, std::string_view kind, double nanoseconds);
   std::vector<bool> elements_of(int stage) const;
   Status stage(int s, const BlockWalk& w);

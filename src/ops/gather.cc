@@ -44,11 +44,16 @@ mx::array signed_starts(const mx::array& starts) {
   return mx::astype(mx::minimum(starts, beyond), mx::int64);
 }
 
+namespace {
+
+// As int32, moved into [0, limit].
 mx::array clamped_starts(const mx::array& starts, int64_t limit) {
   const mx::array wide = signed_starts(starts);
   const mx::array zero(0, wide.dtype()), last(limit, wide.dtype());
   return mx::astype(mx::minimum(mx::maximum(wide, zero), last), mx::int32);
 }
+
+}  // namespace
 
 // MLX's kernels for CUDA take ten dimensions, those of the batch and of a window together.
 constexpr int kMaxDimensions = 10;

@@ -18,9 +18,8 @@ WindowPlan plan_windows(const GatherDims& dims, const ir::Type& operand, const i
                         const ir::Type& windows);
 
 // Starts of any index type as int32 or int64, in which limits can be compared with them: what u64
-// holds beyond stays beyond. And such starts as int32, moved into [0, limit].
+// holds beyond stays beyond.
 mx::array signed_starts(const mx::array& starts);
-mx::array clamped_starts(const mx::array& starts, int64_t limit);
 
 // The start of every window as one index array per entry of `axes` (operand dimensions), shaped as
 // the batch dimensions of the windows array, or as a list where those and the operand's would be

@@ -25,6 +25,7 @@
 
 #include "base/result.h"
 #include "ir/target.h"
+#include "kernels/gpu.h"
 #include "mlx/mlx.h"
 
 namespace jaxmps::ops {
@@ -59,6 +60,7 @@ struct Launch {
   // Its parameters, in this order: operands, scratch memory that the launch before it has written,
   // results, scratch memory that it writes, the encoder's counters.
   std::vector<int> inputs, outputs;
+  std::vector<kernels::GpuUpdate> updates;
   bool reads_scratch = false;
   int64_t scratch_bytes = 0;
   bool has_counters = false;

@@ -40,7 +40,7 @@ bool RegionFuser::join(int index, int group, bool as_output) {
   Group& g = groups_[static_cast<size_t>(group)];
   OpInfo& info = ops_[static_cast<size_t>(index)];
   Member m;
-  if (!fits(index, g, as_output, &m)) return false;
+  if (is_updated(*info.op, g) || !fits(index, g, as_output, &m)) return false;
   if (info.kind == FuseClass::reduce) {
     if (as_output) {
       refusal_ = "a reduction that is needed elsewhere too";
@@ -68,7 +68,10 @@ bool RegionFuser::found(int index) {
   g.place = index;
   g.shape = op.result()->type.dims;
   IndexMap map = fusion::identity_map(g.shape.size());
-  if (info.kind == FuseClass::reduce) {
+  if (info.kind == FuseClass::update) {
+    g.shape = op.operand(1)->type.dims;
+    map = fusion::identity_map(g.shape.size());
+  } else if (info.kind == FuseClass::reduce) {
     g.shape = op.operand(0)->type.dims;
     g.reduced = reduced_dims(op);
     map = kept_map(g.reduced);
@@ -83,6 +86,17 @@ bool RegionFuser::found(int index) {
   info.groups.push_back(id);
   info.stays = false;
   return true;
+}
+
+// Whether the op makes or reads the array that the group updates.
+bool RegionFuser::is_updated(const Op& op, const Group& g) {
+  const OpInfo& last = ops_[static_cast<size_t>(g.members[0].op)];
+  if (last.kind != FuseClass::update) return false;
+  refusal_ = "the group updates it";
+  const Value* updated = last.op->operand(0);
+  const auto operands = op.operands();
+  return updated->op() == &op ||
+         std::find(operands.begin(), operands.end(), updated) != operands.end();
 }
 
 RegionFuser::Readers RegionFuser::readers_of(const Op& op) const {
@@ -214,7 +228,11 @@ void RegionFuser::visit(int index) {
   const Op& op = *info.op;
   if (info.kind == FuseClass::none || op.unused()) return;
   if (!options_.joins) {
-    if (info.kind == FuseClass::elementwise || info.kind == FuseClass::reduce) found(index);
+    if (is_worth_a_kernel(info)) found(index);
+    return;
+  }
+  if (info.kind == FuseClass::update) {
+    found(index);
     return;
   }
   if (info.kind == FuseClass::constant || info.kind == FuseClass::movement) {
@@ -256,7 +274,7 @@ void RegionFuser::visit(int index) {
     }
     info.why = refusal_;
   }
-  if (info.kind != FuseClass::gather) found(index);
+  if (op.id != OpId::gather) found(index);
 }
 
 // What lies between a fusion and the only one that reads its result has done its work: the groups
@@ -283,7 +301,10 @@ Status RegionFuser::run() {
     }
     OpInfo info{op, FuseClass::none, {}, {}};
     info.kind = classify(*op, &info.why);
-    if (info.kind == FuseClass::gather && !options_.gathers) info.kind = FuseClass::none;
+    const bool is_dynamic = op->id == OpId::dynamic_slice || op->id == OpId::dynamic_update_slice;
+    if ((info.kind == FuseClass::gather && !options_.gathers) ||
+        (is_dynamic && target_.runs_native))
+      info.kind = FuseClass::none;
     index_[op] = static_cast<int>(ops_.size());
     ops_.push_back(std::move(info));
   }

@@ -61,6 +61,10 @@ FuseClass classify(const ir::Op& op, std::string_view* why) {
       *why = "indices of many components";
       return op.ints("start_index_map").size() <= kMaxComponents ? FuseClass::gather
                                                                  : FuseClass::none;
+    case OpId::dynamic_slice:
+      return FuseClass::gather;
+    case OpId::dynamic_update_slice:
+      return FuseClass::update;
     case OpId::reduce:
       *why = "a reduction of several operands or with a combiner of several ops";
       return is_simple_reduce(op) ? FuseClass::reduce : FuseClass::none;

@@ -14,7 +14,9 @@ enum class FuseClass : uint8_t {
   movement,  // an index map: free inside of a fusion, copied into each that reads it
   elementwise,
   reduce,
-  gather,  // an index map that reads memory: inside of one fusion, and never alone in it
+  gather,  // an index map that reads memory: inside of one fusion, and never alone in it, but for
+           // dynamic slices
+  update,  // in place: the last op of a fusion
 };
 
 // For `none`, `why` says what is in the way.

@@ -46,7 +46,8 @@ std::optional<RegionFuser::Reading> RegionFuser::reading_of(const Op& op, const 
         all = Reading{std::move(map), false};
       else if (!all->map || !map || !reads_alike(*all->map, *map, value->type.dims))
         all->map = std::nullopt;
-      all->is_gathered |= m.is_gathered || (user.id == OpId::gather && i == 0);
+      const bool gathers = user.id == OpId::gather || user.id == OpId::dynamic_slice;
+      all->is_gathered |= m.is_gathered || (gathers && i == 0);
     }
   }
   return all;
@@ -137,7 +138,7 @@ bool RegionFuser::is_reread(const Op& reduce, const Group& g) const {
 bool RegionFuser::has_short_slices(const Op& gather, const Group& g) const {
   // The index is one for each row, however short.
   const bool is_row = !g.reduced.empty() && g.reduced.back();
-  if (is_row) return false;
+  if (is_row || gather.id == OpId::dynamic_slice) return false;
   // Nor is a whole array converted for the sake of a few slices.
   const Op* source = gather.operand(0)->op();
   if (index_of(source) >= 0 && source->is(ir::traits::elementwise) &&

@@ -85,6 +85,8 @@ class RegionFuser {
                                       const std::optional<IndexMap>& map, const Group& g) const;
   const Member* member(const Group& g, int op) const;
   int index_of(const ir::Op* op) const;
+  bool is_updated(const ir::Op& op, const Group& g);
+  static bool is_worth_a_kernel(const OpInfo& info);
   bool worthwhile(const Group& g) const;
   bool ends_reduction(const ir::Op& op) const;
   bool is_elsewhere_too(const ir::Op* op) const;

@@ -6,10 +6,14 @@
 
 namespace jaxmps::passes {
 
+bool RegionFuser::is_worth_a_kernel(const OpInfo& info) {
+  return info.kind == FuseClass::elementwise || info.kind == FuseClass::reduce ||
+         info.kind == FuseClass::update || info.op->id == OpId::dynamic_slice;
+}
+
 bool RegionFuser::worthwhile(const Group& g) const {
   return std::any_of(g.members.begin(), g.members.end(), [&](const Member& m) {
-    const FuseClass kind = ops_[static_cast<size_t>(m.op)].kind;
-    return kind == FuseClass::elementwise || kind == FuseClass::reduce;
+    return is_worth_a_kernel(ops_[static_cast<size_t>(m.op)]);
   });
 }
 

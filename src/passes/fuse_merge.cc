@@ -43,7 +43,10 @@ Extent extent_of(const Op& fusion) {
     if (op->id == OpId::reduce && op->operand(0)->type.size() > extent.walked)
       extent = {op->operand(0)->type.size(), op->result()->type.size()};
   }
-  return extent.walked ? extent : Extent{fusion.result()->type.size(), 0};
+  if (extent.walked) return extent;
+  const Op* last = fusion.region().terminator()->operand(0)->op();
+  const bool is_update = last && last->id == OpId::dynamic_update_slice;
+  return {(is_update ? last->operand(1) : fusion.result())->type.size(), 0};
 }
 
 bool may_be_one(const Extent& a, const Extent& b) {

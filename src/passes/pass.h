@@ -49,9 +49,6 @@ Status share_loop_storage(ir::Module& module);
 // Not part of run_passes. Convolutions of one channel and a few taps become sums of products of
 // slices, for targets whose fusions are sooner done than a kernel's call.
 void expand_filters(ir::Module& module);
-// Not part of run_passes either. Dynamic slices get s32 starts in range, which the discardable
-// attribute `mps.starts_in_range` says of them, for targets whose slices would have to clamp them.
-void clamp_starts(ir::Module& module);
 // Nor is this. Reductions with combiners that fusions do not fold with, and windows for which the
 // target has no kernel, become elementwise ops on slices, or a loop over the elements on the CPU,
 // which keeps to their order; ops that are MLX's get types that it has.

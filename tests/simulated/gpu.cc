@@ -39,8 +39,13 @@ struct PendingLaunch {
   std::string place;  // the op and the user's line
 
   Status run() const {
+    const auto is_input = [&](const metal::Buffer& output) {
+      return std::any_of(buffers.begin(), buffers.begin() + static_cast<std::ptrdiff_t>(inputs),
+                         [&](const metal::Buffer& input) { return input.data == output.data; });
+    };
     for (size_t k = inputs; k < buffers.size() && blocks.first == 0; ++k) {
-      if (buffers[k].bytes) std::memset(buffers[k].data, 0xff, buffers[k].bytes);
+      if (buffers[k].bytes && !is_input(buffers[k]))
+        std::memset(buffers[k].data, 0xff, buffers[k].bytes);
     }
     const auto& called = *static_cast<const SimulatedFunction*>(function.get());
     std::vector<metal::Buffer> all = buffers;

@@ -403,6 +403,9 @@ void TileCompiler::place_bindings() {
 
 Status TileCompiler::compile() {
   if (schedule_.has_totals()) return unimplemented("sums over all rows beside those of rows");
+  for (const FusionOutput& o : f_.outputs) {
+    if (o.updates >= 0) return unimplemented("an update in place");
+  }
   k_.accesses = f_.accesses;
   analyse();
   find_multiply_adds();

@@ -42,6 +42,7 @@ struct LaunchProgram {
         .threads = 64,
         .inputs = {0},
         .outputs = {0},
+        .updates = {},
         .reads = {256}};
     auto lowering = gpu->lower({{kernel}});
     EXPECT_TRUE(lowering.ok()) << lowering.error().text;
@@ -495,6 +496,51 @@ TEST(SimulatedDevice, ProductsByVectorsAreOneKernelWithWhatIsDoneBeforeAndBehind
     const double tolerance = all[i].type == kHalf ? 1e-2 : 0;
     EXPECT_TRUE(mx::allclose(wide(ours[i]), wide(theirs[i]), tolerance, 0).item<bool>())
         << "product " << i;
+  }
+}
+
+// An update goes to the memory of the array if nobody else holds that, with what is made for it in
+// the same kernel; to a copy otherwise. Places are moved into range, and what reads a slice there
+// is part of what reads it.
+TEST(SimulatedDevice, UpdatesAndSlicesAtComputedPlacesAreKernels) {
+  if (std::string why = metal::why_unavailable(); !why.empty()) GTEST_SKIP() << why;
+  for (const int at : {-3, 2, 100}) {
+    Program p;
+    const ir::Type whole(ir::DType::f32, {40, 6}), part(ir::DType::f32, {3, 6}),
+        index(ir::DType::s32, {});
+    Value *x = p.arg(whole), *rows = p.arg(part), *start = p.arg(index), *zero = p.splat(index, 0);
+    Value* made = p.unary(ir::OpId::negate, rows);
+    Value* alone = p.op(ir::OpId::dynamic_update_slice,
+                        {p.unary(ir::OpId::negate, x), made, start, zero}, whole);
+    Value* again = p.op(ir::OpId::dynamic_update_slice, {alone, rows, zero, zero}, whole);
+    Value* shared = p.op(ir::OpId::dynamic_update_slice, {x, rows, start, zero}, whole);
+    Value* read = p.op(ir::OpId::dynamic_slice, {x, start, zero}, part,
+                       {{"slice_sizes", ir::Attr(ir::Ints{3, 6})}});
+    p.ret({again, shared, p.binary(ir::OpId::multiply, read, rows), x});
+    const mx::array first = some(40, 6), second = some(3, 6);
+    mx::array place(at);
+    place.set_status(mx::array::Status::available);
+    const auto results = run_as(std::move(p), ir::kMetal, *gpu_of(ir::kMetal),
+                                {first, second, place}, [](const Plan& plan) {
+                                  EXPECT_EQ(count(plan).calls, 0) << print(plan);
+                                  EXPECT_EQ(count(plan).launches, 5) << print(plan);
+                                  int in_place = 0;
+                                  for (const Step& step : plan.steps) {
+                                    for (size_t i = 0; i < step.outputs.size(); ++i)
+                                      in_place += updates_in_place(step, i);
+                                  }
+                                  EXPECT_EQ(in_place, 2) << print(plan);
+                                });
+    const int from = std::clamp(at, 0, 37);
+    const auto updated = [](const mx::array& a, const mx::array& b, int row) {
+      return mx::slice_update(a, b, mx::Shape{row, 0}, mx::Shape{row + 3, 6});
+    };
+    const mx::array wanted[] = {
+        updated(updated(mx::negative(first), mx::negative(second), from), second, 0),
+        updated(first, second, from),
+        mx::multiply(mx::slice(first, mx::Shape{from, 0}, mx::Shape{from + 3, 6}), second), first};
+    for (size_t i = 0; i < 4; ++i)
+      EXPECT_TRUE(mx::array_equal(results[i], wanted[i]).item<bool>()) << "result " << i;
   }
 }
 

@@ -200,20 +200,6 @@ TEST(GraphNative, Gather) {
   }
 }
 
-TEST(GraphNative, DynamicSlices) {
-  for (DType d : {DType::f32, DType::s8, DType::c64, DType::bf16}) {
-    for (unsigned seed = 0; seed < 8; ++seed) {
-      const Type s(seed % 2 ? DType::s32 : DType::s8, {});
-      run(OneOp(OpId::dynamic_slice, {Type(d, {5, 6}), s, s}, {Type(d, {2, 4})},
-                {{"slice_sizes", Ints{2, 4}}}),
-          -4, 8, seed);
-      run(OneOp(OpId::dynamic_update_slice, {Type(d, {5, 6}), Type(d, {2, 4}), s, s},
-                {Type(d, {5, 6})}, {}),
-          -4, 8, seed);
-    }
-  }
-}
-
 AttrDict scatter_attrs(Ints window, Ints inserted, Ints map, int64_t vector_dim, Ints batching = {},
                        Ints indices_batching = {}) {
   return {{"update_window_dims", window},
