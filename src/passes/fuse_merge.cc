@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kSmallBytes = int64_t{1} << 16;  // may be kept for longer
 // A product by a vector makes its vector itself, once for each row or column, where the matrix has
 // so few elements and this takes so little for each: a launch would take longer.
-constexpr int64_t kMatrix = int64_t{1} << 22;
+constexpr int64_t kMatrix = int64_t{3} << 20;
 constexpr double kVectorWork = 2;
 constexpr int kMaxUses = 32;  // looked at, of one value
 constexpr int kNever = std::numeric_limits<int>::max();
