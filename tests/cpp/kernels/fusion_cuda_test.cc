@@ -322,6 +322,15 @@ TEST(Cuda, OtherSumsOverAllRowsAreRefused) {
   twice.ret({twice.reduce(OpId::add, x, zero, {1}), twice.reduce(OpId::add, left, zero, {0})});
   EXPECT_EQ("a GPU kernel of rows and their sums of which one needs the other",
             refusal(twice, kernels::cuda_dialect()));
+  // One that goes into an array.
+  Graph updated;
+  V rows = updated.arg(DType::f32, s), into = updated.arg(DType::f32, {900});
+  V at = updated.arg(DType::s32, {}), none = updated.splat(DType::f32, {}, 0.0f);
+  V total = updated.reduce(OpId::add, rows, none, {0});
+  updated.ret({updated.reduce(OpId::add, rows, none, {1}),
+               updated.op(OpId::dynamic_update_slice, {into, total, at}, into->type)});
+  EXPECT_EQ("a GPU kernel of sums over all rows that updates an array",
+            refusal(updated, kernels::cuda_dialect()));
 }
 
 TEST(Cuda, NvccCompilesEveryOpOfEveryType) {

@@ -145,6 +145,13 @@ TEST(Refusals, FusionsOfReductions) {
   }
   {
     Graph g;
+    auto *x = g.arg(DType::f32, {8, 6}), *y = g.arg(DType::f32, {6, 6});
+    auto* spread = g.broadcast(sum(g, y, {1}), {8, 6}, {1});
+    g.ret({sum(g, g.same(OpId::multiply, {x, spread}), {1})});
+    expect_said(g, "a reduction that differs along what is walked");
+  }
+  {
+    Graph g;
     auto* x = g.arg(DType::f32, {4, 4});
     g.ret({g.transpose(g.broadcast(sum(g, x, {1}), {4, 4}, {0}), {1, 0})});
     expect_said(g, "a reduction read at moved positions");
@@ -184,6 +191,51 @@ TEST(Refusals, FusionsOfReductions) {
     g.ret({y});
     expect_said(g, "a fusion over [4, 6] with a result f32[5]");
   }
+}
+
+// Updates in place are results, of arrays that nothing of the fusion reads or updates a second
+// time.
+TEST(Refusals, FusionsThatUpdate) {
+  using test::V;
+  const auto said = [](const std::function<void(test::Graph&, V x, V part, V at)>& make) {
+    test::Graph g;
+    V x = g.arg(DType::f32, {8}), part = g.arg(DType::f32, {2}), at = g.arg(DType::s32, {});
+    make(g, x, part, at);
+    auto fusion = fusion::build_fusion(g.region);
+    if (!fusion.ok()) return fusion.error().text;
+    const auto kernel = cpu::compile_tile(*fusion);
+    return kernel.ok() ? "" : kernel.error().text;
+  };
+  const auto updated = [](test::Graph& g, V x, V part, V at) {
+    return g.op(OpId::dynamic_update_slice, {x, part, at}, x->type);
+  };
+  const auto has = [](const std::string& text, std::string_view says) {
+    EXPECT_NE(text.find(says), std::string::npos) << text;
+  };
+  has(said([&](auto& g, V x, V part, V at) { g.ret({updated(g, x, part, at)}); }),
+      "an update in place");
+  has(said([&](auto& g, V x, V part, V at) {
+        g.ret({updated(g, g.same(OpId::negate, {x}), part, at)});
+      }),
+      "an update of what it makes");
+  has(said([&](auto& g, V x, V part, V at) {
+        g.ret({g.same(OpId::negate, {updated(g, x, part, at)})});
+      }),
+      "an update that the fusion reads");
+  has(said([&](auto& g, V x, V part, V at) {
+        V read = g.op(OpId::dynamic_slice, {x, at}, part->type, {{"slice_sizes", Attr(Ints{2})}});
+        g.ret({updated(g, x, g.same(OpId::add, {read, part}), at)});
+      }),
+      "a fusion that reads what it updates");
+  has(said([&](auto& g, V x, V part, V at) {
+        g.ret({updated(g, x, part, at), updated(g, x, g.same(OpId::negate, {part}), at)});
+      }),
+      "a fusion of several updates of one array");
+  Program p;
+  Value *x = p.arg(f32(8)), *at = p.arg(s32());
+  p.ret({p.op(OpId::dynamic_slice, {x, at}, f32(2), {{"slice_sizes", Attr(Ints{2})}})});
+  has(ops::lower(*p.returned()->op(), ir::kMetal).error().text,
+      "on metal it is a fusion, or it does not run");
 }
 
 TEST(Refusals, FusionsOfMoves) {
