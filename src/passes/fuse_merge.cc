@@ -15,9 +15,9 @@ namespace jaxmps::passes {
 namespace {
 
 constexpr int64_t kSmallBytes = int64_t{1} << 16;  // may be kept for longer
-// A product by a vector makes its vector itself, once for each row or column, where the matrix has
-// so few elements and this takes so little for each: a launch would take longer.
-constexpr int64_t kMatrix = int64_t{3} << 20;
+// A product by a vector makes its vector itself, once for each row or column, where the matrix and
+// the vector have so few elements, and this takes so little for each: a launch would take longer.
+constexpr int64_t kMatrix = int64_t{1} << 20, kVector = 1024;
 constexpr double kVectorWork = 2;
 constexpr int kMaxUses = 32;  // looked at, of one value
 constexpr int kNever = std::numeric_limits<int>::max();
@@ -184,7 +184,8 @@ class FusionMerger {
     const Extent first = extent_of(a), second = extent_of(b);
     if (target_.vector_epilogues || !second.kept || second.walked > kMatrix) return false;
     const int64_t length = second.walked / second.kept;
-    if (first.walked >= second.walked || first.walked % length != 0) return false;
+    if (length > kVector || first.walked >= second.walked || first.walked % length != 0)
+      return false;
     if (first.kept && first.walked != first.kept * length) return false;
     for (int r = 0; r < a.result_count(); ++r) {
       if (a.result(r)->type.size() != 1 && !is_read_by_only(*a.result(r), b)) return false;

@@ -542,7 +542,8 @@ TEST(Fuse, AProductNormalisesItsVector) {
   };
   const Case kCases[] = {{300, 70, false, ir::kCuda, 2},
                          {300, 70, true, ir::kCuda, 3},
-                         {2048, 2048, false, ir::kCuda, 3},
+                         {1024, 1025, false, ir::kCuda, 3},
+                         {1025, 70, false, ir::kCuda, 3},
                          {300, 70, false, ir::kMetal, 3}};
   for (const Case& c : kCases) {
     Program p;
