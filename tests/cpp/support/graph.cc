@@ -10,14 +10,14 @@ using kernels::ScalarBuilder;
 using kernels::ScalarProgram;
 using kernels::ScalarValue;
 
-// Row-major coordinates of element n.
-Dims coordinates(int64_t n, const Dims& dims) {
-  Dims at(dims.size());
+// Row-major coordinates of element n. Here and below memory is kept from one element to the next:
+// sanitizers remember where each piece came from.
+void coordinates(int64_t n, const Dims& dims, Dims* at) {
+  at->resize(dims.size());
   for (size_t d = dims.size(); d-- > 0;) {
-    at[d] = n % dims[d];
+    (*at)[d] = n % dims[d];
     n /= dims[d];
   }
-  return at;
 }
 
 int64_t position(const Dims& at, const Dims& dims) {
@@ -45,9 +45,11 @@ struct Machine {
     auto results = builder.apply(op, in);
     if (!results.ok()) throw std::runtime_error(results.error().text);
     for (const ScalarValue& r : *results) builder.output(r);
+    std::vector<const void*> from;
+    std::vector<void*> to;
     for (int64_t n = 0; n < op.result()->type.size(); ++n) {
-      std::vector<const void*> from;
-      std::vector<void*> to;
+      from.clear();
+      to.clear();
       for (int i = 0; i < op.operand_count(); ++i) {
         const bool scalar = op.operand(i)->type.dims.empty();
         from.push_back(element(op.operand(i), scalar ? 0 : n));
@@ -74,9 +76,10 @@ struct Machine {
     std::vector<double> wide(parts ? out.size() / sizeof(float) : 0);  // sums without rounding
     for (size_t n = 0; n < wide.size(); ++n)
       wide[n] = reinterpret_cast<const float*>(out.data())[n];
+    Dims at, kept;
     for (int64_t n = 0; n < x->type.size(); ++n) {
-      const Dims at = coordinates(n, x->type.dims);
-      Dims kept;
+      coordinates(n, x->type.dims, &at);
+      kept.clear();
       for (size_t d = 0; d < at.size(); ++d) {
         if (std::find(dims.begin(), dims.end(), static_cast<int64_t>(d)) == dims.end())
           kept.push_back(at[d]);
@@ -124,7 +127,7 @@ struct Machine {
               dims[static_cast<size_t>(d)] - 1 - at[static_cast<size_t>(d)];
         return true;
       case OpId::reshape:
-        *from = coordinates(position(at, op.result()->type.dims), dims);
+        coordinates(position(at, op.result()->type.dims), dims, from);
         return true;
       case OpId::pad:
         for (size_t d = 0; d < dims.size(); ++d) {
@@ -140,19 +143,19 @@ struct Machine {
   void move(const ir::Op& op) {
     const Type& type = op.result()->type;
     const size_t bytes = size(op.result());
+    Dims at, from;
     for (int64_t n = 0; n < type.size(); ++n) {
-      const Dims at = coordinates(n, type.dims);
+      coordinates(n, type.dims, &at);
       uint8_t* to = values[op.result()].data() + static_cast<size_t>(n) * bytes;
       if (op.id == OpId::concatenate) {
         const size_t dim = static_cast<size_t>(op.i64("dimension"));
-        Dims from = at;
+        from = at;
         int k = 0;
         while (from[dim] >= op.operand(k)->type.dims[dim])
           from[dim] -= op.operand(k++)->type.dims[dim];
         std::memcpy(to, element(op.operand(k), position(from, op.operand(k)->type.dims)), bytes);
         continue;
       }
-      Dims from;
       const bool inside = source(op, at, &from);
       std::memcpy(to,
                   inside ? element(op.operand(0), position(from, op.operand(0)->type.dims))
@@ -180,8 +183,9 @@ struct Machine {
     const auto batch = g.batch_dims(type.rank()), kept = g.kept_dims(x.rank());
     const auto of_indices = g.indices_batch(indices.rank());
     const size_t bytes = size(op.result());
+    Dims at;
     for (int64_t n = 0; n < type.size(); ++n) {
-      const Dims at = coordinates(n, type.dims);
+      coordinates(n, type.dims, &at);
       Dims from(x.dims.size()), index(indices.dims.size());
       for (size_t k = 0; k < kept.size(); ++k)
         from[static_cast<size_t>(kept[k])] = at[static_cast<size_t>(g.window_dims[k])];
@@ -206,9 +210,10 @@ struct Machine {
     ScalarProgram program;
     ScalarBuilder builder(&program);
     builder.output(builder.convert(builder.input(DType::s64), op.result()->type.dtype));
+    Dims at;
     for (int64_t n = 0; n < op.result()->type.size(); ++n) {
-      const int64_t i =
-          coordinates(n, op.result()->type.dims)[static_cast<size_t>(op.i64("iota_dimension"))];
+      coordinates(n, op.result()->type.dims, &at);
+      const int64_t i = at[static_cast<size_t>(op.i64("iota_dimension"))];
       const void* from[] = {&i};
       void* to[] = {values[op.result()].data() + static_cast<size_t>(n) * size(op.result())};
       kernels::evaluate(program, from, to);
