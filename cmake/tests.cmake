@@ -7,13 +7,24 @@ function(add_cpp_tests target)
   target_include_directories(${target} PRIVATE "${CMAKE_SOURCE_DIR}/tests/cpp")
   target_compile_definitions(${target} PRIVATE JAXMPS_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   target_link_libraries(${target} PRIVATE jaxmps_options gtest_main_found)
-  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  if(JAXMPS_SANITIZE)  # more time would go into compiling them than into running them
+    target_compile_options(${target} PRIVATE -O0)
+  else()
+    target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
   link_folders(${target} ${ARGN})
   if(JAXMPS_UNITY)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
   endif()
 endfunction()
 
+# These run longer: what products, transforms and all other ops are compared with.
+file(GLOB compared CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/cpp/support/*.cc"
+  "${CMAKE_SOURCE_DIR}/tests/cpp/kernels/cpu_*_test.cc")
+list(FILTER compared INCLUDE REGEX "/(graph|random_fusion|cpu_conv_test|cpu_fft_test|cpu_gemm_test)[.]cc$")
+if(JAXMPS_SANITIZE)
+  set_property(SOURCE ${compared} APPEND PROPERTY COMPILE_OPTIONS -O1)
+endif()
 # It defines functions of the C library.
 set_property(SOURCE "${CMAKE_SOURCE_DIR}/tests/cpp/pjrt/faults.cc" PROPERTY SKIP_UNITY_BUILD_INCLUSION ON)
 
