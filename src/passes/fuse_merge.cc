@@ -37,6 +37,15 @@ struct Extent {
   int64_t walked = 0, kept = 0;  // elements; kept: 0 without a reduction
 };
 
+bool is_update(const Op* op) { return op && op->id == OpId::dynamic_update_slice; }
+
+// Whether it changes an array, which others may read until then.
+bool updates(const Op& fusion) {
+  const auto results = fusion.region().terminator()->operands();
+  return std::any_of(results.begin(), results.end(),
+                     [](const Value* result) { return is_update(result->op()); });
+}
+
 Extent extent_of(const Op& fusion) {
   Extent extent;
   for (const Op* op : fusion.region()) {
@@ -45,8 +54,7 @@ Extent extent_of(const Op& fusion) {
   }
   if (extent.walked) return extent;
   const Op* last = fusion.region().terminator()->operand(0)->op();
-  const bool is_update = last && last->id == OpId::dynamic_update_slice;
-  return {(is_update ? last->operand(1) : fusion.result())->type.size(), 0};
+  return {(is_update(last) ? last->operand(1) : fusion.result())->type.size(), 0};
 }
 
 bool may_be_one(const Extent& a, const Extent& b) {
@@ -198,7 +206,7 @@ class FusionMerger {
     const bool is_vector = at_second && is_vector_of(*a, *b);
     const bool is_worth_it = first.kept || second.kept || first.walked == 1 || second.walked == 1;
     if (!is_worth_it || !(is_vector || may_be_one(first, second)) ||
-        !keeps_little(*a, *b, at_second))
+        !keeps_little(*a, *b, at_second) || (!at_second && updates(*b)))
       return nullptr;
     if (a->region().op_count() + b->region().op_count() - 2 > options_.max_ops) return nullptr;
     auto [fresh, results] = both(*a, *b);

@@ -574,6 +574,22 @@ TEST(Fuse, AProductNormalisesItsVector) {
   }
 }
 
+// It would have to copy the array, which is read in between.
+TEST(Fuse, NoUpdateMovesInFrontOfAReader) {
+  Program p;
+  p.target = ir::kCuda;
+  p.accept = accept_printed;
+  Graph& g = p.graph;
+  const Dims s = {64};
+  V x = g.arg(DType::f32, s), part = g.arg(DType::f32, {1}), at = g.arg(DType::s32, {});
+  V other = barrier(g, g.same(OpId::exponential, {g.arg(DType::f32, {48})}));
+  V read = barrier(g, x);
+  V updated = g.op(OpId::dynamic_update_slice, {x, g.same(OpId::negate, {part}), at}, x->type);
+  g.ret({other, read, updated});
+  ASSERT_TRUE(p.fuse().ok());
+  EXPECT_EQ(2, count(p.body()).fusions) << print(p.module) << p.dump;
+}
+
 TEST(Fuse, FusedProgramsComputeTheSame) {
   int fused = 0;
   for (uint32_t seed = 0; seed < 600; ++seed) {
