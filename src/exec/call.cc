@@ -66,7 +66,6 @@ constexpr Row kRows[] = {
     {"Gather", Operation::pick, true, attributes_of<mx::Gather>},
     {"ScatterAxis", Operation::update, true, attributes_of<mx::ScatterAxis>},
     {"Scatter", Operation::update, true, attributes_of<mx::Scatter>},
-    {"SliceUpdate", Operation::update, true, attributes_of<mx::SliceUpdate>},
     {"Concatenate", Operation::other, true, attributes_of<mx::Concatenate>},
     {"Contiguous", Operation::copy, true},
     {"AsStrided", Operation::view, false, attributes_of<mx::AsStrided>},
