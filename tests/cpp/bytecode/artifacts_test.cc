@@ -70,7 +70,7 @@ TEST(Artifacts, NoTruncationIsRead) {
 
 // Flipped bits give an error or another program. All bits of a few small files, one in every fourth
 // byte of the rest; $JAXMPS_SAMPLES asks for all. Under ASan, where the fuzzer changes the same
-// files for longer, a fifth of them.
+// files for longer, a quarter of them.
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define JAXMPS_FEW_FLIPS 1
