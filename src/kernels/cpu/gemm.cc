@@ -160,11 +160,23 @@ bool gemm_bytes(const Gemm& g, const void* a, const void* b, void* c) {
   return true;
 }
 
+// Whether the product is one of a matrix that matrix_vector reads where it lies. OpenBLAS would
+// pack all of it for one row or column; what Accelerate does is left to it.
+bool is_ours_to_walk([[maybe_unused]] const Gemm& g) {
+#if defined(__APPLE__)
+  return false;
+#else
+  return (g.n == 1 && (g.a_row == 1 || g.a_col == 1)) ||
+         (g.m == 1 && (g.b_row == 1 || g.b_col == 1));
+#endif
+}
+
 // One product; REQUIRES: m and n positive.
 void gemm_one(const Gemm& g, const void* a, const void* b, void* c) {
   const bool same = g.in == g.out;
   const bool complex = g.in == DType::c64 || g.in == DType::c128;
-  if (same && (complex || !micro_is_fast()) && blas_takes(g)) return gemm_blas(g, a, b, c);
+  const bool is_ours = !complex && (micro_is_fast() || is_ours_to_walk(g));
+  if (same && !is_ours && blas_takes(g)) return gemm_blas(g, a, b, c);
   if (g.in == DType::f32 && same) {
     return gemm_float(micro_f32(), g, static_cast<const float*>(a), static_cast<const float*>(b),
                       static_cast<float*>(c));
